@@ -1,0 +1,105 @@
+// Package store is the contract for how tickets are kept. Child packages
+// keep it; the suite in storetest says what keeping it means.
+//
+// A store holds four things: tickets, webhooks as they arrived, an index of
+// when each ticket next owes something in which lane, and the counter of
+// ticket numbers. What is owed is computed from the ticket; the index only
+// says when to look, and is written in the same commit as the ticket, so the
+// two cannot disagree.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/tickets"
+)
+
+// ErrNotFound means that there is no such ticket or webhook.
+var ErrNotFound = errors.New("not found")
+
+// Apply says what a webhook does to a ticket. t is the ticket of its
+// request, or nil if there is none; then seq is the counter for a new one.
+// It returns the ticket to write, or nil to write none. It may be called
+// more than once and must have no other effect.
+type Apply func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status)
+
+// Store keeps tickets. Its methods are safe for concurrent use. Errors other
+// than the named ones mean that the store could not do it, or not be reached;
+// after such an error of a writing method the write may have happened.
+type Store interface {
+	// Accept keeps a webhook, and what apply makes of the ticket of
+	// in.News.ID, in one durable commit. apply is nil for a webhook that
+	// belongs to no ticket. It returns the receipt and the ticket as written,
+	// nil if none was.
+	Accept(ctx context.Context, in tickets.Incoming, apply Apply) (tickets.Receipt, *tickets.Ticket, error)
+
+	// Update changes a ticket by compare-and-swap and returns it as written.
+	// change may be called more than once and must have no other effect. If
+	// it returns an error nothing is written, and Update returns the ticket
+	// as it stands with that same error. ErrNotFound if there is no such
+	// ticket.
+	Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error)
+
+	// Get returns a ticket, or ErrNotFound.
+	Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, error)
+
+	// List returns tickets, newest first.
+	List(ctx context.Context, q Query) ([]*tickets.Ticket, error)
+
+	// Claim leases up to limit tickets that owe something in lane at now,
+	// those due longest first. A leased ticket is not given out again in the
+	// same lane before until, or before Release.
+	Claim(ctx context.Context, lane tickets.Lane, now, until time.Time, limit int) ([]*tickets.Ticket, error)
+
+	// Release ends a lease of Claim.
+	Release(ctx context.Context, lane tickets.Lane, n tickets.Number) error
+
+	// Incoming returns a webhook as it was kept, with its receipt.
+	// ErrNotFound if there is none.
+	Incoming(ctx context.Context, id string) (Kept, error)
+
+	// Incomings lists webhooks, newest first, without bodies.
+	Incomings(ctx context.Context, q IncomingQuery) ([]Kept, error)
+
+	// Stats counts what the store holds as of now.
+	Stats(ctx context.Context, now time.Time) (Stats, error)
+
+	// Ping is nil if the store can be read and written.
+	Ping(ctx context.Context) error
+
+	// Close waits for writes in progress and closes the store.
+	Close() error
+}
+
+// Query selects tickets.
+type Query struct {
+	Progress tickets.Progress // empty: any
+	Before   tickets.Number   // only tickets older than this one; empty: from the newest
+	Limit    int              // at most; 0: 50
+}
+
+// IncomingQuery selects webhooks.
+type IncomingQuery struct {
+	Status tickets.Status // empty: any
+	Limit  int            // at most; 0: 50
+}
+
+// Kept is a webhook in the store. Its News is nil: the raw body tells.
+type Kept struct {
+	tickets.Incoming
+	Receipt tickets.Receipt
+}
+
+// Stats is what a store holds.
+type Stats struct {
+	Progress map[tickets.Progress]int
+	Due      map[tickets.Lane]Backlog
+}
+
+// Backlog is what is due in one lane.
+type Backlog struct {
+	Count  int
+	Oldest time.Time // when the one that waits longest became due
+}

@@ -1,0 +1,59 @@
+package tickets
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Class says what is known about a call that failed, and so what to do next.
+type Class string
+
+// The classes of failure.
+const (
+	// Down: the call had no effect and may be repeated later.
+	Down Class = "down"
+	// Limited: the neighbour asked to wait; the call had, most likely, no
+	// effect. See Failure.After.
+	Limited Class = "limited"
+	// Unclear: the call may have had its effect. Look before repeating what
+	// must not happen twice.
+	Unclear Class = "unclear"
+	// Refused: no effect, and repeating the same call is useless.
+	Refused Class = "refused"
+	// Denied: the neighbour does not accept our credentials or permissions.
+	// No effect; an admin must act.
+	Denied Class = "denied"
+	// Gone: the place or message no longer exists for us.
+	Gone Class = "gone"
+)
+
+// Failure is a failed call to EPM or to a chat, as the loop needs to know it.
+// Neither its text nor Say ever holds a secret or a neighbour's raw answer.
+type Failure struct {
+	Class Class
+	After time.Duration // how long to wait at least; 0 if not said
+	Say   string        // what to tell people; empty if it does not concern them
+	Err   error         // for the operator
+}
+
+// Error is for the operator.
+func (f *Failure) Error() string {
+	if f.Err == nil {
+		return string(f.Class)
+	}
+	return fmt.Sprintf("%s: %v", f.Class, f.Err)
+}
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// FailureOf returns the failure in err. An error that is none says nothing
+// about its effect and is Unclear.
+func FailureOf(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &Failure{Class: Unclear, Err: err}
+}

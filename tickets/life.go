@@ -1,0 +1,273 @@
+package tickets
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// Rules are the settings that a ticket's life depends on, as they stand when
+// something happens to it.
+type Rules struct {
+	Type      Type
+	Active    []State // states in which a decision may be made
+	Title     string  // short description of new tickets
+	AutoClose bool    // move to Type.Closed when EPM has recorded an outcome
+	Places    []Place // where new tickets are shown
+}
+
+const (
+	// delayedAfter is the number of failed sends after which people are told
+	// that EPM does not answer.
+	delayedAfter = 3
+	// firstLook is how long after EPM's acknowledgement its update webhook is
+	// awaited before EPM is asked.
+	firstLook = 3 * time.Minute
+	// maxLooks ends the asking; with back-off up to an hour it is about a day.
+	maxLooks = 26
+)
+
+// Ask gives t the request that a webhook brought. It reports false, and
+// changes nothing, if t has its request already: EPM sends duplicates.
+func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
+	if t.Request != nil {
+		return false
+	}
+	t.ID, t.Request = r.ID, &r
+	t.Title = rules.Title
+	for _, p := range rules.Places {
+		if t.Message(p) == nil {
+			t.Messages = append(t.Messages, Message{Place: p})
+		}
+	}
+	t.Rev++
+	// The request comes first in the history even if EPM's update overtook it.
+	t.Events = slices.Insert(t.Events, 0, Event{Kind: EventReceived, At: now})
+	return true
+}
+
+// Conclude records what EPM finally decided. It reports false, and changes
+// nothing, for a duplicate and for an outcome older than the recorded one. A
+// later outcome replaces an earlier: EPM's console may deny what was
+// approved.
+func (t *Ticket) Conclude(o Outcome, rules Rules, now time.Time) bool {
+	if old := t.Outcome; old != nil {
+		if sameOutcome(*old, o) || (!old.At.IsZero() && !o.At.IsZero() && o.At.Before(old.At)) {
+			return false
+		}
+	}
+	t.Outcome = &o
+	t.Refusal = nil
+	if rules.AutoClose {
+		t.State = rules.Type.Closed
+		t.Active = slices.Contains(rules.Active, t.State)
+	}
+	t.happened(Event{Kind: EventOutcome, At: now, Outcome: &o})
+	return true
+}
+
+func sameOutcome(a, b Outcome) bool {
+	return a.Verdict == b.Verdict && a.Raw == b.Raw && a.Duration == b.Duration && a.By == b.By &&
+		a.At.Equal(b.At) && a.AtRaw == b.AtRaw && a.Start.Equal(b.Start) && a.End.Equal(b.End)
+}
+
+// Decidable says whether t may be decided under the rules: nil, or ErrFinal,
+// ErrDecided or ErrInactive. It is asked when a form opens and again, by
+// Decide, when it is submitted.
+func (t *Ticket) Decidable(rules Rules) error {
+	switch {
+	case t.Outcome != nil, !t.Sending.Done.IsZero():
+		return ErrFinal
+	case t.Decision != nil:
+		return ErrDecided
+	case t.Request == nil, !slices.Contains(rules.Active, t.State):
+		return ErrInactive
+	}
+	return nil
+}
+
+// Decide records d if t is Decidable; the first one wins. d has passed
+// [Form.Check] and its actor was found to be an approver.
+func (t *Ticket) Decide(d Decision, rules Rules) error {
+	if err := t.Decidable(rules); err != nil {
+		return err
+	}
+	if (d.Verdict != Approve && d.Verdict != Deny) || d.Reason == "" || d.Duration.IsZero() || d.By.ID == "" {
+		return errors.New("the decision is incomplete")
+	}
+	t.Decision, t.Sending, t.Refusal = &d, Sending{}, nil
+	t.happened(Event{Kind: EventDecided, At: d.At, Actor: d.By, Decision: &d})
+	return nil
+}
+
+// BeginSend notes that an attempt to send the decision is about to be made.
+// Whoever finds the note later must assume that EPM may have it. It reports
+// whether there is still something to send.
+func (t *Ticket) BeginSend() bool {
+	if t.Progress() != Submitting {
+		return false
+	}
+	t.Sending.Unclear = t.Sending.Unclear || t.Sending.Attempts > 0
+	t.Sending.Attempts++
+	return true
+}
+
+// SendFailed notes a failed attempt that will be repeated at next. unclear
+// says that EPM may have the decision all the same; say is for people.
+func (t *Ticket) SendFailed(d Decision, unclear bool, say string, next, now time.Time) {
+	if !t.sends(d) {
+		return
+	}
+	s := &t.Sending
+	s.Unclear = unclear
+	s.NotBefore = next
+	if s.Problem == "" {
+		t.Rev++ // the card says that it takes longer
+	}
+	s.Problem = say
+	if s.Attempts == delayedAfter {
+		t.happened(Event{Kind: EventDelayed, At: now, Text: say})
+	}
+}
+
+// Acknowledge notes that EPM has accepted d: from here on it is final.
+func (t *Ticket) Acknowledge(d Decision, now time.Time) {
+	if !t.sends(d) {
+		return
+	}
+	t.Sending.Done = now
+	t.Sending.Problem = ""
+	t.Sending.NotBefore = now.Add(firstLook)
+	t.happened(Event{Kind: EventSubmitted, At: now})
+}
+
+// Refuse takes d off the ticket because EPM said no, and opens the ticket
+// again. say is for people.
+func (t *Ticket) Refuse(d Decision, say string, now time.Time) {
+	if !t.sends(d) {
+		return
+	}
+	t.Refusal = &Refusal{Decision: d, Reason: say, At: now}
+	t.Decision, t.Sending = nil, Sending{}
+	t.happened(Event{Kind: EventRefused, At: now, Actor: d.By, Decision: &d, Text: say})
+}
+
+// sends reports whether d is the decision that t is still sending: an answer
+// that arrives late must not touch what came after it.
+func (t *Ticket) sends(d Decision) bool {
+	return t.Progress() == Submitting && t.Decision.By == d.By && t.Decision.At.Equal(d.At) && t.Decision.Verdict == d.Verdict
+}
+
+// Looked notes that EPM was asked and had no outcome yet; the next look is
+// due at next. People are told once.
+func (t *Ticket) Looked(next, now time.Time) {
+	if t.Progress() != Submitted {
+		return
+	}
+	t.Sending.Looks++
+	t.Sending.NotBefore = next
+	if t.Sending.Looks == 1 {
+		t.happened(Event{Kind: EventOverdue, At: now})
+	}
+}
+
+// Move puts t into another state of its type.
+func (t *Ticket) Move(to State, by Actor, rules Rules, now time.Time) bool {
+	active := slices.Contains(rules.Active, to)
+	if t.State == to && t.Active == active {
+		return false
+	}
+	moved := t.State != to
+	t.State, t.Active = to, active
+	if moved {
+		t.happened(Event{Kind: EventState, At: now, Actor: by, Text: string(to)})
+	} else {
+		t.Rev++ // the settings changed what the state allows: the buttons follow
+	}
+	return true
+}
+
+func (t *Ticket) happened(e Event) {
+	t.Events = append(t.Events, e)
+	t.Rev++
+}
+
+// BeginPost notes that the ticket is about to be posted in place, and
+// reports false if it is there already. Whoever finds the note without a
+// message must look for one before posting again.
+func (t *Ticket) BeginPost(place Place, now time.Time) bool {
+	m := t.Message(place)
+	if m == nil || m.ID != "" || m.Dead {
+		return false
+	}
+	if m.FirstTry.IsZero() {
+		m.FirstTry = now
+	}
+	return true
+}
+
+// Posted notes the message in place, which shows t as it was at shown. Its
+// thread starts from there: the card itself tells what came before.
+func (t *Ticket) Posted(place Place, id string, shown *Ticket) {
+	m := t.Message(place)
+	if m == nil || m.ID != "" {
+		return
+	}
+	m.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)
+	m.succeeded()
+}
+
+// Edited notes that the message in place shows rev.
+func (t *Ticket) Edited(place Place, rev int) {
+	if m := t.Message(place); m != nil {
+		m.Shown = max(m.Shown, rev)
+		m.succeeded()
+	}
+}
+
+// BeginReply notes that the thread in place is about to be told of an event.
+func (t *Ticket) BeginReply(place Place, event int, now time.Time) bool {
+	m := t.Message(place)
+	if m == nil || m.ID == "" || m.Dead || m.Told > event {
+		return false
+	}
+	if m.ReplyTry.IsZero() {
+		m.ReplyTry = now
+	}
+	return true
+}
+
+// Told notes that the thread in place has been told of events[:event+1].
+func (t *Ticket) Told(place Place, event int) {
+	if m := t.Message(place); m != nil {
+		m.Told = max(m.Told, event+1)
+		m.ReplyTry = time.Time{}
+		m.succeeded()
+	}
+}
+
+func (m *Message) succeeded() {
+	m.Attempts, m.NotBefore, m.Problem = 0, time.Time{}, ""
+}
+
+// ShowFailed notes that a post, edit or reply in place failed. It is tried
+// again at next, or never if the place is dead. problem is for admins.
+func (t *Ticket) ShowFailed(place Place, problem string, next time.Time, dead bool) {
+	if m := t.Message(place); m != nil {
+		m.Attempts++
+		m.Problem, m.NotBefore, m.Dead = problem, next, dead
+	}
+}
+
+// Start makes an empty ticket for a request that nothing was known of.
+func Start(number Number, id RequestID, rules Rules, now time.Time) *Ticket {
+	state := rules.Type.States[0]
+	return &Ticket{
+		Number:  number,
+		Type:    rules.Type.Name,
+		State:   state,
+		Active:  slices.Contains(rules.Active, state),
+		Created: now,
+		ID:      id,
+	}
+}

@@ -1,0 +1,115 @@
+package tickets
+
+import (
+	"slices"
+	"time"
+)
+
+// StepKind is a kind of thing the bot can owe a ticket.
+type StepKind string
+
+// The steps.
+const (
+	StepPost  StepKind = "post"  // show the ticket in a place for the first time
+	StepEdit  StepKind = "edit"  // make a message show the current Rev
+	StepReply StepKind = "reply" // tell an event in the message's thread
+	StepSend  StepKind = "send"  // send the decision to EPM
+	StepLook  StepKind = "look"  // ask EPM what became of an acknowledged decision
+)
+
+// Lane is a queue of steps that one limit paces: steps of different lanes do
+// not wait for each other, so that a chat that is down never delays a
+// decision on its way to EPM, and a storm of new posts never delays edits.
+type Lane string
+
+// LaneEPM is the lane of everything sent to EPM.
+const LaneEPM Lane = "epm"
+
+// PostLane is the lane of first posts on a platform.
+func PostLane(p Platform) Lane { return Lane(p) + "/post" }
+
+// EditLane is the lane of edits and replies on a platform.
+func EditLane(p Platform) Lane { return Lane(p) + "/edit" }
+
+// Step is one thing the bot still owes a ticket.
+type Step struct {
+	Kind  StepKind
+	Lane  Lane
+	Place Place     // post, edit, reply
+	Event int       // reply: index in Events
+	At    time.Time // not before
+}
+
+// Owes lists what is due at now, what is due longest first. It is a pure
+// function of the ticket.
+func (t *Ticket) Owes(now time.Time) []Step {
+	steps := slices.DeleteFunc(t.owed(), func(s Step) bool { return s.At.After(now) })
+	slices.SortStableFunc(steps, func(a, b Step) int { return a.At.Compare(b.At) })
+	return steps
+}
+
+// Due says when each lane next has something to do for t. A store keeps it
+// as its index; a lane that is not in the map owes nothing.
+func (t *Ticket) Due() map[Lane]time.Time {
+	steps := t.owed()
+	if len(steps) == 0 {
+		return nil
+	}
+	due := make(map[Lane]time.Time, len(steps))
+	for _, s := range steps {
+		if at, ok := due[s.Lane]; !ok || s.At.Before(at) {
+			due[s.Lane] = s.At
+		}
+	}
+	return due
+}
+
+// owed lists every step that t owes, now or later.
+func (t *Ticket) owed() []Step {
+	if t.Request == nil {
+		return nil // nothing to draw a card with, and nothing to decide
+	}
+	var steps []Step
+	switch t.Progress() {
+	case Submitting:
+		steps = append(steps, Step{Kind: StepSend, Lane: LaneEPM, At: later(t.Decision.At, t.Sending.NotBefore)})
+	case Submitted:
+		if t.Sending.Looks < maxLooks {
+			steps = append(steps, Step{Kind: StepLook, Lane: LaneEPM, At: later(t.Sending.Done, t.Sending.NotBefore)})
+		}
+	}
+	for i := range t.Messages {
+		m := &t.Messages[i]
+		at := later(t.Created, m.NotBefore)
+		switch {
+		case m.Dead:
+		case m.ID == "":
+			steps = append(steps, Step{Kind: StepPost, Lane: PostLane(m.Place.Platform), Place: m.Place, At: at})
+		case m.Shown < t.Rev:
+			steps = append(steps, Step{Kind: StepEdit, Lane: EditLane(m.Place.Platform), Place: m.Place, At: at})
+		default:
+			if e := t.nextReply(m); e >= 0 {
+				steps = append(steps, Step{Kind: StepReply, Lane: EditLane(m.Place.Platform), Place: m.Place, Event: e, At: at})
+			}
+		}
+	}
+	return steps
+}
+
+// nextReply is the index of the first event that m's thread was not told of,
+// or -1.
+func (t *Ticket) nextReply(m *Message) int {
+	for i := max(m.Told, 0); i < len(t.Events); i++ {
+		if t.Events[i].Kind.InThread() {
+			return i
+		}
+	}
+	return -1
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

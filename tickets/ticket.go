@@ -1,0 +1,333 @@
+package tickets
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// RequestID is EPM's identifier of a request, a UUID in practice. It is the
+// key that joins webhooks, decisions and tickets.
+type RequestID string
+
+// Number is what people call a ticket: a type's prefix, a dash and a counter
+// that is unique in the store, for example JIT-1042.
+type Number string
+
+// NewNumber makes the number for a counter.
+func NewNumber(prefix string, seq int64) Number {
+	return Number(prefix + "-" + strconv.FormatInt(seq, 10))
+}
+
+// Seq returns the counter in n, and false if n is not a ticket number.
+func (n Number) Seq() (int64, bool) {
+	i := strings.LastIndexByte(string(n), '-')
+	if i < 1 {
+		return 0, false
+	}
+	digits := string(n[i+1:])
+	seq, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || seq < 1 || digits[0] == '0' || digits[0] == '+' {
+		return 0, false
+	}
+	return seq, true
+}
+
+// Platform names a chat, for example "slack".
+type Platform string
+
+// Place is a channel on a platform. Channel is the platform's stable
+// identifier, never a display name.
+type Place struct {
+	Platform Platform `json:"platform"`
+	Channel  string   `json:"channel"`
+}
+
+func (p Place) String() string { return string(p.Platform) + ":" + p.Channel }
+
+// Kind says what a request asks for.
+type Kind string
+
+// The two kinds of just-in-time request.
+const (
+	Application Kind = "application" // run one program with rights it would not have
+	Admin       Kind = "admin"       // be an administrator for a while
+)
+
+// Request is what EPM asks. Every string in it was written by whoever asked
+// for access, or by their machine: it is untrusted, may be empty and may hold
+// anything. Renderers escape it.
+type Request struct {
+	ID        RequestID `json:"id"`
+	Kind      Kind      `json:"kind"`
+	EPMNumber string    `json:"epm_number,omitempty"` // EPM's own ticket number, for example EPM000238
+	Tenant    string    `json:"tenant,omitempty"`
+	Time      time.Time `json:"time,omitzero"` // when EPM says it was made; zero if it could not be read
+
+	User      string `json:"user,omitempty"`
+	UserID    string `json:"user_id,omitempty"`
+	Host      string `json:"host,omitempty"` // empty for admin requests: EPM sends only the computer's id
+	Computer  string `json:"computer,omitempty"`
+	Group     string `json:"group,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Requested string `json:"requested,omitempty"` // duration asked for, as EPM wrote it: seconds in practice
+
+	Product   string `json:"product,omitempty"`
+	Version   string `json:"version,omitempty"`
+	Publisher string `json:"publisher,omitempty"`
+	Path      string `json:"path,omitempty"`
+	Command   string `json:"command,omitempty"`
+	Parent    string `json:"parent,omitempty"`
+	Source    string `json:"source,omitempty"` // download address
+	SHA256    string `json:"sha256,omitempty"`
+	SHA1      string `json:"sha1,omitempty"`
+
+	// Imitates is set when the webhook held fields twice or in places where
+	// EPM puts none: its text may have been written to look like EPM's own.
+	Imitates bool `json:"imitates,omitempty"`
+
+	// Fields is everything EPM sent, in its order.
+	Fields []Field `json:"fields,omitempty"`
+}
+
+// Field is one value of a webhook under the name EPM gave it.
+type Field struct {
+	Name  string `json:"n"`
+	Value string `json:"v"`
+}
+
+// What names what is asked for, in one phrase: the program, or administrator
+// rights.
+func (r *Request) What() string {
+	if r.Kind == Admin {
+		return "administrator rights"
+	}
+	switch {
+	case r.Product != "" && r.Version != "":
+		return r.Product + " " + r.Version
+	case r.Product != "":
+		return r.Product
+	case r.Path != "":
+		return r.Path
+	}
+	return "an application"
+}
+
+// Where names the computer, as well as EPM told it.
+func (r *Request) Where() string {
+	if r.Host != "" {
+		return r.Host
+	}
+	return r.Computer
+}
+
+// Actor is a person as a chat knows them. Only ID and Platform identify;
+// Name is for reading.
+type Actor struct {
+	Platform Platform `json:"platform"`
+	ID       string   `json:"id"`
+	Name     string   `json:"name,omitempty"`
+}
+
+func (a Actor) String() string { return string(a.Platform) + ":" + a.ID }
+
+// Verdict is approve or deny.
+type Verdict string
+
+// The verdicts. Other is an outcome whose word was neither of the two; see
+// [Outcome.Raw].
+const (
+	Approve Verdict = "approve"
+	Deny    Verdict = "deny"
+	Other   Verdict = "other"
+)
+
+// Past is the verdict as something that happened: "approved" or "denied".
+func (v Verdict) Past() string {
+	switch v {
+	case Approve:
+		return "approved"
+	case Deny:
+		return "denied"
+	}
+	return "decided"
+}
+
+// Decision is an actor's verdict with reason, duration and time. A decision
+// never changes; a refused one is taken off the ticket whole.
+type Decision struct {
+	Verdict  Verdict   `json:"verdict"`
+	Reason   string    `json:"reason"`
+	Duration Duration  `json:"duration,omitzero"` // Once for a denial
+	By       Actor     `json:"by"`
+	At       time.Time `json:"at"`
+	Place    Place     `json:"place"` // where it was made
+}
+
+// Sending is how far a decision has come on its way to EPM.
+type Sending struct {
+	Attempts  int       `json:"attempts,omitempty"`  // begun, not necessarily answered
+	Unclear   bool      `json:"unclear,omitempty"`   // an attempt may have taken effect without an answer
+	NotBefore time.Time `json:"not_before,omitzero"` // earliest next attempt or look
+	Problem   string    `json:"problem,omitempty"`   // why the last attempt failed, for people
+	Done      time.Time `json:"done,omitzero"`       // when EPM acknowledged
+	Looks     int       `json:"looks,omitempty"`     // times EPM was asked what became of it
+}
+
+// Outcome is what EPM finally recorded. It may differ from the ticket's own
+// decision: EPM's console has the last word.
+type Outcome struct {
+	Verdict  Verdict   `json:"verdict"`
+	Raw      string    `json:"raw,omitempty"`      // EPM's word, untrusted, when Verdict is Other
+	Duration string    `json:"duration,omitempty"` // as EPM wrote it: "Once", seconds, or anything
+	By       string    `json:"by,omitempty"`       // free text from EPM, untrusted
+	At       time.Time `json:"at,omitzero"`        // decision time; zero if it could not be read
+	AtRaw    string    `json:"at_raw,omitempty"`
+	Start    time.Time `json:"start,omitzero"`
+	End      time.Time `json:"end,omitzero"`
+	Imitates bool      `json:"imitates,omitempty"` // as for Request
+}
+
+// Until is when the access ends, and false if the outcome does not tell.
+func (o *Outcome) Until() (time.Time, bool) {
+	if o.Verdict != Approve {
+		return time.Time{}, false
+	}
+	if !o.End.IsZero() {
+		return o.End, true
+	}
+	d, err := ParseDuration(o.Duration)
+	if err != nil || d.Once() {
+		return time.Time{}, false
+	}
+	switch {
+	case !o.Start.IsZero():
+		return o.Start.Add(d.Length()), true
+	case !o.At.IsZero():
+		return o.At.Add(d.Length()), true
+	}
+	return time.Time{}, false
+}
+
+// Refusal is EPM's no to a decision, with that decision: the ticket is open
+// again.
+type Refusal struct {
+	Decision Decision  `json:"decision"`
+	Reason   string    `json:"reason"` // for people
+	At       time.Time `json:"at"`
+}
+
+// Message is a ticket as shown, or still to be shown, in one place.
+type Message struct {
+	Place     Place     `json:"place"`
+	ID        string    `json:"id,omitempty"` // the platform's identifier; empty until posted
+	Shown     int       `json:"shown"`        // the Rev that the message shows
+	Told      int       `json:"told"`         // how many of the ticket's events its thread has been told of
+	FirstTry  time.Time `json:"first_try,omitzero"`
+	ReplyTry  time.Time `json:"reply_try,omitzero"` // first attempt at the reply now owed
+	Attempts  int       `json:"attempts,omitempty"` // failed in a row
+	NotBefore time.Time `json:"not_before,omitzero"`
+	Problem   string    `json:"problem,omitempty"` // for admins
+	Dead      bool      `json:"dead,omitempty"`    // given up: deleted or never editable again
+}
+
+// EventKind says what happened to a ticket.
+type EventKind string
+
+// Events. The ones in a thread are those that tell of the decision's steps.
+const (
+	EventReceived  EventKind = "received"  // the request arrived
+	EventDecided   EventKind = "decided"   // somebody here decided
+	EventDelayed   EventKind = "delayed"   // EPM does not answer; still trying
+	EventSubmitted EventKind = "submitted" // EPM acknowledged the decision
+	EventRefused   EventKind = "refused"   // EPM refused; open again
+	EventOutcome   EventKind = "outcome"   // EPM's final word
+	EventState     EventKind = "state"     // the state was moved
+	EventOverdue   EventKind = "overdue"   // EPM acknowledged long ago and has not confirmed
+)
+
+// InThread reports whether the event is told as a reply under the card.
+func (k EventKind) InThread() bool { return k != EventReceived }
+
+// Event is one line of a ticket's history. Events are only appended.
+type Event struct {
+	Kind     EventKind `json:"kind"`
+	At       time.Time `json:"at"`
+	Actor    Actor     `json:"actor,omitzero"`
+	Decision *Decision `json:"decision,omitempty"` // decided, refused
+	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome
+	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays, or the new state
+}
+
+// Ticket is a request and all that happened to it. It is changed by its
+// methods only, inside a store's Update.
+type Ticket struct {
+	Number  Number    `json:"number"`
+	Type    string    `json:"type"`  // name of the ticket type
+	State   State     `json:"state"` // one of the type's states
+	Active  bool      `json:"active"`
+	Title   string    `json:"title,omitempty"` // short description
+	Created time.Time `json:"created"`
+
+	// Request is nil while only an update has arrived (progress Unknown);
+	// ID is known from the first webhook on.
+	ID      RequestID `json:"id"`
+	Request *Request  `json:"request,omitempty"`
+
+	Rev      int       `json:"rev"` // counts the changes people can see, from 1
+	Decision *Decision `json:"decision,omitempty"`
+	Sending  Sending   `json:"sending,omitzero"`
+	Outcome  *Outcome  `json:"outcome,omitempty"`
+	Refusal  *Refusal  `json:"refusal,omitempty"` // the last one, while the ticket is open again
+	Messages []Message `json:"messages,omitempty"`
+	Events   []Event   `json:"events,omitempty"`
+
+	// Version counts the writes of the record. It belongs to the store.
+	Version int64 `json:"-"`
+}
+
+// Progress is how far a ticket has come. It is computed, never set.
+type Progress string
+
+// The progress of a ticket.
+const (
+	Unknown    Progress = "unknown"    // an update came first; the request has not arrived
+	Pending    Progress = "pending"    // nobody has decided
+	Submitting Progress = "submitting" // decided here, EPM has not acknowledged
+	Submitted  Progress = "submitted"  // EPM acknowledged, its outcome has not arrived
+	Final      Progress = "final"      // EPM recorded an outcome
+)
+
+// Progresses lists every progress, in the order of a ticket's life.
+func Progresses() []Progress {
+	return []Progress{Unknown, Pending, Submitting, Submitted, Final}
+}
+
+// Progress computes how far t has come.
+func (t *Ticket) Progress() Progress {
+	switch {
+	case t.Request == nil:
+		return Unknown
+	case t.Outcome != nil:
+		return Final
+	case t.Decision == nil:
+		return Pending
+	case t.Sending.Done.IsZero():
+		return Submitting
+	}
+	return Submitted
+}
+
+// Open reports whether t can be decided as far as its own record tells:
+// pending and in an active state. [Ticket.Decide] checks again.
+func (t *Ticket) Open() bool { return t.Progress() == Pending && t.Active }
+
+// Message returns the message in place, or nil.
+func (t *Ticket) Message(place Place) *Message {
+	for i := range t.Messages {
+		if t.Messages[i].Place == place {
+			return &t.Messages[i]
+		}
+	}
+	return nil
+}

@@ -1,6 +1,7 @@
 package tickets
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -52,8 +53,20 @@ func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
 // approved.
 func (t *Ticket) Conclude(o Outcome, rules Rules, now time.Time) bool {
 	if old := t.Outcome; old != nil {
-		if sameOutcome(*old, o) || (!old.At.IsZero() && !o.At.IsZero() && o.At.Before(old.At)) {
+		switch {
+		case sameOutcome(*old, o), !old.At.IsZero() && !o.At.IsZero() && o.At.Before(old.At):
 			return false
+		case old.agrees(o):
+			// The same decision with other details, as when EPM's update
+			// follows what was read back: the card shows them, and nobody is
+			// told twice.
+			filled := o.fill(*old)
+			if sameOutcome(*old, filled) {
+				return false
+			}
+			t.Outcome = &filled
+			t.Rev++
+			return true
 		}
 	}
 	t.Outcome = &o
@@ -69,6 +82,23 @@ func (t *Ticket) Conclude(o Outcome, rules Rules, now time.Time) bool {
 func sameOutcome(a, b Outcome) bool {
 	return a.Verdict == b.Verdict && a.Raw == b.Raw && a.Duration == b.Duration && a.By == b.By &&
 		a.At.Equal(b.At) && a.AtRaw == b.AtRaw && a.Start.Equal(b.Start) && a.End.Equal(b.End)
+}
+
+// agrees reports whether o and other tell of one decision: nothing that both
+// know differs.
+func (o Outcome) agrees(other Outcome) bool {
+	same := func(a, b string) bool { return a == "" || b == "" || a == b }
+	at := func(a, b time.Time) bool { return a.IsZero() || b.IsZero() || a.Equal(b) }
+	return o.Verdict == other.Verdict && o.Raw == other.Raw && same(o.Duration, other.Duration) && same(o.By, other.By) &&
+		at(o.At, other.At) && at(o.Start, other.Start) && at(o.End, other.End)
+}
+
+// fill returns o with what it does not know taken from other.
+func (o Outcome) fill(other Outcome) Outcome {
+	o.Duration, o.By, o.AtRaw = cmp.Or(o.Duration, other.Duration), cmp.Or(o.By, other.By), cmp.Or(o.AtRaw, other.AtRaw)
+	o.At, o.Start, o.End = cmp.Or(o.At, other.At), cmp.Or(o.Start, other.Start), cmp.Or(o.End, other.End)
+	o.Imitates = o.Imitates || other.Imitates
+	return o
 }
 
 // Decidable says whether t may be decided under the rules: nil, or ErrFinal,
@@ -100,26 +130,38 @@ func (t *Ticket) Decide(d Decision, rules Rules) error {
 	return nil
 }
 
-// BeginSend notes that an attempt to send the decision is about to be made.
-// Whoever finds the note later must assume that EPM may have it. It reports
-// whether there is still something to send.
+// BeginSend notes that an attempt to send the decision is about to be made,
+// and reports whether there is still something to send. If the end of the
+// last attempt was not recorded, EPM may have the decision: Unclear is set.
 func (t *Ticket) BeginSend() bool {
 	if t.Progress() != Submitting {
 		return false
 	}
-	t.Sending.Unclear = t.Sending.Unclear || t.Sending.Attempts > 0
-	t.Sending.Attempts++
+	s := &t.Sending
+	s.Unclear = s.Unclear || s.Begun
+	s.Begun = true
+	s.Attempts++
 	return true
 }
 
+// NotThere notes that EPM was asked and does not have d: what was unclear is
+// clear again.
+func (t *Ticket) NotThere(d Decision) {
+	if t.sends(d) {
+		t.Sending.Unclear = false
+	}
+}
+
 // SendFailed notes a failed attempt that will be repeated at next. unclear
-// says that EPM may have the decision all the same; say is for people.
+// says that EPM may have the decision all the same, and is not forgotten
+// before NotThere; say is for people.
 func (t *Ticket) SendFailed(d Decision, unclear bool, say string, next, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
 	s := &t.Sending
-	s.Unclear = unclear
+	s.Begun = false
+	s.Unclear = s.Unclear || unclear
 	s.NotBefore = next
 	if s.Problem == "" {
 		t.Rev++ // the card says that it takes longer
@@ -135,9 +177,7 @@ func (t *Ticket) Acknowledge(d Decision, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
-	t.Sending.Done = now
-	t.Sending.Problem = ""
-	t.Sending.NotBefore = now.Add(firstLook)
+	t.Sending = Sending{Attempts: t.Sending.Attempts, Done: now, NotBefore: now.Add(firstLook)}
 	t.happened(Event{Kind: EventSubmitted, At: now})
 }
 

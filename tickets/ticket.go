@@ -167,7 +167,8 @@ type Decision struct {
 // Sending is how far a decision has come on its way to EPM.
 type Sending struct {
 	Attempts  int       `json:"attempts,omitempty"`  // begun, not necessarily answered
-	Unclear   bool      `json:"unclear,omitempty"`   // an attempt may have taken effect without an answer
+	Begun     bool      `json:"begun,omitempty"`     // an attempt was begun and its end is not recorded
+	Unclear   bool      `json:"unclear,omitempty"`   // EPM may have the decision, without having said so
 	NotBefore time.Time `json:"not_before,omitzero"` // earliest next attempt or look
 	Problem   string    `json:"problem,omitempty"`   // why the last attempt failed, for people
 	Done      time.Time `json:"done,omitzero"`       // when EPM acknowledged

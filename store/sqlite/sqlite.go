@@ -1,0 +1,516 @@
+// Package sqlite keeps tickets in one SQLite file, the embedded default.
+//
+// All writes go through one goroutine, which commits together what has been
+// waiting: a commit is one fsync (WAL, synchronous=FULL), however many
+// webhooks share it. Reads use connections of their own and never wait for
+// writes.
+//
+// One process serves a file at a time, which a lock file beside it enforces.
+// Leases can therefore live in memory: they end with the process that took
+// them, and a restart goes on at once. Programs that only look may open the
+// file meanwhile with [Config.ReadOnly].
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+var _ store.Store = (*Store)(nil)
+
+// ErrLocked means that another process serves the same file.
+var ErrLocked = errors.New("another countersign process uses this file: stop it first, or choose another file")
+
+const (
+	firstSeq    = 1001            // of the first ticket: JIT-1001
+	maxBatch    = 256             // writes committed together at most
+	readers     = 4               // connections for reading
+	pageSize    = 8192            // bytes; a webhook's two records fit one page
+	busyTimeout = 5 * time.Second // a reading process may hold the file for a moment
+	checkpoint  = 4000            // pages of write-ahead log before it is folded into the file
+)
+
+const schema = `
+CREATE TABLE IF NOT EXISTS meta (
+	key   TEXT PRIMARY KEY,
+	value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tickets (
+	seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+	request  TEXT NOT NULL,
+	progress TEXT NOT NULL,
+	version  INTEGER NOT NULL,
+	doc      BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS tickets_request ON tickets (request);
+CREATE INDEX IF NOT EXISTS tickets_progress ON tickets (progress);
+CREATE TABLE IF NOT EXISTS due (
+	lane TEXT NOT NULL,
+	at   INTEGER NOT NULL,
+	seq  INTEGER NOT NULL,
+	PRIMARY KEY (lane, at, seq)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS incoming (
+	id       TEXT PRIMARY KEY,
+	at       INTEGER NOT NULL,
+	remote   TEXT NOT NULL,
+	ticket   TEXT NOT NULL,
+	status   TEXT NOT NULL,
+	error    TEXT NOT NULL,
+	repaired INTEGER NOT NULL,
+	raw      BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS incoming_failed ON incoming (id) WHERE status = 'failed';
+`
+
+// schemaVersion is written to the meta table; a file of a newer one is
+// refused.
+const schemaVersion = "1"
+
+// Config says which file to open and how.
+type Config struct {
+	Path     string // the file; its folder must exist. Required
+	ReadOnly bool   // only look: no lock, no writes, the file must exist. Default false
+}
+
+// Store is an open file. Make one with [Open].
+type Store struct {
+	path string
+	lock *flock.Flock
+	read *sql.DB
+	w    *writer
+
+	mu     sync.Mutex
+	leases map[lease]time.Time
+}
+
+type lease struct {
+	lane tickets.Lane
+	seq  int64
+}
+
+// Open opens the file, making it if need be. It returns ErrLocked if another
+// process serves it.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.Path == "" {
+		return nil, errors.New("sqlite: the path is missing")
+	}
+	s := &Store{path: c.Path, leases: map[lease]time.Time{}}
+	if !c.ReadOnly {
+		if err := s.prepare(); err != nil {
+			return nil, err
+		}
+	} else if _, err := os.Stat(c.Path); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.open(ctx, c.ReadOnly); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", c.Path, err), s.Close())
+	}
+	return s, nil
+}
+
+// prepare makes the file, readable by its owner only, and takes the lock.
+func (s *Store) prepare() error {
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open store: %w: the folder %s must exist and be writable", err, filepath.Dir(s.path))
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	s.lock = flock.New(s.path+".lock", flock.SetPermissions(0o600))
+	ok, err := s.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock store %s: %w", s.path, err)
+	}
+	if !ok {
+		return fmt.Errorf("open store %s: %w", s.path, ErrLocked)
+	}
+	return nil
+}
+
+func (s *Store) open(ctx context.Context, readOnly bool) error {
+	if !readOnly {
+		w, err := openWriter(ctx, dsn(s.path, false))
+		if err != nil {
+			return err
+		}
+		s.w = w
+	}
+	db, err := sql.Open("sqlite", dsn(s.path, true))
+	if err != nil {
+		return err
+	}
+	s.read = db
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
+	var v string
+	switch err := db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'schema'`).Scan(&v); {
+	case err != nil:
+		return fmt.Errorf("not a countersign store: %w", err)
+	case v != schemaVersion:
+		return fmt.Errorf("schema %s: %w", v, store.ErrNewerForm)
+	}
+	return nil
+}
+
+func dsn(path string, readOnly bool) string {
+	q := url.Values{}
+	for _, p := range []string{
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
+		fmt.Sprintf("page_size(%d)", pageSize),
+		"journal_mode(WAL)",
+		"synchronous(FULL)",
+		fmt.Sprintf("wal_autocheckpoint(%d)", checkpoint),
+	} {
+		q.Add("_pragma", p)
+	}
+	if readOnly {
+		q = url.Values{"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "query_only(1)"}}
+	}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+}
+
+// Close commits what is waiting and closes the file.
+func (s *Store) Close() error {
+	var errs []error
+	if s.w != nil {
+		errs = append(errs, s.w.close())
+	}
+	if s.read != nil {
+		errs = append(errs, s.read.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// Ping writes nothing but takes the way that writes take.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.write(ctx, func(*batch) error { return nil })
+}
+
+func (s *Store) write(ctx context.Context, run func(*batch) error) error {
+	if s.w == nil {
+		return errors.New("the store was opened to look only")
+	}
+	return s.w.do(ctx, run)
+}
+
+// Accept implements [store.Store].
+func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	var r tickets.Receipt
+	var t *tickets.Ticket
+	err := s.write(ctx, func(b *batch) error {
+		r, t = tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}, nil
+		if apply != nil {
+			old, err := b.byRequest(in.News.ID)
+			if err != nil {
+				return err
+			}
+			due, seq := dueOf(old), b.nextSeq()
+			if old != nil {
+				r.Ticket = old.Number
+			}
+			t, r.Status = apply(old, seq)
+			if t != nil {
+				r.Ticket = t.Number
+				if err := b.put(t, due); err != nil {
+					return err
+				}
+			}
+		}
+		return b.keep(in, r)
+	})
+	if err != nil {
+		return tickets.Receipt{}, nil, fmt.Errorf("keep webhook: %w", err)
+	}
+	return r, t, nil
+}
+
+// Update implements [store.Store].
+func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	var t *tickets.Ticket
+	var refused error
+	err := s.write(ctx, func(b *batch) error {
+		refused = nil
+		var err error
+		if t, err = b.byNumber(n); errors.Is(err, store.ErrNotFound) {
+			refused = err // no reason to fail the writes beside this one
+			return nil
+		} else if err != nil {
+			return err
+		}
+		due := dueOf(t)
+		if refused = change(t); refused != nil {
+			t, err = b.byNumber(n) // as it stands: change may have touched it
+			return err
+		}
+		return b.put(t, due)
+	})
+	if err == nil && t == nil {
+		err = refused
+	}
+	if err != nil {
+		return nil, fmt.Errorf("update %s: %w", n, err)
+	}
+	return t, refused
+}
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, error) {
+	seq, ok := n.Seq()
+	if !ok {
+		return nil, fmt.Errorf("ticket %q: %w", n, store.ErrNotFound)
+	}
+	t, err := scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
+	if err == nil && t.Number != n {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ticket %s: %w", n, err)
+	}
+	return t, nil
+}
+
+// List implements [store.Store].
+func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
+	before := int64(1) << 62
+	if q.Before != "" {
+		seq, ok := q.Before.Seq()
+		if !ok {
+			return nil, fmt.Errorf("ticket %q: %w", q.Before, store.ErrNotFound)
+		}
+		before = seq
+	}
+	query, args := `SELECT version, doc FROM tickets WHERE seq < ? ORDER BY seq DESC LIMIT ?`, []any{before, limit(q.Limit)}
+	if q.Progress != "" {
+		query = `SELECT version, doc FROM tickets WHERE progress = ? AND seq < ? ORDER BY seq DESC LIMIT ?`
+		args = append([]any{string(q.Progress)}, args...)
+	}
+	return s.tickets(ctx, query, args...)
+}
+
+func limit(n int) int {
+	if n <= 0 {
+		return 50
+	}
+	return n
+}
+
+func (s *Store) tickets(ctx context.Context, query string, args ...any) (list []*tickets.Ticket, err error) {
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list tickets: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		t, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list tickets: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
+}
+
+// Claim implements [store.Store]. Leases live in this process.
+func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) ([]*tickets.Ticket, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := 0
+	for l, end := range s.leases {
+		switch {
+		case !end.After(now):
+			delete(s.leases, l)
+		case l.lane == lane:
+			held++
+		}
+	}
+	seqs, err := s.due(ctx, lane, now, held+n)
+	if err != nil {
+		return nil, fmt.Errorf("claim %s: %w", lane, err)
+	}
+	var claimed []*tickets.Ticket
+	for _, seq := range seqs {
+		l := lease{lane, seq}
+		if _, taken := s.leases[l]; taken {
+			continue
+		}
+		t, err := scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
+		if err != nil {
+			return nil, fmt.Errorf("claim %s: %w", lane, err)
+		}
+		s.leases[l] = until
+		if claimed = append(claimed, t); len(claimed) == n {
+			break
+		}
+	}
+	return claimed, nil
+}
+
+func (s *Store) due(ctx context.Context, lane tickets.Lane, now time.Time, n int) (seqs []int64, err error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT seq FROM due WHERE lane = ? AND at <= ? ORDER BY at, seq LIMIT ?`,
+		string(lane), now.UnixMicro(), n)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, err
+		}
+		seqs = append(seqs, seq)
+	}
+	return seqs, rows.Err()
+}
+
+// Release implements [store.Store].
+func (s *Store) Release(_ context.Context, lane tickets.Lane, n tickets.Number) error {
+	seq, ok := n.Seq()
+	if !ok {
+		return fmt.Errorf("release %q: %w", n, store.ErrNotFound)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.leases, lease{lane, seq})
+	return nil
+}
+
+const incomingColumns = `id, at, remote, ticket, status, error, repaired`
+
+// Incoming implements [store.Store].
+func (s *Store) Incoming(ctx context.Context, id string) (store.Kept, error) {
+	var raw []byte
+	k, err := scanKept(s.read.QueryRowContext(ctx, `SELECT `+incomingColumns+`, raw FROM incoming WHERE id = ?`, id), &raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
+	}
+	k.Raw = raw
+	return k, nil
+}
+
+// Incomings implements [store.Store].
+func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) (list []store.Kept, err error) {
+	query, args := `SELECT `+incomingColumns+` FROM incoming ORDER BY id DESC LIMIT ?`, []any{limit(q.Limit)}
+	if q.Status != "" {
+		query = `SELECT ` + incomingColumns + ` FROM incoming WHERE status = ? ORDER BY id DESC LIMIT ?`
+		args = append([]any{string(q.Status)}, args...)
+	}
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list incoming: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		k, err := scanKept(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list incoming: %w", err)
+		}
+		list = append(list, k)
+	}
+	return list, rows.Err()
+}
+
+// Stats implements [store.Store].
+func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
+	stats := store.Stats{Progress: map[tickets.Progress]int{}, Due: map[tickets.Lane]store.Backlog{}}
+	err := s.each(ctx, func(row scanner) error {
+		var p string
+		var n int
+		if err := row.Scan(&p, &n); err != nil {
+			return err
+		}
+		stats.Progress[tickets.Progress(p)] = n
+		return nil
+	}, `SELECT progress, count(*) FROM tickets GROUP BY progress`)
+	if err != nil {
+		return store.Stats{}, fmt.Errorf("count tickets: %w", err)
+	}
+	err = s.each(ctx, func(row scanner) error {
+		var lane string
+		var n int
+		var oldest int64
+		if err := row.Scan(&lane, &n, &oldest); err != nil {
+			return err
+		}
+		stats.Due[tickets.Lane(lane)] = store.Backlog{Count: n, Oldest: time.UnixMicro(oldest).UTC()}
+		return nil
+	}, `SELECT lane, count(*), min(at) FROM due WHERE at <= ? GROUP BY lane`, now.UnixMicro())
+	if err != nil {
+		return store.Stats{}, fmt.Errorf("count what is due: %w", err)
+	}
+	return stats, nil
+}
+
+func (s *Store) each(ctx context.Context, row func(scanner) error, query string, args ...any) (err error) {
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+type scanner interface{ Scan(...any) error }
+
+// scan reads version and doc. No row is store.ErrNotFound.
+func scan(row scanner) (*tickets.Ticket, error) {
+	var version int64
+	var doc []byte
+	switch err := row.Scan(&version, &doc); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, store.ErrNotFound
+	case err != nil:
+		return nil, err
+	}
+	t, err := store.Decode(doc)
+	if err != nil {
+		return nil, err
+	}
+	t.Version = version
+	return t, nil
+}
+
+func scanKept(row scanner, more ...any) (store.Kept, error) {
+	var k store.Kept
+	var at int64
+	var ticket, status string
+	err := row.Scan(append([]any{&k.ID, &at, &k.Remote, &ticket, &status, &k.Error, &k.Repaired}, more...)...)
+	if err != nil {
+		return store.Kept{}, err
+	}
+	k.At = time.UnixMicro(at).UTC()
+	k.Receipt = tickets.Receipt{Incoming: k.ID, Ticket: tickets.Number(ticket), Status: tickets.Status(status)}
+	return k, nil
+}
+
+func dueOf(t *tickets.Ticket) map[tickets.Lane]time.Time {
+	if t == nil {
+		return nil
+	}
+	return t.Due()
+}

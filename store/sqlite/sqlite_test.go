@@ -1,0 +1,86 @@
+package sqlite_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/sqlite"
+	"github.com/countersign/countersign/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Open {
+		path := filepath.Join(t.TempDir(), "with space & 100%.db")
+		return func() (store.Store, error) { return sqlite.Open(t.Context(), sqlite.Config{Path: path}) }
+	})
+}
+
+func open(t *testing.T, path string) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestSecondProcessIsRefusedAndLookingIsAllowed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	s := open(t, path)
+	in := storetest.Asked("a")
+	_, made, err := s.Accept(t.Context(), in, storetest.Asks(in, storetest.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Open(t.Context(), sqlite.Config{Path: path}); !errors.Is(err, sqlite.ErrLocked) {
+		t.Errorf("second Open = %v, want ErrLocked", err)
+	}
+	look, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close()
+	if got, err := look.Get(t.Context(), made.Number); err != nil || got.ID != made.ID {
+		t.Errorf("Get while another process serves = %v, %v; want the ticket", got, err)
+	}
+	if _, _, err := look.Accept(t.Context(), in, storetest.Asks(in, storetest.Now)); err == nil {
+		t.Error("Accept on a store opened to look = nil, want an error")
+	}
+}
+
+func TestFileIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	open(t, path)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o600 {
+		t.Errorf("mode = %o, want 600", got)
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	junk := filepath.Join(dir, "junk.db")
+	if err := os.WriteFile(junk, []byte("this is not a database, it is a letter to somebody, quite long"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]sqlite.Config{
+		"NoPath":          {},
+		"NoFolder":        {Path: filepath.Join(dir, "nope", "a.db")},
+		"NotADatabase":    {Path: junk},
+		"NothingToLookAt": {Path: filepath.Join(dir, "none.db"), ReadOnly: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if s, err := sqlite.Open(t.Context(), c); err == nil {
+				t.Errorf("Open = nil, want an error")
+				_ = s.Close()
+			}
+		})
+	}
+}

@@ -1,0 +1,312 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// writer owns the one connection that writes.
+type writer struct {
+	db   *sql.DB
+	ops  chan *op
+	quit chan struct{}
+	done chan struct{}
+}
+
+type op struct {
+	run func(*batch) error
+	err chan error
+}
+
+// safely runs o and turns a panic into an error: one write must not take the
+// others, or the program, with it.
+func (o *op) safely(b *batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in a write: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return o.run(b)
+}
+
+var errClosed = errors.New("the store is closed")
+
+func openWriter(ctx context.Context, dsn string) (*writer, error) {
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	b, err := newBatch(ctx, db)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	w := &writer{db: db, ops: make(chan *op, maxBatch), quit: make(chan struct{}), done: make(chan struct{})}
+	go w.loop(b)
+	return w, nil
+}
+
+// do runs one write and returns once it is durable. A write that was taken
+// up is carried out even if ctx ends meanwhile.
+func (w *writer) do(ctx context.Context, run func(*batch) error) error {
+	o := &op{run: run, err: make(chan error, 1)}
+	select {
+	case w.ops <- o:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.quit:
+		return errClosed
+	}
+	select {
+	case err := <-o.err:
+		return err
+	case <-w.done:
+		// The loop has ended; it may have run the write before.
+		select {
+		case err := <-o.err:
+			return err
+		default:
+			return errClosed
+		}
+	}
+}
+
+func (w *writer) close() error {
+	close(w.quit)
+	<-w.done
+	return w.db.Close()
+}
+
+func (w *writer) loop(b *batch) {
+	defer close(w.done)
+	defer b.close()
+	for {
+		select {
+		case o := <-w.ops:
+			w.commit(b, w.gather(o))
+		case <-w.quit:
+			for {
+				select {
+				case o := <-w.ops:
+					w.commit(b, w.gather(o))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather takes what is waiting behind first, without waiting itself: while
+// one batch is being made durable, the next one collects.
+func (w *writer) gather(first *op) []*op {
+	ops := append(make([]*op, 0, maxBatch), first)
+	for len(ops) < maxBatch {
+		select {
+		case o := <-w.ops:
+			ops = append(ops, o)
+		default:
+			return ops
+		}
+	}
+	return ops
+}
+
+// commit runs ops in one transaction. If one of them fails, nothing of the
+// batch is kept and each is run again in a transaction of its own, so that
+// one bad write harms no other.
+func (w *writer) commit(b *batch, ops []*op) {
+	err := b.transact(ops)
+	switch {
+	case err == nil:
+		for _, o := range ops {
+			o.err <- nil
+		}
+	case len(ops) == 1:
+		ops[0].err <- err
+	default:
+		for _, o := range ops {
+			o.err <- b.transact([]*op{o})
+		}
+	}
+}
+
+// batch is the writing connection with its statements. Only the writer's
+// goroutine uses it.
+type batch struct {
+	conn  *sql.Conn
+	seq   int64 // the last counter given out
+	stmts []*sql.Stmt
+
+	selRequest, selSeq, insTicket, updTicket, insDue, delDue, insIncoming *sql.Stmt
+}
+
+// Writes are not bound to a caller's context: a batch belongs to many.
+var background = context.Background()
+
+func newBatch(ctx context.Context, db *sql.DB) (*batch, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &batch{conn: conn, seq: firstSeq - 1}
+	if err := b.init(ctx); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+func (b *batch) init(ctx context.Context) error {
+	if _, err := b.conn.ExecContext(ctx, schema); err != nil {
+		return err
+	}
+	if _, err := b.conn.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT DO NOTHING`, schemaVersion); err != nil {
+		return err
+	}
+	var last sql.NullInt64
+	if err := b.conn.QueryRowContext(ctx, `SELECT max(seq) FROM sqlite_sequence WHERE name = 'tickets'`).Scan(&last); err != nil {
+		return err
+	}
+	b.seq = max(b.seq, last.Int64)
+	for _, s := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&b.selRequest, `SELECT version, doc FROM tickets WHERE request = ?`},
+		{&b.selSeq, `SELECT version, doc FROM tickets WHERE seq = ?`},
+		{&b.insTicket, `INSERT INTO tickets (seq, request, progress, version, doc) VALUES (?, ?, ?, ?, ?)`},
+		{&b.updTicket, `UPDATE tickets SET progress = ?, version = version + 1, doc = ? WHERE seq = ? AND version = ?`},
+		{&b.insDue, `INSERT INTO due (lane, at, seq) VALUES (?, ?, ?)`},
+		{&b.delDue, `DELETE FROM due WHERE lane = ? AND at = ? AND seq = ?`},
+		{&b.insIncoming, `INSERT INTO incoming (id, at, remote, ticket, status, error, repaired, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},
+	} {
+		stmt, err := b.conn.PrepareContext(ctx, s.text)
+		if err != nil {
+			return err
+		}
+		*s.stmt = stmt
+		b.stmts = append(b.stmts, stmt)
+	}
+	return nil
+}
+
+func (b *batch) close() error {
+	var errs []error
+	for _, s := range b.stmts {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, b.conn.Close())...)
+}
+
+func (b *batch) transact(ops []*op) error {
+	seq := b.seq
+	err := func() error {
+		if _, err := b.conn.ExecContext(background, `BEGIN IMMEDIATE`); err != nil {
+			return err
+		}
+		for _, o := range ops {
+			if err := o.safely(b); err != nil {
+				return err
+			}
+		}
+		_, err := b.conn.ExecContext(background, `COMMIT`)
+		return err
+	}()
+	if err != nil {
+		b.seq = seq
+		// Fails harmlessly if no transaction is open.
+		_, _ = b.conn.ExecContext(background, `ROLLBACK`)
+	}
+	return err
+}
+
+func (b *batch) nextSeq() int64 { return b.seq + 1 }
+
+func (b *batch) byRequest(id tickets.RequestID) (*tickets.Ticket, error) {
+	t, err := scan(b.selRequest.QueryRowContext(background, string(id)))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return t, err
+}
+
+func (b *batch) byNumber(n tickets.Number) (*tickets.Ticket, error) {
+	seq, ok := n.Seq()
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	t, err := scan(b.selSeq.QueryRowContext(background, seq))
+	if err == nil && t.Number != n {
+		err = store.ErrNotFound
+	}
+	return t, err
+}
+
+// put writes t, new if its Version is 0, and moves its entries in the index
+// from due to what it owes now.
+func (b *batch) put(t *tickets.Ticket, due map[tickets.Lane]time.Time) error {
+	seq, ok := t.Number.Seq()
+	if !ok {
+		return fmt.Errorf("%q is not a ticket number", t.Number)
+	}
+	doc, err := store.Encode(t)
+	if err != nil {
+		return err
+	}
+	if t.Version == 0 {
+		if _, err := b.insTicket.ExecContext(background, seq, string(t.ID), string(t.Progress()), 1, doc); err != nil {
+			return err
+		}
+		b.seq = max(b.seq, seq)
+	} else {
+		res, err := b.updTicket.ExecContext(background, string(t.Progress()), doc, seq, t.Version)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(err, fmt.Errorf("%s: version %d is not the stored one", t.Number, t.Version))
+		}
+	}
+	t.Version++
+	return b.index(seq, due, t.Due())
+}
+
+func (b *batch) index(seq int64, from, to map[tickets.Lane]time.Time) error {
+	for lane, at := range from {
+		if next, ok := to[lane]; ok && micros(next) == micros(at) {
+			continue
+		}
+		if _, err := b.delDue.ExecContext(background, string(lane), micros(at), seq); err != nil {
+			return err
+		}
+	}
+	for lane, at := range to {
+		if old, ok := from[lane]; ok && micros(old) == micros(at) {
+			continue
+		}
+		if _, err := b.insDue.ExecContext(background, string(lane), micros(at), seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// micros is at in the index, rounded up: what the index calls due, the ticket
+// owes.
+func micros(at time.Time) int64 { return at.Add(time.Microsecond - 1).UnixMicro() }
+
+func (b *batch) keep(in tickets.Incoming, r tickets.Receipt) error {
+	raw := in.Raw
+	if raw == nil {
+		raw = []byte{} // the driver would write NULL
+	}
+	_, err := b.insIncoming.ExecContext(background, in.ID, in.At.UnixMicro(), in.Remote, string(r.Ticket), string(r.Status), in.Error, in.Repaired, raw)
+	return err
+}

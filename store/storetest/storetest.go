@@ -1,0 +1,519 @@
+// Package storetest is what every keeper of the store contract must pass.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Open opens the same store each time it is called within one test; the
+// suite closes it before it opens it again.
+type Open func() (store.Store, error)
+
+// Place is where the suite's tickets are shown.
+var Place = tickets.Place{Platform: "slack", Channel: "C1"}
+
+// Rules are the suite's rules: the default ticket type, one place.
+func Rules() tickets.Rules {
+	typ := tickets.Types()[0]
+	return tickets.Rules{Type: typ, Active: typ.Active, Title: "EPM JIT Access Request", Places: []tickets.Place{Place}}
+}
+
+// Now is when the suite's time begins.
+var Now = time.Date(2026, 1, 31, 13, 5, 0, 0, time.UTC)
+
+// Ann approves.
+var Ann = tickets.Actor{Platform: "slack", ID: "U1", Name: "Ann"}
+
+// Asked is a webhook with a new application request.
+func Asked(id string) tickets.Incoming {
+	rid := tickets.RequestID(id)
+	return tickets.Incoming{
+		ID: "in-" + id, At: Now, Remote: "192.0.2.1", Raw: []byte(`{"RequestId":"` + id + `"}`),
+		News: &tickets.News{ID: rid, Request: &tickets.Request{ID: rid, Kind: tickets.Application, User: `ACME\ann`, Host: "PC-0815", Product: "7-Zip"}},
+	}
+}
+
+// Asks applies a webhook of Asked.
+func Asks(in tickets.Incoming, at time.Time) store.Apply {
+	return func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
+		if t == nil {
+			t = tickets.Start(tickets.NewNumber("JIT", seq), in.News.ID, Rules(), at)
+		}
+		if !t.Ask(*in.News.Request, Rules(), at) {
+			return nil, tickets.StatusDuplicate
+		}
+		return t, tickets.StatusCreated
+	}
+}
+
+// Approval is Ann's yes, once.
+func Approval(at time.Time) tickets.Decision {
+	return tickets.Decision{Verdict: tickets.Approve, Reason: "ok", Duration: tickets.Once(), By: Ann, At: at, Place: Place}
+}
+
+type suite struct {
+	*testing.T
+	open Open
+	s    store.Store
+}
+
+// Run runs the suite. fresh makes a new empty store for one test, and returns
+// how to open it.
+func Run(t *testing.T, fresh func(t *testing.T) Open) {
+	for name, test := range map[string]func(*suite){
+		"AcceptMakesOneTicketPerRequest": (*suite).accept,
+		"AcceptKeepsWhatFailed":          (*suite).failed,
+		"UpdateFirstThenRequest":         (*suite).updateFirst,
+		"OneOfManyDecides":               (*suite).oneDecides,
+		"RefusedUpdateWritesNothing":     (*suite).refused,
+		"NotFound":                       (*suite).notFound,
+		"ListNewestFirst":                (*suite).list,
+		"ClaimLeases":                    (*suite).claim,
+		"IndexAgreesWithOwes":            (*suite).index,
+		"ManyAtOnce":                     (*suite).many,
+		"SurvivesReopening":              (*suite).reopen,
+		"Stats":                          (*suite).stats,
+		"PanicHarmsNobody":               (*suite).panics,
+		"ClosedSaysSo":                   (*suite).closed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &suite{T: t, open: fresh(t)}
+			s.reopenStore()
+			t.Cleanup(func() {
+				if err := s.s.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			})
+			test(s)
+		})
+	}
+}
+
+func (s *suite) reopenStore() {
+	s.Helper()
+	if s.s != nil {
+		s.must(s.s.Close())
+	}
+	st, err := s.open()
+	s.must(err)
+	s.s = st
+}
+
+func (s *suite) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *suite) ask(id string) *tickets.Ticket {
+	s.Helper()
+	return s.askAt(id, Now)
+}
+
+func (s *suite) askAt(id string, at time.Time) *tickets.Ticket {
+	s.Helper()
+	in := Asked(id)
+	_, t, err := s.s.Accept(s.Context(), in, Asks(in, at))
+	s.must(err)
+	return t
+}
+
+func (s *suite) accept() {
+	in := Asked("a")
+	r, t, err := s.s.Accept(s.Context(), in, Asks(in, Now))
+	s.must(err)
+	if t == nil || r.Ticket != t.Number || r.Status != tickets.StatusCreated || r.Incoming != in.ID {
+		s.Fatalf("first Accept = %+v, %+v; want it created", r, t)
+	}
+	again := in
+	again.ID = "in-again"
+	r2, t2, err := s.s.Accept(s.Context(), again, Asks(again, Now))
+	s.must(err)
+	if t2 != nil || r2.Ticket != t.Number || r2.Status != tickets.StatusDuplicate {
+		s.Errorf("second Accept = %+v, %+v; want a duplicate of %s", r2, t2, t.Number)
+	}
+	got, err := s.s.Get(s.Context(), t.Number)
+	s.must(err)
+	if got.Request == nil || got.Request.User != `ACME\ann` || got.Rev != 1 || got.Version != 1 {
+		s.Errorf("Get = %+v; want the request at rev 1, version 1", got)
+	}
+	if next := s.ask("b"); next.Number == t.Number {
+		s.Errorf("two tickets are called %s", t.Number)
+	}
+	k, err := s.s.Incoming(s.Context(), "in-again")
+	s.must(err)
+	if string(k.Raw) != string(in.Raw) || k.Receipt != r2 || !k.At.Equal(in.At) || k.Remote != in.Remote {
+		s.Errorf("Incoming = %+v; want the raw body and its receipt", k)
+	}
+}
+
+func (s *suite) failed() {
+	in := tickets.Incoming{ID: "in-x", At: Now, Raw: []byte("{\x00\xff"), Error: "the body is not JSON", Repaired: true}
+	r, t, err := s.s.Accept(s.Context(), in, nil)
+	s.must(err)
+	if t != nil || r != (tickets.Receipt{Incoming: "in-x", Status: tickets.StatusFailed}) {
+		s.Errorf("Accept = %+v, %+v; want failed without a ticket", r, t)
+	}
+	s.ask("a")
+	list, err := s.s.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed})
+	s.must(err)
+	if len(list) != 1 || list[0].ID != "in-x" || list[0].Error != in.Error || !list[0].Repaired || list[0].Raw != nil {
+		s.Errorf("Incomings(failed) = %+v; want the failed one without its body", list)
+	}
+	if all, err := s.s.Incomings(s.Context(), store.IncomingQuery{}); err != nil || len(all) != 2 || all[0].ID != "in-x" {
+		s.Errorf("Incomings = %+v, %v; want both, newest id first", all, err)
+	}
+	if k, err := s.s.Incoming(s.Context(), "in-x"); err != nil || string(k.Raw) != string(in.Raw) {
+		s.Errorf("Incoming = %q, %v; want the raw bytes unchanged", k.Raw, err)
+	}
+}
+
+func (s *suite) updateFirst() {
+	out := tickets.Outcome{Verdict: tickets.Deny, By: "console"}
+	up := tickets.Incoming{ID: "in-up", At: Now, News: &tickets.News{ID: "a", Outcome: &out}}
+	_, first, err := s.s.Accept(s.Context(), up, func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
+		if t == nil {
+			t = tickets.Start(tickets.NewNumber("JIT", seq), "a", Rules(), Now)
+		}
+		t.Conclude(out, Rules(), Now)
+		return t, tickets.StatusUpdated
+	})
+	s.must(err)
+	if first.Progress() != tickets.Unknown || len(first.Due()) != 0 {
+		s.Errorf("after the update alone: %s, owes %v; want unknown, owes nothing", first.Progress(), first.Due())
+	}
+	joined := s.ask("a")
+	if joined.Number != first.Number || joined.Progress() != tickets.Final {
+		s.Errorf("joined = %s %s; want %s final", joined.Number, joined.Progress(), first.Number)
+	}
+}
+
+func (s *suite) oneDecides() {
+	n := s.ask("a").Number
+	var wg sync.WaitGroup
+	results := make([]error, 20)
+	for i := range results {
+		wg.Go(func() {
+			d := Approval(Now)
+			d.By.ID = fmt.Sprintf("U%d", i)
+			_, results[i] = s.s.Update(s.Context(), n, func(t *tickets.Ticket) error { return t.Decide(d, Rules()) })
+		})
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range results {
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, tickets.ErrDecided):
+			s.Errorf("loser got %v; want ErrDecided", err)
+		}
+	}
+	if won != 1 {
+		s.Errorf("%d of 20 decided; want 1", won)
+	}
+}
+
+func (s *suite) refused() {
+	before := s.ask("a")
+	boom := errors.New("boom")
+	got, err := s.s.Update(s.Context(), before.Number, func(t *tickets.Ticket) error {
+		t.State, t.Rev = "Closed", 99
+		return boom
+	})
+	if !errors.Is(err, boom) || got == nil || got.State != before.State || got.Rev != before.Rev {
+		s.Errorf("Update = %+v, %v; want the ticket as it stands and the error", got, err)
+	}
+	stored, err := s.s.Get(s.Context(), before.Number)
+	s.must(err)
+	if stored.Version != before.Version || stored.State != before.State {
+		s.Errorf("stored = %+v; want it unchanged", stored)
+	}
+}
+
+func (s *suite) notFound() {
+	s.ask("a")
+	for _, n := range []tickets.Number{"", "JIT", "JIT-0", "JIT-+1001", "JIT-01001", "INC-1001", "JIT-9999999", "JIT-99999999999999999999", "'; DROP TABLE tickets"} {
+		if _, err := s.s.Get(s.Context(), n); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("Get(%q) = %v; want ErrNotFound", n, err)
+		}
+		if _, err := s.s.Update(s.Context(), n, func(*tickets.Ticket) error { return nil }); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("Update(%q) = %v; want ErrNotFound", n, err)
+		}
+	}
+	if _, err := s.s.Incoming(s.Context(), "nope"); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("Incoming = %v; want ErrNotFound", err)
+	}
+}
+
+func (s *suite) list() {
+	var want []tickets.Number
+	for i := range 7 {
+		want = append(want, s.ask(fmt.Sprint(i)).Number)
+	}
+	slices.Reverse(want)
+	_, err := s.s.Update(s.Context(), want[3], func(t *tickets.Ticket) error { return t.Decide(Approval(Now), Rules()) })
+	s.must(err)
+	for _, c := range []struct {
+		q    store.Query
+		want []tickets.Number
+	}{
+		{store.Query{}, want},
+		{store.Query{Limit: 2}, want[:2]},
+		{store.Query{Before: want[1], Limit: 2}, want[2:4]},
+		{store.Query{Progress: tickets.Submitting}, want[3:4]},
+		{store.Query{Progress: tickets.Pending, Before: want[2], Limit: 2}, want[4:6]},
+		{store.Query{Progress: tickets.Final}, nil},
+	} {
+		list, err := s.s.List(s.Context(), c.q)
+		s.must(err)
+		var got []tickets.Number
+		for _, t := range list {
+			got = append(got, t.Number)
+		}
+		if !slices.Equal(got, c.want) {
+			s.Errorf("List(%+v) = %v; want %v", c.q, got, c.want)
+		}
+	}
+}
+
+func (s *suite) claim() {
+	lane := tickets.PostLane("slack")
+	a := s.askAt("a", Now.Add(2*time.Second)).Number
+	b := s.askAt("b", Now).Number
+	c := s.askAt("c", Now.Add(time.Hour)).Number
+	now := Now.Add(time.Minute)
+	claim := func(now time.Time, limit int) []tickets.Number {
+		s.Helper()
+		list, err := s.s.Claim(s.Context(), lane, now, now.Add(time.Minute), limit)
+		s.must(err)
+		var ns []tickets.Number
+		for _, t := range list {
+			ns = append(ns, t.Number)
+		}
+		return ns
+	}
+	if got := claim(now, 1); !slices.Equal(got, []tickets.Number{b}) {
+		s.Errorf("first claim = %v; want the one due longest, %s", got, b)
+	}
+	if got := claim(now, 5); !slices.Equal(got, []tickets.Number{a}) {
+		s.Errorf("second claim = %v; want the other one, %s", got, a)
+	}
+	if got := claim(now, 5); got != nil {
+		s.Errorf("third claim = %v; want nothing: all are leased or not due", got)
+	}
+	other, err := s.s.Claim(s.Context(), tickets.LaneEPM, now, now.Add(time.Minute), 5)
+	s.must(err)
+	if len(other) != 0 {
+		s.Errorf("claim in another lane = %v; want nothing", other)
+	}
+	s.must(s.s.Release(s.Context(), lane, b))
+	if got := claim(now, 5); !slices.Equal(got, []tickets.Number{b}) {
+		s.Errorf("claim after release = %v; want %s", got, b)
+	}
+	// Releasing what is not leased is harmless.
+	s.must(s.s.Release(s.Context(), lane, c))
+	if got := claim(now.Add(2*time.Minute), 5); !slices.Equal(got, []tickets.Number{b, a}) {
+		s.Errorf("claim after the leases ended = %v; want %v", got, []tickets.Number{b, a})
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	seen := map[tickets.Number]int{}
+	later := Now.Add(3 * time.Hour)
+	for range 8 {
+		wg.Go(func() {
+			list, err := s.s.Claim(s.Context(), lane, later, later.Add(time.Minute), 1)
+			if err != nil {
+				s.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, t := range list {
+				seen[t.Number]++
+			}
+		})
+	}
+	wg.Wait()
+	for _, n := range []tickets.Number{a, b, c} {
+		if seen[n] != 1 {
+			s.Errorf("%s was claimed %d times at once; want once", n, seen[n])
+		}
+	}
+}
+
+// index takes tickets through random lives and compares, after each change,
+// what the store gives out with what the ticket owes.
+func (s *suite) index() {
+	rng := rand.New(rand.NewPCG(1, 2))
+	now := Now
+	var ns []tickets.Number
+	for i := range 5 {
+		ns = append(ns, s.ask(fmt.Sprint(i)).Number)
+	}
+	lanes := []tickets.Lane{tickets.LaneEPM, tickets.PostLane("slack"), tickets.EditLane("slack")}
+	for range 120 {
+		now = now.Add(time.Duration(rng.Int64N(int64(5 * time.Minute))))
+		n := ns[rng.IntN(len(ns))]
+		_, err := s.s.Update(s.Context(), n, func(t *tickets.Ticket) error {
+			Live(t, rng, now)
+			return nil
+		})
+		s.must(err)
+		for _, n := range ns {
+			t, err := s.s.Get(s.Context(), n)
+			s.must(err)
+			for _, lane := range lanes {
+				at := now.Add(time.Duration(rng.Int64N(int64(2 * time.Hour))))
+				got, err := s.s.Claim(s.Context(), lane, at, at.Add(time.Minute), len(ns))
+				s.must(err)
+				for _, c := range got {
+					s.must(s.s.Release(s.Context(), lane, c.Number))
+				}
+				claimed := slices.ContainsFunc(got, func(c *tickets.Ticket) bool { return c.Number == n })
+				owes := slices.ContainsFunc(t.Owes(at), func(st tickets.Step) bool { return st.Lane == lane })
+				if claimed != owes {
+					s.Fatalf("%s in %s at %v: claimed %t, owes %t\n%+v", n, lane, at, claimed, owes, t)
+				}
+			}
+		}
+	}
+}
+
+// Live does one random thing to t that the bot might do.
+func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
+	later := now.Add(time.Duration(rng.Int64N(int64(time.Hour)))).Truncate(time.Microsecond)
+	var d tickets.Decision
+	if t.Decision != nil {
+		d = *t.Decision
+	}
+	switch rng.IntN(14) {
+	case 0, 1:
+		_ = t.Decide(Approval(now), Rules())
+	case 2:
+		t.BeginSend()
+	case 3:
+		t.SendFailed(d, rng.IntN(2) == 0, "EPM does not answer", later, now)
+	case 4:
+		t.Acknowledge(d, now)
+	case 5:
+		t.Refuse(d, "no such request", now)
+	case 6:
+		t.Looked(later, now)
+	case 7:
+		if rng.IntN(4) == 0 {
+			t.Conclude(tickets.Outcome{Verdict: tickets.Deny, At: now}, Rules(), now)
+		}
+	case 8:
+		t.BeginPost(Place, now)
+	case 9:
+		t.Posted(Place, "1.2", t)
+	case 10:
+		t.Edited(Place, t.Rev)
+	case 11:
+		t.ShowFailed(Place, "channel_not_found", later, rng.IntN(20) == 0)
+	case 12:
+		t.Told(Place, rng.IntN(len(t.Events)))
+	case 13:
+		states := Rules().Type.States
+		t.Move(states[rng.IntN(len(states))], Ann, Rules(), now)
+	}
+}
+
+func (s *suite) many() {
+	const n = 200
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			in := Asked(fmt.Sprint(i / 2)) // each request twice
+			in.ID = fmt.Sprintf("in-%d", i)
+			if _, _, err := s.s.Accept(s.Context(), in, Asks(in, Now)); err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	list, err := s.s.List(s.Context(), store.Query{Limit: n})
+	s.must(err)
+	seen := map[tickets.RequestID]bool{}
+	for _, t := range list {
+		if seen[t.ID] {
+			s.Errorf("request %s has two tickets", t.ID)
+		}
+		seen[t.ID] = true
+	}
+	kept, err := s.s.Incomings(s.Context(), store.IncomingQuery{Limit: 2 * n})
+	s.must(err)
+	if len(list) != n/2 || len(kept) != n {
+		s.Errorf("%d tickets and %d webhooks; want %d and %d", len(list), len(kept), n/2, n)
+	}
+}
+
+func (s *suite) reopen() {
+	a := s.ask("a")
+	_, err := s.s.Update(s.Context(), a.Number, func(t *tickets.Ticket) error { return t.Decide(Approval(Now), Rules()) })
+	s.must(err)
+	claimed, err := s.s.Claim(s.Context(), tickets.LaneEPM, Now, Now.Add(time.Hour), 1)
+	s.must(err)
+	if len(claimed) != 1 {
+		s.Fatalf("claimed %d; want 1", len(claimed))
+	}
+	s.reopenStore()
+	got, err := s.s.Get(s.Context(), a.Number)
+	s.must(err)
+	if got.Decision == nil || got.Decision.Reason != "ok" || !got.Decision.Duration.Once() || got.Version != 2 {
+		s.Errorf("after reopening = %+v; want the decision, version 2", got)
+	}
+	if b := s.ask("b"); b.Number == a.Number {
+		s.Errorf("number %s was given out twice", a.Number)
+	}
+}
+
+func (s *suite) stats() {
+	a := s.askAt("a", Now.Add(-time.Minute))
+	s.ask("b")
+	_, err := s.s.Update(s.Context(), a.Number, func(t *tickets.Ticket) error { return t.Decide(Approval(Now), Rules()) })
+	s.must(err)
+	st, err := s.s.Stats(s.Context(), Now)
+	s.must(err)
+	if st.Progress[tickets.Pending] != 1 || st.Progress[tickets.Submitting] != 1 {
+		s.Errorf("Progress = %v; want one pending, one submitting", st.Progress)
+	}
+	post := st.Due[tickets.PostLane("slack")]
+	if post.Count != 2 || !post.Oldest.Equal(Now.Add(-time.Minute)) || st.Due[tickets.LaneEPM].Count != 1 {
+		s.Errorf("Due = %v; want two posts, the oldest a minute old, and one send", st.Due)
+	}
+	if early, err := s.s.Stats(s.Context(), Now.Add(-time.Hour)); err != nil || len(early.Due) != 0 {
+		s.Errorf("Due an hour before = %v, %v; want nothing", early.Due, err)
+	}
+}
+
+func (s *suite) panics() {
+	n := s.ask("a").Number
+	if _, err := s.s.Update(s.Context(), n, func(*tickets.Ticket) error { panic("boom") }); err == nil {
+		s.Error("Update with a panicking change = nil; want an error")
+	}
+	if _, err := s.s.Update(s.Context(), n, func(t *tickets.Ticket) error { return t.Decide(Approval(Now), Rules()) }); err != nil {
+		s.Errorf("Update afterwards = %v; want nil", err)
+	}
+}
+
+func (s *suite) closed() {
+	s.must(s.s.Close())
+	in := Asked("a")
+	if _, _, err := s.s.Accept(context.Background(), in, Asks(in, Now)); err == nil {
+		s.Error("Accept on a closed store = nil; want an error")
+	}
+	s.s = nil
+	s.reopenStore()
+}

@@ -240,9 +240,7 @@ func (t *Ticket) BeginPost(place Place, now time.Time) bool {
 	if m == nil || m.ID != "" || m.Dead {
 		return false
 	}
-	if m.FirstTry.IsZero() {
-		m.FirstTry = now
-	}
+	m.begin(now)
 	return true
 }
 
@@ -254,6 +252,7 @@ func (t *Ticket) Posted(place Place, id string, shown *Ticket) {
 		return
 	}
 	m.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)
+	m.FirstTry, m.Tries = time.Time{}, 0
 	m.succeeded()
 }
 
@@ -271,9 +270,7 @@ func (t *Ticket) BeginReply(place Place, event int, now time.Time) bool {
 	if m == nil || m.ID == "" || m.Dead || m.Told > event {
 		return false
 	}
-	if m.ReplyTry.IsZero() {
-		m.ReplyTry = now
-	}
+	m.begin(now)
 	return true
 }
 
@@ -281,9 +278,25 @@ func (t *Ticket) BeginReply(place Place, event int, now time.Time) bool {
 func (t *Ticket) Told(place Place, event int) {
 	if m := t.Message(place); m != nil {
 		m.Told = max(m.Told, event+1)
-		m.ReplyTry = time.Time{}
+		m.FirstTry, m.Tries = time.Time{}, 0
 		m.succeeded()
 	}
+}
+
+func (m *Message) begin(now time.Time) {
+	if m.FirstTry.IsZero() {
+		m.FirstTry = now
+	}
+	m.Tries++
+}
+
+// Since is when the first attempt at the post or reply that has just begun
+// was made, or zero if this is the first: nothing can be there yet.
+func (m *Message) Since() time.Time {
+	if m.Tries <= 1 {
+		return time.Time{}
+	}
+	return m.FirstTry
 }
 
 func (m *Message) succeeded() {

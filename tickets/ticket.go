@@ -221,11 +221,11 @@ type Refusal struct {
 // Message is a ticket as shown, or still to be shown, in one place.
 type Message struct {
 	Place     Place     `json:"place"`
-	ID        string    `json:"id,omitempty"` // the platform's identifier; empty until posted
-	Shown     int       `json:"shown"`        // the Rev that the message shows
-	Told      int       `json:"told"`         // how many of the ticket's events its thread has been told of
-	FirstTry  time.Time `json:"first_try,omitzero"`
-	ReplyTry  time.Time `json:"reply_try,omitzero"` // first attempt at the reply now owed
+	ID        string    `json:"id,omitempty"`       // the platform's identifier; empty until posted
+	Shown     int       `json:"shown"`              // the Rev that the message shows
+	Told      int       `json:"told"`               // how many of the ticket's events its thread has been told of
+	FirstTry  time.Time `json:"first_try,omitzero"` // first attempt at the post or reply now owed
+	Tries     int       `json:"tries,omitempty"`    // attempts begun at it
 	Attempts  int       `json:"attempts,omitempty"` // failed in a row
 	NotBefore time.Time `json:"not_before,omitzero"`
 	Problem   string    `json:"problem,omitempty"` // for admins

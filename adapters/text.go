@@ -1,0 +1,159 @@
+package adapters
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Visible makes every character of s one that a reader sees. Text of a
+// request is written by whoever asks for access: a right-to-left override
+// turns exe.fdp around, a zero-width space makes two names look the same, a
+// NUL ends the text for some readers. Such characters are shown by name, for
+// example ⟦U+202E⟧ or ␀. Line breaks and tabs stay; \r\n becomes \n.
+//
+// Visible(Visible(s)) is Visible(s).
+func Visible(s string) string {
+	if plain(s) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	marks, symbol := 0, false // combining marks in a row; the rune before was a symbol
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			if c, ok := surrogate(s[i:]); ok {
+				named(&b, c)
+				i += 3
+			} else {
+				fmt.Fprintf(&b, "⟦0x%02X⟧", s[i])
+				i++
+			}
+			marks, symbol = 0, false
+			continue
+		}
+		i += n
+		if unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r) {
+			marks++
+		} else {
+			marks = 0
+		}
+		switch {
+		case r == '\n', r == '\t':
+			b.WriteRune(r)
+		case r == '\r' && i < len(s) && s[i] == '\n':
+			// the line feed that follows is enough
+		case r < ' ':
+			b.WriteRune('␀' + r)
+		case r == 0x7f:
+			b.WriteRune('␡')
+		case r == 0xfe0f && symbol: // colours the emoji before it
+			b.WriteRune(r)
+		case !unicode.IsGraphic(r), unseen(r), marks > maxMarks:
+			named(&b, r)
+		default:
+			b.WriteRune(r)
+		}
+		symbol = unicode.Is(unicode.So, r)
+	}
+	return b.String()
+}
+
+// maxMarks is how many combining marks may sit on one character: living
+// scripts use up to three or four, more only hide the lines around them.
+const maxMarks = 4
+
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' && c != '\n' && c != '\t') || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func named(b *strings.Builder, r rune) { fmt.Fprintf(b, "⟦U+%04X⟧", r) }
+
+// unseen reports whether r counts as graphic and yet shows nothing.
+func unseen(r rune) bool {
+	switch r {
+	case 0x034f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x2800, 0x3164, 0xffa0:
+		return true
+	}
+	return unicode.Is(unicode.Variation_Selector, r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+}
+
+// surrogate reads half a surrogate pair written as if it were a character, as
+// some encoders do with broken UTF-16.
+func surrogate(s string) (rune, bool) {
+	if len(s) < 3 || s[0] != 0xed || s[1] < 0xa0 || s[1] > 0xbf || s[2]&0xc0 != 0x80 {
+		return 0, false
+	}
+	return rune(s[0]&0x0f)<<12 | rune(s[1]&0x3f)<<6 | rune(s[2]&0x3f), true
+}
+
+// Line is Visible on one line: a line break is shown as ⏎, so that nobody
+// can write a line that looks like ours.
+func Line(s string) string {
+	s = strings.TrimSpace(Visible(s))
+	if !strings.ContainsAny(s, "\n\t") {
+		return s
+	}
+	return strings.NewReplacer("\n", " ⏎ ", "\t", " ").Replace(s)
+}
+
+// Cut shortens s to at most limit runes. If there is room it says how many
+// were left out: "… and 12 more characters". It never splits a rune.
+func Cut(s string, limit int) string {
+	if len(s) <= limit { // as many bytes or fewer
+		return s
+	}
+	total := utf8.RuneCountInString(s)
+	if total <= limit {
+		return s
+	}
+	if limit <= 0 {
+		return ""
+	}
+	keep := limit - utf8.RuneCountInString(more(total, "characters"))
+	if keep < 1 {
+		return firstRunes(s, limit-1) + "…"
+	}
+	return firstRunes(s, keep) + more(total-keep, "characters")
+}
+
+func more(n int, what string) string { return "… and " + strconv.Itoa(n) + " more " + what }
+
+func firstRunes(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
+	}
+	return s
+}
+
+// short is an untrusted value for the middle of a sentence.
+func short(s string, limit int) string { return Cut(Line(s), limit) }
+
+// quoteLines is how many lines of somebody's text a card shows.
+const quoteLines = 12
+
+// Quote shows s, several lines perhaps, so that each of its lines is seen to
+// belong to it: a single line stays as it is, of more each gets a bar in
+// front. It keeps at most limit runes of s and a dozen lines.
+func Quote(s string, limit int) string {
+	s = strings.TrimSpace(Visible(s))
+	if !strings.Contains(s, "\n") {
+		return Cut(s, limit)
+	}
+	lines := strings.Split(Cut(s, limit), "\n")
+	if n := len(lines) - quoteLines; n > 0 {
+		lines = append(lines[:quoteLines:quoteLines], more(n, "lines"))
+	}
+	return "\n│ " + strings.Join(lines, "\n│ ")
+}

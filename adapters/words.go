@@ -1,0 +1,561 @@
+package adapters
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/tickets"
+)
+
+// Sentences for people whose wish is not granted. They are the same on each
+// platform and in each place.
+const (
+	SayNotApprover   = "You cannot decide this request: you are not one of the approvers"
+	SayNoApprovers   = "Nobody can decide requests yet: no approvers are configured. An admin can set them with /epm config set approvers"
+	SayNotAdmin      = "Only an admin of Countersign can do that"
+	SayCannotCheck   = "Countersign cannot find out right now whether you are an approver, so it does not let you decide. Please try again in a minute"
+	SayOwnRequest    = "You cannot decide your own request"
+	SayStranger      = "Only members of this workspace can do that"
+	SayStarting      = "Countersign is still starting. Please try again in a moment"
+	SayBusy          = "Countersign is busy. Please try again in a moment"
+	SayAgain         = "That took too long, so nothing was done. Please click again"
+	SayBroken        = "Something went wrong in Countersign, and nothing was decided. Please try again; if it happens again, tell your admin"
+	SayNothingToShow = "EPM sent nothing beyond what the message shows"
+	SayImitates      = "Careful: parts of this request look as if someone tried to write fields in EPM's name. Check it in the EPM console before you decide"
+)
+
+// SayNoTicket says that there is no ticket n.
+func SayNoTicket(n tickets.Number) string {
+	return fmt.Sprintf("There is no ticket %s", short(string(n), 40))
+}
+
+// SayDecided says who was faster with t.
+func SayDecided(t *tickets.Ticket) string {
+	if t.Decision == nil {
+		return "This request is already decided"
+	}
+	return fmt.Sprintf("%s has already %s this request", Name(t.Decision.By), t.Decision.Verdict.Past())
+}
+
+// Sentence is a line for people in parts, so that a platform can show a
+// moment in the reader's own time zone and a person as a mention.
+type Sentence []Part
+
+// Part is a piece of a sentence. One of its fields is set.
+type Part struct {
+	Text  string        // may hold untrusted text, made visible and shortened
+	Time  time.Time     // a moment
+	Actor tickets.Actor // a person
+}
+
+// String is s in plain text, with times in UTC.
+func (s Sentence) String() string {
+	var b strings.Builder
+	for _, p := range s {
+		switch {
+		case !p.Time.IsZero():
+			b.WriteString(Moment(p.Time))
+		case p.Actor.ID != "":
+			b.WriteString(Name(p.Actor))
+		default:
+			b.WriteString(p.Text)
+		}
+	}
+	return b.String()
+}
+
+// Moment is a time for people who may be anywhere.
+func Moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// Name is what to call a.
+func Name(a tickets.Actor) string {
+	if name := short(a.Name, 80); name != "" {
+		return name
+	}
+	return short(a.ID, 40)
+}
+
+// Emoji is a picture of how far t has come. It never stands without words.
+func Emoji(t *tickets.Ticket) string {
+	switch t.Progress() {
+	case tickets.Pending:
+		if !t.Active {
+			return "⏸"
+		}
+		return "⏳"
+	case tickets.Submitting:
+		return "📤"
+	case tickets.Submitted:
+		return "📨"
+	case tickets.Final:
+		switch t.Outcome.Verdict {
+		case tickets.Approve:
+			return "✅"
+		case tickets.Deny:
+			return "❌"
+		}
+		return "📄"
+	}
+	return "❔"
+}
+
+// Title is the first line of a card: "⏳ JIT-1042 · Application access
+// requested".
+func Title(t *tickets.Ticket) string {
+	word := "requested"
+	switch t.Progress() {
+	case tickets.Pending:
+		if !t.Active {
+			word = "requested, inactive"
+		}
+	case tickets.Submitting:
+		word = t.Decision.Verdict.Past() + ", sending to EPM"
+	case tickets.Submitted:
+		word = t.Decision.Verdict.Past() + ", waiting for EPM"
+	case tickets.Final:
+		word = t.Outcome.Verdict.Past()
+	}
+	return fmt.Sprintf("%s %s · %s %s", Emoji(t), t.Number, access(t), word)
+}
+
+func access(t *tickets.Ticket) string {
+	switch {
+	case t.Request == nil:
+		return "Access"
+	case t.Request.Kind == tickets.Admin:
+		return "Administrator access"
+	}
+	return "Application access"
+}
+
+// Status says how far t has come, in one sentence. It never says "approved"
+// as a fact before EPM has recorded it.
+func Status(t *tickets.Ticket) Sentence {
+	switch t.Progress() {
+	case tickets.Pending:
+		var s Sentence
+		if r := t.Refusal; r != nil {
+			s = append(refused(r.Decision, r.Reason), text(". ")...)
+			if t.Active {
+				return append(s, text("The request is open again")...)
+			}
+		}
+		if !t.Active {
+			return append(s, text("Pending, but inactive: no decision can be made in state "+short(string(t.State), 60))...)
+		}
+		return text("Pending: waiting for a decision · " + short(string(t.State), 60))
+	case tickets.Submitting:
+		s := decided(*t.Decision)
+		if p := short(t.Sending.Problem, 300); p != "" {
+			return append(s, text(". EPM does not answer ("+p+"), trying until it does")...)
+		}
+		return append(s, text(", sending to EPM")...)
+	case tickets.Submitted:
+		s := append(decided(*t.Decision), text(", submitted to EPM")...)
+		if t.Sending.Looks > 0 {
+			return append(s, text(". EPM has not confirmed it yet; if this lasts, look at the request in the EPM console")...)
+		}
+		return append(s, text("; waiting for EPM to confirm it")...)
+	case tickets.Final:
+		return concluded(t, t.Outcome, t.Decision)
+	}
+	return text("EPM has sent an update; the request itself has not arrived")
+}
+
+// Why is the reason that was given with the decision on t, or empty.
+func Why(t *tickets.Ticket) string {
+	if t.Decision == nil {
+		return ""
+	}
+	return t.Decision.Reason
+}
+
+func text(s string) Sentence { return Sentence{{Text: s}} }
+
+// decided is "Approved by Ann for 2 hours".
+func decided(d tickets.Decision) Sentence {
+	s := Sentence{{Text: capital(d.Verdict.Past()) + " by "}, {Actor: d.By}}
+	if d.Verdict == tickets.Approve {
+		s = append(s, text(span(d.Duration))...)
+	}
+	return s
+}
+
+func refused(d tickets.Decision, why string) Sentence {
+	what := "approval"
+	if d.Verdict == tickets.Deny {
+		what = "denial"
+	}
+	s := Sentence{{Text: "EPM refused the " + what + " by "}, {Actor: d.By}}
+	if why = strings.TrimRight(short(why, 400), ". "); why != "" {
+		s = append(s, text(": "+why)...)
+	}
+	return s
+}
+
+func span(d tickets.Duration) string {
+	switch {
+	case d.IsZero():
+		return ""
+	case d.Once():
+		return " once"
+	}
+	return " for " + d.String()
+}
+
+// concluded is what EPM recorded. ours is the decision made here, nil if
+// there was none.
+func concluded(t *tickets.Ticket, o *tickets.Outcome, ours *tickets.Decision) Sentence {
+	confirms := ours != nil && ours.Verdict == o.Verdict && !t.Sending.Done.IsZero()
+	by := short(o.By, 100)
+	var s Sentence
+	switch {
+	case confirms:
+		s = text("Confirmed by EPM: ")
+	case ours == nil && by != "":
+		s = text("Decided in EPM by “" + by + "”: ")
+	case ours == nil:
+		s = text("Decided in EPM: ")
+	case by != "":
+		s = text("EPM recorded, by “" + by + "”: ")
+	default:
+		s = text("EPM recorded: ")
+	}
+	switch o.Verdict {
+	case tickets.Approve:
+		s = append(s, text("approved"+outcomeSpan(o.Duration))...)
+		if until, ok := o.Until(); ok {
+			s = append(s, Part{Text: ", until "}, Part{Time: until})
+		}
+	case tickets.Deny:
+		s = append(s, text("denied")...)
+	default:
+		word := short(o.Raw, 100)
+		if word == "" {
+			word = "no word for it"
+		}
+		s = append(s, text("“"+word+"”, a word that Countersign does not know; see the EPM console")...)
+	}
+	switch {
+	case confirms:
+		s = append(s, Part{Text: " · "}, Part{Text: ours.Verdict.Past() + " by "}, Part{Actor: ours.By})
+	case ours != nil && ours.Verdict != o.Verdict:
+		s = append(s, Part{Text: " · here it was " + ours.Verdict.Past() + " by "}, Part{Actor: ours.By})
+	}
+	return s
+}
+
+func outcomeSpan(raw string) string {
+	if raw = strings.TrimSpace(raw); raw == "" {
+		return ""
+	}
+	if d, err := tickets.ParseDuration(raw); err == nil {
+		return span(d)
+	}
+	return " for “" + short(raw, 60) + "”"
+}
+
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// Tell is event number i of t as a line of its thread. An EPM refusal names
+// the approver, whom the platform may notify.
+func Tell(t *tickets.Ticket, i int) Sentence {
+	if i < 0 || i >= len(t.Events) {
+		return text("Something happened to " + string(t.Number))
+	}
+	e := t.Events[i]
+	switch e.Kind {
+	case tickets.EventReceived:
+		return text("The request arrived")
+	case tickets.EventDecided:
+		if e.Decision == nil {
+			break
+		}
+		return append(decided(*e.Decision), text(", sending to EPM. Reason: “"+short(e.Decision.Reason, 500)+"”")...)
+	case tickets.EventDelayed:
+		s := "EPM does not answer"
+		if why := short(e.Text, 300); why != "" {
+			s += " (" + why + ")"
+		}
+		return text(s + ". The decision is kept and sent again until EPM takes it")
+	case tickets.EventSubmitted:
+		return text("EPM accepted the decision. It is now final; waiting for EPM to confirm it")
+	case tickets.EventRefused:
+		if e.Decision == nil {
+			break
+		}
+		return append(refused(*e.Decision, e.Text), text(". The request is open again")...)
+	case tickets.EventOutcome:
+		if e.Outcome == nil {
+			break
+		}
+		return concluded(t, e.Outcome, decidedBefore(t, i))
+	case tickets.EventState:
+		s := text("State moved to " + short(e.Text, 60))
+		if e.Actor.ID != "" {
+			s = append(s, Part{Text: " by "}, Part{Actor: e.Actor})
+		}
+		return s
+	case tickets.EventOverdue:
+		return text("EPM accepted the decision but has not confirmed it. Countersign keeps asking; if this lasts, look at the request in the EPM console")
+	}
+	return text("Something happened to " + string(t.Number))
+}
+
+// decidedBefore is the decision that stood when event i of t happened.
+func decidedBefore(t *tickets.Ticket, i int) *tickets.Decision {
+	var d *tickets.Decision
+	for _, e := range t.Events[:i] {
+		switch e.Kind {
+		case tickets.EventDecided:
+			d = e.Decision
+		case tickets.EventRefused:
+			d = nil
+		}
+	}
+	return d
+}
+
+// Subject is what t is about: "7-Zip 24.09 for ACME\ann on PC-0815".
+func Subject(t *tickets.Ticket) string {
+	r := t.Request
+	if r == nil {
+		return "an access request"
+	}
+	s := short(r.What(), 150)
+	if user := short(r.User, 100); user != "" {
+		s += " for " + user
+	}
+	if where := short(r.Where(), 100); where != "" {
+		s += " on " + where
+	}
+	return s
+}
+
+// Fallback is t in one plain paragraph, for notifications and for screen
+// readers, which read it instead of the card. It is shorter than 2000 runes.
+func Fallback(t *tickets.Ticket) string {
+	s := fmt.Sprintf("%s %s, %s: %s. %s.", Emoji(t), t.Number, strings.ToLower(access(t)), Subject(t), strings.TrimRight(Status(t).String(), "."))
+	if r := t.Request; r != nil {
+		if reason := short(r.Reason, 200); reason != "" && t.Progress() == tickets.Pending {
+			s += " Reason given: “" + reason + "”."
+		}
+		if warned(t) {
+			s += " " + SayImitates + "."
+		}
+	}
+	return s
+}
+
+// Warning is a line that must be read before anything else on the card, or
+// empty.
+func Warning(t *tickets.Ticket) string {
+	if warned(t) {
+		return "⚠ " + SayImitates
+	}
+	return ""
+}
+
+func warned(t *tickets.Ticket) bool {
+	return (t.Request != nil && t.Request.Imitates) || (t.Outcome != nil && t.Outcome.Imitates)
+}
+
+// Shape is how a fact wants to be shown.
+type Shape int
+
+// The shapes of facts.
+const (
+	Short Shape = iota // a few words, on one line
+	Code               // a path or a command, in fixed width
+	Prose              // somebody's own words, perhaps of several lines
+)
+
+// Fact is a labelled value of a card.
+type Fact struct {
+	Field string // its name in the setting "fields"
+	Label string
+	Value string    // visible, not shortened; empty if Time is set
+	Time  time.Time // a moment, zero for other facts
+	Shape Shape
+}
+
+// Card is what the settings say about how tickets are shown.
+type Card struct {
+	Fields []string // the facts, in order; default [DefaultFields] of the request's kind
+	// Assign is mentioned on new tickets; default nobody.
+	Assign tickets.Principal
+}
+
+// fact knows how to take one fact from a ticket and its request.
+type fact struct {
+	field, label string
+	shape        Shape
+	value        func(t *tickets.Ticket, r *tickets.Request) string
+	time         func(r *tickets.Request) time.Time
+}
+
+// facts knows every fact by its name in the settings.
+var facts = []fact{
+	{field: "user", label: "User", value: func(_ *tickets.Ticket, r *tickets.Request) string { return orElse(r.User, r.UserID, "not told by EPM") }},
+	{field: "computer", label: "Computer", value: func(_ *tickets.Ticket, r *tickets.Request) string { return orElse(r.Where(), "not told by EPM") }},
+	{field: "application", label: "Application", value: func(_ *tickets.Ticket, r *tickets.Request) string {
+		if r.Kind == tickets.Admin {
+			return ""
+		}
+		return r.What()
+	}},
+	{field: "publisher", label: "Publisher", value: func(_ *tickets.Ticket, r *tickets.Request) string {
+		if r.Kind == tickets.Admin {
+			return r.Publisher
+		}
+		return orElse(r.Publisher, "not signed or unknown")
+	}},
+	{field: "duration", label: "Asked for", value: func(_ *tickets.Ticket, r *tickets.Request) string { return AskedFor(r) }},
+	{field: "time", label: "Requested", time: func(r *tickets.Request) time.Time { return r.Time }},
+	{field: "path", label: "Path", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Path }},
+	{field: "command", label: "Command line", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Command }},
+	{field: "parent", label: "Started by", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Parent }},
+	{field: "source", label: "Downloaded from", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Source }},
+	{field: "sha256", label: "SHA-256", value: func(_ *tickets.Ticket, r *tickets.Request) string { return shortHash(r.SHA256) }},
+	{field: "sha1", label: "SHA-1", value: func(_ *tickets.Ticket, r *tickets.Request) string { return shortHash(r.SHA1) }},
+	{field: "reason", label: "Reason", shape: Prose, value: func(_ *tickets.Ticket, r *tickets.Request) string { return orElse(r.Reason, "none was given") }},
+	{field: "number", label: "EPM number", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.EPMNumber }},
+	{field: "group", label: "Computer group", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Group }},
+	{field: "tenant", label: "Tenant", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Tenant }},
+	{field: "title", label: "Short description", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Title }},
+	{field: "type", label: "Type", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Type }},
+	{field: "state", label: "State", value: func(t *tickets.Ticket, _ *tickets.Request) string { return string(t.State) }},
+}
+
+// Fields lists the names that the setting "fields" may hold.
+func Fields() []string {
+	var names []string
+	for _, f := range facts {
+		names = append(names, f.field)
+	}
+	return names
+}
+
+// DefaultFields are the facts of a card for a kind of request, in order.
+func DefaultFields(k tickets.Kind) []string {
+	if k == tickets.Admin {
+		return []string{"user", "computer", "duration", "time", "number", "reason"}
+	}
+	return []string{"user", "computer", "application", "publisher", "duration", "time", "sha256", "number", "path", "command", "parent", "source", "reason"}
+}
+
+// Facts are what a card tells about t's request, in the order of fields, or
+// of [DefaultFields] if there are none. Facts that EPM did not send are left
+// out, except those whose absence matters to a decision.
+func Facts(t *tickets.Ticket, fields []string) []Fact {
+	r := t.Request
+	if r == nil {
+		return nil
+	}
+	if len(fields) == 0 {
+		fields = DefaultFields(r.Kind)
+	}
+	var out []Fact
+	for _, name := range fields {
+		i := slices.IndexFunc(facts, func(f fact) bool { return strings.EqualFold(f.field, strings.TrimSpace(name)) })
+		if i < 0 {
+			continue
+		}
+		def := facts[i]
+		f := Fact{Field: def.field, Label: def.label, Shape: def.shape}
+		switch {
+		case def.time != nil:
+			f.Time = def.time(r)
+		case def.shape == Prose:
+			f.Value = strings.TrimSpace(Visible(def.value(t, r)))
+		default:
+			f.Value = Line(def.value(t, r))
+		}
+		if f.Value != "" || !f.Time.IsZero() {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func orElse(values ...string) string {
+	for _, v := range values {
+		if strings.TrimSpace(v) != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// AskedFor is the duration that r asks for, in words; EPM's own text if it is
+// not a number of seconds; empty if none was asked for.
+func AskedFor(r *tickets.Request) string {
+	raw := strings.TrimSpace(r.Requested)
+	if d, err := tickets.ParseDuration(raw); err == nil {
+		return d.String()
+	}
+	return raw
+}
+
+// shortHash keeps both ends of a hash, enough to compare it by eye; Details
+// has it whole.
+func shortHash(h string) string {
+	h = strings.TrimSpace(h)
+	if len(h) <= 24 || !plain(h) {
+		return h
+	}
+	return h[:12] + "…" + h[len(h)-8:]
+}
+
+// The words of the buttons and of the form.
+const (
+	LabelApprove = "Approve"
+	LabelDeny    = "Deny"
+	LabelDetails = "Details"
+	LabelCancel  = "Cancel"
+	LabelClose   = "Close"
+	LabelReason  = "Reason"
+	LabelUnit    = "Duration"
+)
+
+// Label is the word on the button for v.
+func Label(v tickets.Verdict) string {
+	if v == tickets.Deny {
+		return LabelDeny
+	}
+	return LabelApprove
+}
+
+// Units lists the units of the form with their words, in order.
+func Units() []struct {
+	Unit  tickets.Unit
+	Label string
+} {
+	return []struct {
+		Unit  tickets.Unit
+		Label string
+	}{
+		{tickets.UnitOnce, "Once"},
+		{tickets.UnitMinutes, fmt.Sprintf("Minutes (%d to %d)", tickets.MinMinutes, tickets.MaxMinutes)},
+		{tickets.UnitHours, fmt.Sprintf("Hours (%d to %d)", tickets.MinHours, tickets.MaxHours)},
+	}
+}
+
+// Amount is the label and the hint of the form's amount field for u, and
+// false if u needs none.
+func Amount(u tickets.Unit) (label, hint string, ok bool) {
+	switch u {
+	case tickets.UnitMinutes:
+		return "How many minutes", fmt.Sprintf("From %d to %d", tickets.MinMinutes, tickets.MaxMinutes), true
+	case tickets.UnitHours:
+		return "How many hours", fmt.Sprintf("From %d to %d", tickets.MinHours, tickets.MaxHours), true
+	}
+	return "", "", false
+}

@@ -1,0 +1,334 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// How long to wait before a step is repeated.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+	// slowRetry is for what an admin has to mend first: a bot that is not in
+	// its channel, a token that was revoked.
+	slowRetry = 5 * time.Minute
+	// deniedPause keeps a lane quiet after the neighbour refused our
+	// credentials: the other tickets would hear the same.
+	deniedPause = 30 * time.Second
+	// firstLook and lastLook bound how often EPM is asked for an outcome
+	// whose webhook does not come.
+	firstLook = 5 * time.Minute
+	lastLook  = time.Hour
+)
+
+// maxSteps bounds what is done for one ticket under one lease.
+const maxSteps = 8
+
+// recordTimeout is for writing down what came of a step, also while stopping.
+const recordTimeout = 5 * time.Second
+
+type lane struct {
+	name tickets.Lane
+	wake chan struct{}
+
+	mu     sync.Mutex
+	paused time.Time // by the bot's clock
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lane) pauseUntil(t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = t
+}
+
+func (l *lane) isPaused(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.paused.After(now)
+}
+
+// wake starts the lanes in which t owes something now.
+func (b *Bot) wake(t *tickets.Ticket) {
+	now := b.Now()
+	for name, at := range t.Due() {
+		if l := b.lanes[name]; l != nil && !at.After(now) {
+			l.signal()
+		}
+	}
+}
+
+// runLane claims tickets that owe something in l and does it, Workers at
+// once, until ctx ends; then it waits for what is under way.
+func (b *Bot) runLane(ctx context.Context, l *lane) {
+	// Steps outlive ctx by Grace, so that what was begun is finished.
+	steps, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(b.Grace, stop) })()
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, b.Workers)
+	poll := time.NewTicker(b.Poll)
+	defer poll.Stop()
+	for ctx.Err() == nil {
+		claimed := b.claim(ctx, l, b.Workers-len(slots))
+		for _, t := range claimed {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer l.signal() // a slot is free
+				defer func() { <-slots }()
+				b.work(steps, l, t)
+			})
+		}
+		if len(claimed) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-l.wake:
+		case <-poll.C:
+		}
+	}
+}
+
+func (b *Bot) claim(ctx context.Context, l *lane, free int) []*tickets.Ticket {
+	now := b.Now()
+	if free == 0 || l.isPaused(now) {
+		return nil
+	}
+	claimed, err := b.Store.Claim(ctx, l.name, now, now.Add(b.Lease), free)
+	if err != nil && ctx.Err() == nil {
+		b.Log.Error("cannot claim tickets", "lane", l.name, "err", err)
+	}
+	return claimed
+}
+
+// work does what t owes in l, step by step, and gives the ticket back.
+func (b *Bot) work(ctx context.Context, l *lane, t *tickets.Ticket) {
+	number := t.Number
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+		defer cancel()
+		if err := b.Store.Release(ctx, l.name, number); err != nil {
+			b.Log.Error("cannot release ticket", "ticket", number, "lane", l.name, "err", err)
+		}
+	}()
+	for range maxSteps {
+		step, ok := nextStep(t, l.name, b.Now())
+		if !ok || ctx.Err() != nil {
+			return
+		}
+		var err error
+		if t, err = b.do(ctx, l, t, step); err != nil {
+			// The store did not record it: what was begun is found again.
+			b.Log.Error("cannot record step", "ticket", number, "step", step.Kind, "err", err)
+			l.pauseUntil(b.Now().Add(firstRetry))
+			return
+		}
+	}
+}
+
+func nextStep(t *tickets.Ticket, name tickets.Lane, now time.Time) (tickets.Step, bool) {
+	for _, s := range t.Owes(now) {
+		if s.Lane == name {
+			return s, true
+		}
+	}
+	return tickets.Step{}, false
+}
+
+// errNothing ends a step whose ticket no longer owes it.
+var errNothing = errors.New("nothing to do")
+
+// do does one step of t and returns the ticket as recorded afterwards. The
+// error is the store's; the step's own failure is recorded in the ticket.
+func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step) (*tickets.Ticket, error) {
+	call, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	t, begun, err := b.begin(call, t, s)
+	if err != nil || !begun {
+		return t, err
+	}
+	start := time.Now()
+	change, failure := b.perform(call, t, s)
+	result := "ok"
+	if failure != nil {
+		f := tickets.FailureOf(failure)
+		result = string(f.Class)
+		if f.Class == tickets.Denied {
+			l.pauseUntil(b.Now().Add(deniedPause))
+		}
+		b.Log.Warn("step failed", "ticket", t.Number, "step", s.Kind, "platform", s.Place.Platform, "channel", s.Place.Channel, "class", result, "err", failure)
+	} else {
+		b.Log.Info("step done", "ticket", t.Number, "step", s.Kind, "platform", s.Place.Platform, "channel", s.Place.Channel)
+	}
+	if b.Meter != nil {
+		b.Meter.Step(s.Kind, result, time.Since(start))
+	}
+	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	after, err := b.Store.Update(record, t.Number, func(t *tickets.Ticket) error {
+		change(t)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.wake(after) // other lanes: an acknowledged decision owes edits
+	return after, nil
+}
+
+// begin notes in the ticket that s is about to be done, for the steps that
+// must not happen twice. It reports false if s is no longer owed.
+func (b *Bot) begin(ctx context.Context, t *tickets.Ticket, s tickets.Step) (*tickets.Ticket, bool, error) {
+	var begin func(*tickets.Ticket) bool
+	switch s.Kind {
+	case tickets.StepPost:
+		begin = func(t *tickets.Ticket) bool { return t.BeginPost(s.Place, b.Now()) }
+	case tickets.StepReply:
+		begin = func(t *tickets.Ticket) bool { return t.BeginReply(s.Place, s.Event, b.Now()) }
+	case tickets.StepSend:
+		begin = (*tickets.Ticket).BeginSend
+	default:
+		return t, true, nil
+	}
+	after, err := b.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
+		if !begin(t) {
+			return errNothing
+		}
+		return nil
+	})
+	if errors.Is(err, errNothing) {
+		return after, false, nil
+	}
+	return after, err == nil, err
+}
+
+// perform does s for t, which is as begin left it. It returns what to record
+// in the ticket as it then stands, and the step's failure.
+func (b *Bot) perform(ctx context.Context, t *tickets.Ticket, s tickets.Step) (record func(*tickets.Ticket), failure error) {
+	switch s.Kind {
+	case tickets.StepSend:
+		return b.send(ctx, t)
+	case tickets.StepLook:
+		return b.look(ctx, t)
+	}
+	chat := b.chats[s.Place.Platform]
+	if chat == nil {
+		// The lane exists only for configured chats.
+		return func(*tickets.Ticket) {}, fmt.Errorf("no chat on %s", s.Place.Platform)
+	}
+	return b.show(ctx, chat, t, s)
+}
+
+// show posts, edits or replies.
+func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s tickets.Step) (func(*tickets.Ticket), error) {
+	m := *t.Message(s.Place)
+	var err error
+	var done func(*tickets.Ticket)
+	switch s.Kind {
+	case tickets.StepPost:
+		var id string
+		id, err = chat.Post(ctx, s.Place, t, m.Since())
+		done = func(now *tickets.Ticket) { now.Posted(s.Place, id, t) }
+	case tickets.StepEdit:
+		err = chat.Edit(ctx, m, t)
+		done = func(now *tickets.Ticket) { now.Edited(s.Place, t.Rev) }
+	case tickets.StepReply:
+		err = chat.Reply(ctx, m, t, s.Event, m.Since())
+		done = func(now *tickets.Ticket) { now.Told(s.Place, s.Event) }
+	}
+	if err == nil {
+		return done, nil
+	}
+	f := tickets.FailureOf(err)
+	// A deleted message stays deleted; a channel may be mended.
+	dead := f.Class == tickets.Gone && s.Kind != tickets.StepPost
+	if f.Class == tickets.Refused && s.Kind == tickets.StepReply {
+		return done, err // a locked thread: the card tells all the same
+	}
+	next := b.Now().Add(wait(f, m.Attempts))
+	return func(now *tickets.Ticket) { now.ShowFailed(s.Place, f.Error(), next, dead) }, err
+}
+
+// send sends the decision, after asking EPM whether it has it already if
+// that is not clear.
+func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket), error) {
+	d, unclear := *t.Decision, t.Sending.Unclear
+	if unclear {
+		switch out, err := b.EPM.Outcome(ctx, t); {
+		case err == nil && out != nil:
+			return func(t *tickets.Ticket) { t.Conclude(*out, b.Rules, b.Now()) }, nil
+		case err == nil:
+			unclear = false
+		default:
+			b.Log.Warn("cannot ask EPM for the outcome", "ticket", t.Number, "err", err)
+		}
+	}
+	err := b.EPM.Decide(ctx, t)
+	now := b.Now()
+	if err == nil {
+		return func(t *tickets.Ticket) { t.Acknowledge(d, now) }, nil
+	}
+	f := tickets.FailureOf(err)
+	say := f.Say
+	next := now.Add(wait(f, t.Sending.Attempts-1))
+	if f.Class == tickets.Refused || f.Class == tickets.Denied {
+		if !unclear {
+			return func(t *tickets.Ticket) { t.Refuse(d, say, now) }, err
+		}
+		say = "An earlier attempt may have reached EPM, which now answers: " + say
+	}
+	return func(t *tickets.Ticket) {
+		if !unclear {
+			t.NotThere(d)
+		}
+		t.SendFailed(d, f.Class == tickets.Unclear, say, next, now)
+	}, err
+}
+
+// look asks EPM what became of an acknowledged decision.
+func (b *Bot) look(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket), error) {
+	out, err := b.EPM.Outcome(ctx, t)
+	now := b.Now()
+	if err == nil && out != nil {
+		return func(t *tickets.Ticket) { t.Conclude(*out, b.Rules, now) }, nil
+	}
+	next := now.Add(backoff(firstLook, lastLook, t.Sending.Looks))
+	return func(t *tickets.Ticket) { t.Looked(next, now) }, err
+}
+
+// wait is how long to wait after failure f, the one after n failures in a
+// row.
+func wait(f *tickets.Failure, n int) time.Duration {
+	d := backoff(firstRetry, lastRetry, n)
+	switch f.Class {
+	case tickets.Gone, tickets.Refused, tickets.Denied:
+		d = slowRetry
+	}
+	return max(d, f.After)
+}
+
+// backoff doubles from first to last, and moves each by up to a fifth, so
+// that what failed together does not come back together.
+func backoff(first, last time.Duration, n int) time.Duration {
+	d := last
+	if n < 16 && first<<n < last {
+		d = first << n
+	}
+	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
+}

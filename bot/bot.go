@@ -1,0 +1,177 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// EPM is what the bot needs of the EPM API. Errors hold a [tickets.Failure].
+type EPM interface {
+	// Decide sends t's decision. nil means that EPM has accepted it; class
+	// Unclear that it may have.
+	Decide(ctx context.Context, t *tickets.Ticket) error
+	// Outcome reads back what EPM recorded for t's request; nil if EPM shows
+	// it undecided.
+	Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outcome, error)
+}
+
+// Meter counts what the bot does.
+type Meter interface {
+	// Step is called after each step. result is "ok" or a failure's class.
+	Step(kind tickets.StepKind, result string, took time.Duration)
+}
+
+// Config is what a bot is made of.
+type Config struct {
+	Store     store.Store         // required
+	EPM       EPM                 // required
+	Chats     []adapters.Chat     // at least one
+	Rules     tickets.Rules       // for new tickets and for decisions; Type is required
+	Approvers []tickets.Principal // who may decide; nobody if empty
+	Admins    []tickets.Principal // who may use the admin words; nobody if empty
+
+	Log   *slog.Logger                 // required
+	Now   func() time.Time             // default time.Now
+	Meter Meter                        // default: counts nothing
+	Test  func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
+
+	Workers int           // steps at once in each lane; default 4
+	Poll    time.Duration // how often a lane looks for what became due; default 500 ms
+	Lease   time.Duration // how long a step's claim lasts; default 60 s
+	Timeout time.Duration // of one step, less than Lease; default 25 s
+	Grace   time.Duration // given to steps under way when Run is told to end; default 10 s
+}
+
+// Bot moves tickets through their lives. Make one with [New].
+type Bot struct {
+	Config
+	chats map[tickets.Platform]adapters.Chat
+	lanes map[tickets.Lane]*lane
+}
+
+var _ adapters.Handler = (*Bot)(nil)
+
+// New checks c and makes a bot. It does nothing before [Bot.Run].
+func New(c Config) (*Bot, error) {
+	switch {
+	case c.Store == nil:
+		return nil, errors.New("bot: no store")
+	case c.EPM == nil:
+		return nil, errors.New("bot: no EPM")
+	case len(c.Chats) == 0:
+		return nil, errors.New("bot: no chat")
+	case len(c.Rules.Type.States) == 0:
+		return nil, errors.New("bot: no ticket type")
+	case c.Log == nil:
+		return nil, errors.New("bot: no log")
+	}
+	setDefault(&c.Workers, 4)
+	setDefault(&c.Poll, 500*time.Millisecond)
+	setDefault(&c.Lease, 60*time.Second)
+	setDefault(&c.Timeout, 25*time.Second)
+	setDefault(&c.Grace, 10*time.Second)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Timeout >= c.Lease {
+		return nil, errors.New("bot: a step's timeout must be less than its lease")
+	}
+	b := &Bot{Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}}
+	add := func(name tickets.Lane) { b.lanes[name] = &lane{name: name, wake: make(chan struct{}, 1)} }
+	add(tickets.LaneEPM)
+	for _, chat := range c.Chats {
+		p := chat.Platform()
+		if b.chats[p] != nil {
+			return nil, fmt.Errorf("bot: two chats on %s", p)
+		}
+		b.chats[p] = chat
+		add(tickets.PostLane(p))
+		add(tickets.EditLane(p))
+	}
+	return b, nil
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// Run does what is owed and listens to the chats until ctx ends. Then it
+// takes up nothing new and returns when what was under way has ended, or
+// after Grace. A chat that stops for good stops alone; its Ready says why.
+func (b *Bot) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, l := range b.lanes {
+		wg.Go(func() { b.runLane(ctx, l) })
+	}
+	for p, chat := range b.chats {
+		wg.Go(func() {
+			if err := chat.Run(ctx, b); err != nil {
+				b.Log.Error("chat stopped", "platform", p, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// Ready says for each neighbour why it is not ready; an empty map means that
+// everything is.
+func (b *Bot) Ready(ctx context.Context) map[string]error {
+	problems := map[string]error{}
+	if err := b.Store.Ping(ctx); err != nil {
+		problems["store"] = err
+	}
+	for p, chat := range b.chats {
+		if err := chat.Ready(); err != nil {
+			problems[string(p)] = err
+		}
+	}
+	return problems
+}
+
+// Keep records a webhook and what it says. It implements the keeper that the
+// EPM receiver needs; when it returns without an error, everything is
+// durable.
+func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, error) {
+	now := b.Now()
+	var apply store.Apply
+	if in.News != nil && in.Error == "" {
+		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
+			return b.apply(in.News, t, seq, now)
+		}
+	}
+	r, t, err := b.Store.Accept(ctx, in, apply)
+	if err != nil {
+		return r, err
+	}
+	if t != nil {
+		b.wake(t)
+	}
+	return r, nil
+}
+
+func (b *Bot) apply(n *tickets.News, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
+	if n.Waiting {
+		return nil, tickets.StatusDuplicate // says nothing that is not known
+	}
+	if t == nil {
+		t = tickets.Start(tickets.NewNumber(b.Rules.Type.Prefix, seq), n.ID, b.Rules, now)
+	}
+	switch {
+	case n.Request != nil && t.Ask(*n.Request, b.Rules, now):
+		return t, tickets.StatusCreated
+	case n.Outcome != nil && t.Conclude(*n.Outcome, b.Rules, now):
+		return t, tickets.StatusUpdated
+	}
+	return nil, tickets.StatusDuplicate
+}

@@ -1,0 +1,175 @@
+package bot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// word is one word of the slash command.
+type word struct {
+	name  string
+	args  string
+	help  string
+	admin bool
+	run   func(b *Bot, ctx context.Context, c adapters.Command, args []string) string
+}
+
+// words returns the words in the order of help. It is a function because
+// help lists them all.
+func words() []word {
+	return []word{
+		{"help", "", "this text", false, (*Bot).help},
+		{"status", "", "what waits, and whether every connection works", false, (*Bot).status},
+		{"tickets", "[pending|submitting|submitted|final]", "the newest requests", false, (*Bot).list},
+		{"ticket", "NUMBER", "one request and its history", false, (*Bot).ticket},
+		{"state", "NUMBER STATE", "move a request to another state", true, (*Bot).state},
+		{"test-connection", "", "try the connection to EPM", true, (*Bot).testConnection},
+	}
+}
+
+// Command implements [adapters.Handler]: the words after /epm.
+func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
+	fields := strings.Fields(c.Text)
+	if len(fields) == 0 {
+		fields = []string{"help"}
+	}
+	for _, w := range words() {
+		if !strings.EqualFold(w.name, fields[0]) {
+			continue
+		}
+		if w.admin {
+			if no := b.mayAdmin(ctx, c.Actor); no != "" {
+				b.refused(c.Actor, "", no)
+				return adapters.Note{Text: no}
+			}
+		}
+		return adapters.Note{Text: w.run(b, ctx, c, fields[1:])}
+	}
+	return adapters.Note{Text: "I do not know that word.\n" + b.help(ctx, c, nil)}
+}
+
+func (b *Bot) help(context.Context, adapters.Command, []string) string {
+	var s strings.Builder
+	s.WriteString("What I understand:")
+	for _, w := range words() {
+		s.WriteString("\n/epm " + strings.TrimSpace(w.name+" "+w.args) + " – " + w.help)
+		if w.admin {
+			s.WriteString(" (admins)")
+		}
+	}
+	return s.String()
+}
+
+func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string {
+	now := b.Now()
+	stats, err := b.Store.Stats(ctx, now)
+	if err != nil {
+		b.Log.Error("cannot read stats", "err", err)
+		return sayStoreAway
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, "Waiting for a decision: %d. On their way to EPM: %d. Accepted by EPM and not confirmed: %d. Final: %d.",
+		stats.Progress[tickets.Pending], stats.Progress[tickets.Submitting], stats.Progress[tickets.Submitted], stats.Progress[tickets.Final])
+	count, oldest := 0, now
+	for _, d := range stats.Due {
+		count += d.Count
+		if d.Oldest.Before(oldest) {
+			oldest = d.Oldest
+		}
+	}
+	if count > 0 {
+		fmt.Fprintf(&s, "\nSteps waiting: %d, the oldest for %s.", count, now.Sub(oldest).Round(time.Second))
+	}
+	problems := b.Ready(ctx)
+	for name, err := range problems {
+		fmt.Fprintf(&s, "\nNot ready: %s: %v", name, err)
+	}
+	if len(problems) == 0 {
+		s.WriteString("\nEvery connection works.")
+	}
+	if len(b.Approvers) == 0 {
+		s.WriteString("\n" + adapters.SayNoApprovers)
+	}
+	return s.String()
+}
+
+func (b *Bot) list(ctx context.Context, _ adapters.Command, args []string) string {
+	q := store.Query{Limit: 10}
+	if len(args) > 0 {
+		q.Progress = tickets.Progress(strings.ToLower(args[0]))
+	}
+	list, err := b.Store.List(ctx, q)
+	if err != nil {
+		b.Log.Error("cannot list tickets", "err", err)
+		return sayStoreAway
+	}
+	if len(list) == 0 {
+		return "There are none."
+	}
+	lines := make([]string, 0, len(list))
+	for _, t := range list {
+		lines = append(lines, adapters.Fallback(t))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (b *Bot) ticket(ctx context.Context, _ adapters.Command, args []string) string {
+	if len(args) != 1 {
+		return "Say which: /epm ticket JIT-1042"
+	}
+	t, err := b.Store.Get(ctx, number(args[0]))
+	if err != nil {
+		return b.lost(number(args[0]), err).(adapters.Note).Text
+	}
+	lines := []string{adapters.Fallback(t), "State: " + string(t.State)}
+	for i, e := range t.Events {
+		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+adapters.Tell(t, i).String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) string {
+	if len(args) < 2 {
+		return "Say which and where to: /epm state JIT-1042 On Hold"
+	}
+	to, ok := b.Rules.Type.FindState(strings.Join(args[1:], " "))
+	if !ok {
+		return fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.Rules.Type.States))
+	}
+	n := number(args[0])
+	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		t.Move(to, c.Actor, b.Rules, b.Now())
+		return nil
+	})
+	if err != nil {
+		return b.lost(n, err).(adapters.Note).Text
+	}
+	b.wake(t)
+	if t.Active {
+		return fmt.Sprintf("%s is now %s.", t.Number, t.State)
+	}
+	return fmt.Sprintf("%s is now %s, in which nobody can decide it.", t.Number, t.State)
+}
+
+func (b *Bot) testConnection(ctx context.Context, _ adapters.Command, _ []string) string {
+	if b.Test == nil {
+		return "The connection to EPM cannot be tested from here."
+	}
+	return b.Test(ctx)
+}
+
+func number(s string) tickets.Number { return tickets.Number(strings.ToUpper(s)) }
+
+func join(states []tickets.State) string {
+	names := make([]string, len(states))
+	for i, s := range states {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
+}

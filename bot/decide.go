@@ -1,0 +1,120 @@
+package bot
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Click implements [adapters.Handler]: it opens forms and details.
+func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
+	verdict, ok := c.Verdict, true
+	switch c.Action {
+	case adapters.ActionApprove:
+		verdict = tickets.Approve
+	case adapters.ActionDeny:
+		verdict = tickets.Deny
+	case adapters.ActionForm:
+		ok = verdict == tickets.Approve || verdict == tickets.Deny
+	case adapters.ActionDetails:
+	default:
+		ok = false
+	}
+	if !ok {
+		return adapters.Note{Text: sayOldButton}
+	}
+	t, err := b.Store.Get(ctx, c.Number)
+	if err != nil || t.Request == nil {
+		return b.lost(c.Number, err)
+	}
+	if c.Action == adapters.ActionDetails {
+		return adapters.Details{Ticket: t}
+	}
+	if no := b.mayDecide(ctx, c.Actor); no != "" {
+		b.refused(c.Actor, t.Number, no)
+		return adapters.Note{Text: no}
+	}
+	if err := t.Decidable(b.Rules); err != nil {
+		b.showsOpen(ctx, t)
+		return adapters.Note{Text: sayUndecidable(t, err)}
+	}
+	values := c.Form
+	if c.Action != adapters.ActionForm && verdict == tickets.Approve {
+		values.Unit, values.Amount = t.Request.FormDuration()
+	}
+	return adapters.Form{Ticket: t, Verdict: verdict, Values: values}
+}
+
+// Submit implements [adapters.Handler]: it checks a form against every rule
+// once more and records the decision. The first one wins.
+func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
+	t, err := b.Store.Get(ctx, s.Number)
+	if err != nil || t.Request == nil {
+		return b.lost(s.Number, err)
+	}
+	if no := b.mayDecide(ctx, s.Actor); no != "" {
+		b.refused(s.Actor, t.Number, no)
+		return adapters.Note{Text: no}
+	}
+	reason, duration, problems := s.Form.Check(s.Verdict)
+	if err := t.Decidable(b.Rules); err == nil && problems != nil {
+		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
+	}
+	d := tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: duration, By: s.Actor, At: b.Now(), Place: s.Place}
+	t, err = b.Store.Update(ctx, s.Number, func(t *tickets.Ticket) error { return t.Decide(d, b.Rules) })
+	switch {
+	case err == nil:
+		b.Log.Info("decided", "ticket", t.Number, "actor", s.Actor.String(), "verdict", d.Verdict)
+		b.wake(t)
+		return adapters.Done{}
+	case t == nil:
+		return b.lost(s.Number, err)
+	case repeats(t.Decision, d):
+		return adapters.Done{} // the platform delivered the form twice
+	}
+	b.refused(s.Actor, t.Number, err.Error())
+	b.showsOpen(ctx, t)
+	return adapters.Note{Text: sayUndecidable(t, err)}
+}
+
+// repeats reports whether d says again what made says.
+func repeats(made *tickets.Decision, d tickets.Decision) bool {
+	return made != nil && made.By.Platform == d.By.Platform && made.By.ID == d.By.ID &&
+		made.Verdict == d.Verdict && made.Reason == d.Reason && made.Duration == d.Duration
+}
+
+// lost answers an act on a ticket that cannot be read.
+func (b *Bot) lost(n tickets.Number, err error) adapters.Answer {
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		return adapters.Note{Text: adapters.SayNoTicket(n)}
+	}
+	b.Log.Error("cannot read ticket", "ticket", n, "err", err)
+	return adapters.Note{Text: sayStoreAway}
+}
+
+func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
+	b.Log.Warn("refused", "ticket", n, "actor", a.String(), "why", why)
+}
+
+// showsOpen corrects a card that offers buttons although the settings no
+// longer allow a decision in the ticket's state.
+func (b *Bot) showsOpen(ctx context.Context, t *tickets.Ticket) {
+	if !t.Open() {
+		return
+	}
+	after, err := b.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
+		if !t.Move(t.State, tickets.Actor{}, b.Rules, b.Now()) {
+			return errNothing
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		b.wake(after)
+	case !errors.Is(err, errNothing):
+		b.Log.Error("cannot correct ticket", "ticket", t.Number, "err", err)
+	}
+}

@@ -1,0 +1,48 @@
+// Package bot says what happens to a ticket, and in which order.
+//
+// # The idea
+//
+// Record first, then do what is owed. A webhook, a click and a form each do
+// one thing: they change a ticket in the store, in one durable commit, and
+// are answered. Everything that touches the outside world afterwards is owed
+// by the ticket and computed from it ([tickets.Ticket.Owes]): a place without
+// a message is owed a post, a message that shows an older Rev an edit, a
+// thread that has not heard of an event a reply, a decision that EPM has not
+// acknowledged a send. There is no second queue that could disagree.
+//
+// One loop does the steps (advance.go): claim a ticket by lease, note that
+// the step begins, do it, record what came of it, release. The first try, the
+// retry after an error, the restart after a crash and a second replica take
+// the same path.
+//
+// # Lanes
+//
+// Steps wait in lanes ([tickets.Lane]), each with its own workers: one for
+// EPM, and for each chat one for new posts and one for edits and replies. A
+// chat that is down or slow delays neither a decision nor another chat, and a
+// storm of new requests delays no edit.
+//
+// # What happened, when nobody knows
+//
+// A call that failed without a clear answer may have happened, and so may one
+// that was under way when the process died. Before such a step is repeated:
+//
+//	post, reply  the chat looks for the message by its mark, and adopts it
+//	edit         is repeated: it says the same again
+//	send         EPM is asked whether it has the decision; if it cannot say,
+//	             the same decision is sent again. Until EPM has said that it
+//	             has none, the ticket is not opened for another decision
+//	look         is repeated: it only reads
+//
+// The table in failures_test.go states for each step and each way of failing
+// how many messages and how many sends there are in the end.
+//
+// # Who may
+//
+// A chat proves who clicked. Whether that person may decide is asked here, of
+// the configured approvers, when a form opens and again when it is sent. If
+// it cannot be found out, they may not.
+//
+// The package knows the contracts of store and adapters and the language of
+// tickets. It knows no platform, no EPM wire format and no HTTP.
+package bot

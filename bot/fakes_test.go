@@ -1,0 +1,325 @@
+package bot_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"log/slog"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/sqlite"
+	"github.com/countersign/countersign/tickets"
+)
+
+var (
+	place = tickets.Place{Platform: "chat", Channel: "C1"}
+	ann   = tickets.Actor{Platform: "chat", ID: "U1", Name: "Ann"}
+	bob   = tickets.Actor{Platform: "chat", ID: "U2", Name: "Bob"}
+	sam   = tickets.Actor{Platform: "chat", ID: "U9", Name: "Sam"}
+)
+
+func rules() tickets.Rules {
+	typ := tickets.Types()[0]
+	return tickets.Rules{Type: typ, Active: typ.Active, Title: "EPM JIT Access Request", Places: []tickets.Place{place}}
+}
+
+// fault is how the next call of a kind fails, once.
+type fault struct {
+	class tickets.Class
+	did   bool // it had its effect all the same
+}
+
+// faults fails calls by kind of step.
+type faults struct {
+	mu   sync.Mutex
+	next map[tickets.StepKind][]fault
+}
+
+func (f *faults) plan(kind tickets.StepKind, list ...fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next == nil {
+		f.next = map[tickets.StepKind][]fault{}
+	}
+	f.next[kind] = append(f.next[kind], list...)
+}
+
+// call runs effect unless the planned fault forbids it, and returns the
+// fault as a failure.
+func (f *faults) call(kind tickets.StepKind, effect func()) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.next[kind]) == 0 {
+		effect()
+		return nil
+	}
+	now := f.next[kind][0]
+	f.next[kind] = f.next[kind][1:]
+	if now.did {
+		effect()
+	}
+	return &tickets.Failure{Class: now.class, Say: "a planned failure", Err: errors.New("planned")}
+}
+
+type posted struct {
+	id      string
+	number  tickets.Number
+	shown   *tickets.Ticket
+	replies []int
+}
+
+// fakeChat is a chat that remembers what it shows.
+type fakeChat struct {
+	faults
+	mu      sync.Mutex
+	posts   []*posted
+	holds   func(tickets.Principal, tickets.Actor) (bool, error)
+	looking int // posts that looked first
+}
+
+var _ adapters.Chat = (*fakeChat)(nil)
+
+func (c *fakeChat) Platform() tickets.Platform { return "chat" }
+
+func (c *fakeChat) Post(_ context.Context, _ tickets.Place, t *tickets.Ticket, since time.Time) (string, error) {
+	if id := c.find(t.Number, since); id != "" {
+		return id, nil
+	}
+	var id string
+	err := c.call(tickets.StepPost, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		id = fmt.Sprintf("m%d", len(c.posts)+1)
+		c.posts = append(c.posts, &posted{id: id, number: t.Number, shown: t})
+	})
+	if err != nil {
+		return "", err
+	}
+	return id, nil
+}
+
+func (c *fakeChat) find(n tickets.Number, since time.Time) string {
+	if since.IsZero() {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looking++
+	for _, p := range c.posts {
+		if p.number == n {
+			return p.id
+		}
+	}
+	return ""
+}
+
+func (c *fakeChat) at(id string, do func(*posted)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.posts {
+		if p.id == id {
+			do(p)
+		}
+	}
+}
+
+func (c *fakeChat) Edit(_ context.Context, m tickets.Message, t *tickets.Ticket) error {
+	return c.call(tickets.StepEdit, func() { c.at(m.ID, func(p *posted) { p.shown = t }) })
+}
+
+func (c *fakeChat) Reply(_ context.Context, m tickets.Message, _ *tickets.Ticket, event int, since time.Time) error {
+	found := false
+	c.at(m.ID, func(p *posted) { found = !since.IsZero() && slices.Contains(p.replies, event) })
+	if found {
+		return nil
+	}
+	return c.call(tickets.StepReply, func() { c.at(m.ID, func(p *posted) { p.replies = append(p.replies, event) }) })
+}
+
+func (c *fakeChat) Holds(_ context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
+	if c.holds != nil {
+		return c.holds(p, a)
+	}
+	return p.ID == a.ID, nil
+}
+
+func (c *fakeChat) Endpoints(adapters.Handler) map[string]http.Handler { return nil }
+func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error  { <-ctx.Done(); return nil }
+func (c *fakeChat) Ready() error                                       { return nil }
+
+// fakeEPM remembers the decisions that took effect.
+type fakeEPM struct {
+	faults
+	mu       sync.Mutex
+	sends    int
+	taken    map[tickets.RequestID][]tickets.Decision
+	unread   bool // reading back is not allowed
+	outcomes map[tickets.RequestID]*tickets.Outcome
+}
+
+func newFakeEPM() *fakeEPM {
+	return &fakeEPM{taken: map[tickets.RequestID][]tickets.Decision{}, outcomes: map[tickets.RequestID]*tickets.Outcome{}}
+}
+
+func (e *fakeEPM) Decide(_ context.Context, t *tickets.Ticket) error {
+	d := *t.Decision
+	return e.call(tickets.StepSend, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.sends++
+		e.taken[t.ID] = append(e.taken[t.ID], d)
+		if e.outcomes[t.ID] == nil {
+			e.outcomes[t.ID] = outcome(d)
+		}
+	})
+}
+
+func outcome(d tickets.Decision) *tickets.Outcome {
+	return &tickets.Outcome{Verdict: d.Verdict, Duration: d.Duration.Wire(), By: d.By.Name, At: d.At.Truncate(time.Second)}
+}
+
+func (e *fakeEPM) Outcome(_ context.Context, t *tickets.Ticket) (*tickets.Outcome, error) {
+	var out *tickets.Outcome
+	err := e.call(tickets.StepLook, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		out = e.outcomes[t.ID]
+	})
+	if err == nil && e.unread {
+		err = &tickets.Failure{Class: tickets.Denied, Err: errors.New("reading is not allowed")}
+	}
+	return out, err
+}
+
+// world is one installation, which may be restarted.
+type world struct {
+	t     *testing.T
+	path  string
+	chat  *fakeChat
+	epm   *fakeEPM
+	rules tickets.Rules
+	skew  atomic.Int64 // added to the clock, ns
+
+	approvers []tickets.Principal
+	store     store.Store
+	bot       *bot.Bot
+	stop      func()
+	wrap      func(store.Store) store.Store
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		t: t, path: filepath.Join(t.TempDir(), "a.db"), chat: &fakeChat{}, epm: newFakeEPM(), rules: rules(),
+		approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U1"}, {Platform: "chat", Kind: tickets.User, ID: "U2"}},
+		wrap:      func(s store.Store) store.Store { return s },
+	}
+	t.Cleanup(func() {
+		if w.stop != nil {
+			w.stop()
+		}
+	})
+	return w
+}
+
+func (w *world) now() time.Time          { return time.Now().Add(time.Duration(w.skew.Load())) }
+func (w *world) advance(d time.Duration) { w.skew.Add(int64(d)) }
+
+func (w *world) start() {
+	w.t.Helper()
+	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: w.path})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.store = w.wrap(s)
+	w.bot, err = bot.New(bot.Config{
+		Store: w.store, EPM: w.epm, Chats: []adapters.Chat{w.chat}, Rules: w.rules, Approvers: w.approvers, Admins: w.approvers[:min(1, len(w.approvers))],
+		Log: slog.New(slog.DiscardHandler), Now: w.now, Poll: 2 * time.Millisecond,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.bot.Run(ctx); err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+	}()
+	w.stop = func() {
+		cancel()
+		<-done
+		if err := s.Close(); err != nil {
+			w.t.Errorf("close: %v", err)
+		}
+		w.stop = nil
+	}
+}
+
+func (w *world) restart() {
+	w.t.Helper()
+	w.stop()
+	w.start()
+}
+
+// until waits for a condition on a ticket and returns it.
+func (w *world) until(n tickets.Number, what string, ok func(*tickets.Ticket) bool) *tickets.Ticket {
+	w.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		t, err := w.store.Get(context.Background(), n)
+		if err == nil && ok(t) {
+			return t
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s is not %s: %+v, %v", n, what, t, err)
+		}
+	}
+	return nil
+}
+
+func settled(t *tickets.Ticket) bool { return len(t.Owes(time.Now().Add(time.Hour*24*365))) == 0 }
+
+// request is a webhook that asks.
+func request(id string) tickets.Incoming {
+	rid := tickets.RequestID(id)
+	return tickets.Incoming{ID: "in-" + id, At: time.Now(), News: &tickets.News{ID: rid, Request: &tickets.Request{
+		ID: rid, Kind: tickets.Application, User: `ACME\jdoe`, Host: "PC-0815", Product: "7-Zip", Reason: "please",
+	}}}
+}
+
+func (w *world) ask(id string) tickets.Number {
+	w.t.Helper()
+	r, err := w.bot.Keep(context.Background(), request(id))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r.Ticket
+}
+
+func (w *world) conclude(id string, o tickets.Outcome) tickets.Receipt {
+	w.t.Helper()
+	r, err := w.bot.Keep(context.Background(), tickets.Incoming{ID: fmt.Sprintf("up-%s-%d", id, time.Now().UnixNano()), At: time.Now(), News: &tickets.News{ID: tickets.RequestID(id), Outcome: &o}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+var twoHours = tickets.Form{Reason: "ok for the patch window", Unit: tickets.UnitHours, Amount: "2"}
+
+func (w *world) approve(n tickets.Number, by tickets.Actor, f tickets.Form) adapters.Answer {
+	return w.bot.Submit(context.Background(), adapters.Submission{Actor: by, Place: place, Number: n, Verdict: tickets.Approve, Form: f})
+}

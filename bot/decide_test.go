@@ -1,0 +1,314 @@
+package bot_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+func (w *world) click(n tickets.Number, by tickets.Actor, a adapters.Action) adapters.Answer {
+	return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Action: a})
+}
+
+func started(t *testing.T) (*world, tickets.Number) {
+	t.Helper()
+	w := newWorld(t)
+	w.start()
+	n := w.ask("r")
+	w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
+	return w, n
+}
+
+func note(t *testing.T, a adapters.Answer, want string) {
+	t.Helper()
+	if got, ok := a.(adapters.Note); !ok || !strings.Contains(got.Text, want) {
+		t.Errorf("answer = %#v, want a note with %q", a, want)
+	}
+}
+
+func TestClickOpensForm(t *testing.T) {
+	w, n := started(t)
+	for action, verdict := range map[adapters.Action]tickets.Verdict{adapters.ActionApprove: tickets.Approve, adapters.ActionDeny: tickets.Deny} {
+		f, ok := w.click(n, ann, action).(adapters.Form)
+		if !ok || f.Verdict != verdict || f.Ticket.Number != n || len(f.Problems) > 0 {
+			t.Errorf("%s = %#v, want the form", action, f)
+		}
+	}
+	if d, ok := w.click(n, sam, adapters.ActionDetails).(adapters.Details); !ok || d.Ticket.Number != n {
+		t.Errorf("details = %#v", d)
+	}
+	note(t, w.click(n, ann, "launch"), "I do not know this button")
+	note(t, w.click("JIT-7", ann, adapters.ActionApprove), "no ticket JIT-7")
+}
+
+func TestWhoMayDecide(t *testing.T) {
+	group := tickets.Principal{Platform: "chat", Kind: tickets.Group, ID: "S1"}
+	for name, c := range map[string]struct {
+		approvers []tickets.Principal
+		holds     func(tickets.Principal, tickets.Actor) (bool, error)
+		refusal   string // empty: allowed
+	}{
+		"ByName":             {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U1"}}},
+		"NobodyConfigured":   {refusal: adapters.SayNoApprovers},
+		"SomebodyElse":       {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U2"}}, refusal: adapters.SayNotApprover},
+		"OtherPlatform":      {approvers: []tickets.Principal{{Platform: "other", Kind: tickets.User, ID: "U1"}}, refusal: adapters.SayNotApprover},
+		"InGroup":            {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, nil }},
+		"GroupUnreadable":    {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }, refusal: adapters.SayCannotCheck},
+		"YesWithError":       {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, errors.New("away") }, refusal: adapters.SayCannotCheck},
+		"NamedAndUnreadable": {approvers: []tickets.Principal{group, {Platform: "chat", Kind: tickets.User, ID: "U1"}}, holds: func(p tickets.Principal, a tickets.Actor) (bool, error) {
+			if p.Kind == tickets.Group {
+				return false, errors.New("away")
+			}
+			return p.ID == a.ID, nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.approvers, w.chat.holds = c.approvers, c.holds
+			w.start()
+			n := w.ask("r")
+			clicked, submitted := w.click(n, ann, adapters.ActionApprove), w.approve(n, ann, twoHours)
+			if c.refusal == "" {
+				if _, ok := clicked.(adapters.Form); !ok || submitted != (adapters.Done{}) {
+					t.Errorf("click = %#v, submit = %#v; want both allowed", clicked, submitted)
+				}
+				return
+			}
+			note(t, clicked, c.refusal)
+			note(t, submitted, c.refusal)
+			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
+				t.Errorf("decision = %+v, want none", got.Decision)
+			}
+		})
+	}
+}
+
+func TestFormProblemsStayInForm(t *testing.T) {
+	w, n := started(t)
+	f, ok := w.approve(n, ann, tickets.Form{Reason: "  ", Unit: tickets.UnitHours, Amount: "25"}).(adapters.Form)
+	want := tickets.Problems{tickets.FieldReason: tickets.SayReason, tickets.FieldAmount: tickets.SayHours}
+	if !ok || len(f.Problems) != 2 || f.Problems[tickets.FieldReason] != want[tickets.FieldReason] || f.Problems[tickets.FieldAmount] != want[tickets.FieldAmount] {
+		t.Errorf("problems = %v, want %v", f.Problems, want)
+	}
+	if f.Values.Amount != "25" {
+		t.Errorf("values = %+v, want what was typed", f.Values)
+	}
+}
+
+func TestManyDecideAtOnce(t *testing.T) {
+	w, n := started(t)
+	var wg sync.WaitGroup
+	answers := make([]adapters.Answer, 20)
+	for i := range answers {
+		by := []tickets.Actor{ann, bob}[i%2]
+		wg.Go(func() {
+			answers[i] = w.approve(n, by, tickets.Form{Reason: fmt.Sprint("because ", i), Unit: tickets.UnitOnce})
+		})
+	}
+	wg.Wait()
+	done := 0
+	for _, a := range answers {
+		if a == (adapters.Done{}) {
+			done++
+			continue
+		}
+		if text := a.(adapters.Note).Text; !strings.Contains(text, "approved") && !strings.Contains(text, tickets.SayFinal) {
+			t.Errorf("a loser was told %q, want who was faster", text)
+		}
+	}
+	if done != 1 {
+		t.Errorf("%d decided, want 1", done)
+	}
+	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
+	note(t, w.approve(n, bob, twoHours), tickets.SayFinal)
+	note(t, w.click(n, bob, adapters.ActionDeny), tickets.SayFinal)
+	if len(w.epm.taken["r"]) != 1 {
+		t.Errorf("%d decisions at EPM, want 1", len(w.epm.taken["r"]))
+	}
+}
+
+func TestSameFormDeliveredTwiceIsOneDecision(t *testing.T) {
+	w, n := started(t)
+	for range 2 {
+		if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
+			t.Errorf("Submit = %#v, want Done", a)
+		}
+	}
+}
+
+func TestInactive(t *testing.T) {
+	w, n := started(t)
+	cmd := func(by tickets.Actor, text string) string {
+		return w.bot.Command(context.Background(), adapters.Command{Actor: by, Place: place, Text: text}).(adapters.Note).Text
+	}
+	if got := cmd(sam, "state "+string(n)+" Closed"); got != adapters.SayNotAdmin {
+		t.Errorf("a stranger was told %q, want %q", got, adapters.SayNotAdmin)
+	}
+	if got := cmd(ann, "state "+string(n)+" nowhere"); !strings.Contains(got, "New, In Progress") {
+		t.Errorf("unknown state: %q, want the list", got)
+	}
+	if got := cmd(ann, "STATE "+strings.ToLower(string(n))+" on hold"); !strings.Contains(got, "On Hold") {
+		t.Errorf("state = %q", got)
+	}
+	cmd(ann, "state "+string(n)+" resolved")
+	note(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
+	note(t, w.approve(n, ann, twoHours), tickets.SayInactive)
+	shown := func(open bool) func(*tickets.Ticket) bool {
+		return func(*tickets.Ticket) bool {
+			w.chat.mu.Lock()
+			defer w.chat.mu.Unlock()
+			return w.chat.posts[0].shown.Open() == open
+		}
+	}
+	w.until(n, "shown without buttons", shown(false))
+	cmd(ann, "state "+string(n)+" new")
+	w.until(n, "shown with buttons", shown(true))
+	if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
+		t.Errorf("Submit = %#v, want Done", a)
+	}
+}
+
+func TestCardFollowsSettingsWhenSomebodyTries(t *testing.T) {
+	w, n := started(t)
+	w.rules.Active = []tickets.State{"In Progress"}
+	w.restart()
+	note(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
+	w.until(n, "corrected", func(t *tickets.Ticket) bool { return !t.Active && t.Message(place).Shown == t.Rev })
+}
+
+func TestDecidedInConsole(t *testing.T) {
+	w, n := started(t)
+	w.conclude("r", tickets.Outcome{Verdict: tickets.Deny, By: "console admin", At: time.Now()})
+	note(t, w.approve(n, ann, twoHours), tickets.SayFinal)
+	got := w.until(n, "settled", settled)
+	if got.Progress() != tickets.Final || len(w.epm.taken["r"]) != 0 {
+		t.Errorf("progress = %s with %d sends, want final without any", got.Progress(), len(w.epm.taken["r"]))
+	}
+}
+
+func TestUpdateBeforeRequest(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	r := w.conclude("r", tickets.Outcome{Verdict: tickets.Approve, Duration: "3600", At: time.Now()})
+	if r.Status != tickets.StatusUpdated || r.Ticket == "" {
+		t.Errorf("receipt = %+v, want updated", r)
+	}
+	if n := w.ask("r"); n != r.Ticket {
+		t.Errorf("the request made %s, want it joined to %s", n, r.Ticket)
+	}
+	got := w.until(r.Ticket, "settled", settled)
+	w.chat.mu.Lock()
+	defer w.chat.mu.Unlock()
+	if len(w.chat.posts) != 1 || w.chat.posts[0].shown.Progress() != tickets.Final {
+		t.Errorf("messages = %d, progress %s; want one that is final", len(w.chat.posts), got.Progress())
+	}
+}
+
+func TestWebhooksThatChangeNothing(t *testing.T) {
+	w, n := started(t)
+	again := request("r")
+	again.ID = "in-again"
+	if r, err := w.bot.Keep(t.Context(), again); err != nil || r.Status != tickets.StatusDuplicate || r.Ticket != n {
+		t.Errorf("again = %+v, %v; want a duplicate of %s", r, err, n)
+	}
+	o := tickets.Outcome{Verdict: tickets.Deny, At: time.Now()}
+	if r := w.conclude("r", o); r.Status != tickets.StatusUpdated {
+		t.Errorf("outcome = %+v, want updated", r)
+	}
+	if r := w.conclude("r", o); r.Status != tickets.StatusDuplicate {
+		t.Errorf("same outcome = %+v, want a duplicate", r)
+	}
+	older := tickets.Outcome{Verdict: tickets.Approve, At: o.At.Add(-time.Hour)}
+	if r := w.conclude("r", older); r.Status != tickets.StatusDuplicate {
+		t.Errorf("older outcome = %+v, want it to change nothing", r)
+	}
+	if r, err := w.bot.Keep(t.Context(), tickets.Incoming{ID: "in-wait", At: time.Now(), News: &tickets.News{ID: "r", Waiting: true}}); err != nil || r.Status != tickets.StatusDuplicate || r.Ticket != n {
+		t.Errorf("waiting = %+v, %v; want nothing changed", r, err)
+	}
+	newer := tickets.Outcome{Verdict: tickets.Approve, At: o.At.Add(time.Hour)}
+	if r := w.conclude("r", newer); r.Status != tickets.StatusUpdated {
+		t.Errorf("newer outcome = %+v, want updated: the console has the last word", r)
+	}
+	if r, err := w.bot.Keep(t.Context(), tickets.Incoming{ID: "in-bad", At: time.Now(), Raw: []byte("{"), Error: "not JSON"}); err != nil || r.Status != tickets.StatusFailed {
+		t.Errorf("unreadable = %+v, %v; want it kept as failed", r, err)
+	}
+}
+
+func TestOutcomeIsReadBackWhenItsWebhookIsLost(t *testing.T) {
+	w, n := started(t)
+	w.approve(n, ann, twoHours)
+	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
+	w.epm.mu.Lock()
+	w.epm.outcomes["r"] = nil
+	w.epm.mu.Unlock()
+	w.advance(4 * time.Minute)
+	w.until(n, "overdue", func(t *tickets.Ticket) bool { return t.Sending.Looks == 1 })
+	w.epm.mu.Lock()
+	w.epm.outcomes["r"] = outcome(w.epm.taken["r"][0])
+	w.epm.mu.Unlock()
+	w.advance(10 * time.Minute)
+	w.until(n, "final", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Final && settled(t) })
+	// The late webhook tells the same and is told to nobody twice.
+	events := len(w.until(n, "settled", settled).Events)
+	o := *outcome(w.epm.first("r"))
+	o.End = o.At.Add(2 * time.Hour)
+	w.conclude("r", o)
+	if got := w.until(n, "settled", settled); len(got.Events) != events || got.Outcome.End.IsZero() {
+		t.Errorf("%d events, outcome %+v; want %d, with the end filled in", len(got.Events), got.Outcome, events)
+	}
+}
+
+// A definite no after an attempt that may have succeeded must not open the
+// ticket for another decision.
+func TestNoReopeningWhileEPMMayHaveTheDecision(t *testing.T) {
+	w, n := started(t)
+	w.epm.unread = true
+	w.epm.plan(tickets.StepSend, fault{tickets.Unclear, true}, fault{tickets.Refused, false})
+	w.approve(n, ann, twoHours)
+	w.until(n, "failing", func(t *tickets.Ticket) bool { return t.Sending.Problem != "" })
+	w.advance(time.Minute)
+	got := w.until(n, "refused after unclear", func(t *tickets.Ticket) bool { return strings.Contains(t.Sending.Problem, "earlier attempt") })
+	if got.Progress() != tickets.Submitting {
+		t.Errorf("progress = %s, want submitting", got.Progress())
+	}
+	note(t, w.approve(n, bob, twoHours), "approved")
+}
+
+func TestStoreAwayIsSaid(t *testing.T) {
+	w, n := started(t)
+	w.stop()
+	note(t, w.click(n, ann, adapters.ActionApprove), "cannot reach my store")
+	note(t, w.approve(n, ann, twoHours), "cannot reach my store")
+	if _, err := w.bot.Keep(t.Context(), request("x")); err == nil {
+		t.Error("Keep = nil, want an error: EPM must send it again")
+	}
+}
+
+func TestCommands(t *testing.T) {
+	w, n := started(t)
+	for text, want := range map[string]string{
+		"":                    "/epm status",
+		"help":                "/epm status",
+		"dance":               "/epm status",
+		"status":              "Waiting for a decision: 1",
+		"tickets":             string(n),
+		"tickets final":       "There are none",
+		"ticket " + string(n): "7-Zip",
+		"ticket":              "/epm ticket JIT-1042",
+		"ticket JIT-1":        "no ticket JIT-1",
+		"test-connection":     "cannot be tested",
+		"state":               "/epm state",
+	} {
+		got := w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: text}).(adapters.Note).Text
+		if !strings.Contains(got, want) {
+			t.Errorf("/epm %s = %q, want %q in it", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,708 @@
+package slacktest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// What stops a person.
+var (
+	ErrNoSuchMessage = errors.New("no such message")
+	ErrNoSuchButton  = errors.New("no such button")
+	ErrNoView        = errors.New("no form is open")
+	ErrNoSuchField   = errors.New("no such field in the form")
+	ErrNoSuchOption  = errors.New("no such option")
+	ErrNoSubmit      = errors.New("the form has no submit button")
+	// ErrTrouble is what the person sees when the app's answer is missing or
+	// wrong: "We had some trouble connecting. Try again?"
+	ErrTrouble = errors.New("We had some trouble connecting. Try again?") //nolint:staticcheck // Slack's words
+)
+
+// BlockedError is Slack's own client refusing to submit a form; the app hears nothing of it.
+type BlockedError struct{ Fields map[string]string } // by block id
+
+func (e *BlockedError) Error() string {
+	var b strings.Builder
+	b.WriteString("the form cannot be submitted")
+	for _, k := range slices.Sorted(maps.Keys(e.Fields)) {
+		fmt.Fprintf(&b, "; %s: %s", k, e.Fields[k])
+	}
+	return b.String()
+}
+
+func trouble(reason any) error {
+	if err, ok := reason.(error); ok {
+		return fmt.Errorf("%w (%w)", ErrTrouble, err)
+	}
+	return fmt.Errorf("%w (%w: %v)", ErrTrouble, ErrBadAck, reason)
+}
+
+// Person does what a user of the workspace can do in Slack's client. Its
+// methods may be used from many goroutines; calls wait for the app's
+// acknowledgement, at most Config.AckWait.
+type Person struct {
+	s  *Server
+	id string
+}
+
+// Person is the user with this id, which should have been added before.
+func (s *Server) Person(userID string) *Person { return &Person{s: s, id: userID} }
+
+// ID is the user's id.
+func (p *Person) ID() string { return p.id }
+
+// payload is what all interactions have in common.
+func (p *Person) payload(kind string, modal bool) map[string]any {
+	s := p.s
+	u := s.users[p.id]
+	if u == nil {
+		u = &User{ID: p.id, Name: strings.ToLower(p.id), TeamID: s.cfg.TeamID}
+	}
+	w := map[string]any{
+		"type": kind, "api_app_id": s.cfg.AppID, "token": "slacktest",
+		"team":       map[string]any{"id": s.cfg.TeamID, "domain": s.cfg.TeamDomain},
+		"user":       map[string]any{"id": u.ID, "username": u.Name, "name": u.Name, "team_id": u.TeamID},
+		"enterprise": nil, "is_enterprise_install": false,
+	}
+	if kind != "view_closed" {
+		w["trigger_id"] = s.newTrigger(p.id, modal)
+	}
+	return w
+}
+
+// Click presses a button in a message or an ephemeral message. A button that
+// is not there now is [ErrNoSuchButton]; see [Person.ClickRaw].
+func (p *Person) Click(ctx context.Context, channel, ts, actionID string) error {
+	s := p.s
+	s.mu.Lock()
+	_, blocks, found := p.look(channel, ts)
+	if !found {
+		s.mu.Unlock()
+		return ErrNoSuchMessage
+	}
+	var list []map[string]any
+	if blocks != nil {
+		_ = decode(blocks, &list) // they were checked when they came
+	}
+	for _, b := range list {
+		for _, e := range interactive(b) {
+			if text(e, "action_id") == actionID && text(e, "type") == "button" && p.sees(e) {
+				raw := RawClick{Channel: channel, TS: ts, ActionID: actionID, BlockID: text(b, "block_id"), Value: text(e, "value"), text: e["text"]}
+				s.mu.Unlock()
+				return p.ClickRaw(ctx, raw)
+			}
+		}
+	}
+	s.mu.Unlock()
+	return ErrNoSuchButton
+}
+
+func (p *Person) sees(e map[string]any) bool {
+	only, ok := e["visible_to_user_ids"].([]any)
+	return !ok || len(only) == 0 || slices.Contains(only, any(p.id))
+}
+
+// look finds a message that the person can see.
+func (p *Person) look(channel, ts string) (ephemeral bool, blocks json.RawMessage, found bool) {
+	for _, e := range p.s.privates[p.id] {
+		if e.Channel == channel && e.TS == ts {
+			return true, e.Blocks, true
+		}
+	}
+	c := p.s.channels[channel]
+	if c == nil || (c.Private || c.DM != "") && !slices.Contains(c.Members, p.id) {
+		return false, nil, false
+	}
+	if m := p.s.message(channel, ts); m != nil {
+		return false, m.Blocks, true
+	}
+	return false, nil, false
+}
+
+// RawClick is a click on a button that may have gone or never have been there.
+type RawClick struct {
+	Channel, TS, ActionID, BlockID, Value string
+	text                                  any
+}
+
+// ClickRaw sends a click as told, without looking at the message: from a
+// client that shows an old version, or from an attacker.
+func (p *Person) ClickRaw(ctx context.Context, c RawClick) error {
+	s := p.s
+	s.mu.Lock()
+	w := p.payload("block_actions", false)
+	ephemeral, _, _ := p.look(c.Channel, c.TS)
+	name := ""
+	if ch := s.channels[c.Channel]; ch != nil {
+		if name = ch.Name; ch.DM != "" {
+			name = "directmessage"
+		}
+	}
+	w["container"] = map[string]any{"type": "message", "message_ts": c.TS, "channel_id": c.Channel, "is_ephemeral": ephemeral}
+	w["channel"] = map[string]any{"id": c.Channel, "name": name}
+	if m := s.message(c.Channel, c.TS); m != nil && !ephemeral {
+		w["message"] = s.wireMessage(m, true)
+	}
+	w["state"] = map[string]any{"values": map[string]any{}}
+	w["response_url"] = s.newResponseURL(responseURL{user: p.id, channel: c.Channel, ts: c.TS, ephemeral: ephemeral})
+	action := map[string]any{"type": "button", "action_id": c.ActionID, "block_id": c.BlockID, "value": c.Value, "action_ts": s.ts()}
+	if c.text != nil {
+		action["text"] = c.text
+	}
+	w["actions"] = []any{action}
+	body := marshal(w)
+	s.mu.Unlock()
+	if _, err := s.deliver(ctx, Interactive, body, 0, ""); err != nil {
+		return trouble(err)
+	}
+	return nil
+}
+
+// View is the form that the person has in front, if any.
+func (p *Person) View() (*View, bool) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if v := p.top(); v != nil {
+		return p.s.show(v), true
+	}
+	return nil, false
+}
+
+func (p *Person) top() *view {
+	d := p.s.desk(p.id)
+	if len(d.stack) == 0 {
+		return nil
+	}
+	return d.stack[len(d.stack)-1]
+}
+
+// Home is the app's home tab as published for the person, if it is.
+func (p *Person) Home() (*View, bool) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if h := p.s.desk(p.id).home; h != nil {
+		return p.s.show(h), true
+	}
+	return nil, false
+}
+
+// OpenHome opens the app's home tab; the app hears app_home_opened.
+func (p *Person) OpenHome(ctx context.Context) error {
+	p.s.mu.Lock()
+	ev := map[string]any{"type": "app_home_opened", "user": p.id, "channel": p.s.dm(p.id).ID, "tab": "home", "event_ts": p.s.ts()}
+	if h := p.s.desk(p.id).home; h != nil {
+		ev["view"] = p.s.wireView(h)
+	}
+	p.s.mu.Unlock()
+	return p.s.SendEvent(ctx, ev)
+}
+
+// Type fills a field of the form without sending anything. The field is named
+// by block id or action id; value as in [Person.Submit].
+func (p *Person) Type(field, value string) error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	v := p.top()
+	if v == nil {
+		return ErrNoView
+	}
+	_, _, err := v.set(field, value)
+	p.s.changed()
+	return err
+}
+
+// set changes the state of one input and returns its block and element.
+func (v *view) set(field, value string) (b, e map[string]any, err error) {
+	for _, b := range blocksOf(v.raw) {
+		for _, e := range interactive(b) {
+			if text(b, "block_id") != field && text(e, "action_id") != field {
+				continue
+			}
+			if text(e, "type") == "button" || text(e, "type") == "overflow" {
+				return b, e, nil
+			}
+			st, err := typed(e, value)
+			if err != nil {
+				return nil, nil, fmt.Errorf("field %s: %w", field, err)
+			}
+			v.typed[inputKey(text(b, "block_id"), text(e, "action_id"))] = st
+			return b, e, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("field %s: %w", field, ErrNoSuchField)
+}
+
+// typed is the entry of state.values after a person chose or wrote value.
+func typed(e map[string]any, value string) (map[string]any, error) {
+	st := initialState(e)
+	option := func(value string) (map[string]any, error) {
+		for _, o := range allOptions(e) {
+			if text(o, "value") == value {
+				return o, nil
+			}
+		}
+		return nil, fmt.Errorf("%q: %w", value, ErrNoSuchOption)
+	}
+	for key := range st {
+		if key == "type" {
+			continue
+		}
+		var many []string
+		if value != "" {
+			many = strings.Split(value, ",")
+		}
+		switch {
+		case key == "selected_option" && value != "":
+			o, err := option(value)
+			if err != nil {
+				return nil, err
+			}
+			st[key] = o
+		case key == "selected_options":
+			list := []any{}
+			for _, one := range many {
+				o, err := option(one)
+				if err != nil {
+					return nil, err
+				}
+				list = append(list, o)
+			}
+			st[key] = list
+		case strings.HasSuffix(key, "s"): // selected_users and the like
+			list := []any{}
+			for _, one := range many {
+				list = append(list, one)
+			}
+			st[key] = list
+		case key == "selected_date_time" && value != "":
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", value, ErrNoSuchOption)
+			}
+			st[key] = n
+		case value == "":
+			st[key] = nil
+		default:
+			st[key] = value
+		}
+	}
+	return st, nil
+}
+
+// plain is the value of a field as [Person.Type] takes it.
+func plain(st map[string]any) string {
+	one := func(v any) string {
+		switch v := v.(type) {
+		case nil:
+			return ""
+		case map[string]any:
+			return text(v, "value")
+		}
+		return fmt.Sprint(v)
+	}
+	for key, v := range st {
+		if key == "type" {
+			continue
+		}
+		if list, ok := v.([]any); ok {
+			var parts []string
+			for _, x := range list {
+				parts = append(parts, one(x))
+			}
+			return strings.Join(parts, ",")
+		}
+		return one(v)
+	}
+	return ""
+}
+
+// Act uses an element of the open form that tells the app at once: a button,
+// or an input whose block has dispatch_action.
+func (p *Person) Act(ctx context.Context, actionID, value string) error {
+	p.s.mu.Lock()
+	v := p.top()
+	if v == nil {
+		p.s.mu.Unlock()
+		return ErrNoView
+	}
+	return p.act(ctx, v, actionID, value)
+}
+
+// ActHome uses an element of the home tab.
+func (p *Person) ActHome(ctx context.Context, actionID, value string) error {
+	p.s.mu.Lock()
+	v := p.s.desk(p.id).home
+	if v == nil {
+		p.s.mu.Unlock()
+		return ErrNoView
+	}
+	return p.act(ctx, v, actionID, value)
+}
+
+// act is called with the lock held and gives it back.
+func (p *Person) act(ctx context.Context, v *view, actionID, value string) error {
+	s := p.s
+	b, e, err := v.set(actionID, value)
+	if err == nil && text(b, "type") == "input" && b["dispatch_action"] != true {
+		err = fmt.Errorf("%s: %w: the block has no dispatch_action", actionID, ErrNoSuchButton)
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.changed()
+	action := map[string]any{"action_id": text(e, "action_id"), "block_id": text(b, "block_id"), "action_ts": s.ts()}
+	switch text(e, "type") {
+	case "button":
+		action["type"], action["text"] = "button", e["text"]
+		if e["value"] != nil {
+			action["value"] = e["value"]
+		}
+	case "overflow":
+		st, err := typed(map[string]any{"type": "static_select", "options": e["options"]}, value)
+		if err != nil {
+			s.mu.Unlock()
+			return err
+		}
+		action["type"], action["selected_option"] = "overflow", st["selected_option"]
+	default:
+		maps.Copy(action, v.typed[inputKey(text(b, "block_id"), text(e, "action_id"))])
+	}
+	w := p.payload("block_actions", text(v.raw, "type") == "modal")
+	w["container"] = map[string]any{"type": "view", "view_id": v.id}
+	w["view"] = s.wireView(v)
+	w["actions"] = []any{action}
+	body := marshal(w)
+	s.mu.Unlock()
+	if _, err := s.deliver(ctx, Interactive, body, 0, ""); err != nil {
+		return trouble(err)
+	}
+	return nil
+}
+
+// Submit fills the named fields, presses the form's submit button and returns
+// the errors that the app shows under fields. Fields not named keep what they
+// hold. The value of a choice is the option's value, of several joined by
+// commas; "" empties a field. When Slack's client would not submit, the error
+// is a [*BlockedError].
+func (p *Person) Submit(ctx context.Context, values map[string]string) (map[string]string, error) {
+	s := p.s
+	s.mu.Lock()
+	v := p.top()
+	if v == nil {
+		s.mu.Unlock()
+		return nil, ErrNoView
+	}
+	for _, field := range slices.Sorted(maps.Keys(values)) {
+		if _, _, err := v.set(field, values[field]); err != nil {
+			s.mu.Unlock()
+			return nil, err
+		}
+	}
+	if v.raw["submit"] == nil {
+		s.mu.Unlock()
+		return nil, ErrNoSubmit
+	}
+	if blocked := v.block(); len(blocked) > 0 {
+		s.mu.Unlock()
+		return nil, &BlockedError{Fields: blocked}
+	}
+	return p.submit(ctx, v, v.state())
+}
+
+// SubmitRaw submits the form with any state, for example `{"values":{}}`; nil
+// leaves state out. Slack's client-side rules are not applied.
+func (p *Person) SubmitRaw(ctx context.Context, state json.RawMessage) (map[string]string, error) {
+	p.s.mu.Lock()
+	v := p.top()
+	if v == nil {
+		p.s.mu.Unlock()
+		return nil, ErrNoView
+	}
+	if state == nil {
+		return p.submit(ctx, v, nil)
+	}
+	return p.submit(ctx, v, state)
+}
+
+// block applies the rules of Slack's client, by block id.
+func (v *view) block() map[string]string {
+	out := map[string]string{}
+	for _, b := range blocksOf(v.raw) {
+		if text(b, "type") != "input" {
+			continue
+		}
+		for _, e := range interactive(b) {
+			val := plain(v.typed[inputKey(text(b, "block_id"), text(e, "action_id"))])
+			if msg := clientRule(e, val, b["optional"] == true); msg != "" {
+				out[text(b, "block_id")] = msg
+			}
+		}
+	}
+	return out
+}
+
+func clientRule(e map[string]any, val string, optional bool) string {
+	if val == "" {
+		if optional {
+			return ""
+		}
+		return "Please complete this required field."
+	}
+	bound := func(key string) (int, bool) {
+		n, ok := e[key].(json.Number)
+		i, err := strconv.Atoi(n.String())
+		return i, ok && err == nil
+	}
+	switch text(e, "type") {
+	case "plain_text_input":
+		n := utf8.RuneCountInString(val) // only spaces passes, as in Slack
+		if high, ok := bound("max_length"); ok && n > high || n > maxInputLength {
+			return "This entry is too long."
+		}
+		if low, ok := bound("min_length"); ok && n < low {
+			return "This entry is too short."
+		}
+	case "number_input":
+		n, ok := number(val)
+		if !ok {
+			return "Enter a number."
+		}
+		if e["is_decimal_allowed"] != true && !n.IsInt() {
+			return "Enter a whole number."
+		}
+		if low, ok := number(text(e, "min_value")); ok && n.Cmp(low) < 0 {
+			return "Enter a number of at least " + text(e, "min_value") + "."
+		}
+		if high, ok := number(text(e, "max_value")); ok && n.Cmp(high) > 0 {
+			return "Enter a number of at most " + text(e, "max_value") + "."
+		}
+	case "email_text_input":
+		if local, domain, ok := strings.Cut(val, "@"); !ok || local == "" || !strings.Contains(domain, ".") {
+			return "Enter a valid email address."
+		}
+	case "url_text_input":
+		if u, err := url.Parse(val); err != nil || u.Scheme == "" || u.Host == "" {
+			return "Enter a valid URL."
+		}
+	}
+	return ""
+}
+
+// submit is called with the lock held and gives it back.
+func (p *Person) submit(ctx context.Context, v *view, state any) (map[string]string, error) {
+	s := p.s
+	w := p.payload("view_submission", true)
+	form := s.wireView(v)
+	form["state"] = state
+	if state == nil {
+		delete(form, "state")
+	}
+	w["view"], w["response_urls"] = form, []any{}
+	body := marshal(w)
+	v.errors = nil
+	s.mu.Unlock()
+	a, err := s.deliver(ctx, Interactive, body, 0, "")
+	if err != nil {
+		return nil, trouble(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fields, err := p.answered(v, a)
+	if err != nil {
+		s.violate("answer to a submitted form: %v", err)
+	}
+	s.changed()
+	return fields, err
+}
+
+// answered does what the app's answer to a submission says
+// (docs.slack.dev/surfaces/modals, "responses to view_submission").
+func (p *Person) answered(v *view, a ack) (map[string]string, error) {
+	s := p.s
+	d := s.desk(p.id)
+	if a.status != 200 {
+		return nil, trouble(fmt.Sprintf("status %d", a.status))
+	}
+	at := slices.Index(d.stack, v)
+	if a.empty() {
+		if at >= 0 {
+			d.stack = slices.Delete(d.stack, at, at+1)
+		}
+		return nil, nil
+	}
+	var r struct {
+		Action string            `json:"response_action"`
+		Errors map[string]string `json:"errors"`
+		View   json.RawMessage   `json:"view"`
+	}
+	if err := json.Unmarshal(a.body, &r); err != nil {
+		return nil, trouble(fmt.Sprintf("not JSON: %.100q", a.body))
+	}
+	switch r.Action {
+	case "errors":
+		if len(r.Errors) == 0 {
+			return nil, trouble("no errors in errors")
+		}
+		for id := range r.Errors {
+			if !slices.ContainsFunc(blocksOf(v.raw), func(b map[string]any) bool {
+				return text(b, "type") == "input" && text(b, "block_id") == id
+			}) {
+				return nil, trouble(fmt.Sprintf("%q is not the block id of an input block", id))
+			}
+		}
+		v.errors = maps.Clone(r.Errors)
+		return r.Errors, nil
+	case "clear":
+		d.stack = nil
+		return nil, nil
+	case "update", "push":
+		raw, bad := s.readView(r.View)
+		if bad != nil {
+			return nil, trouble(fmt.Sprintf("view in the answer: %s %v", bad.err, bad.details))
+		}
+		if text(raw, "type") != "modal" {
+			return nil, trouble("view in the answer is not a modal")
+		}
+		if r.Action == "update" {
+			if at >= 0 {
+				s.replaceView(v, raw)
+			}
+			return nil, nil
+		}
+		if len(d.stack) >= maxStack {
+			return nil, trouble("push_limit_reached")
+		}
+		s.pushOn(d, s.newView(p.id, raw))
+		return nil, nil
+	}
+	return nil, trouble(fmt.Sprintf("response_action %q", r.Action))
+}
+
+// CloseView closes the form in front. The app hears of it only when the form
+// has notify_on_close.
+func (p *Person) CloseView(ctx context.Context) error {
+	s := p.s
+	s.mu.Lock()
+	v := p.top()
+	if v == nil {
+		s.mu.Unlock()
+		return ErrNoView
+	}
+	d := s.desk(p.id)
+	d.stack = d.stack[:len(d.stack)-1]
+	if v.raw["clear_on_close"] == true {
+		d.stack = nil
+	}
+	s.changed()
+	if v.raw["notify_on_close"] != true {
+		s.mu.Unlock()
+		return nil
+	}
+	w := p.payload("view_closed", true)
+	w["view"], w["is_cleared"] = s.wireView(v), v.raw["clear_on_close"] == true
+	body := marshal(w)
+	s.mu.Unlock()
+	if _, err := s.deliver(ctx, Interactive, body, 0, ""); err != nil {
+		return trouble(err)
+	}
+	return nil
+}
+
+// Answer is what an app answered to a command at once; nothing when Text and
+// Blocks are empty. Later answers are among [Person.Ephemerals].
+type Answer struct {
+	ResponseType string // "ephemeral" or "in_channel"
+	Text         string
+	Blocks       json.RawMessage
+}
+
+// Command types a slash command in the first channel that the person is in.
+func (p *Person) Command(ctx context.Context, command, text string) (Answer, error) {
+	p.s.mu.Lock()
+	channel := ""
+	for _, c := range p.s.channels {
+		if slices.Contains(c.Members, p.id) && (channel == "" || c.ID < channel) {
+			channel = c.ID
+		}
+	}
+	if channel == "" {
+		channel = p.s.dm(p.id).ID
+	}
+	p.s.mu.Unlock()
+	return p.CommandIn(ctx, channel, command, text)
+}
+
+// CommandIn types a slash command in a channel. Text is what the app gets:
+// with should_escape, mentions look like <@U123|name>.
+func (p *Person) CommandIn(ctx context.Context, channel, command, text string) (Answer, error) {
+	s := p.s
+	s.mu.Lock()
+	w := p.payload("", false)
+	user := w["user"].(map[string]any)
+	name := "directmessage"
+	if c := s.channels[channel]; c != nil && c.DM == "" {
+		name = c.Name
+	}
+	body := marshal(map[string]any{
+		"token": "slacktest", "command": command, "text": text, "api_app_id": s.cfg.AppID, "is_enterprise_install": "false",
+		"user_id": user["id"], "user_name": user["name"], "team_id": user["team_id"], "team_domain": s.cfg.TeamDomain,
+		"channel_id": channel, "channel_name": name, "trigger_id": w["trigger_id"],
+		"response_url": s.newResponseURL(responseURL{user: p.id, channel: channel}),
+	})
+	s.mu.Unlock()
+	a, err := s.deliver(ctx, SlashCommands, body, 0, "")
+	switch {
+	case errors.Is(err, ErrNoAck):
+		return Answer{}, fmt.Errorf("%s failed with the error \"operation_timeout\": %w", command, err)
+	case err != nil:
+		return Answer{}, fmt.Errorf("%s failed with the error \"dispatch_failed\": %w", command, err)
+	}
+	if a.empty() {
+		return Answer{}, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var r answerOf
+	if json.Unmarshal(a.body, &r) != nil {
+		if a.via == "socket" {
+			s.violate("answer to a command: not a JSON object")
+			return Answer{}, fmt.Errorf("%s failed with the error \"dispatch_failed\": %w", command, ErrBadAck)
+		}
+		r = answerOf{Text: string(a.body)} // plain text is shown as it is
+	}
+	c, bad := s.checkContent("answer to a command", args{"text": r.Text, "blocks": string(r.Blocks)}, "msg_blocks_too_long")
+	if bad != nil {
+		s.violate("answer to a command: %s %v", bad.err, bad.details)
+		return Answer{}, fmt.Errorf("%s failed with the error \"dispatch_failed\": %w: %s", command, ErrBadAck, bad.err)
+	}
+	switch r.ResponseType {
+	case "in_channel":
+		s.say(channel, c, "")
+	case "", "ephemeral":
+		r.ResponseType = "ephemeral"
+		s.whisper(Ephemeral{Channel: channel, User: p.id, Text: c.text, Blocks: c.blocks, Via: "command"})
+	default:
+		s.violate("answer to a command: response_type %q", r.ResponseType)
+	}
+	return Answer{ResponseType: r.ResponseType, Text: c.text, Blocks: c.blocks}, nil
+}
+
+// Ephemerals lists what only this person sees, oldest first.
+func (p *Person) Ephemerals() []Ephemeral {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	var out []Ephemeral
+	for _, e := range p.s.privates[p.id] {
+		out = append(out, *e)
+	}
+	return out
+}

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kelseyhightower/envconfig"
+
+	"github.com/countersign/countersign/tickets"
+)
+
+const envPrefix = "COUNTERSIGN"
+
+// environment is the configuration as it was written: text only, because
+// envconfig quotes the value of a variable that it cannot parse, which may
+// be a secret. Its tags are the one list of variables.
+type environment struct {
+	Listen    string `envconfig:"LISTEN" default:":8080"`
+	TLSCert   string `envconfig:"TLS_CERT"`
+	TLSKey    string `envconfig:"TLS_KEY"`
+	PublicURL string `envconfig:"PUBLIC_URL"`
+	Store     secret `envconfig:"STORE" default:"sqlite:countersign.db"` // a Redis URL may hold a password
+
+	WebhookUser             string `envconfig:"WEBHOOK_USER"`
+	WebhookPassword         secret `envconfig:"WEBHOOK_PASSWORD"`
+	WebhookPasswordPrevious secret `envconfig:"WEBHOOK_PASSWORD_PREVIOUS"`
+	WebhookAllow            string `envconfig:"WEBHOOK_ALLOW"`
+	TrustedProxies          string `envconfig:"TRUSTED_PROXIES"`
+
+	EPMHost              string `envconfig:"EPM_HOST"`
+	EPMClientID          string `envconfig:"EPM_CLIENT_ID"`
+	EPMClientSecret      secret `envconfig:"EPM_CLIENT_SECRET"`
+	EPMTenantID          string `envconfig:"EPM_TENANT_ID"`
+	EPMAppDecisionPath   string `envconfig:"EPM_APP_DECISION_PATH"`
+	EPMAdminDecisionPath string `envconfig:"EPM_ADMIN_DECISION_PATH"`
+
+	SlackBotToken              secret `envconfig:"SLACK_BOT_TOKEN"`
+	SlackSigningSecret         secret `envconfig:"SLACK_SIGNING_SECRET"`
+	SlackSigningSecretPrevious secret `envconfig:"SLACK_SIGNING_SECRET_PREVIOUS"`
+	SlackAppToken              secret `envconfig:"SLACK_APP_TOKEN"`
+	SlackChannel               string `envconfig:"SLACK_CHANNEL"`
+	SlackAPIURL                string `envconfig:"SLACK_API_URL" default:"https://slack.com/api/"`
+
+	Admins    string `envconfig:"ADMINS"`
+	Approvers string `envconfig:"APPROVERS"`
+
+	SettingsTicketType       string `envconfig:"SETTINGS_TICKET_TYPE"`
+	SettingsActiveStates     string `envconfig:"SETTINGS_ACTIVE_STATES"`
+	SettingsShortDescription string `envconfig:"SETTINGS_SHORT_DESCRIPTION" default:"EPM JIT Access Request"`
+	SettingsAutoClose        string `envconfig:"SETTINGS_AUTO_CLOSE" default:"false"`
+
+	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
+	LogFormat string `envconfig:"LOG_FORMAT" default:"json"`
+}
+
+// finding is something wrong with the configuration: which variable, and
+// what to do. It never holds the variable's value.
+type finding struct{ name, say string }
+
+func (f finding) String() string { return envPrefix + "_" + f.name + ": " + f.say }
+
+// configError is every finding at once.
+type configError []finding
+
+func (e configError) Error() string {
+	lines := []string{"the configuration is not complete:"}
+	for _, f := range e {
+		lines = append(lines, "  "+f.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// readEnvironment reads the process's environment, and the files that
+// …_FILE variables name.
+func readEnvironment() (environment, []finding) {
+	var env environment
+	if err := envconfig.Process(envPrefix, &env); err != nil {
+		// Not possible while every field is text; the error could quote a value.
+		return env, []finding{{"", "cannot read the environment"}}
+	}
+	var findings []finding
+	known := map[string]bool{}
+	v := reflect.ValueOf(&env).Elem()
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Tag.Get("envconfig")
+		known[name] = true
+		if v.Field(i).Type() != reflect.TypeFor[secret]() {
+			continue
+		}
+		known[name+"_FILE"] = true
+		path := os.Getenv(envPrefix + "_" + name + "_FILE")
+		if path == "" {
+			continue
+		}
+		if _, twice := os.LookupEnv(envPrefix + "_" + name); twice {
+			findings = append(findings, finding{name, "is set, and so is " + envPrefix + "_" + name + "_FILE: set one of them"})
+			continue
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			findings = append(findings, finding{name + "_FILE", "the file cannot be read; check its path and permissions"})
+			continue
+		}
+		v.Field(i).SetString(strings.TrimRight(string(b), "\r\n"))
+	}
+	return env, append(findings, unknown(os.Environ(), known)...)
+}
+
+// unknown finds variables with our prefix that are none of ours: a
+// misspelled name must not be silently without effect.
+func unknown(environ []string, known map[string]bool) []finding {
+	var findings []finding
+	for _, kv := range environ {
+		name, ours := strings.CutPrefix(kv, envPrefix+"_")
+		name, _, _ = strings.Cut(name, "=")
+		switch {
+		case !ours || known[name]:
+		case strings.HasPrefix(name, "DISCORD_"):
+			findings = append(findings, finding{name, "this version does not speak Discord yet: remove it"})
+		case strings.HasPrefix(name, "SETTINGS_"):
+			findings = append(findings, finding{name, "this version does not know this setting: remove it"})
+		default:
+			findings = append(findings, finding{name, "there is no such variable: check its spelling, or remove it"})
+		}
+	}
+	slices.SortFunc(findings, func(a, b finding) int { return cmp.Compare(a.name, b.name) })
+	return findings
+}
+
+// config is the environment, checked.
+type config struct {
+	environment
+	storePath    string
+	webhookAllow []netip.Prefix
+	proxies      []netip.Prefix
+	publicURL    string // without a slash at its end; empty if not set
+	admins       []tickets.Principal
+	approvers    []tickets.Principal
+	rules        tickets.Rules
+	logLevel     slog.Level
+}
+
+// checker collects findings.
+type checker struct{ findings []finding }
+
+func (c *checker) add(name, format string, args ...any) {
+	c.findings = append(c.findings, finding{name, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) need(name, value, why string) {
+	if strings.TrimSpace(value) == "" {
+		c.add(name, "is missing: %s", why)
+	}
+}
+
+// check makes the configuration of env, or returns a configError with
+// everything that is wrong, earlier findings included.
+func (env environment) check(earlier []finding) (config, error) {
+	c := checker{findings: earlier}
+	cfg := config{environment: env}
+
+	if _, _, err := net.SplitHostPort(env.Listen); err != nil {
+		c.add("LISTEN", "write an address and a port, for example :8080 or 127.0.0.1:8080")
+	}
+	if (env.TLSCert == "") != (env.TLSKey == "") {
+		c.add("TLS_CERT", "TLS_CERT and TLS_KEY belong together: set both or neither")
+	}
+	cfg.publicURL = c.httpURL("PUBLIC_URL", env.PublicURL)
+	cfg.storePath = c.store(env.Store.Reveal())
+
+	c.need("WEBHOOK_USER", env.WebhookUser, "the user name that EPM's webhooks send by Basic authentication")
+	c.need("WEBHOOK_PASSWORD", env.WebhookPassword.Reveal(), "the password that EPM's webhooks send by Basic authentication")
+	if strings.Contains(env.WebhookUser, ":") {
+		c.add("WEBHOOK_USER", "must not contain a colon: Basic authentication ends the name there")
+	}
+	cfg.webhookAllow = c.prefixes("WEBHOOK_ALLOW", env.WebhookAllow)
+	cfg.proxies = c.prefixes("TRUSTED_PROXIES", env.TrustedProxies)
+
+	c.need("EPM_HOST", env.EPMHost, "EPM's services host, for example acme-services.beyondtrustcloud.com")
+	c.need("EPM_CLIENT_ID", env.EPMClientID, "the client ID of EPM's API account (JIT: Full Access)")
+	c.need("EPM_CLIENT_SECRET", env.EPMClientSecret.Reveal(), "the client secret of EPM's API account")
+
+	c.slack(env)
+	cfg.admins = c.principals("ADMINS", env.Admins)
+	cfg.approvers = c.principals("APPROVERS", env.Approvers)
+	cfg.rules = c.rules(env)
+
+	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
+		c.add("LOG_LEVEL", "write debug, info, warn or error")
+	}
+	if env.LogFormat != "json" && env.LogFormat != "text" {
+		c.add("LOG_FORMAT", "write json or text")
+	}
+	if len(c.findings) > 0 {
+		return config{}, configError(c.findings)
+	}
+	return cfg, nil
+}
+
+// httpURL checks a base address and takes the slash off its end.
+func (c *checker) httpURL(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		c.add(name, "write an address like https://countersign.example.com")
+		return ""
+	}
+	return strings.TrimRight(value, "/")
+}
+
+func (c *checker) store(value string) string {
+	kind, path, _ := strings.Cut(value, ":")
+	switch {
+	case kind == "sqlite" && path != "":
+		return path
+	case strings.HasPrefix(kind, "redis"):
+		c.add("STORE", "this version does not speak Redis yet: write sqlite:PATH")
+	default:
+		c.add("STORE", "write sqlite:PATH, for example sqlite:/var/lib/countersign/countersign.db")
+	}
+	return ""
+}
+
+func (c *checker) prefixes(name, value string) []netip.Prefix {
+	var list []netip.Prefix
+	for i, s := range items(value) {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(s); err == nil {
+				p = netip.PrefixFrom(a, a.BitLen())
+			}
+		}
+		if err != nil {
+			c.add(name, "item %d is not a network: write a comma list like 192.0.2.0/24, 2001:db8::/32", i+1)
+			continue
+		}
+		list = append(list, p.Masked())
+	}
+	return list
+}
+
+// The shapes of Slack's identifiers.
+var slackID = map[tickets.PrincipalKind]*regexp.Regexp{
+	tickets.User:    regexp.MustCompile(`^[UW][A-Z0-9]{2,}$`),
+	tickets.Group:   regexp.MustCompile(`^S[A-Z0-9]{2,}$`),
+	tickets.Channel: regexp.MustCompile(`^[CG][A-Z0-9]{2,}$`),
+}
+
+func (c *checker) slack(env environment) {
+	c.need("SLACK_BOT_TOKEN", env.SlackBotToken.Reveal(), "the bot token of the Slack app, which begins with xoxb-")
+	if t := env.SlackBotToken.Reveal(); t != "" && !strings.HasPrefix(t, "xoxb-") {
+		c.add("SLACK_BOT_TOKEN", "is not a bot token: those begin with xoxb-")
+	}
+	if t := env.SlackAppToken.Reveal(); t != "" && !strings.HasPrefix(t, "xapp-") {
+		c.add("SLACK_APP_TOKEN", "is not an app-level token: those begin with xapp-")
+	}
+	if env.SlackSigningSecret == "" && env.SlackAppToken == "" {
+		c.add("SLACK_SIGNING_SECRET", "is missing: set it to receive clicks over HTTP, or set SLACK_APP_TOKEN for Socket Mode")
+	}
+	if env.SlackSigningSecretPrevious != "" && env.SlackSigningSecret == "" {
+		c.add("SLACK_SIGNING_SECRET_PREVIOUS", "needs SLACK_SIGNING_SECRET beside it")
+	}
+	c.need("SLACK_CHANNEL", env.SlackChannel, "the ID of the channel for requests, which begins with C; Slack shows it at the bottom of the channel's details")
+	if env.SlackChannel != "" && !slackID[tickets.Channel].MatchString(env.SlackChannel) {
+		c.add("SLACK_CHANNEL", "is not a channel ID: those begin with C; Slack shows it at the bottom of the channel's details")
+	}
+	if u := c.httpURL("SLACK_API_URL", env.SlackAPIURL); u != "" && strings.HasPrefix(u, "http://") && !loopback(u) {
+		c.add("SLACK_API_URL", "must be https, except on this machine")
+	}
+}
+
+func loopback(rawURL string) bool {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || (err == nil && addr.IsLoopback())
+}
+
+func (c *checker) principals(name, value string) []tickets.Principal {
+	var list []tickets.Principal
+	for i, s := range items(value) {
+		p, err := tickets.ParsePrincipal(s)
+		switch shape := slackID[p.Kind]; {
+		case err != nil:
+			c.add(name, "item %d: %v", i+1, err)
+		case p.Platform != "slack":
+			c.add(name, "item %d: this version knows no platform but slack", i+1)
+		case shape == nil:
+			c.add(name, "item %d: Slack has users, groups and channels: slack:U…, slack:group:S…, slack:channel:C…", i+1)
+		case !shape.MatchString(p.ID):
+			c.add(name, "item %d: that is not the ID of a Slack %s", i+1, p.Kind)
+		default:
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (c *checker) rules(env environment) tickets.Rules {
+	typ, ok := tickets.Types()[0], true
+	if env.SettingsTicketType != "" {
+		if typ, ok = tickets.FindType(env.SettingsTicketType); !ok {
+			var names []string
+			for _, t := range tickets.Types() {
+				names = append(names, t.Name)
+			}
+			c.add("SETTINGS_TICKET_TYPE", "choose one of: %s", strings.Join(names, ", "))
+			return tickets.Rules{}
+		}
+	}
+	rules := tickets.Rules{
+		Type: typ, Active: typ.Active, Title: env.SettingsShortDescription,
+		Places: []tickets.Place{{Platform: "slack", Channel: env.SlackChannel}},
+	}
+	if env.SettingsActiveStates != "" {
+		rules.Active = nil
+		for i, s := range items(env.SettingsActiveStates) {
+			state, ok := typ.FindState(s)
+			if !ok {
+				c.add("SETTINGS_ACTIVE_STATES", "item %d is not a state of %s: choose from %v", i+1, typ.Name, typ.States)
+				continue
+			}
+			rules.Active = append(rules.Active, state)
+		}
+	}
+	var err error
+	if rules.AutoClose, err = strconv.ParseBool(env.SettingsAutoClose); err != nil {
+		c.add("SETTINGS_AUTO_CLOSE", "write true or false")
+	}
+	return rules
+}
+
+// items splits a comma list.
+func items(s string) []string {
+	var list []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
+}

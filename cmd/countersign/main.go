@@ -1,0 +1,31 @@
+// Command countersign lets people approve privileged access in chat. See
+// README.md for what it does and how to set it up.
+//
+// This package is the door: it alone knows every room of the program. It
+// reads the environment once, builds the parts, connects them and ends them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], process{
+		Environment: readEnvironment,
+		Stdout:      os.Stdout,
+		Stderr:      os.Stderr,
+		Now:         time.Now,
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "countersign:", err)
+		os.Exit(1)
+	}
+}

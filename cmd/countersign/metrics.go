@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// metrics is everything that /metrics shows.
+type metrics struct {
+	registry *prometheus.Registry
+	webhooks *prometheus.CounterVec
+	steps    *prometheus.CounterVec
+	stepTime *prometheus.HistogramVec
+	calls    *prometheus.CounterVec
+	callTime *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_webhooks_total", Help: "Webhooks received, by what became of them.",
+		}, []string{"result"}),
+		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_steps_total", Help: "Steps done for tickets, by kind and result: ok or the class of failure.",
+		}, []string{"kind", "result"}),
+		stepTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "countersign_step_seconds", Help: "How long steps took, the platform's pace included.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
+		}, []string{"kind"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_platform_calls_total", Help: "Calls to EPM and the chats, by method and HTTP status; status 0 means no answer.",
+		}, []string{"platform", "method", "status"}),
+		callTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "countersign_platform_call_seconds", Help: "How long calls to EPM and the chats took.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
+		}, []string{"platform"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "countersign_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": versionText()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Step implements bot.Meter.
+func (m *metrics) Step(kind tickets.StepKind, result string, took time.Duration) {
+	m.steps.WithLabelValues(string(kind), result).Inc()
+	m.stepTime.WithLabelValues(string(kind)).Observe(took.Seconds())
+}
+
+func (m *metrics) webhook(result string) { m.webhooks.WithLabelValues(result).Inc() }
+
+// transport counts the calls that go through next. name makes the method's
+// name of a request; it must not let identifiers through.
+func (m *metrics) transport(platform string, next http.RoundTripper, name func(*http.Request) string) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		start := time.Now()
+		res, err := next.RoundTrip(r)
+		status := "0"
+		if err == nil {
+			status = strconv.Itoa(res.StatusCode)
+		}
+		m.calls.WithLabelValues(platform, name(r), status).Inc()
+		m.callTime.WithLabelValues(platform).Observe(time.Since(start).Seconds())
+		return res, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// watch adds what the store holds to m, counted when it is asked for.
+func (m *metrics) watch(s store.Store, now func() time.Time) {
+	m.registry.MustRegister(&storeCollector{store: s, now: now})
+}
+
+type storeCollector struct {
+	store store.Store
+	now   func() time.Time
+}
+
+var (
+	ticketsDesc = prometheus.NewDesc("countersign_tickets", "Tickets in the store, by progress.", []string{"progress"}, nil)
+	dueDesc     = prometheus.NewDesc("countersign_due_tickets", "Tickets that owe a step now, by lane.", []string{"lane"}, nil)
+	oldestDesc  = prometheus.NewDesc("countersign_due_oldest_seconds", "How long the oldest due step has been waiting, by lane.", []string{"lane"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *storeCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- ticketsDesc
+	ch <- dueDesc
+	ch <- oldestDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	now := c.now()
+	stats, err := c.store.Stats(ctx, now)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(ticketsDesc, err)
+		return
+	}
+	for _, p := range tickets.Progresses() {
+		ch <- prometheus.MustNewConstMetric(ticketsDesc, prometheus.GaugeValue, float64(stats.Progress[p]), string(p))
+	}
+	for lane, b := range stats.Due {
+		ch <- prometheus.MustNewConstMetric(dueDesc, prometheus.GaugeValue, float64(b.Count), string(lane))
+		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, now.Sub(b.Oldest).Seconds(), string(lane))
+	}
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/epm"
+)
+
+// routes is the whole HTTP surface.
+func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, client *epm.Client, m *metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/webhooks/epm", webhooks)
+	// The path of the vendor's ServiceNow application, so that only the host
+	// changes in EPM's webhook settings.
+	mux.Handle("/api/x_bets_pmc_jit/authorization_request_webhook_handler", webhooks)
+	for _, chat := range chats {
+		for pattern, handler := range chat.Endpoints(b) {
+			mux.Handle(pattern, handler)
+		}
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"alive": true})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		problems := map[string]string{}
+		for name, err := range b.Ready(ctx) {
+			problems[name] = err.Error()
+		}
+		if err := client.Ready(); err != nil {
+			problems["epm"] = err.Error()
+		}
+		if len(problems) > 0 {
+			answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "problems": problems})
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"ready": true})
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, body map[string]any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client has gone: nothing to do
+}

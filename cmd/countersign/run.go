@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// process is what a command gets from its surroundings.
+type process struct {
+	Environment func() (environment, []finding)
+	Stdout      io.Writer
+	Stderr      io.Writer
+	Now         func() time.Time
+	// Listening is called with the address once connections are accepted;
+	// nil in production.
+	Listening func(addr string)
+}
+
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, p process, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "", "run the bot, configured by the environment", serve},
+		{"demo", "[--listen ADDR] [--no-open]", "run everything on this machine, with simulated Slack and EPM, behind one web page", demo},
+		{"templates", "", "print the four webhook templates for EPM", templates},
+		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
+		{"version", "", "print the version", version},
+	}
+}
+
+// run is the program: one command, until it is done or ctx ends.
+func run(ctx context.Context, args []string, p process) error {
+	if len(args) == 0 {
+		usage(p.Stderr)
+		return errors.New("say what to do")
+	}
+	name := args[0]
+	switch name {
+	case "help", "-h", "--help":
+		usage(p.Stdout)
+		return nil
+	case "--version", "-version", "-v":
+		name = "version"
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, p, args[1:])
+		}
+	}
+	usage(p.Stderr)
+	return fmt.Errorf("there is no command %q", name)
+}
+
+func usage(w io.Writer) {
+	var s strings.Builder
+	s.WriteString("Countersign: approvals of privileged access, in chat.\n\nUsage: countersign COMMAND\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&s, "  %s\n      %s\n", strings.TrimSpace(c.name+" "+c.args), c.help)
+	}
+	_, _ = io.WriteString(w, s.String())
+}
+
+// buildVersion is set by the linker: -X main.buildVersion=v1.2.3.
+var buildVersion string
+
+func versionText() string {
+	if buildVersion != "" {
+		return buildVersion
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func version(_ context.Context, p process, _ []string) error {
+	_, err := fmt.Fprintf(p.Stdout, "countersign %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/epm"
+	"github.com/countersign/countersign/store/sqlite"
+)
+
+const (
+	// grace is what steps and requests under way get when the program is told
+	// to end, so that it has ended within 15 s.
+	grace = 10 * time.Second
+
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// serve runs the bot with the environment's configuration.
+func serve(ctx context.Context, p process, args []string) error {
+	if len(args) > 0 {
+		return errors.New("serve takes no arguments: it is configured by the environment")
+	}
+	env, findings := p.Environment()
+	cfg, err := env.check(findings)
+	if err != nil {
+		return err
+	}
+	return runBot(ctx, cfg, p, newLog(cfg, p.Stderr))
+}
+
+func newLog(cfg config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.logLevel}
+	if cfg.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// runBot builds the bot of cfg, runs it until ctx ends, and ends it: nothing
+// new is taken up, what is under way gets grace.
+func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err error) {
+	m := newMetrics()
+	keep, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keep.Close()) }()
+	m.watch(keep, p.Now)
+
+	client, err := newEPM(cfg, p, log, m)
+	if err != nil {
+		return err
+	}
+	chat, err := newSlack(cfg, p, log, m)
+	if err != nil {
+		return err
+	}
+	b, err := bot.New(bot.Config{
+		Store: keep, EPM: client, Chats: []adapters.Chat{chat},
+		Rules: cfg.rules, Approvers: cfg.approvers, Admins: cfg.admins,
+		Log: log, Now: p.Now, Meter: m, Grace: grace,
+		Test: func(ctx context.Context) string { return client.Test(ctx).String() },
+	})
+	if err != nil {
+		return err
+	}
+	if len(cfg.approvers) == 0 {
+		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
+	}
+	receiver, err := epm.NewReceiver(epm.ReceiverConfig{
+		User: cfg.WebhookUser, Password: cfg.WebhookPassword.Reveal(), PasswordPrevious: cfg.WebhookPasswordPrevious.Reveal(),
+		Allow: cfg.webhookAllow, TrustedProxies: cfg.proxies,
+		Keeper: b, Observe: m.webhook, Now: p.Now, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           routes(b, receiver, []adapters.Chat{chat}, client, m),
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	log.Info("listening", "address", listener.Addr().String(), "version", versionText())
+	if p.Listening != nil {
+		p.Listening(listener.Addr().String())
+	}
+	return live(ctx, server, listener, b, log)
+}
+
+// live serves and runs the bot until ctx ends or serving fails.
+func live(ctx context.Context, server *http.Server, listener net.Listener, b *bot.Bot, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() {
+		served <- server.Serve(listener)
+		cancel() // without the server the bot must not go on alone
+	}()
+	ran := make(chan error, 1)
+	go func() { ran <- b.Run(ctx) }()
+
+	<-ctx.Done()
+	log.Info("stopping")
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer stop()
+	err := server.Shutdown(end)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	err = errors.Join(err, <-ran)
+	log.Info("stopped")
+	return err
+}
+
+func listen(ctx context.Context, cfg config) (net.Listener, error) {
+	var certificate tls.Certificate
+	if cfg.TLSCert != "" {
+		var err error
+		if certificate, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
+			return nil, fmt.Errorf("load %s_TLS_CERT and %s_TLS_KEY: %w", envPrefix, envPrefix, err)
+		}
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if cfg.TLSCert != "" {
+		listener = tls.NewListener(listener, &tls.Config{
+			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		})
+	}
+	return listener, nil
+}
+
+func newEPM(cfg config, p process, log *slog.Logger, m *metrics) (*epm.Client, error) {
+	client, err := epm.New(epm.Config{
+		Host: cfg.EPMHost, ClientID: cfg.EPMClientID, ClientSecret: cfg.EPMClientSecret.Reveal(), TenantID: cfg.EPMTenantID,
+		AppDecisionPath: cfg.EPMAppDecisionPath, AdminDecisionPath: cfg.EPMAdminDecisionPath, PublicURL: cfg.publicURL,
+		Transport: m.transport("epm", epm.Transport(), epm.CallName), Now: p.Now, Log: log,
+	})
+	if err != nil {
+		return nil, configError{{"EPM_HOST", err.Error()}}
+	}
+	return client, nil
+}
+
+func newSlack(cfg config, p process, log *slog.Logger, m *metrics) (*slack.Chat, error) {
+	var secrets []string
+	for _, s := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
+		if s != "" {
+			secrets = append(secrets, s.Reveal())
+		}
+	}
+	return slack.New(slack.Config{
+		BotToken: cfg.SlackBotToken.Reveal(), AppToken: cfg.SlackAppToken.Reveal(), SigningSecrets: secrets,
+		APIURL: strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
+		Transport: m.transport("slack", http.DefaultTransport, func(r *http.Request) string {
+			if !strings.Contains(r.URL.Path, "/api/") {
+				return "response_url" // its path is a secret
+			}
+			return path.Base(r.URL.Path)
+		}),
+		Log: log, Now: p.Now,
+	})
+}

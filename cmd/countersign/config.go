@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -91,10 +92,10 @@ func readEnvironment() (environment, []finding) {
 	var findings []finding
 	known := map[string]bool{}
 	v := reflect.ValueOf(&env).Elem()
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("envconfig")
+	for f := range fields() {
+		name := f.Tag.Get("envconfig")
 		known[name] = true
-		if v.Field(i).Type() != reflect.TypeFor[secret]() {
+		if f.Type != reflect.TypeFor[secret]() {
 			continue
 		}
 		known[name+"_FILE"] = true
@@ -111,9 +112,30 @@ func readEnvironment() (environment, []finding) {
 			findings = append(findings, finding{name + "_FILE", "the file cannot be read; check its path and permissions"})
 			continue
 		}
-		v.Field(i).SetString(strings.TrimRight(string(b), "\r\n"))
+		v.FieldByIndex(f.Index).SetString(strings.TrimRight(string(b), "\r\n"))
 	}
 	return env, append(findings, unknown(os.Environ(), known)...)
+}
+
+// variables lists the names of all variables, without the prefix.
+func variables() []string {
+	var names []string
+	for f := range fields() {
+		names = append(names, f.Tag.Get("envconfig"))
+	}
+	return names
+}
+
+// fields are the fields of environment.
+func fields() iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		t := reflect.TypeFor[environment]()
+		for i := range t.NumField() {
+			if !yield(t.Field(i)) {
+				return
+			}
+		}
+	}
 }
 
 // unknown finds variables with our prefix that are none of ours: a

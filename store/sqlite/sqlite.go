@@ -38,7 +38,7 @@ const (
 	firstSeq    = 1001            // of the first ticket: JIT-1001
 	maxBatch    = 256             // writes committed together at most
 	readers     = 4               // connections for reading
-	pageSize    = 8192            // bytes; a webhook's two records fit one page
+	pageSize    = 4096            // bytes
 	busyTimeout = 5 * time.Second // a reading process may hold the file for a moment
 	checkpoint  = 4000            // pages of write-ahead log before it is folded into the file
 )

@@ -1,0 +1,61 @@
+# Countersign. "make help" lists the targets.
+
+GO          ?= go
+FUZZTIME    ?= 10s
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ERRCHECK    := github.com/kisielk/errcheck@v1.9.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/countersign, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)' -o bin/countersign ./cmd/countersign
+
+.PHONY: demo
+demo: ## build and run everything on this machine, with simulated Slack and EPM: http://127.0.0.1:8080/
+	@CGO_ENABLED=0 $(GO) build -o bin/countersign ./cmd/countersign
+	@./bin/countersign demo $(ARGS)
+
+.PHONY: test
+test: ## set up what the tests need, then run all of them; TEST_ALL=1 leaves nothing out
+	@GO='$(GO)' sh .ci/test
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck and errcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(ERRCHECK) -exclude .ci/errcheck.txt ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+.PHONY: bench
+bench: ## compare with a bare server, in one run; takes about a minute
+	$(GO) test ./cmd/countersign -run '^$$' -bench . -benchtime 1x -timeout 10m
+
+.PHONY: golden
+golden: ## write the golden files anew; read the difference before you commit it
+	$(GO) test ./adapters/... ./epm -update
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what is linked
+	@GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' sh .ci/vuln
+
+.PHONY: image
+image: ## build the container image
+	docker build --build-arg VERSION=$(VERSION) -t countersign:$(VERSION) .
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// setenv makes exactly these variables of ours the environment.
+func setenv(t *testing.T, vars map[string]string) {
+	t.Helper()
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, envPrefix+"_") {
+			t.Setenv(name, "") // restores it afterwards
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, value := range vars {
+		t.Setenv(envPrefix+"_"+name, value)
+	}
+}
+
+func complete() map[string]string {
+	return map[string]string{
+		"WEBHOOK_USER": "epm", "WEBHOOK_PASSWORD": "pw-secret",
+		"EPM_HOST": "acme-services.beyondtrustcloud.com", "EPM_CLIENT_ID": "id", "EPM_CLIENT_SECRET": "epm-secret",
+		"SLACK_BOT_TOKEN": "xoxb-secret", "SLACK_SIGNING_SECRET": "signing-secret", "SLACK_CHANNEL": "C0123ABC",
+		"APPROVERS": "slack:U1AA, slack:group:S1AA",
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	setenv(t, complete())
+	env, findings := readEnvironment()
+	cfg, err := env.check(findings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Listen != ":8080" || cfg.storePath != "countersign.db" || cfg.rules.Type.Name != "Access Request" || cfg.LogFormat != "json" {
+		t.Errorf("config = %+v", cfg)
+	}
+	if len(cfg.approvers) != 2 || len(cfg.rules.Active) != 3 || cfg.rules.Places[0].Channel != "C0123ABC" {
+		t.Errorf("approvers %v, active %v, places %v", cfg.approvers, cfg.rules.Active, cfg.rules.Places)
+	}
+}
+
+func TestConfigFindsEverythingAtOnce(t *testing.T) {
+	const planted = "planted-value"
+	setenv(t, map[string]string{
+		"LISTEN": planted, "PUBLIC_URL": planted, "STORE": "redis://:" + planted + "@h:x/", "WEBHOOK_ALLOW": "10.0.0.0/8," + planted,
+		"SLACK_BOT_TOKEN": planted, "SLACK_APP_TOKEN": planted, "SLACK_CHANNEL": "#" + planted, "SLACK_API_URL": "http://" + planted + "/",
+		"APPROVERS": planted + ",slack:" + planted + ",discord:1,slack:role:S1", "LOG_LEVEL": planted, "LOG_FORMAT": planted,
+		"SETTINGS_TICKET_TYPE": planted, "SETTINGS_AUTO_CLOSE": planted, "TLS_CERT": planted,
+		"SLAKC_CHANNEL": planted, "DISCORD_BOT_TOKEN": planted, "SETTINGS_FIELDS": planted,
+		"EPM_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), planted),
+	})
+	var out bytes.Buffer
+	err := run(context.Background(), []string{"serve"}, process{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
+	if err == nil {
+		t.Fatal("serve = nil, want an error")
+	}
+	text := err.Error()
+	for _, name := range []string{
+		"LISTEN", "PUBLIC_URL", "STORE", "WEBHOOK_USER", "WEBHOOK_PASSWORD", "WEBHOOK_ALLOW", "EPM_HOST", "EPM_CLIENT_ID", "EPM_CLIENT_SECRET",
+		"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL", "SLACK_API_URL", "APPROVERS", "LOG_LEVEL", "LOG_FORMAT", "SETTINGS_TICKET_TYPE",
+		"TLS_CERT", "SLAKC_CHANNEL", "DISCORD_BOT_TOKEN", "SETTINGS_FIELDS", "EPM_CLIENT_SECRET_FILE",
+	} {
+		if !strings.Contains(text, "COUNTERSIGN_"+name+": ") {
+			t.Errorf("no finding for %s in\n%s", name, text)
+		}
+	}
+	if strings.Contains(text+out.String(), planted) {
+		t.Errorf("a value is printed:\n%s", text)
+	}
+}
+
+func TestConfigSecretsFromFiles(t *testing.T) {
+	vars := complete()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte("from-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	delete(vars, "WEBHOOK_PASSWORD")
+	vars["WEBHOOK_PASSWORD_FILE"] = path
+	setenv(t, vars)
+	env, findings := readEnvironment()
+	if len(findings) > 0 || env.WebhookPassword.Reveal() != "from-file" {
+		t.Errorf("password = %q, findings %v; want it from the file without the line's end", env.WebhookPassword.Reveal(), findings)
+	}
+	t.Setenv("COUNTERSIGN_WEBHOOK_PASSWORD", "both")
+	if _, findings := readEnvironment(); len(findings) != 1 {
+		t.Errorf("findings = %v, want one: both are set", findings)
+	}
+}
+
+func TestSecretNeverPrintsItself(t *testing.T) {
+	v := struct{ S secret }{"planted-value"}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", v.S, "struct", v)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", v.S, "struct", v)
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{fmt.Sprint(v), fmt.Sprintf("%v %+v %#v %s %q", v, v, v, v.S, v.S), log.String(), string(b)} {
+		if strings.Contains(s, "planted") {
+			t.Errorf("printed: %s", s)
+		}
+	}
+}
+
+func TestEveryVariableIsInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range variables() {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/configuration.md does not tell of %s", name)
+		}
+	}
+}
+
+func TestCommandsPrint(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string
+		fail bool
+	}{
+		{"--version", "countersign ", false},
+		{"version", "countersign ", false},
+		{"--help", "countersign COMMAND", false},
+		{"", "countersign COMMAND", true},
+		{"dance", "countersign COMMAND", true},
+		{"templates", `"EventType": "URM_Native_Ticket_Created"`, false},
+		{"slack-manifest --mode socket", "socket_mode_enabled: true", false},
+		{"slack-manifest --mode http --url https://countersign.example.com", "https://countersign.example.com/slack/interactions", false},
+		{"slack-manifest --mode http", "", true},
+	} {
+		var out bytes.Buffer
+		err := run(context.Background(), strings.Fields(c.args), process{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
+		if (err != nil) != c.fail || !strings.Contains(out.String(), c.want) {
+			t.Errorf("countersign %s: %v\n%s\nwant %q in it", c.args, err, out.String(), c.want)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/countersign/countersign/"
+
+// rooms says which of our packages each of them may import; the one with the
+// longest matching name counts. What is missing here may import none.
+var rooms = map[string][]string{
+	"tickets":                  {},
+	"adapters":                 {"tickets"},
+	"adapters/adaptertest":     {"adapters", "tickets"},
+	"adapters/slack":           {"adapters", "tickets"},
+	"adapters/slack/slacktest": {},
+	"store":                    {"tickets"},
+	"store/storetest":          {"store", "tickets"},
+	"store/sqlite":             {"store", "tickets"},
+	"epm":                      {"tickets"},
+	"epm/epmtest":              {},
+	"bot":                      {"adapters", "store", "tickets"},
+	"cmd/countersign":          {"adapters", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/sqlite", "tickets"},
+}
+
+// suites may import testing outside of tests: they are tests for others.
+var suites = map[string]bool{"adapters/adaptertest": true, "store/storetest": true}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Imports,Deps"}, args...)...)
+	cmd.Dir = filepath.Join("..", "..")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestRoomsReachTheRightWay(t *testing.T) {
+	packages := list(t, "./...")
+	if len(packages) < len(rooms) {
+		t.Errorf("%d packages, want the %d rooms at least", len(packages), len(rooms))
+	}
+	for _, p := range packages {
+		room := strings.TrimPrefix(p.ImportPath, module)
+		allowed, known := rooms[room]
+		if !known {
+			t.Errorf("%s is a room that the list of rooms does not have", room)
+		}
+		for _, i := range p.Imports {
+			ours, isOurs := strings.CutPrefix(i, module)
+			ok := !isOurs
+			for _, a := range allowed {
+				ok = ok || ours == a
+			}
+			switch {
+			case !ok:
+				t.Errorf("%s must not import %s", room, ours)
+			case i == "testing" && !suites[room]:
+				t.Errorf("%s imports testing outside of its tests", room)
+			case room == "tickets" && strings.Contains(i, "."):
+				t.Errorf("tickets imports %s: only the standard library is allowed", i)
+			case room == "tickets" && (i == "os" || i == "net" || i == "net/http" || i == "log/slog" || i == "context"):
+				t.Errorf("tickets imports %s: it does no I/O", i)
+			}
+		}
+	}
+}
+
+func TestBinaryDoesNotLinkTesting(t *testing.T) {
+	for _, d := range list(t, "./cmd/countersign")[0].Deps {
+		if d == "testing" {
+			t.Error("the binary links testing")
+		}
+	}
+}
+
+// The container cannot be built everywhere, so its parts are checked: what
+// it copies exists, it does not run as root, and its build command makes a
+// binary that needs no other file.
+func TestDockerfile(t *testing.T) {
+	root := filepath.Join("..", "..")
+	text, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker := string(text)
+	for _, want := range []string{"FROM scratch", "USER 65532:65532", `ENTRYPOINT ["/countersign"]`, "ca-certificates.crt"} {
+		if !strings.Contains(docker, want) {
+			t.Errorf("the Dockerfile lacks %q", want)
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^COPY ([^-].*) \S+$`).FindAllStringSubmatch(docker, -1) {
+		for f := range strings.FieldsSeq(m[1]) {
+			if _, err := os.Stat(filepath.Join(root, f)); err != nil {
+				t.Errorf("COPY: %v", err)
+			}
+		}
+	}
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindSubmatch(mod)
+	if version == nil || !strings.Contains(docker, "golang:"+string(version[1])+"-") {
+		t.Errorf("the Dockerfile does not build with the Go of go.mod, %s", version[1])
+	}
+	line := regexp.MustCompile(`(?m)^RUN CGO_ENABLED=0 go build (.*?) -o \S+ (\S+) *\\?$`).FindStringSubmatch(docker)
+	if line == nil {
+		t.Fatal("the Dockerfile has no build line that this test understands")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("the binary is checked on Linux")
+	}
+	binary := filepath.Join(t.TempDir(), "countersign")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, line[2])
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	f, err := elf.Open(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("the binary is not static: it has a %s segment", p.Type)
+		}
+	}
+	if info, err := os.Stat(binary); err != nil || info.Size() > 40<<20 {
+		t.Errorf("the binary has %d bytes, want less than 40 MiB", info.Size())
+	}
+}

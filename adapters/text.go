@@ -57,7 +57,7 @@ func Visible(s string) string {
 		default:
 			b.WriteRune(r)
 		}
-		symbol = unicode.Is(unicode.So, r)
+		symbol = unicode.Is(unicode.So, r) && !unseen(r)
 	}
 	return b.String()
 }
@@ -143,17 +143,17 @@ func short(s string, limit int) string { return Cut(Line(s), limit) }
 // quoteLines is how many lines of somebody's text a card shows.
 const quoteLines = 12
 
-// Quote shows s, several lines perhaps, so that each of its lines is seen to
-// belong to it: a single line stays as it is, of more each gets a bar in
-// front. It keeps at most limit runes of s and a dozen lines.
-func Quote(s string, limit int) string {
+// Quote puts a label before s, several lines perhaps, so that each line of s
+// is seen to belong to it: a single line follows the label, of more each gets
+// a bar in front. It keeps at most limit runes of s and a dozen lines.
+func Quote(label, s string, limit int) string {
 	s = strings.TrimSpace(Visible(s))
 	if !strings.Contains(s, "\n") {
-		return Cut(s, limit)
+		return label + ": " + Cut(s, limit)
 	}
 	lines := strings.Split(Cut(s, limit), "\n")
 	if n := len(lines) - quoteLines; n > 0 {
 		lines = append(lines[:quoteLines:quoteLines], more(n, "lines"))
 	}
-	return "\n│ " + strings.Join(lines, "\n│ ")
+	return label + ":\n│ " + strings.Join(lines, "\n│ ")
 }

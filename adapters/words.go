@@ -240,9 +240,12 @@ func concluded(t *tickets.Ticket, o *tickets.Outcome, ours *tickets.Decision) Se
 	}
 	switch {
 	case confirms:
-		s = append(s, Part{Text: " · "}, Part{Text: ours.Verdict.Past() + " by "}, Part{Actor: ours.By})
+		return append(s, Part{Text: " · decided by "}, Part{Actor: ours.By}, Part{Text: ", "}, Part{Time: ours.At})
 	case ours != nil && ours.Verdict != o.Verdict:
 		s = append(s, Part{Text: " · here it was " + ours.Verdict.Past() + " by "}, Part{Actor: ours.By})
+	}
+	if !o.At.IsZero() {
+		s = append(s, Part{Text: " · "}, Part{Time: o.At})
 	}
 	return s
 }

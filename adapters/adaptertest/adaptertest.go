@@ -1,0 +1,753 @@
+// Package adaptertest says what keeping the contract of [adapters.Chat]
+// means. Every platform runs the suite against its fake:
+//
+//	func TestContract(t *testing.T) {
+//		adaptertest.Run(t, func(t *testing.T, h adapters.Handler) adaptertest.Harness { … })
+//	}
+//
+// The suite knows domain values and what people see; everything particular to
+// a platform is behind the [Harness].
+package adaptertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// People is how many people a harness must have.
+const People = 20
+
+// Harness is a chat that runs, with the platform that it speaks to.
+type Harness interface {
+	Chat() adapters.Chat
+	Place() tickets.Place      // a channel that the bot may post to
+	Actor(i int) tickets.Actor // person i, from 0 to People-1
+
+	// Cards are the messages in the place outside threads, oldest first.
+	Cards() []Card
+	// Replies are the texts in the thread of a card, oldest first.
+	Replies(id string) []string
+	// Notes are the texts that only person i was shown in the place.
+	Notes(i int) []string
+	// Delete removes a message, as an admin does.
+	Delete(id string)
+	// Fail makes the next call of op go wrong.
+	Fail(op Op, how Trouble)
+
+	// Click presses a button of a card.
+	Click(ctx context.Context, i int, id string, action adapters.Action) error
+	// Screen is the text of the form or view that person i has open, or "".
+	Screen(i int) string
+	// Submit fills in and sends the open form of person i. The values are by
+	// field; a unit is chosen before an amount is typed. It returns what the
+	// person is told is wrong.
+	Submit(ctx context.Context, i int, values map[tickets.FormField]string) (problems []string, err error)
+	// Command types /epm with text, and returns what the person is shown.
+	Command(ctx context.Context, i int, text string) (string, error)
+}
+
+// Card is a message as people see it.
+type Card struct {
+	ID      string
+	Text    string            // everything that can be read on it
+	Speech  string            // what a notification and a screen reader say
+	Buttons []adapters.Action // in order
+	Pings   []string          // whom the message notifies
+}
+
+// Op is a call to the platform.
+type Op string
+
+// The calls that a harness can make fail.
+const (
+	OpPost  Op = "post"
+	OpEdit  Op = "edit"
+	OpReply Op = "reply"
+)
+
+// Trouble is a way for a call to go wrong.
+type Trouble string
+
+// The troubles.
+const (
+	LostAnswer  Trouble = "took effect, no answer"
+	LostRequest Trouble = "no effect, no answer"
+	Limited     Trouble = "rate limited, no effect"
+)
+
+// Run runs the suite. start starts a chat with h and returns when it is
+// ready; it ends it with the test.
+func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
+	tests := []struct {
+		name string
+		run  func(t *testing.T, b *Book, h Harness)
+	}{
+		{"PostShowsTheTicket", postShows},
+		{"PostAgainAfterLostAnswerAdopts", postAdopts},
+		{"PostAgainAfterLostRequestPosts", postRepeats},
+		{"AdoptedCardShowsTheNewestRev", adoptedIsCurrent},
+		{"EditMayBeRepeated", editRepeats},
+		{"FinalCardCannotBeDecided", finalCard},
+		{"InactiveCardCannotBeDecided", inactiveCard},
+		{"EditOfDeletedIsGone", editGone},
+		{"LimitedSaysHowLong", limited},
+		{"ReplyAgainAfterLostAnswerIsThereOnce", replyOnce},
+		{"RepliesOfOneThreadAreToldApart", repliesApart},
+		{"HostileTextNeverPings", hostile},
+		{"FormDecides", formDecides},
+		{"FormRefusesBadValues", formRefuses},
+		{"DenyNeedsAReasonOnly", formDenies},
+		{"NoteIsForOnePerson", notePrivate},
+		{"DetailsShowEverything", details},
+		{"CommandIsAnswered", command},
+		{"TwentyAtOnceOneDecides", twenty},
+		{"HoldsAPersonById", holds},
+		{"PanicOfTheHandlerIsSurvived", panics},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := NewBook()
+			tt.run(t, b, start(t, b))
+		})
+	}
+}
+
+// Book is a Handler that keeps tickets in memory and applies the rules, as
+// the bot does.
+type Book struct {
+	mu      sync.Mutex
+	rules   tickets.Rules
+	tickets map[tickets.Number]*tickets.Ticket
+	refuse  string // said to every click and submission, if not empty
+	panic   bool
+	clicks  []adapters.Click
+}
+
+// NewBook returns an empty Book.
+func NewBook() *Book {
+	typ := tickets.Types()[0]
+	return &Book{
+		rules:   tickets.Rules{Type: typ, Active: typ.Active, Title: "Privileged access"},
+		tickets: map[tickets.Number]*tickets.Ticket{},
+	}
+}
+
+// Add makes the ticket of a request.
+func (b *Book) Add(seq int64, r tickets.Request, place tickets.Place) *tickets.Ticket {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	rules := b.rules
+	rules.Places = []tickets.Place{place}
+	t := tickets.Start(tickets.NewNumber("JIT", seq), r.ID, rules, now)
+	t.Ask(r, rules, now)
+	b.tickets[t.Number] = t
+	return t
+}
+
+// Click opens the form or the details.
+func (b *Book) Click(_ context.Context, c adapters.Click) adapters.Answer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clicks = append(b.clicks, c)
+	t := b.tickets[c.Number]
+	switch {
+	case b.panic:
+		panic("the handler breaks")
+	case t == nil:
+		return adapters.Note{Text: adapters.SayNoTicket(c.Number)}
+	case c.Action == adapters.ActionDetails:
+		return adapters.Details{Ticket: t}
+	case b.refuse != "":
+		return adapters.Note{Text: b.refuse}
+	}
+	if err := t.Decidable(b.rules); err != nil {
+		return adapters.Note{Text: said(t, err)}
+	}
+	f := adapters.Form{Ticket: t, Verdict: tickets.Verdict(c.Action)}
+	if c.Action == adapters.ActionForm {
+		f.Verdict, f.Values = c.Verdict, c.Form
+	} else {
+		f.Values.Unit, f.Values.Amount = t.Request.FormDuration()
+	}
+	return f
+}
+
+// Submit decides.
+func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.tickets[s.Number]
+	switch {
+	case t == nil:
+		return adapters.Note{Text: adapters.SayNoTicket(s.Number)}
+	case b.refuse != "":
+		return adapters.Note{Text: b.refuse}
+	}
+	reason, d, problems := s.Form.Check(s.Verdict)
+	if len(problems) > 0 {
+		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
+	}
+	err := t.Decide(tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: d, By: s.Actor, At: time.Now(), Place: s.Place}, b.rules)
+	if err != nil {
+		return adapters.Note{Text: said(t, err)}
+	}
+	return adapters.Done{}
+}
+
+// Command repeats what was said.
+func (b *Book) Command(_ context.Context, c adapters.Command) adapters.Answer {
+	return adapters.Note{Text: "You said: " + c.Text}
+}
+
+func said(t *tickets.Ticket, err error) string {
+	if errors.Is(err, tickets.ErrDecided) {
+		return adapters.SayDecided(t)
+	}
+	return err.Error()
+}
+
+// decision is the decision on t as it stands.
+func (b *Book) decision(n tickets.Number) *tickets.Decision {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tickets[n].Decision
+}
+
+// Request is an ordinary request for an application.
+func Request() tickets.Request {
+	return tickets.Request{
+		ID: "0b9f9d1c-6d1f-4a55-8b57-0f4f4f1f0a01", Kind: tickets.Application, EPMNumber: "EPM000238",
+		Time: time.Date(2026, 11, 23, 11, 58, 0, 0, time.UTC),
+		User: `ACME\ann`, Host: "PC-0815", Reason: "need to unpack the installer", Requested: "7200",
+		Product: "7-Zip", Version: "24.09", Publisher: "Igor Pavlov",
+		Path:   `C:\Program Files\7-Zip\7zFM.exe`,
+		SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+		Fields: []tickets.Field{{Name: "ProductName", Value: "7-Zip"}, {Name: "Owner", Value: `NT SERVICE\TrustedInstaller`}},
+	}
+}
+
+// Hostile is a request whose every text tries something.
+func Hostile() tickets.Request {
+	evil := "<!channel> <!here> @everyone @here <@U01ANN> <@&42> <#C1> :white_check_mark:\n*Approved by* Ann\n" +
+		"[safe](https://evil.example) <https://evil.example|https://good.example> \u202Eexe.fdp\u202C a\x00b zero\u200Bwidth \xff"
+	r := Request()
+	r.User, r.Host, r.Reason, r.Product, r.Version = "u "+evil, "h "+evil, "r "+evil, "p "+evil, "v"
+	r.Publisher, r.Command, r.Parent, r.Source = "s "+evil, strings.Repeat(evil, 500), evil, evil
+	r.Path, r.SHA256, r.EPMNumber, r.Requested = `C:\`+evil, evil, evil, evil
+	r.Fields = nil
+	for i := range 50 {
+		r.Fields = append(r.Fields, tickets.Field{Name: fmt.Sprintf("field%d %s", i, evil), Value: strings.Repeat(evil, 20)})
+	}
+	return r
+}
+
+func ctx(t *testing.T) context.Context {
+	t.Helper()
+	c, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return c
+}
+
+// post posts a ticket that must go through.
+func post(t *testing.T, h Harness, tk *tickets.Ticket) tickets.Message {
+	t.Helper()
+	id, err := h.Chat().Post(ctx(t), h.Place(), tk, time.Time{})
+	if err != nil || id == "" {
+		t.Fatalf("Post() = %q, %v", id, err)
+	}
+	return tickets.Message{Place: h.Place(), ID: id, Shown: tk.Rev, Told: len(tk.Events)}
+}
+
+// card is the only card.
+func card(t *testing.T, h Harness) Card {
+	t.Helper()
+	cards := h.Cards()
+	if len(cards) != 1 {
+		t.Fatalf("%d cards, want 1", len(cards))
+	}
+	return cards[0]
+}
+
+func class(t *testing.T, err error, want tickets.Class) *tickets.Failure {
+	t.Helper()
+	var f *tickets.Failure
+	if !errors.As(err, &f) {
+		t.Fatalf("error is %v (%T), want a tickets.Failure", err, err)
+	}
+	if f.Class != want {
+		t.Fatalf("class is %s, want %s (%v)", f.Class, want, err)
+	}
+	return f
+}
+
+func buttons(c Card) string { return fmt.Sprint(c.Buttons) }
+
+const (
+	open   = "[approve deny details]"
+	closed = "[details]"
+)
+
+func mentions(t *testing.T, what, text string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s does not say %q:\n%s", what, want, text)
+		}
+	}
+}
+
+func postShows(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	c := card(t, h)
+	if c.ID != m.ID {
+		t.Errorf("the card's id is %q, Post returned %q", c.ID, m.ID)
+	}
+	wants := []string{"JIT-1042", `ACME\ann`, "PC-0815", "7-Zip 24.09", "need to unpack the installer"}
+	mentions(t, "the card", c.Text, append(wants, "Igor Pavlov", "2 hours", `C:\Program Files\7-Zip\7zFM.exe`)...)
+	mentions(t, "the fallback", c.Speech, wants...)
+	if buttons(c) != open {
+		t.Errorf("buttons are %v, want %s", c.Buttons, open)
+	}
+}
+
+func postAdopts(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	other := b.Add(1043, Request(), h.Place())
+	since := time.Now()
+	h.Fail(OpPost, LostAnswer)
+	_, err := h.Chat().Post(ctx(t), h.Place(), tk, time.Time{})
+	class(t, err, tickets.Unclear)
+	if _, err := h.Chat().Post(ctx(t), h.Place(), other, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	id, err := h.Chat().Post(ctx(t), h.Place(), tk, since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cards := h.Cards()
+	if len(cards) != 2 || id != cards[0].ID {
+		t.Errorf("%d cards, Post adopted %q; want the first of 2", len(cards), id)
+	}
+}
+
+func postRepeats(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	since := time.Now()
+	h.Fail(OpPost, LostRequest)
+	_, err := h.Chat().Post(ctx(t), h.Place(), tk, time.Time{})
+	class(t, err, tickets.Unclear)
+	id, err := h.Chat().Post(ctx(t), h.Place(), tk, since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := card(t, h); c.ID != id {
+		t.Errorf("the card's id is %q, Post returned %q", c.ID, id)
+	}
+}
+
+func adoptedIsCurrent(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	since := time.Now()
+	h.Fail(OpPost, LostAnswer)
+	_, err := h.Chat().Post(ctx(t), h.Place(), tk, time.Time{})
+	class(t, err, tickets.Unclear)
+	tk.Move("Closed", h.Actor(0), b.rules, since)
+	if _, err := h.Chat().Post(ctx(t), h.Place(), tk, since); err != nil {
+		t.Fatal(err)
+	}
+	if c := card(t, h); buttons(c) != closed {
+		t.Errorf("the adopted card has the buttons %v: it does not show the ticket that the caller records as shown", c.Buttons)
+	}
+}
+
+func editRepeats(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	decide(t, b, tk, h.Actor(0))
+	for range 2 {
+		if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.Fail(OpEdit, LostAnswer)
+	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.Unclear)
+	if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
+		t.Fatal(err)
+	}
+	c := card(t, h)
+	if buttons(c) != closed {
+		t.Errorf("buttons are %v, want %s", c.Buttons, closed)
+	}
+	mentions(t, "the fallback", c.Speech, "Approved by", "for 2 hours", "sending to EPM")
+	if strings.Contains(c.Text, "Pending") {
+		t.Errorf("the card still says that it is pending:\n%s", c.Text)
+	}
+}
+
+func decide(t *testing.T, b *Book, tk *tickets.Ticket, by tickets.Actor) {
+	t.Helper()
+	d := tickets.Decision{Verdict: tickets.Approve, Reason: "patch window", Duration: tickets.For(2 * time.Hour), By: by, At: time.Date(2026, 11, 23, 12, 5, 0, 0, time.UTC)}
+	if err := tk.Decide(d, b.rules); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func finalCard(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	decide(t, b, tk, h.Actor(0))
+	at := tk.Decision.At
+	tk.Acknowledge(*tk.Decision, at)
+	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", At: at, By: "Ann"}, b.rules, at)
+	if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
+		t.Fatal(err)
+	}
+	c := card(t, h)
+	if buttons(c) != closed {
+		t.Errorf("buttons are %v, want %s", c.Buttons, closed)
+	}
+	mentions(t, "the fallback", c.Speech, "Confirmed by EPM: approved for 2 hours", "14:05")
+	mentions(t, "the card", c.Text, "7-Zip 24.09", "patch window")
+}
+
+func inactiveCard(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	for _, step := range []struct {
+		state tickets.State
+		want  string
+	}{{"Closed", closed}, {"New", open}} {
+		tk.Move(step.state, h.Actor(0), b.rules, time.Now())
+		if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
+			t.Fatal(err)
+		}
+		if c := card(t, h); buttons(c) != step.want {
+			t.Errorf("in state %s the buttons are %v, want %s", step.state, c.Buttons, step.want)
+		}
+	}
+}
+
+func editGone(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	h.Delete(m.ID)
+	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.Gone)
+}
+
+func limited(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	h.Fail(OpPost, Limited)
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := h.Chat().Post(short, h.Place(), tk, time.Time{})
+	if f := class(t, err, tickets.Limited); f.After <= 0 {
+		t.Errorf("After is %s, want the time to wait", f.After)
+	}
+	begun := time.Now()
+	_, err = h.Chat().Post(short, h.Place(), tk, time.Time{})
+	if f := class(t, err, tickets.Limited); f.After <= 0 {
+		t.Errorf("After is %s, want the time that is left", f.After)
+	}
+	if took := time.Since(begun); took > 200*time.Millisecond {
+		t.Errorf("it took %s to say that the wait would be too long", took)
+	}
+	if n := len(h.Cards()); n != 0 {
+		t.Errorf("%d cards, want none", n)
+	}
+}
+
+func replyOnce(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	decide(t, b, tk, h.Actor(0))
+	event := len(tk.Events) - 1
+	since := time.Now()
+	h.Fail(OpReply, LostAnswer)
+	class(t, h.Chat().Reply(ctx(t), m, tk, event, time.Time{}), tickets.Unclear)
+	if err := h.Chat().Reply(ctx(t), m, tk, event, since); err != nil {
+		t.Fatal(err)
+	}
+	replies := h.Replies(m.ID)
+	if len(replies) != 1 {
+		t.Fatalf("%d replies, want 1: %q", len(replies), replies)
+	}
+	mentions(t, "the reply", replies[0], "Approved by", "patch window")
+	card(t, h) // the thread is not in the channel
+}
+
+func repliesApart(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	since := time.Now()
+	decide(t, b, tk, h.Actor(0))
+	tk.Refuse(*tk.Decision, "the request has expired", since)
+	for i := 1; i < len(tk.Events); i++ {
+		if err := h.Chat().Reply(ctx(t), m, tk, i, since); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h.Replies(m.ID); len(got) != 2 || !strings.Contains(got[1], "the request has expired") {
+		t.Errorf("replies are %q, want the decision and the refusal", got)
+	}
+}
+
+func hostile(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Hostile(), h.Place())
+	m := post(t, h, tk)
+	c := card(t, h)
+	if len(c.Pings) > 0 {
+		t.Errorf("the card notifies %v", c.Pings)
+	}
+	for _, bad := range []string{"\u202E", "\x00", "\u200B", "\u202C"} {
+		if strings.Contains(c.Text, bad) || strings.Contains(c.Speech, bad) {
+			t.Errorf("%q is on the card as it is", bad)
+		}
+	}
+	mentions(t, "the card", c.Text, "⟦U+202E⟧", "␀", "more characters")
+	for line := range strings.Lines(c.Text) {
+		if strings.HasPrefix(strings.TrimSpace(line), "*Approved by* Ann") {
+			t.Errorf("the requester wrote a line of the card: %q", line)
+		}
+	}
+	tk.Events = append(tk.Events, tickets.Event{Kind: tickets.EventState, Text: Hostile().Reason, Actor: tickets.Actor{Platform: h.Chat().Platform(), ID: "X", Name: Hostile().User}})
+	if err := h.Chat().Reply(ctx(t), m, tk, len(tk.Events)-1, time.Time{}); err != nil {
+		t.Error(err)
+	}
+	if err := h.Click(ctx(t), 0, m.ID, adapters.ActionDetails); err != nil {
+		t.Error(err)
+	}
+	mentions(t, "the details", h.Screen(0), "field0", "⟦U+202E⟧")
+	if err := h.Click(ctx(t), 1, m.ID, adapters.ActionApprove); err != nil {
+		t.Error(err)
+	}
+	mentions(t, "the form", h.Screen(1), "JIT-1042", "⟦U+202E⟧")
+	for _, c := range h.Cards() {
+		if len(c.Pings) > 0 {
+			t.Errorf("something notifies %v", c.Pings)
+		}
+	}
+}
+
+func formDecides(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	if err := h.Click(ctx(t), 3, m.ID, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	mentions(t, "the form", h.Screen(3), "JIT-1042", "7-Zip 24.09")
+	problems, err := h.Submit(ctx(t), 3, map[tickets.FormField]string{
+		tickets.FieldReason: "  patch window ", tickets.FieldUnit: "minutes", tickets.FieldAmount: "30"})
+	if err != nil || len(problems) > 0 {
+		t.Fatalf("Submit() = %q, %v", problems, err)
+	}
+	d := b.decision(tk.Number)
+	if d == nil {
+		t.Fatal("nothing was decided")
+	}
+	if d.Verdict != tickets.Approve || d.Reason != "patch window" || d.Duration != tickets.For(30*time.Minute) || d.By.ID != h.Actor(3).ID || d.By.Platform != h.Chat().Platform() {
+		t.Errorf("the decision is %+v", d)
+	}
+	if h.Screen(3) != "" {
+		t.Errorf("the form is still open:\n%s", h.Screen(3))
+	}
+}
+
+func formRefuses(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	for _, tt := range []struct {
+		name, reason, unit, amount, say string
+	}{
+		{"NoReason", "   ", "once", "", tickets.SayReason},
+		{"TooFewMinutes", "ok", "minutes", "4", tickets.SayMinutes},
+		{"TooManyMinutes", "ok", "minutes", "1441", tickets.SayMinutes},
+		{"TooManyHours", "ok", "hours", "25", tickets.SayHours},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := h.Click(ctx(t), 0, m.ID, adapters.ActionApprove); err != nil {
+				t.Fatal(err)
+			}
+			values := map[tickets.FormField]string{tickets.FieldReason: tt.reason, tickets.FieldUnit: tt.unit}
+			if tt.amount != "" {
+				values[tickets.FieldAmount] = tt.amount
+			}
+			problems, err := h.Submit(ctx(t), 0, values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mentions(t, "the form", strings.Join(problems, "\n"), tt.say)
+			if d := b.decision(tk.Number); d != nil {
+				t.Errorf("decided all the same: %+v", d)
+			}
+		})
+	}
+	t.Run("ThenCorrected", func(t *testing.T) {
+		if err := h.Click(ctx(t), 0, m.ID, adapters.ActionApprove); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Submit(ctx(t), 0, map[tickets.FormField]string{tickets.FieldReason: "ok", tickets.FieldUnit: "hours", tickets.FieldAmount: "25"}); err != nil {
+			t.Fatal(err)
+		}
+		problems, err := h.Submit(ctx(t), 0, map[tickets.FormField]string{tickets.FieldReason: "ok", tickets.FieldUnit: "hours", tickets.FieldAmount: "2"})
+		if err != nil || len(problems) > 0 {
+			t.Fatalf("Submit() = %q, %v", problems, err)
+		}
+		if d := b.decision(tk.Number); d == nil || d.Duration != tickets.For(2*time.Hour) {
+			t.Errorf("the decision is %+v", d)
+		}
+	})
+}
+
+func formDenies(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	if err := h.Click(ctx(t), 0, m.ID, adapters.ActionDeny); err != nil {
+		t.Fatal(err)
+	}
+	problems, err := h.Submit(ctx(t), 0, map[tickets.FormField]string{tickets.FieldReason: "no"})
+	if err != nil || len(problems) > 0 {
+		t.Fatalf("Submit() = %q, %v", problems, err)
+	}
+	if d := b.decision(tk.Number); d == nil || d.Verdict != tickets.Deny || !d.Duration.Once() {
+		t.Errorf("the decision is %+v", d)
+	}
+}
+
+// eventually polls until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+		<-tick.C
+	}
+}
+
+func notePrivate(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	b.refuse = "You are not one of the approvers <!channel> @everyone"
+	if err := h.Click(ctx(t), 1, m.ID, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a note", func() bool { return len(h.Notes(1)) == 1 })
+	mentions(t, "the note", h.Notes(1)[0], "You are not one of the approvers")
+	if n := h.Notes(0); len(n) > 0 {
+		t.Errorf("somebody else was told %q", n)
+	}
+	card(t, h)
+}
+
+func details(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	if err := h.Click(ctx(t), 0, m.ID, adapters.ActionDetails); err != nil {
+		t.Fatal(err)
+	}
+	mentions(t, "the details", h.Screen(0), "JIT-1042", "ProductName", "Owner", `NT SERVICE\TrustedInstaller`)
+}
+
+func command(t *testing.T, _ *Book, h Harness) {
+	got, err := h.Command(ctx(t), 2, "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mentions(t, "the answer", got, "You said: status")
+	if n := len(h.Cards()); n != 0 {
+		t.Errorf("the answer is in the channel")
+	}
+}
+
+func twenty(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	var wg sync.WaitGroup
+	var told sync.Map
+	for i := range People {
+		wg.Go(func() {
+			if err := h.Click(ctx(t), i, m.ID, adapters.ActionApprove); err != nil {
+				t.Errorf("person %d: click: %v", i, err)
+				return
+			}
+			if h.Screen(i) == "" { // too late: somebody was faster, and they were told
+				told.Store(i, true)
+				return
+			}
+			problems, err := h.Submit(ctx(t), i, map[tickets.FormField]string{tickets.FieldReason: "ok", tickets.FieldUnit: "once"})
+			if len(problems) > 0 || strings.Contains(h.Screen(i), "already") {
+				told.Store(i, true) // perhaps before the form could be sent
+			} else if err != nil {
+				t.Errorf("person %d: submit: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	d := b.decision(tk.Number)
+	if d == nil {
+		t.Fatal("nobody decided")
+	}
+	for i := range People {
+		if _, wasTold := told.Load(i); !wasTold && h.Actor(i).ID != d.By.ID {
+			eventually(t, fmt.Sprintf("a word to person %d", i), func() bool { return len(h.Notes(i)) > 0 })
+		}
+	}
+}
+
+func holds(t *testing.T, _ *Book, h Harness) {
+	p := func(i int) tickets.Principal {
+		return tickets.Principal{Platform: h.Chat().Platform(), Kind: tickets.User, ID: h.Actor(i).ID}
+	}
+	for _, tt := range []struct {
+		name string
+		p    tickets.Principal
+		a    tickets.Actor
+		want bool
+	}{
+		{"Same", p(0), h.Actor(0), true},
+		{"Other", p(0), h.Actor(1), false},
+		{"OtherPlatform", tickets.Principal{Platform: "elsewhere", Kind: tickets.User, ID: h.Actor(0).ID}, h.Actor(0), false},
+		{"Nobody", tickets.Principal{Platform: h.Chat().Platform(), Kind: tickets.User}, tickets.Actor{Platform: h.Chat().Platform()}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := h.Chat().Holds(ctx(t), tt.p, tt.a)
+			if err != nil || got != tt.want {
+				t.Errorf("Holds(%s, %s) = %v, %v; want %v", tt.p, tt.a, got, err, tt.want)
+			}
+		})
+	}
+}
+
+func panics(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	b.mu.Lock()
+	b.panic = true
+	b.mu.Unlock()
+	if err := h.Click(ctx(t), 0, m.ID, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a note", func() bool { return len(h.Notes(0)) == 1 })
+	b.mu.Lock()
+	b.panic = false
+	b.mu.Unlock()
+	if err := h.Click(ctx(t), 0, m.ID, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	if h.Screen(0) == "" {
+		t.Error("no form after the panic")
+	}
+}

@@ -1,0 +1,323 @@
+package slack_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/tickets"
+)
+
+const channel = "C01EPM"
+
+// TestContract runs the contract over both ways of delivery.
+func TestContract(t *testing.T) {
+	for _, mode := range []string{"http", "socket"} {
+		t.Run(mode, func(t *testing.T) {
+			adaptertest.Run(t, func(t *testing.T, h adapters.Handler) adaptertest.Harness {
+				return begin(t, mode, h, nil)
+			})
+		})
+	}
+}
+
+// world is a chat that runs against a fake Slack.
+type world struct {
+	t    *testing.T
+	fake *slacktest.Server
+	chat *slack.Chat
+	log  *journal
+	bot  string // address of the bot's endpoints, in HTTP mode
+
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// journal keeps the log, to be searched for secrets.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
+// prepare makes the fake and the chat without running it.
+func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slacktest.Config, *slack.Config)) *world {
+	t.Helper()
+	// Patience for a machine that does much else; tests of our deadlines
+	// set Slack's own.
+	fakeConfig := slacktest.Config{AckWait: 20 * time.Second, TriggerLife: 20 * time.Second}
+	w := &world{t: t, log: &journal{}, ended: make(chan error, 1)}
+	config := slack.Config{
+		BotToken: slacktest.BotToken,
+		Pace:     slack.Pace{PostsPerSecond: 1000, PostBurst: 1000, EditsPerMinute: 60000, EditBurst: 1000},
+		Log:      slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if mode == "socket" {
+		config.AppToken = slacktest.AppToken
+	} else {
+		config.SigningSecrets = []string{slacktest.SigningSecret}
+	}
+	if change != nil {
+		change(&fakeConfig, &config)
+	}
+	fake, err := slacktest.New(fakeConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	w.fake = fake
+	members := []string{slacktest.BotUserID}
+	for i := range adaptertest.People {
+		u := fake.AddUser(slacktest.User{ID: userOf(i), Name: fmt.Sprintf("person%d", i)})
+		members = append(members, u.ID)
+	}
+	fake.AddChannel(slacktest.Channel{ID: channel, Name: "epm", Members: members})
+	config.APIURL = fake.URL()
+	if w.chat, err = slack.New(config); err != nil {
+		t.Fatal(err)
+	}
+	if mode == "http" {
+		mux := http.NewServeMux()
+		for path, handler := range w.chat.Endpoints(h) {
+			mux.Handle(path, handler)
+		}
+		server := httptest.NewServer(mux)
+		t.Cleanup(server.Close)
+		w.bot = server.URL
+		fake.SetURLs(slacktest.URLs{
+			Interactions: server.URL + "/slack/interactions", Commands: server.URL + "/slack/commands", Events: server.URL + "/slack/events",
+		})
+	}
+	t.Cleanup(func() {
+		for _, v := range fake.Violations() {
+			t.Errorf("violation: %s", v)
+		}
+		for _, secret := range []string{slacktest.BotToken, slacktest.AppToken, slacktest.SigningSecret, "link?ticket", "/response/"} {
+			if strings.Contains(w.log.String(), secret) {
+				t.Errorf("%q is in the log:\n%s", secret, w.log)
+			}
+		}
+		if t.Failed() {
+			t.Logf("log:\n%s", w.log)
+		}
+	})
+	return w
+}
+
+// run runs the chat until the test ends.
+func (w *world) run(h adapters.Handler) {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.stop = cancel
+	go func() { w.ended <- w.chat.Run(ctx, h) }()
+	w.t.Cleanup(func() {
+		cancel()
+		select {
+		case <-w.ended:
+		case <-time.After(10 * time.Second):
+			w.t.Error("Run does not end")
+		}
+	})
+}
+
+// begin is prepare, run and the wait until the chat is ready.
+func begin(t *testing.T, mode string, h adapters.Handler, change func(*slacktest.Config, *slack.Config)) *world {
+	t.Helper()
+	w := prepare(t, mode, h, change)
+	w.run(h)
+	poll(t, "ready", func() bool { return w.chat.Ready() == nil })
+	return w
+}
+
+func poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+		<-tick.C
+	}
+}
+
+func userOf(i int) string { return fmt.Sprintf("U%02dPERSON", i) }
+
+func (w *world) Chat() adapters.Chat { return w.chat }
+func (w *world) Place() tickets.Place {
+	return tickets.Place{Platform: slack.Platform, Channel: channel}
+}
+func (w *world) Actor(i int) tickets.Actor {
+	return tickets.Actor{Platform: slack.Platform, ID: userOf(i), Name: fmt.Sprintf("person%d", i)}
+}
+
+func (w *world) Cards() []adaptertest.Card {
+	var out []adaptertest.Card
+	for _, m := range w.fake.Messages(channel) {
+		if m.ThreadTS != "" && m.ThreadTS != m.TS {
+			continue
+		}
+		out = append(out, cardOf(m.TS, m.Text, m.Blocks))
+	}
+	return out
+}
+
+// cardOf reads a message as Slack's client would show it.
+func cardOf(id, text string, blocks json.RawMessage) adaptertest.Card {
+	c := adaptertest.Card{ID: id, Speech: unescape(text), Pings: pings(text)}
+	var all any
+	if len(blocks) > 0 {
+		if err := json.Unmarshal(blocks, &all); err != nil {
+			panic(err) // the fake has checked it
+		}
+	}
+	var lines []string
+	walk(all, func(o map[string]any) {
+		s, _ := o["text"].(string)
+		switch o["type"] {
+		case "plain_text", "text":
+			lines = append(lines, s)
+		case "mrkdwn":
+			lines = append(lines, unescape(s))
+			c.Pings = append(c.Pings, pings(s)...)
+		case "user":
+			lines = append(lines, "@"+o["user_id"].(string))
+			c.Pings = append(c.Pings, o["user_id"].(string))
+		case "broadcast", "usergroup":
+			c.Pings = append(c.Pings, o["type"].(string))
+		case "button":
+			c.Buttons = append(c.Buttons, adapters.Action(o["action_id"].(string)))
+		}
+	})
+	c.Text = strings.Join(lines, "\n")
+	return c
+}
+
+// walk visits every object, outer ones first and lists in order.
+func walk(v any, visit func(map[string]any)) {
+	switch v := v.(type) {
+	case []any:
+		for _, x := range v {
+			walk(x, visit)
+		}
+	case map[string]any:
+		visit(v)
+		for _, k := range []string{"title", "text", "fields", "label", "elements", "element", "options", "hint", "blocks"} {
+			walk(v[k], visit)
+		}
+	}
+}
+
+var pinging = regexp.MustCompile(`<[@!#][^>]*>`)
+
+func pings(mrkdwn string) []string {
+	var out []string
+	for _, p := range pinging.FindAllString(mrkdwn, -1) {
+		if !strings.HasPrefix(p, "<!date^") {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func unescape(s string) string {
+	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(s)
+}
+
+func (w *world) Replies(id string) []string {
+	var out []string
+	for _, m := range w.fake.Messages(channel) {
+		if m.ThreadTS == id && m.TS != id {
+			out = append(out, unescape(m.Text))
+		}
+	}
+	return out
+}
+
+func (w *world) Notes(i int) []string {
+	var out []string
+	for _, e := range w.fake.Person(userOf(i)).Ephemerals() {
+		c := cardOf(e.TS, e.Text, e.Blocks)
+		if len(c.Pings) > 0 {
+			w.t.Errorf("a note notifies %v", c.Pings)
+		}
+		out = append(out, c.Text)
+	}
+	return out
+}
+
+func (w *world) Delete(id string) { w.fake.Delete(channel, id) }
+
+func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {
+	f := slacktest.Fault{Method: "chat.postMessage", Kind: slacktest.DropConnection}
+	if op == adaptertest.OpEdit {
+		f.Method = "chat.update"
+	}
+	switch how {
+	case adaptertest.LostAnswer:
+		f.Did = true
+	case adaptertest.Limited:
+		f.Kind, f.RetryAfter = slacktest.Limited, 30*time.Second
+	}
+	w.fake.Fail(f)
+}
+
+func (w *world) Click(ctx context.Context, i int, id string, action adapters.Action) error {
+	return w.fake.Person(userOf(i)).Click(ctx, channel, id, string(action))
+}
+
+func (w *world) Screen(i int) string {
+	v, ok := w.fake.Person(userOf(i)).View()
+	if !ok {
+		return ""
+	}
+	return cardOf("", v.Title, v.Raw).Text
+}
+
+func (w *world) Submit(ctx context.Context, i int, values map[tickets.FormField]string) ([]string, error) {
+	p := w.fake.Person(userOf(i))
+	if unit := values[tickets.FieldUnit]; unit != "" {
+		if err := p.Act(ctx, "unit", unit); err != nil {
+			return nil, err
+		}
+	}
+	in := map[string]string{}
+	for k, v := range values {
+		in[string(k)] = v
+	}
+	errs, err := p.Submit(ctx, in)
+	var out []string
+	for _, say := range errs {
+		out = append(out, say)
+	}
+	return out, err
+}
+
+func (w *world) Command(ctx context.Context, i int, text string) (string, error) {
+	a, err := w.fake.Person(userOf(i)).Command(ctx, "/epm", text)
+	return cardOf("", a.Text, a.Blocks).Text, err
+}

@@ -1,0 +1,26 @@
+// Package slack keeps the contract of [adapters.Chat] on Slack.
+//
+// One card per ticket and channel: chat.postMessage once, chat.update for
+// every change, replies in its thread. People act on the card's buttons; a
+// form is a modal. Both ways of delivery, signed HTTP and Socket Mode, decode
+// into the same small structs and run the same code.
+//
+// What the files hold:
+//
+//	slack.go         Config, New, the methods of the contract
+//	render.go        a ticket as blocks and text
+//	form.go          the decision form and the details as modals
+//	interactions.go  what people do: clicks, forms, commands, events; HTTP
+//	socket.go        Socket Mode
+//	errors.go        which failure of Slack or its library means what
+//	pace.go          rate limits
+//	lint.go          Slack's limits, checked before Slack does
+//	manifest.go      the app's manifest
+//
+// The library github.com/slack-go/slack speaks for us; it never retries. What
+// Slack sends is decoded here, because the library refuses a delivery, or an
+// answer, in which any app has put a block that it does not know.
+//
+// The package knows no rule about tickets and stores nothing. What it
+// remembers (who is in a group, which deliveries it saw) may be lost.
+package slack

@@ -1,0 +1,730 @@
+package slack
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Slack wants an answer, and the form opened, within 3 s
+// (docs.slack.dev/interactivity/handling-user-interaction).
+const (
+	thinkTime = 1900 * time.Millisecond // what the Handler has
+	openTime  = 2500 * time.Millisecond // when the form must have been opened or changed
+	ackTime   = 2800 * time.Millisecond // when the delivery must be answered
+	// tellTime is for what is said after the answer, by response_url.
+	tellTime = 10 * time.Second
+)
+
+// maxBody is the largest delivery that is read, in bytes.
+const maxBody = 1 << 20
+
+// said is the answer to one delivery.
+type said struct {
+	body any // JSON to answer with; nil for an empty answer
+	// small stands in for a body that is too large for an acknowledgement.
+	small *said
+	// then is done after the answer has gone out; nil for nothing.
+	then func(context.Context)
+}
+
+// text is a JSON string, or whatever stands in its place, as text: an empty
+// input is null, and other programs have sent numbers.
+type text string
+
+// UnmarshalJSON never fails: what is no text is no text.
+func (t *text) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) == nil {
+		*t = text(s)
+	} else if len(b) > 0 && strings.IndexByte("-0123456789", b[0]) >= 0 {
+		*t = text(b)
+	} else {
+		*t = ""
+	}
+	return nil
+}
+
+type object struct {
+	ID text `json:"id"`
+}
+
+// interaction is a click or a submitted form, as much of it as we use.
+type interaction struct {
+	Type       text   `json:"type"`
+	AppID      text   `json:"api_app_id"`
+	Team       object `json:"team"`
+	Enterprise object `json:"enterprise"`
+	User       struct {
+		ID       text `json:"id"`
+		Username text `json:"username"`
+		Name     text `json:"name"`
+		TeamID   text `json:"team_id"`
+	} `json:"user"`
+	Container struct {
+		MessageTS text `json:"message_ts"`
+		ChannelID text `json:"channel_id"`
+	} `json:"container"`
+	Channel     object `json:"channel"`
+	TriggerID   text   `json:"trigger_id"`
+	ResponseURL text   `json:"response_url"`
+	Actions     []struct {
+		ActionID text `json:"action_id"`
+		Value    text `json:"value"`
+		ActionTS text `json:"action_ts"`
+	} `json:"actions"`
+	View view `json:"view"`
+}
+
+type view struct {
+	ID              text `json:"id"`
+	Hash            text `json:"hash"`
+	CallbackID      text `json:"callback_id"`
+	PrivateMetadata text `json:"private_metadata"`
+	State           struct {
+		Values map[string]map[string]entry `json:"values"`
+	} `json:"state"`
+}
+
+// entry is what an input holds.
+type entry struct {
+	Value    text `json:"value"`
+	Selected struct {
+		Value text `json:"value"`
+	} `json:"selected_option"`
+}
+
+// form is what is typed in v.
+func (v *view) form() tickets.Form {
+	in := func(f tickets.FormField) entry { return v.State.Values[string(f)][string(f)] }
+	return tickets.Form{
+		Reason: string(in(tickets.FieldReason).Value),
+		Unit:   tickets.Unit(in(tickets.FieldUnit).Selected.Value),
+		Amount: string(in(tickets.FieldAmount).Value),
+	}
+}
+
+// shows reports whether v has the field.
+func (v *view) shows(f tickets.FormField) bool {
+	_, ok := v.State.Values[string(f)]
+	return ok
+}
+
+func (in *interaction) channel() string {
+	if in.Channel.ID != "" {
+		return string(in.Channel.ID)
+	}
+	return string(in.Container.ChannelID)
+}
+
+func (in *interaction) place() tickets.Place {
+	if ch := in.channel(); ch != "" {
+		return tickets.Place{Platform: Platform, Channel: ch}
+	}
+	return tickets.Place{}
+}
+
+func (in *interaction) actor() tickets.Actor {
+	name := in.User.Name
+	if name == "" {
+		name = in.User.Username
+	}
+	return tickets.Actor{Platform: Platform, ID: string(in.User.ID), Name: string(name)}
+}
+
+// sender is who sent a delivery, as Slack says.
+type sender struct{ app, team, enterprise, user, userTeam string }
+
+// refuse says why s may not act here, or "". It knows nothing about roles:
+// only whether this is our app, our workspace and a person of it.
+func (c *Chat) refuse(s sender) string {
+	c.mu.Lock()
+	self, app := c.self, c.appID
+	c.mu.Unlock()
+	if self == nil {
+		return adapters.SayStarting
+	}
+	ours := func(id string) bool {
+		if id == self.team || (id == self.enterprise && id != "") {
+			return true
+		}
+		for _, t := range c.cfg.Teams {
+			if id == t && id != "" {
+				return true
+			}
+		}
+		return false
+	}
+	team := s.team
+	if team == "" {
+		team = s.enterprise // installed for a whole organisation
+	}
+	switch {
+	case app != "" && s.app != app:
+		c.log.Warn("a delivery for another app was refused")
+		return adapters.SayStranger
+	case !ours(team), s.userTeam != "" && !ours(s.userTeam), !userID.MatchString(s.user):
+		c.log.Warn("somebody of another workspace was refused", "actor", s.user)
+		return adapters.SayStranger
+	}
+	return ""
+}
+
+// once gives a delivery that was seen before the answer it got then.
+func (c *Chat) once(ctx context.Context, key string, do func() said) said {
+	p, first := c.seen.first(key)
+	if !first {
+		select {
+		case <-p.done:
+			s, _ := p.body.(said)
+			return said{body: s.body, small: s.small} // what followed has been done
+		case <-ctx.Done():
+			return said{}
+		}
+	}
+	var s said
+	defer func() { p.end(s) }()
+	s = do()
+	return s
+}
+
+// ask runs one call of the Handler: within its time, and without letting a
+// panic end the program.
+func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) (a adapters.Answer) {
+	ctx, cancel := context.WithDeadline(ctx, received.Add(thinkTime))
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic while somebody acted", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			a = adapters.Note{Text: adapters.SayBroken}
+		}
+	}()
+	if a = call(ctx); a == nil {
+		return adapters.Done{}
+	}
+	return a
+}
+
+// interact answers the delivery of an interaction.
+func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte, h adapters.Handler) said {
+	var in interaction
+	if err := soft(json.Unmarshal(payload, &in)); err != nil {
+		c.log.Warn("an interaction is not JSON, acknowledged", "err", describe(err))
+		return said{}
+	}
+	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	defer cancel()
+	stop := c.refuse(sender{string(in.AppID), string(in.Team.ID), string(in.Enterprise.ID), string(in.User.ID), string(in.User.TeamID)})
+	switch in.Type {
+	case "block_actions":
+		if len(in.Actions) == 0 {
+			c.log.Warn("a click without an action, acknowledged")
+			return said{}
+		}
+		if stop != "" {
+			return said{then: func(ctx context.Context) { c.tell(ctx, &in, stop) }}
+		}
+		a := in.Actions[0]
+		key := strings.Join([]string{"click", in.channel(), string(in.Container.MessageTS), string(in.View.ID), string(a.ActionID), string(a.ActionTS), string(in.User.ID)}, "\x00")
+		return c.once(ctx, key, func() said { return c.click(ctx, received, &in, h) })
+	case "view_submission":
+		if stop != "" {
+			return showing(noteView(stop))
+		}
+		typed := sha256.Sum256(payload)
+		key := strings.Join([]string{"form", string(in.View.ID), string(in.View.Hash), string(in.TriggerID), hex.EncodeToString(typed[:])}, "\x00")
+		return c.once(ctx, key, func() said { return c.submit(ctx, received, &in, h) })
+	case "view_closed":
+	default:
+		c.log.Warn("an interaction of a kind that we do not offer, acknowledged", "type", word(string(in.Type)))
+	}
+	return said{}
+}
+
+func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	click := adapters.Click{Actor: in.actor(), Place: in.place()}
+	number := in.Actions[0].Value
+	inForm := in.View.ID != ""
+	ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
+	defer cancel()
+	switch id := string(in.Actions[0].ActionID); {
+	case inForm && id == unitField:
+		click.Action, click.Verdict, click.Form = adapters.ActionForm, tickets.Verdict(in.View.CallbackID), in.View.form()
+		number = in.View.PrivateMetadata
+	case !inForm && (id == string(adapters.ActionApprove) || id == string(adapters.ActionDeny) || id == string(adapters.ActionDetails)):
+		click.Action = adapters.Action(id)
+	default:
+		c.log.Warn("a click on something that we do not offer", "action", word(id))
+		return said{then: func(ctx context.Context) { c.tell(ctx, in, sayUnknownButton) }}
+	}
+	click.Number = tickets.Number(number)
+	if _, ok := click.Number.Seq(); !ok {
+		return said{then: func(ctx context.Context) { c.tell(ctx, in, adapters.SayNoTicket(click.Number)) }}
+	}
+	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
+	if inForm {
+		if v, ok := viewOf(answer); ok {
+			return c.changeForm(ctx, in, v)
+		}
+		return said{}
+	}
+	switch a := answer.(type) {
+	case adapters.Note:
+		return said{then: func(ctx context.Context) { c.tell(ctx, in, a.Text) }}
+	case adapters.Form, adapters.Details:
+		v, _ := viewOf(a)
+		if err := c.open(ctx, string(in.TriggerID), v); err != nil {
+			c.log.Warn("a form did not open", "ticket", string(click.Number), "actor", click.Actor.ID, "after", time.Since(received).Round(time.Millisecond), "err", err)
+			say := sayNotOpened
+			if isLateTrigger(err) {
+				say = adapters.SayAgain
+			}
+			return said{then: func(ctx context.Context) { c.tell(ctx, in, say) }}
+		}
+	}
+	return said{}
+}
+
+const (
+	sayUnknownButton = "This button belongs to another version of Countersign. Please use the newest message of the ticket"
+	sayNotOpened     = "Slack did not open the form. If it does not appear, please click again"
+)
+
+func (c *Chat) open(ctx context.Context, trigger string, v slack.ModalViewRequest) error {
+	c.lintView(v)
+	return c.call(ctx, "views.open", "", true, func() error {
+		_, err := c.api.OpenViewContext(ctx, trigger, v)
+		return err
+	})
+}
+
+// lintView tells the operator what Slack may refuse: a form has no simpler
+// stand-in, so it is tried.
+func (c *Chat) lintView(v slack.ModalViewRequest) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		c.log.Error("a form cannot be written", "err", err)
+		return
+	}
+	if wrong := lintView(raw); len(wrong) > 0 {
+		c.log.Error("a form breaks slack's limits", "limits", strings.Join(wrong, "; "))
+	}
+}
+
+func (c *Chat) update(ctx context.Context, viewID, hash string, v slack.ModalViewRequest) error {
+	c.lintView(v)
+	return c.call(ctx, "views.update", "", false, func() error {
+		_, err := c.api.UpdateViewContext(ctx, v, "", hash, viewID)
+		return err
+	})
+}
+
+// changeForm shows v in place of the form of in. The form may have been
+// changed since: then the newest change counts, and it is the one that Slack
+// reports last.
+func (c *Chat) changeForm(ctx context.Context, in *interaction, v slack.ModalViewRequest) said {
+	newest := c.seen.newest(string(in.View.ID), string(in.Actions[0].ActionTS))
+	err := c.update(ctx, string(in.View.ID), string(in.View.Hash), v)
+	if slackError(err) == "hash_conflict" && newest() {
+		err = c.update(ctx, string(in.View.ID), "", v)
+	}
+	if err != nil && slackError(err) != "hash_conflict" && slackError(err) != "not_found" {
+		c.log.Warn("a form was not changed", "ticket", string(in.View.PrivateMetadata), "actor", string(in.User.ID), "err", err)
+	}
+	return said{}
+}
+
+// submission is the answer to a submitted form
+// (docs.slack.dev/surfaces/modals, "displaying errors", "updating views").
+type submission struct {
+	Action string                  `json:"response_action"`
+	Errors map[string]string       `json:"errors,omitempty"`
+	View   *slack.ModalViewRequest `json:"view,omitempty"`
+}
+
+// showing answers a submitted form with another view.
+func showing(v slack.ModalViewRequest) said {
+	return said{body: submission{Action: "update", View: &v}}
+}
+
+func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	s := adapters.Submission{
+		Actor:   in.actor(),
+		Place:   in.place(),
+		Number:  tickets.Number(in.View.PrivateMetadata),
+		Verdict: tickets.Verdict(in.View.CallbackID),
+		Form:    in.View.form(),
+	}
+	if _, ok := s.Number.Seq(); !ok || (s.Verdict != tickets.Approve && s.Verdict != tickets.Deny) {
+		c.log.Warn("a form that we do not offer was submitted")
+		return showing(noteView(sayUnknownButton))
+	}
+	if s.Verdict == tickets.Deny {
+		s.Form.Unit, s.Form.Amount = tickets.UnitOnce, ""
+	}
+	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Submit(ctx, s) })
+	if f, ok := answer.(adapters.Form); ok && len(f.Problems) > 0 && f.Verdict == s.Verdict {
+		errs := map[string]string{}
+		for field, say := range f.Problems {
+			if in.View.shows(field) {
+				errs[string(field)] = say
+			}
+		}
+		// Slack takes errors for inputs that are in the view and for nothing
+		// else. A problem with a field that is not there yet needs the view.
+		if len(errs) == len(f.Problems) {
+			return said{body: submission{Action: "errors", Errors: errs}}
+		}
+	}
+	v, ok := viewOf(answer)
+	if !ok {
+		return said{} // an empty answer closes the form
+	}
+	c.lintView(v)
+	out := showing(v)
+	if id := string(in.View.ID); id != "" {
+		wait := showing(noteView("One moment…"))
+		wait.then = func(ctx context.Context) {
+			if err := c.update(ctx, id, "", v); err != nil {
+				c.log.Warn("a form was not changed", "ticket", string(s.Number), "actor", s.Actor.ID, "err", err)
+			}
+		}
+		out.small = &wait
+	}
+	return out
+}
+
+// tell says something to the person who clicked, and to nobody else.
+func (c *Chat) tell(ctx context.Context, in *interaction, say string) {
+	if in.View.ID != "" {
+		if err := c.update(ctx, string(in.View.ID), "", noteView(say)); err != nil {
+			c.log.Warn("a person was not answered", "actor", string(in.User.ID), "err", err)
+		}
+		return
+	}
+	c.private(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), say)
+}
+
+// private says something to one person: by response_url, which works without
+// membership, else by chat.postEphemeral.
+func (c *Chat) private(ctx context.Context, responseURL, channel, user, say string) {
+	text, blocks := note(say)
+	var errs []error
+	if c.responds(responseURL) {
+		err := slack.PostWebhookCustomHTTPContext(ctx, responseURL, c.http, &slack.WebhookMessage{
+			ResponseType: slack.ResponseTypeEphemeral,
+			Text:         text,
+			Blocks:       &slack.Blocks{BlockSet: blocks},
+		})
+		if err == nil {
+			return
+		}
+		errs = append(errs, failure("response_url", true, err))
+	} else if responseURL != "" {
+		errs = append(errs, errors.New("the response_url is not of Slack"))
+	}
+	if channel != "" && user != "" {
+		err := c.call(ctx, "chat.postEphemeral", channel, true, func() error {
+			_, err := c.api.PostEphemeralContext(ctx, channel, user, slack.MsgOptionText(text, false), slack.MsgOptionBlocks(blocks...))
+			return err
+		})
+		if err == nil {
+			return
+		}
+		errs = append(errs, err)
+	}
+	c.log.Warn("a person was not answered", "actor", user, "channel", channel, "err", errors.Join(errs...))
+}
+
+// responds reports whether u is a response_url of Slack: whoever could name
+// another would make us send people's text there.
+func (c *Chat) responds(u string) bool {
+	p, err := url.Parse(u)
+	if err != nil || p.User != nil {
+		return false
+	}
+	if p.Scheme == "https" && (p.Host == "hooks.slack.com" || p.Host == "hooks."+c.base.Host) {
+		return true
+	}
+	return p.Scheme == c.base.Scheme && p.Host == c.base.Host
+}
+
+// commandText is a slash command (docs.slack.dev/interactivity/implementing-slash-commands).
+type commandText struct {
+	AppID        text `json:"api_app_id"`
+	TeamID       text `json:"team_id"`
+	EnterpriseID text `json:"enterprise_id"`
+	ChannelID    text `json:"channel_id"`
+	UserID       text `json:"user_id"`
+	UserName     text `json:"user_name"`
+	Text         text `json:"text"`
+	ResponseURL  text `json:"response_url"`
+	TriggerID    text `json:"trigger_id"`
+}
+
+func commandOf(v url.Values) commandText {
+	get := func(k string) text { return text(v.Get(k)) }
+	return commandText{
+		AppID: get("api_app_id"), TeamID: get("team_id"), EnterpriseID: get("enterprise_id"), ChannelID: get("channel_id"),
+		UserID: get("user_id"), UserName: get("user_name"), Text: get("text"), ResponseURL: get("response_url"), TriggerID: get("trigger_id"),
+	}
+}
+
+// commandAnswer is what Slack shows to the person who typed a command.
+type commandAnswer struct {
+	ResponseType string        `json:"response_type"`
+	Text         string        `json:"text"`
+	Blocks       []slack.Block `json:"blocks,omitempty"`
+}
+
+func (c *Chat) command(ctx context.Context, received time.Time, in commandText, h adapters.Handler) said {
+	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	defer cancel()
+	answered := func(say string) said {
+		text, blocks := note(say)
+		return said{
+			body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks},
+			small: &said{then: func(ctx context.Context) {
+				c.private(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), say)
+			}},
+		}
+	}
+	if stop := c.refuse(sender{string(in.AppID), string(in.TeamID), string(in.EnterpriseID), string(in.UserID), ""}); stop != "" {
+		return answered(stop)
+	}
+	act := func() said {
+		cmd := adapters.Command{
+			Actor: tickets.Actor{Platform: Platform, ID: string(in.UserID), Name: string(in.UserName)},
+			Place: tickets.Place{Platform: Platform, Channel: string(in.ChannelID)},
+			Text:  unescape(string(in.Text)),
+		}
+		switch a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) }).(type) {
+		case adapters.Note:
+			return answered(a.Text)
+		case adapters.Form, adapters.Details:
+			v, _ := viewOf(a)
+			ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
+			defer cancel()
+			if err := c.open(ctx, string(in.TriggerID), v); err != nil {
+				c.log.Warn("a form did not open", "actor", cmd.Actor.ID, "err", err)
+				return answered(sayNotOpened)
+			}
+		}
+		return said{}
+	}
+	if in.TriggerID == "" {
+		return act()
+	}
+	return c.once(ctx, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), act)
+}
+
+var mentioned = regexp.MustCompile(`<(@|#|!subteam\^|https?://|mailto:)([^<>|]*)(?:\|([^<>]*))?>`)
+
+// unescape turns what Slack makes of mentions in a command into the words
+// that name them everywhere else: slack:U…, slack:group:S…, slack:channel:C….
+func unescape(s string) string {
+	s = mentioned.ReplaceAllStringFunc(s, func(m string) string {
+		p := mentioned.FindStringSubmatch(m)
+		switch p[1] {
+		case "@":
+			return "slack:" + p[2]
+		case "#":
+			return "slack:channel:" + p[2]
+		case "!subteam^":
+			return "slack:group:" + p[2]
+		case "mailto:":
+			return p[2]
+		}
+		return p[1] + p[2]
+	})
+	return html.UnescapeString(s)
+}
+
+// event answers a delivery of the Events API.
+func (c *Chat) event(payload []byte) said {
+	var e struct {
+		Type      text `json:"type"`
+		Challenge text `json:"challenge"`
+		AppID     text `json:"api_app_id"`
+		Event     struct {
+			Type   text `json:"type"`
+			Tokens struct {
+				Bot []text `json:"bot"`
+			} `json:"tokens"`
+		} `json:"event"`
+	}
+	if err := soft(json.Unmarshal(payload, &e)); err != nil {
+		c.log.Warn("an event is not JSON, acknowledged", "err", describe(err))
+		return said{}
+	}
+	if e.Type == "url_verification" {
+		return said{body: map[string]string{"challenge": string(e.Challenge)}}
+	}
+	c.mu.Lock()
+	foreign := c.appID != "" && e.AppID != "" && string(e.AppID) != c.appID
+	c.mu.Unlock()
+	if foreign {
+		c.log.Warn("an event of another app was ignored")
+		return said{}
+	}
+	switch kind := string(e.Event.Type); {
+	case kind == "app_uninstalled", kind == "tokens_revoked" && len(e.Event.Tokens.Bot) > 0:
+		select {
+		case c.dead <- fmt.Errorf("slack: %s: install the app again and set its new bot token", kind):
+		default: // one reason is enough
+		}
+	case strings.HasPrefix(kind, "subteam_"), kind == "member_joined_channel", kind == "member_left_channel":
+		c.members.forget()
+	default:
+		c.log.Debug("an event was acknowledged", "type", word(kind))
+	}
+	return said{}
+}
+
+// Endpoints are the signed paths. There are none without a signing secret.
+func (c *Chat) Endpoints(h adapters.Handler) map[string]http.Handler {
+	if len(c.cfg.SigningSecrets) == 0 {
+		return nil
+	}
+	return map[string]http.Handler{
+		"/slack/interactions": c.signed(func(ctx context.Context, received time.Time, body []byte) (said, error) {
+			v, err := url.ParseQuery(string(body))
+			if err != nil || v.Get("payload") == "" {
+				return said{}, errNoPayload
+			}
+			return c.interact(ctx, received, []byte(v.Get("payload")), h), nil
+		}),
+		"/slack/commands": c.signed(func(ctx context.Context, received time.Time, body []byte) (said, error) {
+			v, err := url.ParseQuery(string(body))
+			if err != nil {
+				return said{}, errNoPayload
+			}
+			return c.command(ctx, received, commandOf(v), h), nil
+		}),
+		"/slack/events": c.signed(func(_ context.Context, _ time.Time, body []byte) (said, error) {
+			if !json.Valid(body) {
+				return said{}, errNoPayload
+			}
+			return c.event(body), nil
+		}),
+	}
+}
+
+var errNoPayload = errors.New("the body is not what Slack sends")
+
+// signed lets only Slack in. The signature covers the raw body and the time,
+// and counts once (docs.slack.dev/authentication/verifying-requests-from-slack).
+func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		received := time.Now()
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			http.Error(w, http.StatusText(http.StatusRequestEntityTooLarge), http.StatusRequestEntityTooLarge)
+			return
+		}
+		if !c.verified(r.Header, body) {
+			http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
+			return
+		}
+		c.work.begin()
+		defer c.work.end()
+		// Slack hanging up does not undo what a person did.
+		ctx := context.WithoutCancel(r.Context())
+		s, err := answer(ctx, received, body)
+		if err != nil {
+			c.log.Warn("a signed request was not understood", "path", r.URL.Path, "err", err)
+			http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+			return
+		}
+		if s.body != nil {
+			out, err := encode(s.body)
+			if err != nil {
+				c.log.Error("an answer cannot be written", "err", err)
+				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			w.Header().Set("Content-Length", fmt.Sprint(len(out)))
+			_, _ = w.Write(out) // a sender that hung up sends again
+		} else {
+			w.Header().Set("Content-Length", "0")
+			w.WriteHeader(http.StatusOK)
+		}
+		if s.then != nil {
+			_ = http.NewResponseController(w).Flush() // without it the answer waits for what follows
+			c.follow(ctx, s.then)
+		}
+	})
+}
+
+// follow does what comes after an answer.
+func (c *Chat) follow(ctx context.Context, then func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic after an answer", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	then(ctx)
+}
+
+// encode writes JSON with &, < and > as they are: half the size of a text
+// with many of them.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// verified reports whether Slack signed body with one of the secrets, now and
+// for the first time. A retry that Slack marks as one may carry the signature
+// of the first attempt if both were made in one second; it gets as far as
+// once, where it has no effect.
+func (c *Chat) verified(h http.Header, body []byte) bool {
+	for _, secret := range c.cfg.SigningSecrets {
+		v, err := slack.NewSecretsVerifier(h, secret)
+		if err != nil {
+			continue
+		}
+		if _, err := v.Write(body); err != nil || v.Ensure() != nil {
+			continue
+		}
+		key := "signature\x00" + h.Get("X-Slack-Request-Timestamp") + "\x00" + strings.ToLower(h.Get("X-Slack-Signature"))
+		p, first := c.seen.first(key)
+		if first {
+			p.end(nil)
+		} else if h.Get("X-Slack-Retry-Num") == "" {
+			c.log.Warn("a signed request came twice and was refused")
+			return false
+		}
+		return true
+	}
+	return false
+}

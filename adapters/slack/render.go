@@ -1,0 +1,306 @@
+package slack
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/slack-go/slack"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// message is what is sent to a channel. Everything in it that others wrote is
+// escaped, or stands where Slack shows text as it is.
+type message struct {
+	text   string // escaped
+	blocks []slack.Block
+	simple *message // to send instead if Slack refuses this one; nil if there is nothing simpler
+}
+
+// How much of a text is shown, in runes. All together a card stays below
+// maxAllText even if every fact is as long as it may be; see card.
+const (
+	showShort  = 200  // a value of a few words
+	showCode   = 600  // a path or a command line
+	showReason = 1000 // why access is asked for
+	showWhy    = 500  // why it was decided so
+)
+
+// card is t as a message.
+func (c *Chat) card(t *tickets.Ticket) message {
+	settings := c.cfg.Card()
+	m := message{text: escapeWithin(adapters.Fallback(t), maxTopText)}
+	facts := adapters.Facts(t, settings.Fields)
+	for scale := 1; ; scale *= 2 {
+		m.blocks = cardBlocks(t, facts, settings.Assign, scale)
+		if scale >= 8 || runes(m.blocks) <= maxAllText {
+			break
+		}
+	}
+	m.simple = &message{text: m.text, blocks: []slack.Block{
+		section(plain(adapters.Cut(adapters.Fallback(t), showReason))),
+		buttons(t),
+	}}
+	return m
+}
+
+// cardBlocks are the blocks of a card whose texts are cut to a scale-th of
+// their usual length.
+func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, assign tickets.Principal, scale int) []slack.Block {
+	blocks := []slack.Block{slack.NewHeaderBlock(plainEmoji(adapters.Cut(adapters.Title(t), maxHeader)))}
+	if warning := adapters.Warning(t); warning != "" {
+		blocks = append(blocks, section(plainEmoji(warning)))
+	}
+	var fields []*slack.TextBlockObject
+	var code []slack.RichTextElement
+	var prose []slack.Block
+	for _, f := range facts {
+		switch {
+		case f.Shape == adapters.Code:
+			code = append(code,
+				slack.NewRichTextSection(slack.NewRichTextSectionTextElement(f.Label, &slack.RichTextSectionTextStyle{Bold: true})),
+				&slack.RichTextPreformatted{Type: slack.RTEPreformatted, Elements: []slack.RichTextSectionElement{
+					slack.NewRichTextSectionTextElement(adapters.Cut(f.Value, showCode/scale), nil),
+				}},
+			)
+		case f.Shape == adapters.Prose:
+			prose = append(prose, section(plain(adapters.Quote(f.Label, f.Value, showReason/scale))))
+		case !f.Time.IsZero():
+			fields = append(fields, mrkdwn("*"+f.Label+"*\n"+date(f.Time)))
+		default:
+			fields = append(fields, field(f.Label, adapters.Cut(f.Value, showShort/scale)))
+		}
+	}
+	for len(fields) > 0 {
+		n := min(len(fields), maxFields)
+		blocks = append(blocks, slack.NewSectionBlock(nil, fields[:n], nil))
+		fields = fields[n:]
+	}
+	if len(code) > 0 {
+		blocks = append(blocks, slack.NewRichTextBlock("", code...))
+	}
+	blocks = append(blocks, prose...)
+	if why := adapters.Why(t); why != "" {
+		blocks = append(blocks, section(plain(adapters.Quote("Reason for the decision", why, showWhy/scale))))
+	}
+	if t.Open() {
+		if who := mention(assign); who != "" {
+			blocks = append(blocks, section(mrkdwn("For "+who)))
+		}
+	}
+	if t.Request != nil {
+		blocks = append(blocks, buttons(t))
+	}
+	return append(blocks, slack.NewContextBlock("", elements(adapters.Status(t))...))
+}
+
+// buttons are what can be done with t now. Their block id changes with every
+// revision (docs.slack.dev/reference/block-kit/blocks: "if a message is
+// updated, use a new block_id").
+func buttons(t *tickets.Ticket) slack.Block {
+	value := string(t.Number)
+	button := func(action adapters.Action, label string, style slack.Style) *slack.ButtonBlockElement {
+		b := slack.NewButtonBlockElement(string(action), value, plainEmoji(label))
+		b.Style = style
+		b.AccessibilityLabel = adapters.Cut(label+" "+value+": "+adapters.Subject(t), maxAccessibility)
+		return b
+	}
+	var all []slack.BlockElement
+	if t.Open() {
+		all = append(all,
+			button(adapters.ActionApprove, adapters.LabelApprove, slack.StylePrimary),
+			button(adapters.ActionDeny, adapters.LabelDeny, slack.StyleDanger),
+		)
+	}
+	all = append(all, button(adapters.ActionDetails, adapters.LabelDetails, slack.StyleDefault))
+	return slack.NewActionBlock("act:"+strconv.Itoa(t.Rev), all...)
+}
+
+// reply is event number i of t as a message in the card's thread. People are
+// named; only after a refusal by EPM the approver is mentioned, because the
+// request waits for them again.
+func (c *Chat) reply(t *tickets.Ticket, i int) message {
+	s := adapters.Tell(t, i)
+	ping := i >= 0 && i < len(t.Events) && t.Events[i].Kind == tickets.EventRefused
+	var text strings.Builder
+	var parts []slack.RichTextSectionElement
+	for _, p := range s {
+		switch {
+		case !p.Time.IsZero():
+			text.WriteString(escape(adapters.Moment(p.Time)))
+			fallback := adapters.Moment(p.Time)
+			parts = append(parts, &slack.RichTextSectionDateElement{
+				Type: slack.RTSEDate, Timestamp: slack.JSONTime(p.Time.Unix()), Format: dateFormat, Fallback: &fallback,
+			})
+		case p.Actor.ID != "" && p.Actor.Platform == Platform && ping && userID.MatchString(p.Actor.ID):
+			text.WriteString("<@" + p.Actor.ID + ">")
+			parts = append(parts, slack.NewRichTextSectionUserElement(p.Actor.ID, nil))
+		case p.Actor.ID != "":
+			text.WriteString(escape(adapters.Name(p.Actor)))
+			parts = append(parts, slack.NewRichTextSectionTextElement(adapters.Name(p.Actor), &slack.RichTextSectionTextStyle{Bold: true}))
+		case p.Text != "":
+			text.WriteString(escape(p.Text))
+			parts = append(parts, slack.NewRichTextSectionTextElement(p.Text, nil))
+		}
+	}
+	top := text.String()
+	if utf8.RuneCountInString(top) > maxTopText {
+		top = escapeWithin(s.String(), maxTopText)
+	}
+	return message{
+		text:   top,
+		blocks: []slack.Block{slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))},
+		simple: &message{text: escapeWithin(s.String(), maxTopText)},
+	}
+}
+
+// sendable is m, or what is sent in its place because Slack would refuse m.
+func (c *Chat) sendable(m message, n tickets.Number) message {
+	blocks, err := json.Marshal(m.blocks)
+	if err != nil {
+		c.log.Error("a message cannot be written, sending a plain one", "ticket", string(n), "err", err)
+		return *m.simple
+	}
+	if wrong := lintMessage(m.text, blocks); len(wrong) > 0 {
+		c.log.Error("a message breaks slack's limits, sending a plain one", "ticket", string(n), "limits", strings.Join(wrong, "; "))
+		return *m.simple
+	}
+	return m
+}
+
+var (
+	userID  = regexp.MustCompile(`^[UW][A-Z0-9]{1,30}$`)
+	groupID = regexp.MustCompile(`^S[A-Z0-9]{1,30}$`)
+)
+
+// mention is p so that Slack notifies them, or "".
+func mention(p tickets.Principal) string {
+	switch {
+	case p.Platform != Platform:
+	case p.Kind == tickets.User && userID.MatchString(p.ID):
+		return "<@" + p.ID + ">"
+	case p.Kind == tickets.Group && groupID.MatchString(p.ID):
+		return "<!subteam^" + p.ID + ">"
+	}
+	return ""
+}
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// escape makes s harmless in mrkdwn and in text: no mention, no link
+// (docs.slack.dev/messaging/formatting-message-text, "escaping text").
+func escape(s string) string { return escaper.Replace(s) }
+
+// escapeWithin is s, escaped, in at most limit runes.
+func escapeWithin(s string, limit int) string {
+	for keep := limit; keep > 0; keep = keep * 3 / 4 {
+		if e := escape(adapters.Cut(s, keep)); utf8.RuneCountInString(e) <= limit {
+			return e
+		}
+	}
+	return ""
+}
+
+func plain(s string) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.PlainTextType, s, false, false)
+}
+
+// plainEmoji is for our own words: Slack may draw :names: in it.
+func plainEmoji(s string) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.PlainTextType, s, true, false)
+}
+
+// mrkdwn is for our own words and for escaped ones. Verbatim: Slack makes no
+// links of what looks like one.
+func mrkdwn(s string) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.MarkdownType, s, false, true)
+}
+
+func section(text *slack.TextBlockObject) slack.Block {
+	return slack.NewSectionBlock(text, nil, nil)
+}
+
+// field is a label above a value. The label is bold where the value can stand
+// in mrkdwn unchanged; a value that mrkdwn would change is shown in plain
+// text.
+func field(label, value string) *slack.TextBlockObject {
+	if literal(value) {
+		return mrkdwn("*" + label + "*\n" + value)
+	}
+	return plain(label + "\n" + value)
+}
+
+var emojiName = regexp.MustCompile(`:[^\s:]+:`)
+
+// literal reports whether mrkdwn shows s as it is.
+func literal(s string) bool {
+	if strings.ContainsAny(s, "*~`&<>\n") || emojiName.MatchString(s) {
+		return false
+	}
+	// An underscore inside a word is an underscore.
+	inWord := func(r rune, n int) bool { return n > 0 && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
+	for i := range len(s) {
+		if s[i] == '_' && (!inWord(utf8.DecodeLastRuneInString(s[:i])) || !inWord(utf8.DecodeRuneInString(s[i+1:]))) {
+			return false
+		}
+	}
+	return true
+}
+
+const dateFormat = "{date_short_pretty} {time}"
+
+// date shows t in each reader's own time zone.
+func date(t time.Time) string {
+	return fmt.Sprintf("<!date^%d^%s|%s>", t.Unix(), dateFormat, adapters.Moment(t))
+}
+
+// elements are s as the elements of a context block.
+func elements(s adapters.Sentence) []slack.MixedElement {
+	var out []slack.MixedElement
+	var marked strings.Builder
+	flush := func() {
+		if marked.Len() > 0 {
+			out = append(out, mrkdwn(marked.String()))
+			marked.Reset()
+		}
+	}
+	for _, p := range s {
+		switch {
+		case !p.Time.IsZero():
+			marked.WriteString(date(p.Time))
+		case p.Actor.Platform == Platform && userID.MatchString(p.Actor.ID):
+			marked.WriteString("<@" + p.Actor.ID + ">")
+		case p.Actor.ID != "":
+			marked.WriteString(escape(adapters.Name(p.Actor)))
+		case literal(p.Text):
+			marked.WriteString(p.Text)
+		default:
+			flush()
+			out = append(out, plain(p.Text))
+		}
+	}
+	flush()
+	if len(out) > maxContext {
+		return []slack.MixedElement{mrkdwn(escapeWithin(s.String(), maxText))}
+	}
+	return out
+}
+
+// note is text for one person, as blocks and as escaped text.
+func note(s string) (string, []slack.Block) {
+	s = adapters.Cut(strings.TrimSpace(adapters.Visible(s)), showNote)
+	if s == "" {
+		s = adapters.SayBroken
+	}
+	return escapeWithin(s, maxTopText), []slack.Block{section(plain(s))}
+}
+
+// showNote is how much of a note is shown, in runes: one section holds it.
+const showNote = 2900

@@ -1,0 +1,623 @@
+package slack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Platform is Slack's name in places, actors and principals.
+const Platform tickets.Platform = "slack"
+
+// DefaultAPIURL is Slack's Web API.
+const DefaultAPIURL = "https://slack.com/api/"
+
+// Config says which Slack app this is. A bot token is needed, and an app
+// token or a signing secret to hear what people do.
+type Config struct {
+	BotToken       string   // bot token, xoxb-…; required
+	AppToken       string   // app-level token, xapp-…, which switches Socket Mode on; default none
+	SigningSecrets []string // secrets that sign requests over HTTP: the current one and, while rotating, the previous; default none
+	APIURL         string   // address of the Web API, for GovSlack and tests; default DefaultAPIURL
+
+	AppID string   // id of the app, A…, that requests must name; default what Socket Mode tells
+	Teams []string // ids of further workspaces whose people may act, for an organisation with several; default only the bot's own
+
+	Transport http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
+	Timeout   time.Duration     // of one call; default 10 s
+	Pace      Pace              // how fast Slack is called; default as in Pace
+	Workers   int               // deliveries worked on at once in Socket Mode; default 32
+
+	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
+	Log  *slog.Logger         // default slog.Default()
+	Now  func() time.Time     // dates what is remembered; default time.Now
+}
+
+// String keeps the tokens out of logs.
+func (Config) String() string { return "[slack config]" }
+
+// GoString keeps the tokens out of %#v.
+func (Config) GoString() string { return "[slack config]" }
+
+// LogValue keeps the tokens out of slog.
+func (Config) LogValue() slog.Value { return slog.StringValue("[slack config]") }
+
+// Chat is Slack as a chat of Countersign.
+type Chat struct {
+	cfg  Config
+	base *url.URL // of the Web API, ends with a slash
+	http *http.Client
+	api  *slack.Client
+	log  *slog.Logger
+	pace *pacer
+
+	members *cache  // of groups and channels
+	seen    *memory // deliveries
+	work    gate    // deliveries being worked on
+
+	mu     sync.Mutex
+	self   *identity // nil until auth.test has told
+	appID  string    // "" until known
+	auth   error     // why Slack does not accept us, nil while it does
+	ended  error     // why Run gave up
+	socket socketState
+	dead   chan error // a reason to stop, from an event
+}
+
+// identity is who the bot is in Slack.
+type identity struct{ team, enterprise, user, bot string }
+
+var _ adapters.Chat = (*Chat)(nil)
+
+// New returns the chat for cfg. It calls nobody.
+func New(cfg Config) (*Chat, error) {
+	var wrong []error
+	switch {
+	case cfg.BotToken == "":
+		wrong = append(wrong, errors.New("the bot token is missing"))
+	case strings.HasPrefix(cfg.BotToken, "xapp-"):
+		wrong = append(wrong, errors.New("the bot token is an app-level token; the bot token begins with xoxb-"))
+	}
+	if cfg.AppToken != "" && strings.HasPrefix(cfg.AppToken, "xox") {
+		wrong = append(wrong, errors.New("the app token is another kind of token; an app-level token begins with xapp-"))
+	}
+	var secrets []string
+	for _, s := range cfg.SigningSecrets {
+		if s != "" {
+			secrets = append(secrets, s)
+		}
+	}
+	cfg.SigningSecrets = secrets
+	if cfg.AppToken == "" && len(secrets) == 0 {
+		wrong = append(wrong, errors.New("an app token (Socket Mode) or a signing secret (HTTP) is needed"))
+	}
+	if cfg.APIURL == "" {
+		cfg.APIURL = DefaultAPIURL
+	}
+	if !strings.HasSuffix(cfg.APIURL, "/") {
+		cfg.APIURL += "/"
+	}
+	base, err := url.Parse(cfg.APIURL)
+	if err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || (base.Scheme != "https" && !(base.Scheme == "http" && loopback(base.Hostname()))) {
+		wrong = append(wrong, errors.New("the API URL must be https://HOST/api/ (http only to this machine)"))
+	}
+	if len(wrong) > 0 {
+		return nil, fmt.Errorf("slack: %w", errors.Join(wrong...))
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = http.DefaultTransport
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 32
+	}
+	if cfg.Card == nil {
+		cfg.Card = func() adapters.Card { return adapters.Card{} }
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	c := &Chat{
+		cfg:  cfg,
+		base: base,
+		http: &http.Client{
+			Transport: cfg.Transport,
+			Timeout:   cfg.Timeout,
+			// A redirect would carry the token elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		log:     cfg.Log.With("platform", string(Platform)),
+		pace:    newPacer(cfg.Pace),
+		members: newCache(cfg.Now),
+		seen:    newMemory(cfg.Now),
+		appID:   cfg.AppID,
+		dead:    make(chan error, 1),
+	}
+	// The library's own log may hold what people wrote.
+	silent := slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	c.api = slack.New(cfg.BotToken,
+		slack.OptionHTTPClient(c.http),
+		slack.OptionAPIURL(cfg.APIURL),
+		slack.OptionAppLevelToken(cfg.AppToken),
+		slack.OptionLog(silent),
+	)
+	return c, nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// String keeps what c holds out of logs.
+func (c *Chat) String() string { return string(Platform) }
+
+// GoString keeps what c holds out of %#v.
+func (c *Chat) GoString() string { return string(Platform) }
+
+// Platform is [Platform].
+func (c *Chat) Platform() tickets.Platform { return Platform }
+
+// Post shows t in place. The message carries metadata with the ticket's
+// number, by which a lost one is found again.
+func (c *Chat) Post(ctx context.Context, place tickets.Place, t *tickets.Ticket, since time.Time) (string, error) {
+	if !since.IsZero() {
+		ts, rev, err := c.find(ctx, place.Channel, "", t.Number, 0, since)
+		if err != nil {
+			return "", err
+		}
+		if ts != "" {
+			if rev == t.Rev {
+				return ts, nil
+			}
+			// Found as it was posted: make it show what the caller will record.
+			err := c.Edit(ctx, tickets.Message{Place: place, ID: ts}, t)
+			if err == nil {
+				return ts, nil
+			}
+			if tickets.FailureOf(err).Class != tickets.Gone {
+				return "", err
+			}
+		}
+	}
+	return c.post(ctx, place, "", t.Number, c.card(t), t.Rev)
+}
+
+// post sends one message, in a thread if thread is not empty.
+func (c *Chat) post(ctx context.Context, place tickets.Place, thread string, n tickets.Number, m message, rev int) (string, error) {
+	m = c.sendable(m, n)
+	for {
+		options := []slack.MsgOption{
+			slack.MsgOptionText(m.text, false), // escaped by whoever wrote it
+			slack.MsgOptionBlocks(m.blocks...),
+			slack.MsgOptionMetadata(mark(n, place, rev)),
+			slack.MsgOptionDisableLinkUnfurl(),
+			slack.MsgOptionDisableMediaUnfurl(),
+		}
+		if thread != "" {
+			options = append(options, slack.MsgOptionTS(thread))
+		}
+		var ts string
+		err := c.call(ctx, methodPost, place.Channel, true, func() error {
+			channel, got, err := c.api.PostMessageContext(ctx, place.Channel, options...)
+			if err == nil && (got == "" || channel == "") {
+				err = errNoEcho
+			}
+			ts = got
+			return err
+		})
+		if err == nil {
+			return ts, nil
+		}
+		if m.simple != nil && isInvalid(err) {
+			c.log.Error("slack refuses a message, sending a plain one", "ticket", string(n), "channel", place.Channel, "err", err)
+			m = *m.simple
+			continue
+		}
+		return "", err
+	}
+}
+
+// Edit makes m show t.
+func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) error {
+	show := c.sendable(c.card(t), t.Number)
+	for {
+		err := c.call(ctx, methodUpdate, m.Place.Channel, true, func() error {
+			_, ts, _, err := c.api.UpdateMessageContext(ctx, m.Place.Channel, m.ID,
+				slack.MsgOptionText(show.text, false),
+				slack.MsgOptionBlocks(show.blocks...),
+				slack.MsgOptionMetadata(mark(t.Number, m.Place, t.Rev)),
+			)
+			if err == nil && ts == "" {
+				err = errNoEcho
+			}
+			return err
+		})
+		if show.simple != nil && isInvalid(err) {
+			c.log.Error("slack refuses an edit, sending a plain one", "ticket", string(t.Number), "channel", m.Place.Channel, "err", err)
+			show = *show.simple
+			continue
+		}
+		return err
+	}
+}
+
+// Reply tells an event of t in the thread of m. Its metadata holds the
+// event's number as rev.
+func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, event int, since time.Time) error {
+	if !since.IsZero() {
+		ts, _, err := c.find(ctx, m.Place.Channel, m.ID, t.Number, event, since)
+		if err != nil || ts != "" {
+			return err
+		}
+	}
+	_, err := c.post(ctx, m.Place, m.ID, t.Number, c.reply(t, event), event)
+	return err
+}
+
+// mark is the metadata of our messages. Everybody in the workspace can read it.
+func mark(n tickets.Number, place tickets.Place, rev int) slack.SlackMetadata {
+	return slack.SlackMetadata{
+		EventType:    adapters.MetadataEvent,
+		EventPayload: map[string]any{"ticket": string(n), "place": place.String(), "rev": rev},
+	}
+}
+
+// found is a message as far as looking for our own needs it.
+type found struct {
+	TS       string `json:"ts"`
+	ThreadTS string `json:"thread_ts"`
+	User     string `json:"user"`
+	BotID    string `json:"bot_id"`
+	Metadata struct {
+		EventType    string `json:"event_type"`
+		EventPayload struct {
+			Ticket text `json:"ticket"`
+			Rev    text `json:"rev"`
+		} `json:"event_payload"`
+	} `json:"metadata"`
+}
+
+// find looks for a message of ours that was sent at or after since: the card
+// of ticket n or, in a thread, its reply about event. It returns "" if there
+// is none, or if looking is not allowed here: then a second message is the
+// smaller harm, since the buttons of both work.
+func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Number, event int, since time.Time) (ts string, rev int, err error) {
+	self, err := c.identity(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	method := "conversations.history"
+	args := url.Values{
+		"channel":              {channel},
+		"oldest":               {strconv.FormatInt(since.Add(-time.Minute).Unix(), 10)},
+		"inclusive":            {"1"},
+		"limit":                {"200"},
+		"include_all_metadata": {"1"},
+	}
+	if thread != "" {
+		method = "conversations.replies"
+		args.Set("ts", thread)
+	}
+	for {
+		var page struct {
+			Messages []found `json:"messages"`
+			HasMore  bool    `json:"has_more"`
+			Next     struct {
+				Cursor string `json:"next_cursor"`
+			} `json:"response_metadata"`
+		}
+		err := c.call(ctx, method, channel, false, func() error { return c.read(ctx, method, args, &page) })
+		if err != nil {
+			switch tickets.FailureOf(err).Class {
+			case tickets.Denied, tickets.Gone, tickets.Refused:
+				c.log.Warn("cannot look for an earlier message, sending another", "ticket", string(n), "channel", channel, "err", err)
+				return "", 0, nil
+			}
+			return "", 0, err
+		}
+		for _, m := range page.Messages {
+			p := m.Metadata.EventPayload
+			ours := (self.user != "" && m.User == self.user) || (self.bot != "" && m.BotID == self.bot)
+			inThread := m.ThreadTS != "" && m.ThreadTS != m.TS
+			if !ours || m.Metadata.EventType != adapters.MetadataEvent || string(p.Ticket) != string(n) || inThread != (thread != "") {
+				continue
+			}
+			rev, err := strconv.Atoi(string(p.Rev))
+			if err != nil || (thread != "" && rev != event) {
+				continue
+			}
+			return m.TS, rev, nil
+		}
+		if page.Next.Cursor == "" {
+			return "", 0, nil
+		}
+		args.Set("cursor", page.Next.Cursor)
+	}
+}
+
+// maxAnswer bounds an answer of the Web API, in bytes: a page of 200 large
+// messages stays well below.
+const maxAnswer = 32 << 20
+
+// read calls a method that only reads, and decodes no more of the answer than
+// into holds. Its errors are the library's.
+func (c *Chat) read(ctx context.Context, method string, args url.Values, into any) error {
+	form := url.Values{"token": {c.cfg.BotToken}}
+	for k, v := range args {
+		form[k] = v
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.APIURL+method, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusTooManyRequests {
+		if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
+			return &slack.RateLimitedError{RetryAfter: time.Duration(s) * time.Second}
+		}
+	}
+	if resp.StatusCode != http.StatusOK {
+		return slack.StatusCodeError{Code: resp.StatusCode}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	var head struct {
+		OK    bool `json:"ok"`
+		Error text `json:"error"`
+		Need  text `json:"needed"`
+	}
+	if err := soft(json.Unmarshal(body, &head)); err != nil {
+		return err
+	}
+	if !head.OK {
+		return slack.SlackErrorResponse{Err: string(head.Error), Needed: string(head.Need)}
+	}
+	return soft(json.Unmarshal(body, into))
+}
+
+// soft ignores a field of another type than expected: the others are decoded
+// all the same.
+func soft(err error) error {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return nil
+	}
+	return err
+}
+
+// call makes one call of a method within the pace, and tells what its error
+// means.
+func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do func() error) error {
+	if err := c.pace.wait(ctx, method, channel); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		c.accepted(nil)
+		return nil
+	}
+	f := failure(method, effect, err)
+	switch f.Class {
+	case tickets.Limited:
+		c.pace.close(method, channel, f.After)
+	case tickets.Denied:
+		if slackError(err) != "missing_scope" { // one method's trouble, not the token's
+			c.accepted(f.Err)
+		}
+	}
+	return f
+}
+
+// accepted notes whether Slack accepts our token.
+func (c *Chat) accepted(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.auth = err
+}
+
+// identity is who we are, asked once.
+func (c *Chat) identity(ctx context.Context) (identity, error) {
+	c.mu.Lock()
+	self := c.self
+	c.mu.Unlock()
+	if self != nil {
+		return *self, nil
+	}
+	var got identity
+	err := c.call(ctx, "auth.test", "", false, func() error {
+		r, err := c.api.AuthTestContext(ctx)
+		if err != nil {
+			return err
+		}
+		if r.TeamID == "" || r.UserID == "" {
+			return errNoEcho
+		}
+		got = identity{team: r.TeamID, enterprise: r.EnterpriseID, user: r.UserID, bot: r.BotID}
+		return nil
+	})
+	if err != nil {
+		return identity{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.self = &got
+	return got, nil
+}
+
+// Holds reports whether a is p or belongs to it, with the members of groups
+// and channels as they were at most a minute ago.
+func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
+	if p.Platform != Platform || a.Platform != Platform || a.ID == "" {
+		return false, nil
+	}
+	var load func(context.Context) ([]string, error)
+	switch p.Kind {
+	case tickets.User:
+		return p.ID == a.ID, nil
+	case tickets.Group:
+		load = func(ctx context.Context) (users []string, err error) {
+			const method = "usergroups.users.list"
+			err = c.call(ctx, method, "", false, func() (err error) {
+				users, err = c.api.GetUserGroupMembersContext(ctx, p.ID)
+				return err
+			})
+			return users, err
+		}
+	case tickets.Channel:
+		load = func(ctx context.Context) ([]string, error) { return c.channelMembers(ctx, p.ID) }
+	default:
+		return false, fmt.Errorf("slack: %s: Slack has no roles; name a user, a group or a channel", p)
+	}
+	holds, err := c.members.has(ctx, string(p.Kind)+" "+p.ID, a.ID, load)
+	if err != nil {
+		return false, fmt.Errorf("members of %s: %w", p, err)
+	}
+	return holds, nil
+}
+
+func (c *Chat) channelMembers(ctx context.Context, channel string) ([]string, error) {
+	const method = "conversations.members"
+	var all []string
+	for cursor := ""; ; {
+		var page []string
+		err := c.call(ctx, method, channel, false, func() (err error) {
+			page, cursor, err = c.api.GetUsersInConversationContext(ctx, &slack.GetUsersInConversationParameters{ChannelID: channel, Cursor: cursor, Limit: 200})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if cursor == "" {
+			return all, nil
+		}
+	}
+}
+
+// Ready says why Slack cannot be posted to or listened to, or nil.
+func (c *Chat) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var wrong []error
+	switch {
+	case c.ended != nil:
+		return c.ended
+	case c.auth != nil:
+		wrong = append(wrong, c.auth)
+	case c.self == nil:
+		wrong = append(wrong, errors.New("slack has not confirmed the bot token yet"))
+	}
+	if c.cfg.AppToken != "" {
+		if err := c.socket.problem(c.cfg.Now()); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// recheck is how often a token that Slack does not accept is tried again.
+const recheck = time.Minute
+
+// Run listens until ctx ends.
+func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
+	defer c.work.wait()
+	if err := c.introduce(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	inner, stop := context.WithCancel(ctx)
+	defer stop()
+	socket := make(chan error, 1)
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	defer stop()
+	if c.cfg.AppToken != "" {
+		listening.Go(func() { socket <- c.listen(inner, h) })
+	}
+	again := time.NewTicker(recheck)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-socket:
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err == nil {
+				err = errors.New("slack socket mode: ended")
+			}
+			return c.end(err)
+		case err := <-c.dead:
+			return c.end(err)
+		case <-again.C:
+			c.mu.Lock()
+			bad := c.auth != nil
+			c.mu.Unlock()
+			if bad {
+				// The outcome is noted by call.
+				_ = c.call(ctx, "auth.test", "", false, func() error { _, err := c.api.AuthTestContext(ctx); return err })
+			}
+		}
+	}
+}
+
+// end notes why the chat is given up.
+func (c *Chat) end(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = err
+	return err
+}
+
+// introduce asks who we are until Slack tells. Before that nobody may act.
+func (c *Chat) introduce(ctx context.Context) error {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		_, err := c.identity(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		f := tickets.FailureOf(err)
+		if f.Class == tickets.Denied {
+			return c.end(f.Err)
+		}
+		c.log.Warn("slack does not tell who we are, asking again", "err", err)
+		timer := time.NewTimer(max(wait, f.After))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+	}
+}

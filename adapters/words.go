@@ -13,7 +13,7 @@ import (
 // platform and in each place.
 const (
 	SayNotApprover   = "You cannot decide this request: you are not one of the approvers"
-	SayNoApprovers   = "Nobody can decide requests yet: no approvers are configured. An admin can set them with /epm config set approvers"
+	SayNoApprovers   = "Nobody can decide requests yet: no approvers are configured. An admin has to name them in COUNTERSIGN_APPROVERS"
 	SayNotAdmin      = "Only an admin of Countersign can do that"
 	SayCannotCheck   = "Countersign cannot find out right now whether you are an approver, so it does not let you decide. Please try again in a minute"
 	SayOwnRequest    = "You cannot decide your own request"

@@ -34,10 +34,12 @@ const (
 	MaxReason = 1000
 )
 
-// Errors of a ticket's rules.
+// Errors of a ticket's rules. People are told the sentences above.
 var (
-	ErrInactive = errors.New(SayInactive)
-	ErrFinal    = errors.New(SayFinal)
+	// ErrInactive means that no decision may be made in the ticket's state.
+	ErrInactive = errors.New("the request is inactive")
+	// ErrFinal means that EPM has accepted or made a decision.
+	ErrFinal = errors.New("the decision is final")
 	// ErrDecided means that somebody was faster and EPM has not acknowledged
 	// their decision yet.
 	ErrDecided = errors.New("somebody else has decided this request")

@@ -110,6 +110,7 @@ type benchProcess struct {
 	cmd   *exec.Cmd
 	ready time.Duration
 	close func()
+	once  sync.Once
 }
 
 func startServer(b *testing.B, kind, binary string) *benchProcess {
@@ -150,6 +151,7 @@ func startServer(b *testing.B, kind, binary string) *benchProcess {
 	if err := s.cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(s.stop) // also when the benchmark fails
 	for {
 		res, err := http.Get("http://" + s.addr + "/readyz")
 		if err == nil {
@@ -168,9 +170,11 @@ func startServer(b *testing.B, kind, binary string) *benchProcess {
 }
 
 func (s *benchProcess) stop() {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	_ = s.cmd.Wait()
-	s.close()
+	s.once.Do(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		_ = s.cmd.Wait()
+		s.close()
+	})
 }
 
 // memory is the most that the process has held, in MiB.
@@ -251,7 +255,7 @@ func load(b *testing.B, addr string, rate int) measured {
 // request in it.
 func webhookTemplate(b *testing.B) func() []byte {
 	b.Helper()
-	ep, err := epmtest.New(epmtest.Config{})
+	ep, err := epmtest.New(epmtest.Config{ClientID: "client", ClientSecret: "epm-secret-1"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -503,13 +503,13 @@ func TestStoryUnreadableWebhookIsKept(t *testing.T) {
 func TestStoryDecidedInConsole(t *testing.T) {
 	t.Parallel()
 	s := tell(t)
-	r, card := s.requested()
+	r, _ := s.requested()
 	s.opens("U02BOB", "approve")
 	if err := s.epm.DecideInConsole(r.ID, epmtest.Approved, "2678400", "console admin"); err != nil {
 		t.Fatal(err)
 	}
 	s.confirmed(r.ID)
-	if card = s.shows("approved for 31 days", "console admin"); buttons(card) {
+	if card := s.shows("approved for 31 days", "console admin"); buttons(card) {
 		t.Error("buttons on a final card")
 	}
 	s.submits("U02BOB", map[string]string{"reason": "ok"})

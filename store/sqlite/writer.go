@@ -18,6 +18,7 @@ type writer struct {
 	ops  chan *op
 	quit chan struct{}
 	done chan struct{}
+	err  error // of closing the connection; set before done is closed
 }
 
 type op struct {
@@ -81,12 +82,12 @@ func (w *writer) do(ctx context.Context, run func(*batch) error) error {
 func (w *writer) close() error {
 	close(w.quit)
 	<-w.done
-	return w.db.Close()
+	return errors.Join(w.err, w.db.Close())
 }
 
 func (w *writer) loop(b *batch) {
 	defer close(w.done)
-	defer b.close()
+	defer func() { w.err = b.close() }()
 	for {
 		select {
 		case o := <-w.ops:

@@ -61,8 +61,6 @@ func (s *Server) record(c Call) {
 // args are the arguments of a call: text as it is, everything else as JSON.
 type args map[string]string
 
-func (a args) has(name string) bool { _, ok := a[name]; return ok }
-
 // given reports an argument that says something: clients send blocks=null or "" for nothing.
 func (a args) given(name string) bool {
 	v := strings.TrimSpace(a[name])
@@ -327,9 +325,7 @@ func readJSONArgs(a args, body []byte) (problem string) {
 		}
 		a[name] = string(raw)
 	}
-	if _, there := a["token"]; there { // Slack ignores a token inside JSON
-		delete(a, "token")
-	}
+	delete(a, "token") // Slack ignores a token inside JSON
 	return ""
 }
 

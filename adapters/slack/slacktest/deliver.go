@@ -149,7 +149,7 @@ func (s *Server) redeliver(kind string, payload json.RawMessage, reason string) 
 // (docs.slack.dev/authentication/verifying-requests-from-slack).
 func Signature(secret, timestamp, body string) string {
 	h := hmac.New(sha256.New, []byte(secret))
-	fmt.Fprintf(h, "v0:%s:%s", timestamp, body)
+	_, _ = fmt.Fprintf(h, "v0:%s:%s", timestamp, body)
 	return "v0=" + hex.EncodeToString(h.Sum(nil))
 }
 

@@ -23,7 +23,7 @@ var (
 	ErrNoSubmit      = errors.New("the form has no submit button")
 	// ErrTrouble is what the person sees when the app's answer is missing or
 	// wrong: "We had some trouble connecting. Try again?"
-	ErrTrouble = errors.New("We had some trouble connecting. Try again?") //nolint:staticcheck // Slack's words
+	ErrTrouble = errors.New("we had some trouble connecting")
 )
 
 // BlockedError is Slack's own client refusing to submit a form; the app hears nothing of it.

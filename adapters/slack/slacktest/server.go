@@ -224,7 +224,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	s.cancel() // closes the sockets too
-	s.http.Close()
+	_ = s.http.Close() // every connection is to end anyway
 	s.wg.Wait()
 	s.client.CloseIdleConnections()
 }

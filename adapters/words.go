@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +38,23 @@ func SayDecided(t *tickets.Ticket) string {
 		return "This request is already decided"
 	}
 	return fmt.Sprintf("%s has already %s this request", Name(t.Decision.By), t.Decision.Verdict.Past())
+}
+
+// SayUndecidable says why t cannot be decided, err being what
+// [tickets.Ticket.Decide] answered: the sentence of the rule, and who was
+// faster.
+func SayUndecidable(t *tickets.Ticket, err error) string {
+	switch {
+	case errors.Is(err, tickets.ErrDecided):
+		return SayDecided(t) + ". The decision is on its way to EPM."
+	case errors.Is(err, tickets.ErrFinal) && t.Decision != nil:
+		return tickets.SayFinal + ". " + SayDecided(t) + "."
+	case errors.Is(err, tickets.ErrFinal):
+		return tickets.SayFinal + ". " + Status(t).String() + "."
+	case errors.Is(err, tickets.ErrInactive):
+		return tickets.SayInactive
+	}
+	return "This request cannot be decided: " + err.Error()
 }
 
 // Sentence is a line for people in parts, so that a platform can show a

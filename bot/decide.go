@@ -39,7 +39,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	}
 	if err := t.Decidable(b.Rules); err != nil {
 		b.showsOpen(ctx, t)
-		return adapters.Note{Text: sayUndecidable(t, err)}
+		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	values := c.Form
 	if c.Action != adapters.ActionForm && verdict == tickets.Approve {
@@ -77,7 +77,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 	}
 	b.refused(s.Actor, t.Number, err.Error())
 	b.showsOpen(ctx, t)
-	return adapters.Note{Text: sayUndecidable(t, err)}
+	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
 
 // repeats reports whether d says again what made says.

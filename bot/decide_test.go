@@ -55,13 +55,13 @@ func TestWhoMayDecide(t *testing.T) {
 		holds     func(tickets.Principal, tickets.Actor) (bool, error)
 		refusal   string // empty: allowed
 	}{
-		"ByName":             {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U1"}}},
-		"NobodyConfigured":   {refusal: adapters.SayNoApprovers},
-		"SomebodyElse":       {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U2"}}, refusal: adapters.SayNotApprover},
-		"OtherPlatform":      {approvers: []tickets.Principal{{Platform: "other", Kind: tickets.User, ID: "U1"}}, refusal: adapters.SayNotApprover},
-		"InGroup":            {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, nil }},
-		"GroupUnreadable":    {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }, refusal: adapters.SayCannotCheck},
-		"YesWithError":       {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, errors.New("away") }, refusal: adapters.SayCannotCheck},
+		"ByName":           {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U1"}}},
+		"NobodyConfigured": {refusal: adapters.SayNoApprovers},
+		"SomebodyElse":     {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U2"}}, refusal: adapters.SayNotApprover},
+		"OtherPlatform":    {approvers: []tickets.Principal{{Platform: "other", Kind: tickets.User, ID: "U1"}}, refusal: adapters.SayNotApprover},
+		"InGroup":          {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, nil }},
+		"GroupUnreadable":  {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }, refusal: adapters.SayCannotCheck},
+		"YesWithError":     {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, errors.New("away") }, refusal: adapters.SayCannotCheck},
 		"NamedAndUnreadable": {approvers: []tickets.Principal{group, {Platform: "chat", Kind: tickets.User, ID: "U1"}}, holds: func(p tickets.Principal, a tickets.Actor) (bool, error) {
 			if p.Kind == tickets.Group {
 				return false, errors.New("away")

@@ -170,7 +170,7 @@ func (b *Book) Click(_ context.Context, c adapters.Click) adapters.Answer {
 		return adapters.Note{Text: b.refuse}
 	}
 	if err := t.Decidable(b.rules); err != nil {
-		return adapters.Note{Text: said(t, err)}
+		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	f := adapters.Form{Ticket: t, Verdict: tickets.Verdict(c.Action)}
 	if c.Action == adapters.ActionForm {
@@ -198,7 +198,7 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 	}
 	err := t.Decide(tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: d, By: s.Actor, At: time.Now(), Place: s.Place}, b.rules)
 	if err != nil {
-		return adapters.Note{Text: said(t, err)}
+		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	return adapters.Done{}
 }
@@ -206,13 +206,6 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 // Command repeats what was said.
 func (b *Book) Command(_ context.Context, c adapters.Command) adapters.Answer {
 	return adapters.Note{Text: "You said: " + c.Text}
-}
-
-func said(t *tickets.Ticket, err error) string {
-	if errors.Is(err, tickets.ErrDecided) {
-		return adapters.SayDecided(t)
-	}
-	return err.Error()
 }
 
 // decision is the decision on t as it stands.
@@ -277,7 +270,8 @@ func card(t *testing.T, h Harness) Card {
 	return cards[0]
 }
 
-func class(t *testing.T, err error, want tickets.Class) *tickets.Failure {
+// failed checks the class of a failure and returns it.
+func failed(t *testing.T, err error, want tickets.Class) *tickets.Failure {
 	t.Helper()
 	var f *tickets.Failure
 	if !errors.As(err, &f) {
@@ -287,6 +281,11 @@ func class(t *testing.T, err error, want tickets.Class) *tickets.Failure {
 		t.Fatalf("class is %s, want %s (%v)", f.Class, want, err)
 	}
 	return f
+}
+
+func class(t *testing.T, err error, want tickets.Class) {
+	t.Helper()
+	_ = failed(t, err, want)
 }
 
 func buttons(c Card) string { return fmt.Sprint(c.Buttons) }
@@ -450,12 +449,12 @@ func limited(t *testing.T, b *Book, h Harness) {
 	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := h.Chat().Post(short, h.Place(), tk, time.Time{})
-	if f := class(t, err, tickets.Limited); f.After <= 0 {
+	if f := failed(t, err, tickets.Limited); f.After <= 0 {
 		t.Errorf("After is %s, want the time to wait", f.After)
 	}
 	begun := time.Now()
 	_, err = h.Chat().Post(short, h.Place(), tk, time.Time{})
-	if f := class(t, err, tickets.Limited); f.After <= 0 {
+	if f := failed(t, err, tickets.Limited); f.After <= 0 {
 		t.Errorf("After is %s, want the time that is left", f.After)
 	}
 	if took := time.Since(begun); took > 200*time.Millisecond {

@@ -223,7 +223,7 @@ func (s *Server) Close() {
 		close(w)
 	}
 	s.mu.Unlock()
-	s.cancel() // closes the sockets too
+	s.cancel()         // closes the sockets too
 	_ = s.http.Close() // every connection is to end anyway
 	s.wg.Wait()
 	s.client.CloseIdleConnections()

@@ -256,7 +256,7 @@ func (w *world) story(m *mortal) (died bool) {
 	// try repeats what somebody outside does until it is answered and seen.
 	try := func(what string, act func() bool, seen func(*tickets.Ticket) bool) {
 		w.t.Helper()
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		answered := false

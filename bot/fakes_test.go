@@ -275,7 +275,7 @@ func (w *world) restart() {
 // until waits for a condition on a ticket and returns it.
 func (w *world) until(n tickets.Number, what string, ok func(*tickets.Ticket) bool) *tickets.Ticket {
 	w.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {

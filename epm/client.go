@@ -2,6 +2,7 @@ package epm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
@@ -27,8 +29,10 @@ import (
 )
 
 const (
-	callTimeout = 15 * time.Second // of one call, the token's included
-	maxAnswer   = 1 << 20          // bytes read of an answer
+	decideTimeout = 15 * time.Second // of a decision, the wait for our pace and a new token included
+	readTimeout   = 20 * time.Second // of reading an outcome, several pages included
+	testTimeout   = 25 * time.Second // of a connection test
+	maxAnswer     = 1 << 20          // bytes read of an answer
 )
 
 // Config is what a client is made of.
@@ -48,19 +52,39 @@ type Config struct {
 	Transport http.RoundTripper // default Transport()
 	Now       func() time.Time  // default time.Now
 	Log       *slog.Logger      // required
-	Rate      rate.Limit        // calls per second; default 5
+	Rate      rate.Limit        // calls per second, and how many at once; default 5
 }
+
+// String hides the secret.
+func (c Config) String() string {
+	return fmt.Sprintf("epm.Config{Host: %q, ClientID: %q, ClientSecret: [secret]}", c.Host, c.ClientID)
+}
+
+// GoString hides the secret.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue hides the secret.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText hides the secret.
+func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // Client speaks the EPM management API. It is safe for concurrent use. It
 // repeats nothing by itself but a call that was refused for its token, once.
 type Client struct {
-	Config
+	config  Config
 	base    *url.URL
 	http    *http.Client
 	tokens  *tokenSource
-	limit   *rate.Limiter
 	problem atomic.Pointer[string] // why credentials or permissions fail; nil if they do not
+	skew    atomic.Int64           // of EPM's clock from ours, when it last answered, in nanoseconds
 }
+
+// String is the host and nothing else.
+func (c *Client) String() string { return "epm.Client " + c.base.Host }
+
+// GoString is the host and nothing else.
+func (c *Client) GoString() string { return c.String() }
 
 // New checks c and makes a client. It makes no call.
 func New(c Config) (*Client, error) {
@@ -74,15 +98,20 @@ func New(c Config) (*Client, error) {
 	if c.Log == nil {
 		return nil, errors.New("epm: no log")
 	}
-	if c.AppDecisionPath == "" {
-		c.AppDecisionPath = DefaultAppDecisionPath
-	}
-	if c.AdminDecisionPath == "" {
-		c.AdminDecisionPath = DefaultAdminDecisionPath
-	}
-	for _, p := range []*string{&c.AppDecisionPath, &c.AdminDecisionPath} {
-		if *p, err = decisionPath(*p); err != nil {
+	c.AppDecisionPath = cmp.Or(c.AppDecisionPath, DefaultAppDecisionPath)
+	c.AdminDecisionPath = cmp.Or(c.AdminDecisionPath, DefaultAdminDecisionPath)
+	for _, p := range []string{c.AppDecisionPath, c.AdminDecisionPath} {
+		if err := checkDecisionPath(p); err != nil {
 			return nil, err
+		}
+	}
+	if strings.EqualFold(c.AppDecisionPath, c.AdminDecisionPath) {
+		return nil, errors.New("both kinds of decision have the same path; they are different calls of EPM")
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return nil, errors.New("the public URL must be like https://countersign.example.com")
 		}
 	}
 	if c.Transport == nil {
@@ -95,15 +124,43 @@ func New(c Config) (*Client, error) {
 		c.Rate = callsPerSecond
 	}
 	client := &http.Client{
-		Transport: c.Transport,
-		Timeout:   callTimeout,
+		Transport: &door{next: c.Transport, limit: rate.NewLimiter(c.Rate, max(1, int(c.Rate)))},
 		// A redirect would carry the token, or the decision, elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return &Client{
-		Config: c, base: base, http: client, limit: rate.NewLimiter(c.Rate, max(1, int(c.Rate))),
+		config: c, base: base, http: client,
 		tokens: newTokenSource(client, base.JoinPath(tokenPath).String(), c.ClientID, c.ClientSecret, c.Now),
 	}, nil
+}
+
+// door is what every request to EPM goes through, those for a token as well:
+// our own pace, and the one address that must never be posted to.
+type door struct {
+	next  http.RoundTripper
+	limit *rate.Limiter
+}
+
+func (d *door) RoundTrip(q *http.Request) (*http.Response, error) {
+	if q.Method != http.MethodGet && q.Method != http.MethodHead && creates(q.URL) {
+		closeBody(q)
+		return nil, &tickets.Failure{Class: tickets.Refused, Say: sayCreates, Err: errors.New("the call would create a request; it was not made")}
+	}
+	if err := d.limit.Wait(q.Context()); err != nil {
+		closeBody(q)
+		if q.Context().Err() != nil {
+			return nil, &tickets.Failure{Class: tickets.Down, Say: sayUnreachable, Err: q.Context().Err()}
+		}
+		return nil, &tickets.Failure{Class: tickets.Limited, After: time.Second, Say: sayPace, Err: errors.New("our own pace: the turn would come too late")}
+	}
+	return d.next.RoundTrip(q)
+}
+
+// closeBody does what is expected of a transport that sends nothing.
+func closeBody(q *http.Request) {
+	if q.Body != nil {
+		_ = q.Body.Close()
+	}
 }
 
 // Transport is a transport for EPM: TLS 1.2 or newer, the environment's
@@ -114,7 +171,7 @@ func Transport() http.RoundTripper {
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   5 * time.Second,
-		ResponseHeaderTimeout: callTimeout,
+		ResponseHeaderTimeout: decideTimeout,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   4,
 		IdleConnTimeout:       90 * time.Second,
@@ -133,6 +190,8 @@ func CallName(r *http.Request) string {
 	return "read"
 }
 
+var errHost = errors.New("write EPM's services host alone, for example acme-services.beyondtrustcloud.com")
+
 // baseURL makes the base of every address from a host as people write it.
 func baseURL(host string) (*url.URL, error) {
 	host = strings.TrimSpace(host)
@@ -142,17 +201,21 @@ func baseURL(host string) (*url.URL, error) {
 	}
 	u, err := url.Parse(strings.ToLower(scheme) + "://" + strings.TrimRight(rest, "/"))
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		return nil, errors.New("write EPM's services host alone, for example acme-services.beyondtrustcloud.com")
+		return nil, errHost
 	}
 	u.Host, u.Path = strings.ToLower(u.Host), ""
 	switch {
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return nil, errors.New("EPM is reached by https only")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("write EPM's services host alone, for example acme-services.beyondtrustcloud.com")
+		return nil, errHost
 	}
 	label, domain, _ := strings.Cut(u.Hostname(), ".")
-	if strings.HasSuffix("."+domain, ".beyondtrustcloud.com") && !strings.HasSuffix(label, "-services") {
+	name, services := strings.CutSuffix(label, "-services")
+	switch vendor := strings.HasSuffix("."+u.Hostname(), ".beyondtrustcloud.com"); {
+	case vendor && (name == "" || domain == "com" || domain == "beyondtrustcloud.com" && name == "pm"):
+		return nil, errHost
+	case vendor && !services:
 		return nil, fmt.Errorf("that is the host of the console; the API's is %s-services.%s", label, domain)
 	}
 	return u, nil
@@ -166,22 +229,42 @@ func isLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// decisionPath checks a configured path. It refuses, in any spelling, the one
-// that would create a request instead of deciding one.
-func decisionPath(p string) (string, error) {
-	u, err := url.Parse(p)
-	if err != nil || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(p, "?#%;\\ ") || path.Clean(p) != p {
-		return "", errors.New("the decision path must be a plain path like " + DefaultAdminDecisionPath)
+// checkDecisionPath refuses what is not a plain path, and, in any spelling,
+// the path that would create a request instead of deciding one.
+func checkDecisionPath(p string) error {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/."
+	if creates(&url.URL{Path: p}) {
+		return errors.New("the decision path would create an admin request instead of deciding one: it must continue after AdminAccessRequest, as in " + DefaultAdminDecisionPath)
 	}
-	if creates(p) {
-		return "", errors.New("the decision path would create an admin request instead of deciding one: it must continue after AdminAccessRequest, as in " + DefaultAdminDecisionPath)
+	if !strings.HasPrefix(p, "/") || strings.Trim(p, plain) != "" || path.Clean(p) != p || p == "/" || strings.Contains(p+"/", "./") {
+		return errors.New("the decision path must be a plain path like " + DefaultAdminDecisionPath)
 	}
-	return p, nil
+	return nil
 }
 
-// creates reports whether a POST to p would create an admin request.
-func creates(p string) bool {
-	return strings.EqualFold(path.Base(path.Clean(p)), createAdminSegment)
+// creates reports whether u is, in any spelling, the address that creates an
+// admin request when it is posted to. It is rather wrong than late: whatever
+// servers do with encodings, dots, parameters and slashes is assumed.
+func creates(u *url.URL) bool {
+	p := u.Path
+	for range 3 { // encoded once, and again
+		if decoded, err := url.PathUnescape(p); err == nil {
+			p = decoded
+		}
+	}
+	p = strings.ReplaceAll(p, `\`, "/")
+	p, _, _ = strings.Cut(p, "?")
+	p, _, _ = strings.Cut(p, "#")
+	segments := strings.Split(p, "/")
+	for i, s := range segments {
+		s, _, _ = strings.Cut(s, ";")
+		segments[i] = strings.TrimFunc(s, func(r rune) bool { return r <= ' ' || unicode.IsSpace(r) })
+		if t := strings.TrimRight(segments[i], ". "); t != "" {
+			segments[i] = t
+		}
+	}
+	last := path.Base(path.Clean("/" + strings.Join(segments, "/")))
+	return strings.EqualFold(last, createAdminSegment)
 }
 
 // Ready is nil unless EPM refuses our credentials or permissions. It answers
@@ -196,14 +279,16 @@ func (c *Client) Ready() error {
 // Decide sends t's decision. It implements the EPM that the bot needs; its
 // errors hold a [tickets.Failure].
 func (c *Client) Decide(ctx context.Context, t *tickets.Ticket) error {
-	if t.Decision == nil || t.Request == nil {
-		return &tickets.Failure{Class: tickets.Refused, Err: errors.New("the ticket has no decision to send")}
+	if t.Decision == nil || t.Request == nil || t.Decision.Verdict != tickets.Approve && t.Decision.Verdict != tickets.Deny || t.Decision.Duration.IsZero() {
+		return &tickets.Failure{Class: tickets.Refused, Say: sayNothing, Err: errors.New("the ticket has no decision to send")}
 	}
-	p, body := c.AppDecisionPath, c.appDecision(t)
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+	defer cancel()
+	p, body := c.config.AppDecisionPath, c.appDecision(t)
 	if t.Request.Kind == tickets.Admin {
-		p, body = c.AdminDecisionPath, c.adminDecision(t)
+		p, body = c.config.AdminDecisionPath, c.adminDecision(t)
 	}
-	_, err := c.call(ctx, http.MethodPost, p, nil, body, string(t.ID))
+	_, _, err := c.call(ctx, http.MethodPost, p, nil, body, string(t.ID))
 	return err
 }
 
@@ -220,7 +305,7 @@ func (c *Client) appDecision(t *tickets.Ticket) map[string]string {
 		"status":                  status,
 		"decision":                word,
 		"decisionPerformedByUser": performer(d.By),
-		"duration":                d.Duration.Wire(), // Once for a denial: it must not be empty
+		"duration":                duration(d),
 		"itsmRequestId":           string(t.ID),
 		"decisionTime":            d.At.UTC().Format(decisionTimeLayout),
 		"message":                 d.Reason,
@@ -248,9 +333,17 @@ func (c *Client) adminDecision(t *tickets.Ticket) map[string]string {
 		"ticketUrl":               c.ticketURL(t),
 	}
 	if d.Verdict == tickets.Approve {
-		body["decision"], body["duration"] = decisionApproved, d.Duration.Wire()
+		body["decision"], body["duration"] = decisionApproved, duration(d)
 	}
 	return body
+}
+
+// duration is the word Once for a denial as well: it must not be empty.
+func duration(d *tickets.Decision) string {
+	if d.Duration.Once() || d.Verdict != tickets.Approve {
+		return durationOnce
+	}
+	return strconv.FormatInt(int64(d.Duration.Length()/time.Second), 10)
 }
 
 // performer names the decider to EPM: the name people know, and the
@@ -269,8 +362,8 @@ func performer(a tickets.Actor) string {
 }
 
 func (c *Client) ticketURL(t *tickets.Ticket) string {
-	if c.PublicURL != "" {
-		return strings.TrimRight(c.PublicURL, "/") + "/tickets/" + url.PathEscape(string(t.Number))
+	if c.config.PublicURL != "" {
+		return strings.TrimRight(c.config.PublicURL, "/") + "/tickets/" + url.PathEscape(string(t.Number))
 	}
 	return c.consoleURL(t.Request)
 }
@@ -279,170 +372,211 @@ func (c *Client) ticketURL(t *tickets.Ticket) string {
 // builds it: the ticket number without letters and leading zeros.
 func (c *Client) consoleURL(r *tickets.Request) string {
 	label, rest, _ := strings.Cut(c.base.Host, ".")
-	u := url.URL{Scheme: c.base.Scheme, Host: strings.TrimSuffix(label, "-services") + "." + rest, Path: "/jit-access-management"}
+	u := url.URL{Scheme: c.base.Scheme, Host: strings.TrimSuffix(label, "-services") + "." + rest, Path: consolePath}
 	if rest == "" {
 		u.Host = c.base.Host
 	}
 	digits := strings.TrimLeft(r.EPMNumber, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-0")
 	if _, err := strconv.ParseUint(digits, 10, 63); err == nil {
-		u.Path += "/details/" + digits
+		u.Path += consoleDetails + digits
 	}
 	return u.String()
 }
 
 // Outcome reads back what EPM recorded for t's request; nil if EPM shows it
-// undecided. Errors hold a [tickets.Failure].
+// undecided. Errors hold a [tickets.Failure]; a record that cannot be found
+// or understood is one too, since nothing may be concluded from it.
 func (c *Client) Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outcome, error) {
+	if t.Request == nil {
+		return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the kind of the request is not known")}
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	lists := []string{appListPath, appListPathV2}
 	if t.Request.Kind == tickets.Admin {
 		lists = []string{adminListPath}
 	}
-	var last error
+	var rec record
+	var err error
 	for _, list := range lists {
-		rec, err := c.find(ctx, list, t)
-		if err == nil {
-			return rec.outcome(), nil
-		}
-		last = err
-		if f := tickets.FailureOf(err); f.Class != tickets.Refused {
+		if rec, err = c.find(ctx, list, string(t.ID)); !errors.Is(err, errNoSuchPath) {
 			break
 		}
 	}
-	return nil, last
+	if err != nil {
+		return nil, err
+	}
+	o, ok := rec.outcome()
+	if !ok {
+		return nil, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: errors.New("EPM's record has an unknown shape")}
+	}
+	return o, nil
 }
 
-// find reads the record of t's request: by its id, and if that is unknown,
-// in the newest page of the list, since it is not documented which id a
-// record goes by.
-func (c *Client) find(ctx context.Context, list string, t *tickets.Ticket) (record, error) {
-	id := string(t.ID)
-	if !strings.ContainsAny(id, "/?#%.") {
-		body, err := c.call(ctx, http.MethodGet, list+"/"+id, nil, nil, id)
+// errNoSuchPath is a 404 or 405 for a list: this tenant has no such version.
+var errNoSuchPath = errors.New("no such list")
+
+// find reads the record of a request: by its id, and if that is unknown, in
+// the list, since it is not documented which id a record goes by.
+func (c *Client) find(ctx context.Context, list, id string) (record, error) {
+	if !strings.ContainsAny(id, "/?#%.\\") {
+		body, status, err := c.call(ctx, http.MethodGet, list+"/"+id, nil, nil, id)
 		switch {
 		case err == nil:
 			if rec, ok := readRecord(body); ok && rec.is(id) {
 				return rec, nil
 			}
-		case tickets.FailureOf(err).Class != tickets.Refused:
+		case status == 0 || tickets.FailureOf(err).Class != tickets.Refused:
 			return nil, err
 		}
 	}
-	q := url.Values{"Pagination.PageSize": {strconv.Itoa(maxPageSize)}, "Pagination.PageNumber": {"1"}}
-	body, err := c.call(ctx, http.MethodGet, list, q, nil, id)
-	if err != nil {
-		return nil, err
-	}
-	var page struct {
-		Data []json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(body, &page); err != nil {
-		return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("EPM's list has an unknown shape")}
-	}
-	for _, raw := range page.Data {
-		if rec, ok := readRecord(raw); ok && rec.is(id) {
-			return rec, nil
+	last := 1
+	for n := range maxPages {
+		number := n/2 + 1 // from the beginning and from the end by turns
+		if n%2 == 1 {
+			number = last - n/2
 		}
+		if n > 0 && n >= last {
+			break
+		}
+		body, status, err := c.page(ctx, list, pageSize, number, id)
+		if err != nil {
+			if status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
+				err = fmt.Errorf("%w: %w", errNoSuchPath, err)
+			}
+			return nil, err
+		}
+		var page struct {
+			Data      []json.RawMessage `json:"data"`
+			PageCount int               `json:"pageCount"`
+		}
+		if json.Unmarshal(body, &page) != nil || page.Data == nil {
+			return nil, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: errors.New("EPM's list has an unknown shape")}
+		}
+		for _, raw := range page.Data {
+			if rec, ok := readRecord(raw); ok && rec.is(id) {
+				return rec, nil
+			}
+		}
+		last = max(last, page.PageCount)
 	}
-	return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("EPM lists no such request")}
+	return nil, &tickets.Failure{Class: tickets.Refused, Say: sayNoRequest, Err: errors.New("EPM lists no such request")}
 }
 
-// call makes one call, with a token, at our pace, and once more with a new
-// token if the first was refused. It returns the body of a 2xx answer.
-func (c *Client) call(ctx context.Context, method, p string, q url.Values, body map[string]string, correlation string) ([]byte, error) {
-	if method == http.MethodPost && creates(p) {
-		return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("this call would create a request; it was not made")}
-	}
+// page reads one page of a list.
+func (c *Client) page(ctx context.Context, list string, size, number int, correlation string) (body []byte, status int, err error) {
+	q := url.Values{queryPageSize: {strconv.Itoa(size)}, queryPageNumber: {strconv.Itoa(number)}}
+	return c.call(ctx, http.MethodGet, list, q, nil, correlation)
+}
+
+// call makes one call with a token, and once more with a new token if the
+// first was refused. It returns the body of a 2xx answer, and the status of
+// any answer, 0 if there was none.
+func (c *Client) call(ctx context.Context, method, p string, q url.Values, body map[string]string, correlation string) ([]byte, int, error) {
 	var payload []byte
 	if body != nil {
 		var err error
 		if payload, err = json.Marshal(body); err != nil {
-			return nil, &tickets.Failure{Class: tickets.Refused, Err: err}
+			return nil, 0, &tickets.Failure{Class: tickets.Refused, Err: err}
 		}
 	}
-	for fresh := false; ; fresh = true {
-		token, err := c.token(ctx)
+	for again := false; ; again = true {
+		token, err := c.tokens.get(ctx)
 		if err != nil {
-			return nil, err
+			f := tokenFailure(err, c.config.Now())
+			c.remember(http.MethodPost, f)
+			return nil, 0, f
 		}
-		answer, err := c.once(ctx, method, p, q, payload, correlation, token)
-		if f := tickets.FailureOf(err); err != nil && f.Class == tickets.Denied && errors.Is(err, errUnauthorized) && !fresh {
+		answer, status, err := c.once(ctx, method, p, q, payload, correlation, token)
+		if status == http.StatusUnauthorized && !again {
+			// Regenerating the secret ends all tokens at once.
+			// https://docs.beyondtrust.com/epm-wm/docs/api
 			c.tokens.drop(token)
+			c.config.Log.Info("EPM ended our token; asking for a new one")
 			continue
 		}
 		c.remember(method, err)
-		return answer, err
+		return answer, status, err
 	}
 }
 
 // remember keeps for Ready whether EPM refuses us. Reading is a help and not
-// needed: that it is forbidden is no problem, and that it works does not end
-// one with deciding.
+// needed: that it is forbidden is no problem, and that it works ends none
+// but wrong credentials.
 func (c *Client) remember(method string, err error) {
-	f := tickets.FailureOf(err)
-	switch p := c.problem.Load(); {
-	case err == nil && (method == http.MethodPost || p != nil && *p == sayCredentials):
-		c.problem.Store(nil)
-	case err != nil && f.Class == tickets.Denied && (method == http.MethodPost || f.Say != sayPermission):
+	if err == nil {
+		if p := c.problem.Load(); p != nil && (method == http.MethodPost || *p != sayPermission) {
+			c.problem.Store(nil)
+		}
+		return
+	}
+	if f := tickets.FailureOf(err); f.Class == tickets.Denied && (method == http.MethodPost || f.Say != sayPermission) {
 		c.problem.Store(&f.Say)
 	}
 }
 
-func (c *Client) token(ctx context.Context) (*oauth2.Token, error) {
-	if err := c.pace(ctx); err != nil {
-		return nil, err
-	}
-	token, err := c.tokens.get(ctx)
-	if err != nil {
-		err = tokenFailure(err)
-		c.remember(http.MethodPost, err)
-		return nil, err
-	}
-	return token, nil
-}
-
-// pace waits for our own pace, or says at once that ctx would end before.
-func (c *Client) pace(ctx context.Context) error {
-	if err := c.limit.Wait(ctx); err != nil {
-		return &tickets.Failure{Class: tickets.Limited, After: time.Second, Say: "EPM is being called as often as is allowed", Err: err}
-	}
-	return nil
-}
-
-var errUnauthorized = errors.New("401 Unauthorized")
-
 // once makes one HTTP call.
-func (c *Client) once(ctx context.Context, method, p string, q url.Values, payload []byte, correlation string, token *oauth2.Token) ([]byte, error) {
+func (c *Client) once(ctx context.Context, method, p string, q url.Values, payload []byte, correlation string, token *oauth2.Token) ([]byte, int, error) {
+	if ctx.Err() != nil {
+		return nil, 0, networkFailure(ctx.Err(), method, false)
+	}
 	u := c.base.JoinPath(p)
 	u.RawQuery = q.Encode()
-	var written atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders: func() { written.Store(true) },
-	})
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(payload))
+	var trace sending
+	req, err := http.NewRequestWithContext(trace.watch(ctx), method, u.String(), bytes.NewReader(payload))
 	if err != nil {
-		return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the address of the call is not valid")}
-	}
-	// The transport must not repeat a decision by itself.
-	if method == http.MethodPost {
-		req.GetBody = nil
+		return nil, 0, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the address of the call is not valid")}
 	}
 	req.Header.Set("Authorization", "Bearer "+token.AccessToken)
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", userAgent)
 	if payload != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	req.Header.Set("X-Correlation-Id", correlation)
+	if !strings.ContainsFunc(correlation, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		req.Header.Set(correlationHeader, correlation)
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, networkFailure(err, written.Load())
+		return nil, 0, networkFailure(err, method, trace.may(err))
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if res.StatusCode/100 == 2 {
-		if err != nil && method == http.MethodGet {
-			return nil, networkFailure(err, true)
-		}
-		return body, nil
+	c.watchClock(res)
+	if res.StatusCode/100 != 2 {
+		return nil, res.StatusCode, c.statusFailure(res, method, p)
 	}
-	return nil, c.statusFailure(res, method, p)
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil && method == http.MethodGet {
+		return nil, 0, networkFailure(err, method, true)
+	}
+	return body, res.StatusCode, nil // of a decision, the status says it all
+}
+
+// sending watches whether a request may have reached EPM.
+type sending struct {
+	asked, written atomic.Bool
+}
+
+func (s *sending) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		// The transport starts again only if it has written nothing.
+		GetConn:      func(string) { s.asked.Store(true); s.written.Store(false) },
+		WroteHeaders: func() { s.written.Store(true) },
+	})
+}
+
+// may reports whether the request that ended with err may have reached EPM.
+// A transport that does not tell is not trusted to have kept it.
+func (s *sending) may(err error) bool {
+	var dial *net.OpError
+	var own *tickets.Failure
+	switch {
+	case errors.As(err, &own):
+		return false // the door
+	case s.asked.Load():
+		return s.written.Load()
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return false
+	}
+	return true
 }

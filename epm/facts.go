@@ -31,16 +31,22 @@ const (
 const (
 	statusApproved   = "2000"
 	statusDenied     = "2001"
+	statusPending    = "1000"
 	decisionApproved = "Approved"
 	decisionDenied   = "Denied"
+
+	// durationOnce is a single use; every other duration is seconds. Whether
+	// it is accepted for admin requests is not documented.
+	durationOnce = "Once"
 
 	// decisionTimeLayout is UTC without a zone.
 	decisionTimeLayout = "2006-01-02 15:04:05"
 )
 
-// maxPageSize is the largest page of a list: "Shouldn't exceed 200".
+// pageSize is the page of a list. EPM allows 200 ("Shouldn't exceed 200");
+// half of it keeps an answer well below the size we read.
 // https://docs.beyondtrust.com/epm-wm/reference
-const maxPageSize = 200
+const pageSize = 100
 
 // callsPerSecond is our own pace. The vendor's published connector states
 // 1000 requests per 100 s; half of that leaves room for others.
@@ -49,21 +55,32 @@ const callsPerSecond = 5
 // tokenEarly is how long before its end a token is renewed.
 const tokenEarly = 60 * time.Second
 
-// Types of webhook events, without regard to case.
+// Types of webhook events; letter case, blanks and underscores do not matter.
+// The first four are literals in the vendor's templates.
 // https://docs.beyondtrust.com/epm-wm/docs/bt-epm-servicenow-integration
 const (
-	eventAppCreated   = "urm_native_ticket_created"
-	eventAppUpdated   = "urm_native_decision_update"
-	eventAdminCreated = "jit_admin_ticket_created"
-	eventAdminUpdated = "jit_admin_ticket_updated"
+	eventAppCreated   = "URM_Native_Ticket_Created"
+	eventAppUpdated   = "URM_NATIVE_DECISION_UPDATE"
+	eventAdminCreated = "JIT_ADMIN_TICKET_CREATED"
+	eventAdminUpdated = "JIT_ADMIN_TICKET_UPDATED"
+)
+
+// Names of the events in EPM's webhook settings, which the placeholder
+// %%EventType%% may stand for.
+// https://docs.beyondtrust.com/epm-wm/docs/webhook-settings
+const (
+	consoleAppCreated   = "JIT Application Access Ticket Created"
+	consoleAppUpdated   = "JIT Application Access Decision Updated"
+	consoleAdminCreated = "JIT Admin Ticket Created"
+	consoleAdminUpdated = "JIT Admin Decision Updated"
 )
 
 // timeLayouts are tried in order for every time of a webhook; the vendor
 // documents none. A time without a zone is UTC.
 var timeLayouts = []string{
+	"2006-01-02 15:04:05.999999999", // first, since the API writes it so
 	time.RFC3339Nano,
 	"2006-01-02T15:04:05.999999999",
-	"2006-01-02 15:04:05.999999999",
 	"2006-01-02 15:04:05Z07:00",
 	"2006-01-02 15:04:05 UTC",
 	"1/2/2006 3:04:05 PM",
@@ -71,3 +88,36 @@ var timeLayouts = []string{
 	time.RFC1123,
 	time.RFC1123Z,
 }
+
+// Where a record tells whose it is and what was decided, in small letters.
+// An application record has serviceTicket and accessDecision, as a working
+// client reads them; the names of an admin record are probable ones.
+var (
+	recordIDs       = []string{"requestid", "id", "itsmrequestid", "serviceticket.systemid", "systemid"}
+	recordDecisions = []string{"accessdecision.decision", "accessdecision.status", "decision"}
+)
+
+// Names in a webhook's or list's query and envelope.
+// https://docs.beyondtrust.com/epm-wm/reference
+const (
+	queryPageSize   = "Pagination.PageSize"
+	queryPageNumber = "Pagination.PageNumber"
+)
+
+// maxPages is how many pages of a list are searched for one request. The
+// order of a list is not documented: half of them are taken from its end.
+const maxPages = 6
+
+// consolePath is the console's page of a request, followed by the ticket
+// number without letters and leading zeros, as a working client links it.
+const (
+	consolePath    = "/jit-access-management"
+	consoleDetails = "/details/"
+)
+
+// correlationHeader carries the request's identifier, for the vendor's
+// support, as a working client sends it.
+const correlationHeader = "X-Correlation-Id"
+
+// userAgent names us to EPM and its proxies.
+const userAgent = "countersign"

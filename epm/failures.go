@@ -1,8 +1,8 @@
 package epm
 
 import (
+	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -25,22 +25,36 @@ const (
 	sayBroken      = "EPM reports an error of its own"
 	sayCredentials = "EPM does not accept the bot's client ID or secret; an admin has to correct COUNTERSIGN_EPM_CLIENT_ID and COUNTERSIGN_EPM_CLIENT_SECRET"
 	sayPermission  = "EPM does not allow it: the bot's API account needs JIT: Full Access"
-	sayWrongPath   = "EPM does not know the address of the decision; an admin has to compare the decision path with the API description of this tenant"
+	sayWrongPath   = "EPM does not know the address of the decision; an admin has to correct the decision path (COUNTERSIGN_EPM_APP_DECISION_PATH or COUNTERSIGN_EPM_ADMIN_DECISION_PATH)"
 	sayNoRequest   = "EPM does not know this request any more"
 	sayRefused     = "EPM did not accept it"
+	sayConflict    = "EPM already has a decision for this request, and it is another one"
+	sayRedirect    = "EPM's host answers with a redirect, which is not followed; an admin has to check COUNTERSIGN_EPM_HOST"
+	sayNoEPM       = "there is no EPM at that host; an admin has to check COUNTERSIGN_EPM_HOST"
+	sayUnreadable  = "EPM's answer cannot be read"
+	sayPace        = "EPM is being called as often as is allowed"
+	sayCreates     = "the decision path would create a request instead of deciding one; an admin has to correct it"
+	sayNothing     = "there is no decision to send"
 	sayTLS         = "the connection to EPM is not secure: its certificate is not trusted here"
 )
 
 // networkFailure is a call without an answer. sent says whether the request
 // may have reached EPM.
-func networkFailure(err error, sent bool) *tickets.Failure {
+func networkFailure(err error, method string, sent bool) *tickets.Failure {
+	var own *tickets.Failure
+	if errors.As(err, &own) {
+		return own // the door
+	}
 	f := &tickets.Failure{Class: tickets.Down, Say: sayUnreachable, Err: plain(err)}
-	var unknownAuthority x509.UnknownAuthorityError
 	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
 	switch {
 	case sent:
-		f.Class, f.Say = tickets.Unclear, sayNoAnswer
-	case errors.As(err, &unknownAuthority), errors.As(err, &certificate):
+		f.Say = sayNoAnswer
+		if method != http.MethodGet { // reading has no effect to be unclear about
+			f.Class = tickets.Unclear
+		}
+	case errors.As(err, &certificate), errors.As(err, &record):
 		f.Say = sayTLS
 	}
 	return f
@@ -58,42 +72,57 @@ func plain(err error) error {
 // statusFailure is an answer that is not 2xx. Only the status of it is kept:
 // its body may hold anything.
 func (c *Client) statusFailure(res *http.Response, method, p string) *tickets.Failure {
-	err := fmt.Errorf("%s %s: %s", method, p, strconv.Itoa(res.StatusCode)+" "+http.StatusText(res.StatusCode))
-	f := &tickets.Failure{Class: tickets.Refused, Say: sayRefused + " (" + strconv.Itoa(res.StatusCode) + ")", Err: err}
+	status := strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode)
+	f := &tickets.Failure{Class: tickets.Refused, Say: sayRefused + " (" + strings.TrimSpace(status) + ")", Err: fmt.Errorf("%s %s: %s", method, callPath(p), status)}
 	switch code := res.StatusCode; {
 	case code == http.StatusUnauthorized:
-		f.Class, f.Say, f.Err = tickets.Denied, sayCredentials, fmt.Errorf("%w: %w", err, errUnauthorized)
+		f.Class, f.Say = tickets.Denied, sayCredentials
 	case code == http.StatusForbidden:
 		f.Class, f.Say = tickets.Denied, sayPermission
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-		f.Class, f.Say, f.After = tickets.Limited, sayBusy, c.retryAfter(res)
+		f.Class, f.Say, f.After = tickets.Limited, sayBusy, retryAfterOf(res, c.config.Now())
 	case code == http.StatusRequestTimeout, code >= 500:
 		f.Class, f.Say = tickets.Unclear, sayBroken+" ("+strconv.Itoa(code)+")"
-	case code == http.StatusMethodNotAllowed, code == http.StatusNotFound && p == c.AdminDecisionPath:
+		if method == http.MethodGet {
+			f.Class = tickets.Down
+		}
+	case code == http.StatusMethodNotAllowed, code == http.StatusNotFound && p == c.config.AdminDecisionPath:
 		f.Say = sayWrongPath
 	case code == http.StatusNotFound:
 		f.Say = sayNoRequest
+	case code == http.StatusConflict:
+		f.Say = sayConflict
 	case code/100 == 3:
-		f.Say = "EPM's host answers with a redirect; check COUNTERSIGN_EPM_HOST"
+		f.Class, f.Say = tickets.Denied, sayRedirect
 	}
 	return f
 }
 
-// retryAfter reads the header in both its forms, at most an hour.
-func (c *Client) retryAfter(res *http.Response) time.Duration {
+// callPath is p for the operator, without the identifier of a record.
+func callPath(p string) string {
+	for _, list := range []string{adminListPath, appListPath, appListPathV2} {
+		if strings.HasPrefix(p, list+"/") && p != DefaultAppDecisionPath {
+			return list + "/{id}"
+		}
+	}
+	return p
+}
+
+// retryAfterOf reads the header in both its forms, at most an hour.
+func retryAfterOf(res *http.Response, now time.Time) time.Duration {
 	v := strings.TrimSpace(res.Header.Get("Retry-After"))
 	d := time.Duration(0)
 	if s, err := strconv.Atoi(v); err == nil {
 		d = time.Duration(min(max(s, 0), 3600)) * time.Second
 	} else if at, err := http.ParseTime(v); err == nil {
-		d = at.Sub(c.Now())
+		d = at.Sub(now)
 	}
 	return min(max(d, 0), time.Hour)
 }
 
 // tokenFailure is a token that was not given. The text of
 // [oauth2.RetrieveError] holds the whole answer and is not used.
-func tokenFailure(err error) *tickets.Failure {
+func tokenFailure(err error, now time.Time) *tickets.Failure {
 	var f *tickets.Failure
 	if errors.As(err, &f) {
 		return f
@@ -107,22 +136,24 @@ func tokenFailure(err error) *tickets.Failure {
 		}
 		switch {
 		case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-			return &tickets.Failure{Class: tickets.Limited, Say: sayBusy, Err: told}
+			return &tickets.Failure{Class: tickets.Limited, Say: sayBusy, After: retryAfterOf(refused.Response, now), Err: told}
 		case code >= 500:
 			return &tickets.Failure{Class: tickets.Down, Say: sayBroken + " (" + strconv.Itoa(code) + ")", Err: told}
 		case code/100 == 2:
-			return &tickets.Failure{Class: tickets.Down, Say: "EPM's answer to the sign-in cannot be read", Err: told}
-		case code == http.StatusNotFound, code/100 == 3:
-			return &tickets.Failure{Class: tickets.Denied, Say: "there is no EPM at that host; an admin has to check COUNTERSIGN_EPM_HOST", Err: told}
+			return &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: told}
+		case code/100 == 3:
+			return &tickets.Failure{Class: tickets.Denied, Say: sayRedirect, Err: told}
+		case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
+			return &tickets.Failure{Class: tickets.Denied, Say: sayNoEPM, Err: told}
 		}
 		return &tickets.Failure{Class: tickets.Denied, Say: sayCredentials, Err: told}
 	}
 	var network net.Error
-	if errors.As(err, &network) || errors.As(err, new(*url.Error)) {
-		f := networkFailure(err, false) // no decision was on its way
-		return f
+	var address *url.Error
+	if errors.As(err, &network) || errors.As(err, &address) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return networkFailure(err, http.MethodPost, false) // no decision was on its way
 	}
-	return &tickets.Failure{Class: tickets.Down, Say: "EPM's answer to the sign-in cannot be read", Err: errors.New("token: unreadable answer")}
+	return &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: errors.New("token: unreadable answer")}
 }
 
 // errorCode lets through the error codes of OAuth2 (RFC 6749, section 5.2)

@@ -2,12 +2,12 @@ package epm
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign/tickets"
 )
@@ -16,386 +16,380 @@ import (
 type Parsed struct {
 	News     *tickets.News // nil if Ignored
 	Repaired bool          // the body was not valid JSON, or not meant as it reads
-	// Ignored says that the event is none of ours, and which it was.
+	// Ignored is set for an event that is none of ours; Event says which.
 	Ignored bool
 	Event   string // untrusted
 }
 
-// errUnreadable is answered to EPM and shown to admins.
-var errUnreadable = errors.New("the body is neither valid JSON nor a filled template of ours; compare the webhook's template in EPM with the output of \"countersign templates\"")
+// What is answered to EPM, where admins read it, when a body says nothing.
+var (
+	errEmpty      = errors.New("the body is empty; fill the webhook's template in EPM with the output of \"countersign templates\"")
+	errUnreadable = errors.New("the body is neither valid JSON nor a filled template of ours; compare the webhook's template in EPM with the output of \"countersign templates\"")
+	errCutOff     = errors.New("the body is cut off: its last brace is missing; send it again")
+	errNoEvent    = errors.New("the body has no EventType; use the webhook templates that \"countersign templates\" prints")
+	errNoRequest  = errors.New("the body has no RequestId, or one that was left unfilled; use the webhook templates that \"countersign templates\" prints")
+	errRequestID  = errors.New("the RequestId is not an identifier")
+)
 
 // Parse reads a webhook's body: strictly, and if that fails, or yields what
 // nobody can have meant, with repairs. EPM fills a text template and does
 // not say whether it escapes the values, so a body may be broken JSON, or
 // valid JSON with fields that whoever asks for access wrote into a value.
-// The error is a sentence for people.
+//
+// The News of a body either asks or concludes, by EPM's own EventType, never
+// both. The error is a sentence for people.
 func Parse(body []byte) (Parsed, error) {
-	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-	pairs, repaired, err := read(body)
+	b, err := read(body)
 	if err != nil {
 		return Parsed{}, err
 	}
-	p, err := interpret(pairs)
-	p.Repaired = repaired
-	return p, err
+	return b.interpret()
+}
+
+// Read fills in what in's raw body says: News, or Error, and the notes. It
+// serves webhooks that arrive and those that are replayed, and never fails
+// otherwise.
+func Read(in tickets.Incoming) tickets.Incoming {
+	in.News, in.Error, in.Repaired, in.Ignored = nil, "", false, false
+	defer func() {
+		// What cannot be read must still be kept. A panic would make EPM
+		// send the same body again, to the same end.
+		if recover() != nil {
+			in.News, in.Error = nil, "the body could not be read because of a fault in Countersign; it was kept and can be replayed"
+		}
+	}()
+	p, err := Parse(in.Raw)
+	switch {
+	case err != nil:
+		in.Error = err.Error()
+	case p.Ignored:
+		in.Ignored = true
+		in.Error = fmt.Sprintf("the event %.60q is not one that Countersign handles; it was kept and changes nothing", p.Event)
+	default:
+		in.News, in.Repaired = p.News, p.Repaired
+	}
+	return in
+}
+
+// body is a body as it was read.
+type body struct {
+	values   []value
+	repaired bool
+	strange  bool // a value was written to look like lines of the template
 }
 
 // read chooses between the strict and the repaired reading.
-func read(body []byte) (pairs []pair, repaired bool, err error) {
-	if json.Valid(body) {
-		if pairs, err = walk(body); err != nil {
-			return nil, false, err
-		}
-		if !misread(pairs) {
-			return pairs, false, nil
-		}
-		if fixed, ok := repair(body, true); ok {
-			return fixed, true, nil
-		}
-		return pairs, false, nil
+func read(raw []byte) (body, error) {
+	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
+	s := string(raw)
+	if !utf8.ValidString(s) {
+		s = string([]rune(s)) // U+FFFD for what is none, as encoding/json
 	}
-	if fixed, ok := repair(body, false); ok {
-		return fixed, true, nil
+	values, err := scan(s)
+	switch {
+	case err == nil:
+		identify(values)
+		if misread(values) {
+			if again, err := scan(escape(s, true)); err == nil {
+				identify(again)
+				return body{values: again, repaired: true}, nil
+			}
+			if b, ok := byLine(strings.TrimSpace(s)); ok {
+				return b, nil
+			}
+		}
+		return body{values: values}, nil
+	case !errors.Is(err, errSyntax):
+		return body{}, err
 	}
-	return nil, false, errUnreadable
+	trimmed := strings.TrimSpace(s)
+	switch {
+	case trimmed == "":
+		return body{}, errEmpty
+	case strings.HasPrefix(trimmed, "{") && !strings.HasSuffix(trimmed, "}"):
+		return body{}, errCutOff
+	}
+	if b, ok := repair(trimmed); ok {
+		return b, nil
+	}
+	return body{}, errUnreadable
 }
 
-// misread reports whether a path or a name holds control characters: then a
-// backslash in it was not meant as an escape (C:\new\table).
-func misread(pairs []pair) bool {
-	for i := range pairs {
-		if literal[pairs[i].key] && strings.ContainsFunc(pairs[i].value, unicode.IsControl) {
+func identify(values []value) {
+	for i := range values {
+		values[i].key = keyOf(values[i].name)
+	}
+}
+
+// misread reports whether a path or a name holds control characters.
+func misread(values []value) bool {
+	for i := range values {
+		if v := &values[i]; literal[v.key] && strings.ContainsFunc(v.text, unicode.IsControl) {
 			return true
 		}
 	}
 	return false
 }
 
-// literal are the fields in which backslashes are common and control
-// characters impossible.
-var literal = map[string]bool{
-	"user": true, "username": true, "hostname": true, "filepathobjectid": true, "hostedfilepath": true,
-	"parentprocess": true, "decisionperformedbyuser": true,
+// reading is a body under the rules of its event.
+type reading struct {
+	*event
+	values   []value
+	at       [maxKeys]int32 // index of the occurrence to believe, plus one
+	imitates bool
 }
 
-// pair is a value of the body: the object it stands in, its name, what it
-// says. Objects and names are in small letters; name is as EPM wrote it.
-type pair struct {
-	in    string // "" at the top, "requestinfo", or an object that EPM's templates do not have
-	key   string
-	name  string
-	value string
-}
-
-const requestInfo = "requestinfo"
-
-// maxPairs is far above the 51 of the largest template.
-const maxPairs = 1000
-
-// walk lists the values of valid JSON in their order.
-func walk(body []byte) ([]pair, error) {
-	w := walker{rest: body, pairs: make([]pair, 0, 56)}
-	if w.next() != '{' {
-		return nil, errors.New("the body is not a JSON object")
-	}
-	if err := w.object("", 0); err != nil {
-		return nil, err
-	}
-	return w.pairs, nil
-}
-
-// walker goes through JSON that [json.Valid] has accepted.
-type walker struct {
-	rest  []byte
-	pairs []pair
-}
-
-// next skips white space and returns the byte after it without taking it.
-func (w *walker) next() byte {
-	for i, c := range w.rest {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-		default:
-			w.rest = w.rest[i:]
-			return c
-		}
-	}
-	return 0
-}
-
-func (w *walker) object(in string, depth int) error {
-	w.rest = w.rest[1:] // the brace
-	for {
-		switch w.next() {
-		case '}':
-			w.rest = w.rest[1:]
-			return nil
-		case ',':
-			w.rest = w.rest[1:]
-			continue
-		}
-		name := w.text()
-		w.next()
-		w.rest = w.rest[1:] // the colon
-		if len(w.pairs) >= maxPairs {
-			return errors.New("the body has too many fields")
-		}
-		if err := w.member(in, name, depth); err != nil {
-			return err
-		}
-	}
-}
-
-func (w *walker) member(in, name string, depth int) error {
-	key := strings.ToLower(name)
-	switch w.next() {
-	case '"':
-		w.pairs = append(w.pairs, pair{in, key, name, w.text()})
-	case '{':
-		if depth == 4 {
-			return errors.New("the body's objects are nested too deeply")
-		}
-		at := key
-		if in != "" {
-			at = in + "." + key
-		}
-		// The object itself is listed, so that one twice, or one that EPM
-		// does not send, is noticed even if it is empty.
-		w.pairs = append(w.pairs, pair{in: in, key: key, name: ""})
-		return w.object(at, depth+1)
-	case '[':
-		w.pairs = append(w.pairs, pair{in, key, name, string(w.array())})
-	default:
-		end := bytes.IndexAny(w.rest, ",}] \t\r\n")
-		if end < 0 {
-			end = len(w.rest)
-		}
-		value := string(w.rest[:end])
-		w.rest = w.rest[end:]
-		if value != "null" {
-			w.pairs = append(w.pairs, pair{in, key, name, value})
-		}
-	}
-	return nil
-}
-
-// text takes a string.
-func (w *walker) text() string {
-	escaped := false
-	for i := 1; i < len(w.rest); i++ {
-		switch w.rest[i] {
-		case '\\':
-			escaped = true
-			i++
-		case '"':
-			quoted := w.rest[:i+1]
-			w.rest = w.rest[i+1:]
-			if !escaped {
-				return strings.ToValidUTF8(string(quoted[1:i]), "\ufffd")
-			}
-			var s string
-			_ = json.Unmarshal(quoted, &s) // valid by json.Valid
-			return s
-		}
-	}
-	w.rest = nil
-	return ""
-}
-
-// array takes an array as it stands.
-func (w *walker) array() []byte {
-	depth, start := 0, w.rest
-	for i := 0; i < len(w.rest); i++ {
-		switch w.rest[i] {
-		case '"':
-			inner := walker{rest: w.rest[i:]}
-			inner.text()
-			i = len(w.rest) - len(inner.rest) - 1
-		case '[', '{':
-			depth++
-		case ']', '}':
-			if depth--; depth == 0 {
-				w.rest = w.rest[i+1:]
-				return start[:i+1]
-			}
-		}
-	}
-	w.rest = nil
-	return start
-}
-
-// The fields whose first occurrence is EPM's own: in the vendor's templates
-// they stand before anything that a requester or decider writes. Of all
-// others it is the last. (encoding/json would always take the last.)
-var first = map[string]bool{
-	"eventtype": true, "requestid": true, "tenantid": true, "timestamp": true, "computerid": true, "groupid": true,
-	"ticketnumber": true, "decision": true, "decisiontime": true, "starttime": true, "endtime": true,
-}
-
-// top are the fields that stand at the top of every template.
-var top = map[string]bool{"eventtype": true, "requestid": true, "tenantid": true, "timestamp": true, "ticketnumber": true}
-
-// deciding are the fields of updates only.
-var deciding = map[string]bool{"decision": true, "decisiontime": true, "decisionperformedbyuser": true, "starttime": true, "endtime": true}
-
-// fields is a body by name.
-type fields struct {
-	values   map[string]string
-	imitates bool // some text tries to look like a field of EPM's
-}
-
-func collect(pairs []pair) fields {
-	f := fields{values: make(map[string]string, len(pairs))}
-	type place struct{ in, key string }
-	seen := make(map[place]bool, len(pairs))
-	for i := range pairs {
-		p := &pairs[i]
-		if at := (place{p.in, p.key}); seen[at] && p.key != "workstyle" {
-			f.imitates = true // twice
-		} else {
-			seen[at] = true
-		}
-		switch {
-		case p.in != "" && p.in != requestInfo:
-			f.imitates = true // in an object that EPM does not send
-		case p.in == requestInfo && top[p.key]:
-			f.imitates = true
-			continue // what stands inside requestInfo never says which request this is
-		}
-		if p.name == "" {
-			if p.key != requestInfo || p.in != "" {
-				f.imitates = true
-			}
-			continue
-		}
-		if p.in != "" && p.in != requestInfo && first[p.key] {
-			continue
-		}
-		if _, known := f.values[p.key]; known && first[p.key] {
-			continue
-		}
-		f.values[p.key] = p.value
-	}
-	return f
-}
-
-// get returns the first given value of keys, "" if none is.
-func (f fields) get(keys ...string) string {
+// get returns the first of keys that EPM gave, "" if none. Names that the
+// event's template does not have say nothing: somebody else wrote them.
+func (r *reading) get(keys ...key) string {
 	for _, k := range keys {
-		if v := given(f.values[k]); v != "" {
-			return v
+		if i := r.at[k]; i > 0 && r.times[k] > 0 {
+			if v := given(&r.values[i-1]); v != "" {
+				return v
+			}
 		}
 	}
 	return ""
 }
 
-// given returns v, or "" if EPM had nothing to fill in: an empty text, a
-// written null or a leftover placeholder.
-func given(v string) string {
-	v = strings.TrimSpace(v)
-	if strings.EqualFold(v, "null") || isPlaceholder(v) {
+// given returns v's text, or "" if EPM had nothing to fill in.
+func given(v *value) string {
+	if v.form == formNull || v.form == formObject {
 		return ""
 	}
-	return v
+	return givenText(v.text)
 }
 
-func isPlaceholder(v string) bool {
-	name, ok := strings.CutPrefix(v, "%%")
-	if !ok {
+// givenText returns s without white space around it, or "" for an empty
+// text, a written null or a leftover placeholder.
+func givenText(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) == 4 && strings.EqualFold(s, "null") || isPlaceholder(s) {
+		return ""
+	}
+	return s
+}
+
+func isPlaceholder(s string) bool {
+	if len(s) < 5 || s[:2] != "%%" || s[len(s)-2:] != "%%" {
 		return false
 	}
-	name, ok = strings.CutSuffix(name, "%%")
-	return ok && name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	for _, c := range []byte(s[2 : len(s)-2]) {
+		if c|0x20 < 'a' || c|0x20 > 'z' {
+			if c < '0' || c > '9' {
+				return false
+			}
+		}
+	}
+	return true
 }
 
-func interpret(pairs []pair) (Parsed, error) {
-	f := collect(pairs)
-	p := Parsed{Event: f.get("eventtype")}
-	if p.Event == "" {
-		return p, errors.New("the body has no EventType; use the webhook templates that \"countersign templates\" prints")
+// interpret says what the body means.
+func (b *body) interpret() (Parsed, error) {
+	p := Parsed{Repaired: b.repaired}
+	first := func(k key) string {
+		for i := range b.values {
+			if v := &b.values[i]; v.key == k && v.in == "" {
+				return given(v)
+			}
+		}
+		return ""
 	}
-	id := f.get("requestid")
-	event := strings.ToLower(p.Event)
-	switch event {
-	case eventAppCreated, eventAdminCreated, eventAppUpdated, eventAdminUpdated:
-	default:
+	p.Event = first(kEventType)
+	if p.Event == "" {
+		return p, errNoEvent
+	}
+	e := events[squeeze(p.Event)]
+	if e == nil {
 		p.Ignored = true
 		return p, nil
 	}
+	id := first(kRequestID)
 	if id == "" {
-		return p, errors.New("the body has no RequestId; use the webhook templates that \"countersign templates\" prints")
+		return p, errNoRequest
 	}
-	if len(id) > 200 || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }) {
-		return p, errors.New("the RequestId is not an identifier")
+	if len(id) > 100 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return p, errRequestID
 	}
+	if len(id) == len("00000000-0000-0000-0000-000000000000") {
+		id = strings.ToLower(id) // a UUID is the same in capitals
+	}
+	r := reading{event: e, values: limit(b.values), imitates: b.strange}
+	r.weigh()
 	p.News = &tickets.News{ID: tickets.RequestID(id)}
-	switch event {
-	case eventAppCreated:
-		p.News.Request = f.request(tickets.Application, pairs)
-	case eventAdminCreated:
-		p.News.Request = f.request(tickets.Admin, pairs)
-	default:
-		p.News.Outcome = f.outcome()
-		p.News.Waiting = p.News.Outcome == nil
+	if e.created {
+		p.News.Request = r.request(p.News.ID)
+		return p, nil
 	}
+	p.News.Outcome = r.outcome()
+	p.News.Waiting = p.News.Outcome == nil
 	return p, nil
 }
 
-func (f fields) request(kind tickets.Kind, pairs []pair) *tickets.Request {
-	r := &tickets.Request{
-		ID: tickets.RequestID(f.get("requestid")), Kind: kind,
-		EPMNumber: f.get("ticketnumber"), Tenant: f.get("tenantid"), Time: parseTime(f.get("timestamp")),
-		UserID: f.get("userid"), Computer: f.get("computerid"), Reason: f.get("reason"), Requested: f.get("durationrequested"),
-		Imitates: f.imitates, Fields: make([]tickets.Field, 0, len(pairs)),
-	}
-	if kind == tickets.Admin {
-		r.User, r.Group = f.get("username"), f.get("groupid")
-	} else {
-		r.User, r.Host, r.Group = f.get("user"), f.get("hostname"), f.get("computergroup", "groupid")
-		r.Product = f.get("productname", "productdescription", "bundleinfodescription", "storeappname", "comdisplayname", "servicename")
-		r.Version, r.Publisher = f.get("productversion", "fileversion"), f.get("publisher")
-		r.Path, r.Command = f.get("filepathobjectid", "hostedfilepath"), f.get("cmdargs")
-		r.Parent, r.Source = f.get("parentprocess"), f.get("downloadsourceurl")
-		r.SHA256, r.SHA1 = f.get("sha256hash"), f.get("sha1hash")
-	}
-	for i := range pairs {
-		p := &pairs[i]
-		if deciding[p.key] {
-			r.Imitates = true // a request that already tells its decision
+// weigh finds the occurrence of each name that is to be believed, and the
+// signs that somebody wrote text that imitates fields.
+func (r *reading) weigh() {
+	var seen [maxKeys]uint16
+	var others map[string]bool
+	infos := 0
+	for i := range r.values {
+		v := &r.values[i]
+		switch v.form {
+		case formObject:
+			// An injected brace can push EPM's own fields into an object.
+			if r.info && v.in == "" && strings.EqualFold(v.name, requestInfo) {
+				infos++
+			} else {
+				r.imitates = true
+			}
+			continue
+		case formArray:
+			r.imitates = true
 		}
-		if v := given(p.value); v != "" && p.name != "" {
-			r.Fields = append(r.Fields, tickets.Field{Name: p.name, Value: v})
+		k := v.key
+		if k == 0 {
+			name := strings.ToLower(v.name)
+			if others[name] || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' }) {
+				r.imitates = true // twice, or a name that nobody puts into a template
+			}
+			if others == nil {
+				others = map[string]bool{}
+			}
+			others[name] = true
+			continue
 		}
+		if r.created && r.times[k] == 0 {
+			r.imitates = true // the other kind's field, or a decision with the request
+			continue
+		}
+		if seen[k]++; seen[k] > uint16(max(1, r.times[k])) {
+			r.imitates = true
+		}
+		switch {
+		case v.in != "" && r.top[k] && r.info:
+			// Which request this is stands at the top only.
+			r.imitates = true
+			continue
+		case r.own[k] && (r.at[k] > 0 || v.in != "" && v.in != requestInfo):
+			continue
+		}
+		r.at[k] = int32(i + 1)
 	}
-	return r
+	r.imitates = r.imitates || infos > 1
+}
+
+func (r *reading) request(id tickets.RequestID) *tickets.Request {
+	q := &tickets.Request{
+		ID: id, Kind: r.kind, EPMNumber: r.get(kNumber), Tenant: r.get(kTenantID), Time: parseTime(r.get(kTimestamp)),
+		User: r.get(kUser, kUserName), UserID: r.get(kUserID), Host: r.get(kHost), Computer: r.get(kComputerID),
+		Group: r.get(kGroup, kGroupID), Reason: r.get(kReason), Requested: r.get(kRequested),
+		Product: r.get(kProduct...), Version: r.get(kVersions...), Publisher: r.get(kMaker),
+		Path: r.get(kPath, kHosted), Command: r.get(kCommand), Parent: r.get(kParent), Source: r.get(kSource),
+		SHA256: r.get(kSHA256), SHA1: r.get(kSHA1), Imitates: r.imitates,
+		Fields: make([]tickets.Field, 0, len(r.values)),
+	}
+	for i := range r.values {
+		v := &r.values[i]
+		text := given(v)
+		if text == "" {
+			continue
+		}
+		name := v.name
+		if v.in != "" && v.in != requestInfo {
+			name = v.in + "." + name // not as if it stood where EPM's stand
+		}
+		q.Fields = append(q.Fields, tickets.Field{Name: name, Value: text})
+	}
+	return q
 }
 
 // outcome is nil if EPM has not decided.
-func (f fields) outcome() *tickets.Outcome {
-	word := f.get("decision")
-	o := &tickets.Outcome{
-		Duration: f.get("duration"), By: f.get("decisionperformedbyuser"),
-		AtRaw: f.get("decisiontime"), Start: parseTime(f.get("starttime")), End: parseTime(f.get("endtime")),
-		Imitates: f.imitates,
-	}
-	o.At = parseTime(o.AtRaw)
-	var decided bool
-	o.Verdict, o.Raw, decided = verdict(word)
+func (r *reading) outcome() *tickets.Outcome {
+	v, raw, decided := verdict(r.get(kDecision))
 	if !decided {
 		return nil
 	}
+	o := &tickets.Outcome{
+		Verdict: v, Raw: raw, Duration: r.get(kDuration), By: r.get(kDecider), AtRaw: r.get(kDecided),
+		Start: parseTime(r.get(kStart)), End: parseTime(r.get(kEnd)), Imitates: r.imitates,
+	}
+	o.At = parseTime(o.AtRaw)
 	return o
+}
+
+// Limits of what a ticket keeps of a request. The incoming webhook keeps all
+// of it.
+const (
+	maxFields   = 256
+	maxName     = 128       // bytes
+	maxText     = 128 << 10 // bytes of all values together
+	marginField = 64        // of the fields kept, those from the beginning
+)
+
+// limit keeps what a ticket should hold, and says where it left something
+// out. The longest values are cut first, so that nobody can push a hash or a
+// publisher out with a long reason.
+func limit(values []value) []value {
+	total, long := 0, false
+	for i := range values {
+		total += len(values[i].text)
+		long = long || len(values[i].name) > maxName || len(values[i].in) > maxName
+	}
+	if total <= maxText && len(values) <= maxFields && !long {
+		return values
+	}
+	if n := len(values) - maxFields + 2; len(values) > maxFields {
+		kept := append([]value{}, values[:marginField]...)
+		// Twice the same name marks the request as one that imitates: EPM
+		// sends no such number of fields.
+		gap := value{name: "…", text: fmt.Sprintf("%d fields left out; the webhook was kept whole", n)}
+		values = append(append(kept, gap, gap), values[marginField+n:]...)
+	} else {
+		values = append([]value{}, values...)
+	}
+	most := maxText
+	for sum(values, most) > maxText {
+		most /= 2
+	}
+	for i := range values {
+		v := &values[i]
+		v.name, v.in = cut(v.name, maxName), cut(v.in, maxName)
+		if hidden := len(v.text) - most; hidden > 0 {
+			v.text = cut(v.text, most)
+			v.text += fmt.Sprintf("… (%d more bytes)", hidden)
+		}
+	}
+	return values
+}
+
+// sum is the length of all texts if none is longer than most.
+func sum(values []value, most int) (n int) {
+	for i := range values {
+		n += min(len(values[i].text), most)
+	}
+	return n
+}
+
+// cut returns at most n bytes of s and no half character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }
 
 // verdict reads EPM's word or code for a decision. decided is false for the
 // words of a request that waits.
 func verdict(word string) (v tickets.Verdict, raw string, decided bool) {
 	switch strings.ToLower(word) {
-	case "", "pending", "none", "1000":
+	case "", "pending", statusPending:
 		return "", "", false
 	case "approved", "approve", statusApproved:
 		return tickets.Approve, "", true
-	case "denied", "deny", "rejected", statusDenied:
+	case "denied", "deny", statusDenied:
 		return tickets.Deny, "", true
 	}
 	return tickets.Other, word, true
@@ -404,7 +398,7 @@ func verdict(word string) (v tickets.Verdict, raw string, decided bool) {
 // parseTime reads s in any of the layouts, as UTC if it names no zone; zero
 // if none fits.
 func parseTime(s string) time.Time {
-	if s == "" {
+	if len(s) < len("1/2/2006 3:04:05 PM") || len(s) > 64 || s[0] < '0' {
 		return time.Time{}
 	}
 	for _, layout := range timeLayouts {
@@ -413,9 +407,4 @@ func parseTime(s string) time.Time {
 		}
 	}
 	return time.Time{}
-}
-
-// unknownEvent is the sentence for an event that is none of ours.
-func unknownEvent(event string) string {
-	return fmt.Sprintf("the event %.60q is not one that Countersign handles; it was kept and changes nothing", event)
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -27,6 +29,9 @@ const maxBody = 1 << 20
 // not be stored.
 const retryAfter = "5"
 
+// keepTimeout is how long the keeper may take.
+const keepTimeout = 10 * time.Second
+
 // Keeper makes a webhook durable together with what it says. When Keep
 // returns without an error, EPM is told that it need not send it again.
 type Keeper interface {
@@ -42,19 +47,42 @@ type ReceiverConfig struct {
 	Allow          []netip.Prefix // networks that may send; default all
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; default none
 
-	Keeper  Keeper              // required
-	Observe func(result string) // called once per webhook; default: nothing
-	Now     func() time.Time    // default time.Now
-	Log     *slog.Logger        // required
+	Keeper Keeper // required
+	// Observe is called once per webhook with what became of it: created,
+	// updated, duplicate, failed, unauthorized, forbidden, too_large,
+	// unsupported or unavailable; default nothing.
+	Observe func(result string)
+	Now     func() time.Time // default time.Now
+	Log     *slog.Logger     // required
 }
+
+// String hides the passwords.
+func (c ReceiverConfig) String() string {
+	return fmt.Sprintf("epm.ReceiverConfig{User: %q, Password: [secret]}", c.User)
+}
+
+// GoString hides the passwords.
+func (c ReceiverConfig) GoString() string { return c.String() }
+
+// LogValue hides the passwords.
+func (c ReceiverConfig) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText hides the passwords.
+func (c ReceiverConfig) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // Receiver is the HTTP handler for EPM's webhooks. It answers in JSON; EPM
 // keeps the answers in its delivery history, where admins read them.
 type Receiver struct {
-	ReceiverConfig
+	config    ReceiverConfig
 	user      [sha256.Size]byte
 	passwords [][sha256.Size]byte
 }
+
+// String tells nothing.
+func (r *Receiver) String() string { return "epm.Receiver" }
+
+// GoString tells nothing.
+func (r *Receiver) GoString() string { return r.String() }
 
 // Results that Observe is called with, beside the statuses of tickets.
 const (
@@ -63,7 +91,6 @@ const (
 	resultUnsupported  = "unsupported"
 	resultTooLarge     = "too_large"
 	resultUnavailable  = "unavailable"
-	resultBroken       = "broken" // the body did not arrive whole
 )
 
 // NewReceiver checks c and makes a receiver.
@@ -82,7 +109,8 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	r := &Receiver{ReceiverConfig: c, user: sha256.Sum256([]byte(c.User)), passwords: [][sha256.Size]byte{sha256.Sum256([]byte(c.Password))}}
+	c.Allow, c.TrustedProxies = unmapped(c.Allow), unmapped(c.TrustedProxies)
+	r := &Receiver{config: c, user: sha256.Sum256([]byte(c.User)), passwords: [][sha256.Size]byte{sha256.Sum256([]byte(c.Password))}}
 	if c.PasswordPrevious != "" {
 		r.passwords = append(r.passwords, sha256.Sum256([]byte(c.PasswordPrevious)))
 	}
@@ -99,6 +127,19 @@ type reply struct {
 
 // ServeHTTP implements [http.Handler].
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	defer func() {
+		if p := recover(); p == http.ErrAbortHandler {
+			panic(p)
+		} else if p != nil {
+			// Its text may hold some of the body.
+			r.config.Log.Error("webhook panicked", "err", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			r.tryLater(w)
+		}
+	}()
+	r.serve(w, q)
+}
+
+func (r *Receiver) serve(w http.ResponseWriter, q *http.Request) {
 	if q.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		r.refuse(w, http.StatusMethodNotAllowed, resultUnsupported, "EPM's webhooks are sent with POST")
@@ -106,18 +147,18 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 	from, ok := r.sender(q)
 	if !ok {
-		r.Log.Warn("webhook refused: address not allowed", "remote", from)
+		r.config.Log.Warn("webhook refused: address not allowed", "remote", from)
 		r.refuse(w, http.StatusForbidden, resultForbidden, "this address may not send webhooks; an admin can add it to COUNTERSIGN_WEBHOOK_ALLOW")
 		return
 	}
 	if !r.authenticated(q) {
-		r.Log.Warn("webhook refused: wrong user or password", "remote", from)
+		r.config.Log.Warn("webhook refused: wrong user or password", "remote", from)
 		w.Header().Set("WWW-Authenticate", `Basic realm="countersign", charset="UTF-8"`)
 		r.refuse(w, http.StatusUnauthorized, resultUnauthorized, "the user or password is wrong; compare the webhook's authentication in EPM with COUNTERSIGN_WEBHOOK_USER and COUNTERSIGN_WEBHOOK_PASSWORD")
 		return
 	}
-	if !isJSON(q.Header.Get("Content-Type")) {
-		r.refuse(w, http.StatusUnsupportedMediaType, resultUnsupported, "set the webhook's content type in EPM to application/json")
+	if !isJSON(q.Header.Get("Content-Type")) || !isPlain(q.Header.Get("Content-Encoding")) {
+		r.refuse(w, http.StatusUnsupportedMediaType, resultUnsupported, "the webhook must be sent as application/json, not compressed; set its content type in EPM")
 		return
 	}
 	body, err := readBody(w, q)
@@ -127,8 +168,8 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			r.refuse(w, http.StatusRequestEntityTooLarge, resultTooLarge, "the body is larger than 1 MiB")
 			return
 		}
-		r.Log.Warn("webhook did not arrive whole", "remote", from, "err", err)
-		r.refuse(w, http.StatusBadRequest, resultBroken, "the body did not arrive whole; send it again")
+		r.config.Log.Warn("webhook did not arrive whole", "remote", from, "err", err)
+		r.refuse(w, http.StatusBadRequest, string(tickets.StatusFailed), "the body did not arrive whole; send it again")
 		return
 	}
 	r.keep(w, q, from, body)
@@ -137,43 +178,43 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 func (r *Receiver) keep(w http.ResponseWriter, q *http.Request, from string, body []byte) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		r.unavailable(w, err)
+		r.config.Log.Error("cannot name webhook", "err", err)
+		r.tryLater(w)
 		return
 	}
-	in := tickets.Incoming{ID: id.String(), At: r.Now(), Remote: from, Raw: body}
-	status := http.StatusOK
-	parsed, err := Parse(body)
-	switch {
-	case err != nil:
-		in.Error, status = err.Error(), http.StatusBadRequest
-	case parsed.Ignored:
-		in.Error, in.Ignored = unknownEvent(parsed.Event), true
-	default:
-		in.News, in.Repaired = parsed.News, parsed.Repaired
-	}
+	in := Read(tickets.Incoming{ID: id.String(), At: r.config.Now(), Remote: from, Raw: body})
 	// A sender that gives up waiting must not undo what is being written.
-	receipt, err := r.Keeper.Keep(context.WithoutCancel(q.Context()), in)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.Context()), keepTimeout)
+	defer cancel()
+	receipt, err := r.config.Keeper.Keep(ctx, in)
 	if err != nil {
-		r.unavailable(w, err)
+		r.config.Log.Error("cannot keep webhook", "incoming", in.ID, "err", err)
+		r.tryLater(w)
 		return
 	}
-	if in.Error != "" {
-		r.Log.Warn("webhook not understood", "incoming", in.ID, "remote", from, "err", in.Error)
-	} else {
-		r.Log.Info("webhook", "incoming", in.ID, "ticket", receipt.Ticket, "status", receipt.Status, "repaired", in.Repaired)
+	status, answer := http.StatusOK, reply{Incoming: in.ID, Ticket: receipt.Ticket, Status: receipt.Status, Error: in.Error}
+	switch {
+	case in.Ignored:
+		answer.Status = tickets.StatusFailed
+		r.config.Log.Warn("webhook of an unknown event kept", "incoming", in.ID, "remote", from)
+	case in.Error != "":
+		status, answer.Status = http.StatusBadRequest, tickets.StatusFailed
+		r.config.Log.Warn("webhook not understood", "incoming", in.ID, "remote", from, "err", in.Error)
+	default:
+		r.config.Log.Info("webhook", "incoming", in.ID, "ticket", receipt.Ticket, "status", receipt.Status, "repaired", in.Repaired)
 	}
-	r.Observe(string(receipt.Status))
-	write(w, status, reply{Incoming: receipt.Incoming, Ticket: receipt.Ticket, Status: receipt.Status, Error: in.Error})
+	r.config.Observe(string(answer.Status))
+	write(w, status, answer)
 }
 
-func (r *Receiver) unavailable(w http.ResponseWriter, err error) {
-	r.Log.Error("cannot keep webhook", "err", err)
+// tryLater asks EPM to send the webhook again.
+func (r *Receiver) tryLater(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", retryAfter)
 	r.refuse(w, http.StatusServiceUnavailable, resultUnavailable, "the webhook could not be stored; send it again")
 }
 
 func (r *Receiver) refuse(w http.ResponseWriter, status int, result, say string) {
-	r.Observe(result)
+	r.config.Observe(result)
 	write(w, status, reply{Status: tickets.StatusFailed, Error: say})
 }
 
@@ -210,18 +251,22 @@ func isJSON(contentType string) bool {
 	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
+func isPlain(encoding string) bool {
+	return encoding == "" || strings.EqualFold(encoding, "identity")
+}
+
 // sender is the address that sent q, as text, and whether it may. Addresses
 // in X-Forwarded-For are believed from the right, as far as trusted proxies
 // wrote them.
 func (r *Receiver) sender(q *http.Request) (string, bool) {
 	peer, err := netip.ParseAddrPort(q.RemoteAddr)
 	if err != nil {
-		return q.RemoteAddr, len(r.Allow) == 0
+		return q.RemoteAddr, len(r.config.Allow) == 0
 	}
 	from := peer.Addr().Unmap().WithZone("")
-	if contains(r.TrustedProxies, from) {
+	if contains(r.config.TrustedProxies, from) {
 		hops := strings.Split(strings.Join(q.Header.Values("X-Forwarded-For"), ","), ",")
-		for i := len(hops) - 1; i >= 0 && contains(r.TrustedProxies, from); i-- {
+		for i := len(hops) - 1; i >= 0 && contains(r.config.TrustedProxies, from); i-- {
 			hop := strings.TrimSpace(hops[i])
 			if hop == "" && len(hops) == 1 {
 				break // no header: the proxy itself sends
@@ -230,12 +275,12 @@ func (r *Receiver) sender(q *http.Request) (string, bool) {
 			if err != nil {
 				// A proxy that we trust passes on what we cannot read: then
 				// nobody knows who sent it.
-				return from.String(), len(r.Allow) == 0
+				return from.String(), len(r.config.Allow) == 0
 			}
 			from = next
 		}
 	}
-	return from.String(), len(r.Allow) == 0 || contains(r.Allow, from)
+	return from.String(), len(r.config.Allow) == 0 || contains(r.config.Allow, from)
 }
 
 // parseHop reads an address with or without a port.
@@ -245,6 +290,18 @@ func parseHop(s string) (netip.Addr, error) {
 	}
 	ap, err := netip.ParseAddrPort(s)
 	return ap.Addr().Unmap().WithZone(""), err
+}
+
+// unmapped writes networks of IPv4 addresses in IPv6 as what they are.
+func unmapped(list []netip.Prefix) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, p := range list {
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		out[i] = p
+	}
+	return out
 }
 
 func contains(list []netip.Prefix, a netip.Addr) bool {

@@ -8,9 +8,9 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// record is a request as EPM lists it: every value by its lower-case name,
-// objects flattened by a dot. The names of admin records are not documented,
-// so they are looked for, not bound.
+// record is a request as EPM lists it: every value by its name in small
+// letters, objects flattened with a dot, null as an empty text. The names of
+// admin records are not documented, so they are looked for, not bound.
 type record map[string]string
 
 func readRecord(raw []byte) (record, bool) {
@@ -35,6 +35,8 @@ func (r record) add(prefix string, v map[string]any, depth int) {
 			if depth < 4 {
 				r.add(name+".", value, depth+1)
 			}
+		case nil:
+			r[name] = ""
 		case string:
 			r[name] = value
 		case float64:
@@ -43,10 +45,10 @@ func (r record) add(prefix string, v map[string]any, depth int) {
 	}
 }
 
-// first returns the first value under names.
+// first returns the first value given under names.
 func (r record) first(names ...string) string {
 	for _, n := range names {
-		if v := given(r[n]); v != "" {
+		if v := givenText(r[n]); v != "" {
 			return v
 		}
 	}
@@ -55,7 +57,7 @@ func (r record) first(names ...string) string {
 
 // is reports whether r is the record of the request id.
 func (r record) is(id string) bool {
-	for _, n := range []string{"requestid", "id", "itsmrequestid", "serviceticket.systemid", "systemid"} {
+	for _, n := range recordIDs {
 		if strings.EqualFold(r[n], id) {
 			return true
 		}
@@ -63,23 +65,34 @@ func (r record) is(id string) bool {
 	return false
 }
 
-// outcome is nil if the record shows no decision.
-func (r record) outcome() *tickets.Outcome {
-	word := r.first("decision", "accessdecision.decision", "accessdecision.status", "status")
-	v, raw, decided := verdict(word)
-	if !decided || v == tickets.Other {
-		// A list may use words of its own for "waiting": only a clear word
-		// ends a ticket here. The webhook remains the last word.
-		return nil
+// outcome says what r tells of the decision: nil if it is undecided, and
+// false if r has no word for it that is known. Nothing may be concluded from
+// a record that cannot be read: the caller would send a decision twice.
+func (r record) outcome() (*tickets.Outcome, bool) {
+	waits := false
+	for _, n := range recordDecisions {
+		word, ok := r[n]
+		if !ok {
+			continue
+		}
+		v, _, decided := verdict(givenText(word))
+		switch {
+		case !decided:
+			waits = true
+		case v != tickets.Other:
+			o := &tickets.Outcome{
+				Verdict:  v,
+				Duration: r.first("duration", "accessdecision.duration"),
+				By:       r.first("decisionperformedbyuser", "accessdecision.decisionperformedbyuser"),
+				AtRaw:    r.first("decisiontime", "accessdecision.decisiontime"),
+				Start:    parseTime(r.first("starttime", "accessdecision.starttime")),
+				End:      parseTime(r.first("endtime", "accessdecision.endtime")),
+			}
+			o.At = parseTime(o.AtRaw)
+			return o, true
+		default:
+			return nil, false
+		}
 	}
-	o := &tickets.Outcome{
-		Verdict: v, Raw: raw,
-		Duration: r.first("duration", "accessdecision.duration"),
-		By:       r.first("decisionperformedbyuser", "accessdecision.decisionperformedbyuser", "accessdecision.user"),
-		AtRaw:    r.first("decisiontime", "accessdecision.decisiontime", "accessdecision.time"),
-		Start:    parseTime(r.first("starttime", "accessdecision.starttime")),
-		End:      parseTime(r.first("endtime", "accessdecision.endtime")),
-	}
-	o.At = parseTime(o.AtRaw)
-	return o
+	return nil, waits
 }

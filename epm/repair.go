@@ -1,80 +1,263 @@
 package epm
 
 import (
-	"encoding/json"
 	"strings"
 	"unicode"
 )
 
-// repair reads a filled template whose values were not escaped. It relies on
-// the shape of the vendor's templates: one "name": "value" on each line, so
-// that the first ": " and the last quote bound the value, whatever stands in
-// between. A line that begins neither with a name nor with a brace continues
-// the value above it: somebody wrote a line break.
-//
-// If one backslash of the body is not a valid escape, the sender escapes
-// nothing: then no backslash is one, or C:\Users\new would become C:\Users,
-// a line break, ew. unescaped says that this is known already.
-func repair(body []byte, unescaped bool) ([]pair, bool) {
-	lines := strings.Split(strings.ReplaceAll(strings.ToValidUTF8(string(body), "\ufffd"), "\r\n", "\n"), "\n")
-	var open []string // objects, innermost last
-	var pairs []pair
-	begun, ended := false, false
-	for i := 0; i < len(lines); i++ {
-		line := strings.TrimSpace(lines[i])
-		name, rest, isName := splitName(line)
-		switch {
-		case line == "" || ended:
-			if line != "" {
-				return nil, false // something after the end
-			}
-		case line == "{" && !begun:
-			begun = true
-		case !begun:
-			return nil, false
-		case isBrace(line):
-			if len(open) == 0 {
-				ended = true
-				continue
-			}
-			open = open[:len(open)-1]
-		case !isName:
-			return nil, false // a continuation belongs to a name, which takes it
-		case rest == "{":
-			pairs = append(pairs, pair{in: strings.Join(open, "."), key: strings.ToLower(name)})
-			open = append(open, strings.ToLower(name))
-		default:
-			for i+1 < len(lines) && !startsSomething(lines[i+1]) {
-				i++
-				rest += "\n" + lines[i]
-			}
-			value, ok := unquote(strings.TrimSpace(rest))
-			if !ok || len(pairs) >= maxPairs || len(open) > 4 {
-				return nil, false
-			}
-			pairs = append(pairs, pair{strings.Join(open, "."), strings.ToLower(name), name, value})
+// repair reads a body that is not JSON because its values were not escaped.
+// s has no white space around it.
+func repair(s string) (body, bool) {
+	// One thing that escaping would not have left proves that the sender
+	// escapes nothing: then no backslash of the body begins an escape, or
+	// C:\Users\new would become C:\Users, a line break, ew.
+	raw := provesRaw(s)
+	if !raw {
+		values, err := scan(escape(s, false))
+		identify(values)
+		if err == nil && !misread(values) {
+			return body{values: values, repaired: true}, true
 		}
 	}
-	if !begun || !ended {
-		return nil, false
+	if values, err := scan(escape(s, true)); err == nil {
+		identify(values)
+		return body{values: values, repaired: true}, true
 	}
-	if !unescaped {
-		unescaped = badEscape(string(body))
-	}
-	if !unescaped {
-		read := make([]pair, len(pairs))
-		for i, p := range pairs {
-			p.value = unescape(p.value)
-			read[i] = p
-		}
-		if !misread(read) {
-			return read, true
-		}
-	}
-	return pairs, true
+	return byLine(s)
 }
 
-// splitName splits "name": rest.
+// escape writes the control characters in s's strings as JSON wants them,
+// and every backslash twice if none of them is meant as an escape.
+func escape(s string, unescaped bool) string {
+	var b strings.Builder
+	b.Grow(len(s) + len(s)/8)
+	inside := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && unescaped:
+			b.WriteString(`\\`)
+		case c == '\\' && inside && i+1 < len(s):
+			b.WriteByte(c)
+			i++
+			b.WriteByte(s[i])
+		case c == '"':
+			inside = !inside
+			b.WriteByte(c)
+		case c < ' ' && inside:
+			const hex = "0123456789abcdef"
+			b.WriteString(`\u00`)
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// provesRaw reports whether s shows that its sender escapes nothing: by a
+// backslash that begins no escape, or by a control character in a string
+// together with what would be escapes of control characters. (A sender that
+// escapes backslashes and quotes, and forgets line breaks, is thinkable.)
+func provesRaw(s string) bool {
+	inside, control, escapes := false, false, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			inside = !inside
+		case c < ' ':
+			control = control || inside
+		case c == '\\':
+			n := escapeLen(s[i:])
+			if n == 0 {
+				return true
+			}
+			escapes = escapes || !strings.ContainsRune(`"\/`, rune(s[i+1]))
+			i += n - 1
+		}
+	}
+	return control && escapes
+}
+
+// byLine reads a filled template by its shape: one "name": "value" on each
+// line, so that the first ": " and the last quote bound the value, whatever
+// stands in between. A line that begins neither with a name nor with a brace
+// continues the value above it: somebody wrote a line break.
+func byLine(s string) (body, bool) {
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	b := body{repaired: true}
+	var in []string // the objects around the line, innermost last
+
+	// The value that is being gathered: its name, where it stands in s, and
+	// whether it ends as a value does. (Long values come in many lines: what
+	// is known of one is not computed again with each of them.)
+	var name string
+	var from, to int
+	open, closed := false, false
+	finish := func() bool {
+		if !open {
+			return true
+		}
+		open = false
+		if len(b.values) == maxValues {
+			return false
+		}
+		v := value{in: strings.Join(in, "."), name: name}
+		rest := withoutComma(s[from:to])
+		if !closed {
+			// A line break in a value, and then a line like the template's
+			// own. It is taken as one, and told.
+			b.strange = true
+			rest += `"`
+		}
+		text, ok := bound(rest)
+		switch {
+		case ok:
+			v.text = text
+			b.strange = b.strange || holdsField(text)
+		case rest == "null":
+			v.form = formNull
+		case rest == "true" || rest == "false" || rest != "" && numberLen(rest) == len(rest):
+			v.form, v.text = formBare, rest
+		default:
+			return false
+		}
+		b.values = append(b.values, v)
+		return true
+	}
+
+	begun, ended := false, false
+	for start := 0; start <= len(s); {
+		end := len(s)
+		if i := strings.IndexByte(s[start:], '\n'); i >= 0 {
+			end = start + i
+		}
+		line := strings.TrimRightFunc(s[start:end], unicode.IsSpace)
+		lineEnd := start + len(line)
+		line = strings.TrimSpace(line)
+		start = end + 1
+		if ended {
+			return body{}, false // s ends with its last brace
+		}
+		if !begun {
+			if line, begun = strings.CutPrefix(line, "{"); !begun {
+				return body{}, false
+			}
+			line = strings.TrimSpace(line)
+		}
+		if line == "" {
+			continue
+		}
+		newName, rest, isName := splitName(line)
+		isBrace := line == "}" || line == "},"
+		if open {
+			if !isName && (!isBrace || !closed) {
+				to, closed = lineEnd, strings.HasSuffix(withoutComma(line), `"`)
+				continue
+			}
+			if !finish() {
+				return body{}, false
+			}
+		}
+		switch {
+		case isBrace && len(in) > 0:
+			in = in[:len(in)-1]
+		case isBrace:
+			ended = true
+		case isName && rest == "{":
+			if len(in) == maxDepth || len(b.values) == maxValues {
+				return body{}, false
+			}
+			b.values = append(b.values, value{in: strings.Join(in, "."), name: newName, form: formObject})
+			in = append(in, strings.ToLower(newName))
+		case isName:
+			name, open = newName, true
+			from, to = lineEnd-len(rest), lineEnd
+			whole := withoutComma(rest)
+			_, closed = bound(whole)
+			closed = closed || !strings.HasPrefix(whole, `"`)
+		default:
+			return body{}, false
+		}
+	}
+	if !ended {
+		return body{}, false
+	}
+	identify(b.values)
+	b.unescape()
+	return b, true
+}
+
+// withoutComma takes the comma off that ends a line, and blanks.
+func withoutComma(s string) string {
+	return strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s), ","))
+}
+
+// holdsField reports whether s ends a value and begins another field, as
+// somebody would who wants to be read as the template.
+func holdsField(s string) bool {
+	for {
+		var ok bool
+		if _, s, ok = strings.Cut(s, `"`); !ok {
+			return false
+		}
+		next, ok := strings.CutPrefix(trimLeft(s), ",")
+		if !ok {
+			continue
+		}
+		if next, ok = strings.CutPrefix(trimLeft(next), `"`); !ok {
+			continue
+		}
+		if _, next, ok = strings.Cut(next, `"`); ok && strings.HasPrefix(trimLeft(next), ":") {
+			return true
+		}
+	}
+}
+
+func trimLeft(s string) string { return strings.TrimLeft(s, " \t\r\n") }
+
+// unescape reads the escapes of all values, unless one of them shows that the
+// sender does not write any.
+func (b *body) unescape() {
+	read := make([]value, len(b.values))
+	for i, v := range b.values {
+		if v.form == formText {
+			text, ok := unescape(v.text)
+			if !ok || hasStrayQuote(v.text) || provesRaw(`"`+v.text+`"`) {
+				return
+			}
+			v.text = text
+		}
+		read[i] = v
+	}
+	if !misread(read) {
+		b.values = read
+	}
+}
+
+// hasStrayQuote reports whether s holds a quote without a backslash.
+func hasStrayQuote(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return true
+		}
+	}
+	return false
+}
+
+// bound takes the outer quotes off a value.
+func bound(s string) (string, bool) {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return "", false
+	}
+	return s[1 : len(s)-1], true
+}
+
+// splitName splits "name": rest. A name is what a template's author would
+// write, so that few lines of prose look like one.
 func splitName(line string) (name, rest string, ok bool) {
 	after, ok := strings.CutPrefix(line, `"`)
 	if !ok {
@@ -82,86 +265,10 @@ func splitName(line string) (name, rest string, ok bool) {
 	}
 	name, after, ok = strings.Cut(after, `"`)
 	if !ok || name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool {
-		return r > unicode.MaxASCII || (!unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_')
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-'
 	}) {
 		return "", "", false
 	}
 	rest, ok = strings.CutPrefix(strings.TrimSpace(after), ":")
 	return name, strings.TrimSpace(rest), ok
-}
-
-func isBrace(line string) bool { return line == "}" || line == "}," }
-
-func startsSomething(line string) bool {
-	line = strings.TrimSpace(line)
-	_, _, isName := splitName(line)
-	return isName || isBrace(line)
-}
-
-// unquote takes the comma and the outer quotes off a value. A value without
-// quotes must be a number, true, false or null.
-func unquote(rest string) (string, bool) {
-	rest = strings.TrimSpace(strings.TrimSuffix(rest, ","))
-	if inner, ok := strings.CutPrefix(rest, `"`); ok {
-		return strings.CutSuffix(inner, `"`)
-	}
-	if rest == "null" {
-		return "", true
-	}
-	var number json.Number
-	if rest == "true" || rest == "false" || json.Unmarshal([]byte(rest), &number) == nil {
-		return rest, true
-	}
-	return "", false
-}
-
-// badEscape reports whether s holds a backslash that begins no JSON escape.
-func badEscape(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			continue
-		}
-		i++
-		if i == len(s) || !strings.ContainsRune(`"\/bfnrtu`, rune(s[i])) {
-			return true
-		}
-		if s[i] == 'u' {
-			if i+4 >= len(s) || strings.Trim(s[i+1:i+5], "0123456789abcdefABCDEF") != "" {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// unescape reads the escapes in a value that may hold stray quotes and raw
-// control characters.
-func unescape(v string) string {
-	if !strings.Contains(v, `\`) {
-		return v
-	}
-	var quoted strings.Builder
-	quoted.WriteByte('"')
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case c == '\\' && i+1 < len(v):
-			quoted.WriteByte(c)
-			i++
-			quoted.WriteByte(v[i])
-		case c == '"' || c == '\\':
-			quoted.WriteByte('\\')
-			quoted.WriteByte(c)
-		case c < ' ':
-			b, _ := json.Marshal(string(c)) // a control character always marshals
-			quoted.Write(b[1 : len(b)-1])
-		default:
-			quoted.WriteByte(c)
-		}
-	}
-	quoted.WriteByte('"')
-	var s string
-	if json.Unmarshal([]byte(quoted.String()), &s) != nil {
-		return v
-	}
-	return s
 }

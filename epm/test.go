@@ -2,12 +2,16 @@ package epm
 
 import (
 	"context"
+	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/tickets"
 )
+
+// maxSkew is how far our clock may be from EPM's: decisions carry a time.
+const maxSkew = 2 * time.Minute
 
 // Report is the result of a connection test, for people.
 type Report struct {
@@ -28,56 +32,81 @@ func (r Report) String() string {
 // Test tries the connection: sign in, then read each list. It decides
 // nothing, because EPM has no way to try that without effect.
 func (c *Client) Test(ctx context.Context) Report {
-	if _, err := c.token(ctx); err != nil {
-		return Report{Findings: []string{advice(tickets.FailureOf(err).Say)}}
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+	defer cancel()
+	if _, err := c.tokens.get(ctx); err != nil {
+		f := tokenFailure(err, c.config.Now())
+		c.remember(http.MethodPost, f)
+		return Report{Findings: []string{c.advice(f)}}
 	}
 	r := Report{OK: true}
 	readable := 0
-	for _, list := range []struct{ name, path, older string }{
-		{"admin access requests", adminListPath, ""},
-		{"application access requests", appListPath, appListPathV2},
+	var shared string // what is wrong with all of it
+	for _, list := range []struct {
+		name  string
+		paths []string
+	}{
+		{"admin access requests", []string{adminListPath}},
+		{"application access requests", []string{appListPath, appListPathV2}},
 	} {
-		err := c.readable(ctx, list.path)
-		if f := tickets.FailureOf(err); err != nil && f.Class == tickets.Refused && list.older != "" {
-			err = c.readable(ctx, list.older)
+		var f *tickets.Failure
+		for _, p := range list.paths {
+			_, status, err := c.page(ctx, p, 1, 1, "test-connection")
+			if f = nil; err == nil {
+				readable++
+				break
+			}
+			f = tickets.FailureOf(err)
+			if status != http.StatusNotFound && status != http.StatusMethodNotAllowed {
+				break
+			}
 		}
-		if err == nil {
-			readable++
-			continue
+		if f != nil && shared == c.advice(f) {
+			r.Findings = []string{shared}
+		} else if f != nil {
+			shared = c.advice(f)
+			r.Findings = append(r.Findings, "Reading "+list.name+" does not work. "+shared)
 		}
-		r.Findings = append(r.Findings, "Reading "+list.name+" does not work: "+advice(tickets.FailureOf(err).Say))
 	}
 	switch readable {
 	case 0:
 		r.OK = false
-	case 2:
-		r.Findings = append(r.Findings, "Host name, credentials and reading were tested. Whether a decision is accepted shows only with a real request.")
-	default:
-		r.Findings = append(r.Findings, "If you use only one kind of request, that is fine.")
+	case 1:
+		r.Findings = append(r.Findings, "If you use only the other kind of request, that is fine.")
+	}
+	if readable > 0 {
+		r.Findings = append(r.Findings, "Host name, credentials and reading were tested. Whether a decision is accepted shows only with a real request: EPM has no way to try one.")
+	}
+	if skew := time.Duration(c.skew.Load()); skew.Abs() > maxSkew {
+		r.Findings = append(r.Findings, fmt.Sprintf("This machine's clock differs from EPM's by %s. Correct it: decisions carry a time.", skew.Abs().Round(time.Second)))
 	}
 	return r
 }
 
-func (c *Client) readable(ctx context.Context, list string) error {
-	_, err := c.call(ctx, http.MethodGet, list, url.Values{"Pagination.PageSize": {"1"}, "Pagination.PageNumber": {"1"}}, nil, "test-connection")
-	return err
-}
-
-// advice makes a sentence of a failure's words, with what to do.
-func advice(say string) string {
+// advice makes sentences of a failure's words, with what to do.
+func (c *Client) advice(f *tickets.Failure) string {
 	todo := ""
-	switch say {
+	switch f.Say {
 	case sayUnreachable, sayNoAnswer:
-		todo = ". Check COUNTERSIGN_EPM_HOST and that the firewall lets this machine reach it by HTTPS"
+		todo = ". Check COUNTERSIGN_EPM_HOST (" + c.base.Host + "), and that the firewall and the proxy let this machine reach it by HTTPS"
 	case sayTLS:
-		todo = ". Check for a proxy that opens TLS, and install its certificate authority on this machine"
+		todo = ". Check COUNTERSIGN_EPM_HOST (" + c.base.Host + ") and this machine's clock; if a proxy opens TLS, install its certificate authority on this machine"
 	case sayNoRequest, sayWrongPath:
-		return "EPM does not know this address. Check COUNTERSIGN_EPM_HOST."
+		return "EPM does not know this address. Check COUNTERSIGN_EPM_HOST (" + c.base.Host + ")."
 	case sayPermission:
-		todo = ". In EPM: Configuration → API Settings"
+		todo = ". Change it in EPM under Configuration, API Settings"
+	case sayBusy, sayPace:
+		todo = ". Try again in a minute"
 	}
-	if say == "" {
+	if f.Say == "" {
 		return "EPM gave no answer that can be understood."
 	}
-	return strings.ToUpper(say[:1]) + say[1:] + todo + "."
+	return strings.ToUpper(f.Say[:1]) + f.Say[1:] + todo + "."
+}
+
+// watchClock notes how far EPM's clock is from ours.
+func (c *Client) watchClock(res *http.Response) {
+	if at, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		c.skew.Store(int64(at.Sub(c.config.Now())))
+	}
 }

@@ -81,7 +81,7 @@ func (t *Ticket) Conclude(o Outcome, rules Rules, now time.Time) bool {
 
 func sameOutcome(a, b Outcome) bool {
 	return a.Verdict == b.Verdict && a.Raw == b.Raw && a.Duration == b.Duration && a.By == b.By &&
-		a.At.Equal(b.At) && a.AtRaw == b.AtRaw && a.Start.Equal(b.Start) && a.End.Equal(b.End)
+		a.At.Equal(b.At) && (a.AtRaw == b.AtRaw || !a.At.IsZero()) && a.Start.Equal(b.Start) && a.End.Equal(b.End)
 }
 
 // agrees reports whether o and other tell of one decision: nothing that both

@@ -25,6 +25,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
 )
@@ -92,6 +93,68 @@ func BenchmarkStart(b *testing.B) {
 		b.ReportMetric(s.memory(), "idle-MiB")
 		s.stop()
 	}
+}
+
+// BenchmarkLatency is our own time on the way of one decision, with fakes
+// that answer at once, on this machine: from a webhook's sending to the call
+// that posts it, from a click to the call that opens the form, and from the
+// submitted form to the decision's arrival at EPM.
+func BenchmarkLatency(b *testing.B) {
+	s := tell(b, func(s *story) {
+		s.pace = slack.Pace{PostsPerSecond: 1e6, PostBurst: 1e6, EditsPerMinute: 1e6, EditBurst: 1e6}
+		s.env.LogLevel = "error"
+	})
+	ann := s.slack.Person("U01ANN")
+	var post, form, send measured
+	for range 100 {
+		r := s.epm.RequestAppQuietly(epmtest.App{})
+		start := time.Now()
+		if a := s.delivers(s.epm.Body(epmtest.AppCreated, r, epmtest.BodyOptions{})); a.Status != "created" {
+			b.Fatalf("webhook = %+v", a)
+		}
+		post.latencies = append(post.latencies, s.called("chat.postMessage", start))
+		cards := s.cards()
+		ts := cards[len(cards)-1].TS
+		start = time.Now()
+		if err := ann.Click(b.Context(), channel, ts, "approve"); err != nil {
+			b.Fatal(err)
+		}
+		form.latencies = append(form.latencies, s.called("views.open", start))
+		start = time.Now()
+		if problems, err := ann.Submit(b.Context(), map[string]string{"reason": "ok"}); err != nil || len(problems) > 0 {
+			b.Fatal(problems, err)
+		}
+		s.eventually("the decision at EPM", func() bool { _, ok := s.epm.Effective(r.ID); return ok })
+		calls := s.epm.Calls(epmtest.AppDecision)
+		send.latencies = append(send.latencies, calls[len(calls)-1].Wall.Sub(start))
+		// Our own pace towards EPM is 5 calls a second.
+		s.eventually("the next call is allowed", func() bool { return time.Since(start) > 220*time.Millisecond })
+	}
+	for _, m := range []struct {
+		name string
+		measured
+	}{{"webhook-to-post", post}, {"click-to-form", form}, {"submit-to-EPM", send}} {
+		slices.Sort(m.latencies)
+		b.ReportMetric(ms(m.p(50)), m.name+"-p50-ms")
+		b.ReportMetric(ms(m.p(99)), m.name+"-p99-ms")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// called waits for a call of method made after start and returns how long
+// after.
+func (s *story) called(method string, start time.Time) time.Duration {
+	s.Helper()
+	var at time.Time
+	s.eventually(method, func() bool {
+		calls := s.slack.CallsTo(method)
+		if len(calls) == 0 {
+			return false
+		}
+		at = calls[len(calls)-1].At
+		return at.After(start)
+	})
+	return at.Sub(start)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

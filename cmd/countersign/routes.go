@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/epm"
+	"github.com/countersign/countersign/tickets"
 )
 
 // routes is the whole HTTP surface.
@@ -25,6 +27,18 @@ func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, client *ep
 			mux.Handle(pattern, handler)
 		}
 	}
+	// EPM shows this address beside a decision. The request itself is for
+	// the chat's members alone.
+	mux.HandleFunc("GET /tickets/{number}", func(w http.ResponseWriter, r *http.Request) {
+		number := tickets.Number(r.PathValue("number"))
+		if _, ok := number.Seq(); !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = fmt.Fprintf(w, "%s was shown and decided in chat. Search for %[1]s there, or ask the bot with /epm ticket %[1]s.\n", number)
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"alive": true})
 	})

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/countersign/countersign/adapters/slack"
 )
 
 // process is what a command gets from its surroundings.
@@ -20,6 +22,9 @@ type process struct {
 	// Listening is called with the address once connections are accepted;
 	// nil in production.
 	Listening func(addr string)
+	// SlackPace is how fast Slack is called; in production its zero value,
+	// which is Slack's own limits.
+	SlackPace slack.Pace
 }
 
 type command struct {

@@ -186,6 +186,6 @@ func newSlack(cfg config, p process, log *slog.Logger, m *metrics) (*slack.Chat,
 			}
 			return path.Base(r.URL.Path)
 		}),
-		Log: log, Now: p.Now,
+		Pace: p.SlackPace, Log: log, Now: p.Now,
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/tickets"
@@ -24,12 +25,13 @@ import (
 // story is the program, run as run() runs it, between a Slack and an EPM
 // that refuse what the real ones refuse.
 type story struct {
-	*testing.T
+	testing.TB
 	slack *slacktest.Server
 	epm   *epmtest.Server
 	env   environment
 	logs  *syncBuffer
 	skew  atomic.Int64 // of the program's clock, ns
+	pace  slack.Pace   // default Slack's own
 
 	addr string
 	stop func()
@@ -48,9 +50,9 @@ func bySocket(s *story) {
 	s.env.SlackAppToken, s.env.SlackSigningSecret = slacktest.AppToken, ""
 }
 
-func tell(t *testing.T, options ...option) *story {
+func tell(t testing.TB, options ...option) *story {
 	t.Helper()
-	s := &story{T: t, logs: &syncBuffer{}}
+	s := &story{TB: t, logs: &syncBuffer{}}
 	var err error
 	if s.slack, err = slacktest.New(slacktest.Config{}); err != nil {
 		t.Fatal(err)
@@ -98,6 +100,7 @@ func (s *story) start() {
 			Stdout:      io.Discard, Stderr: s.logs,
 			Now:       func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) },
 			Listening: func(addr string) { listening <- addr },
+			SlackPace: s.pace,
 		})
 	}()
 	select {
@@ -149,7 +152,7 @@ func (s *story) verify() {
 
 func (s *story) eventually(what string, ok func() bool) {
 	s.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {

@@ -1,0 +1,982 @@
+package epm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/countersign/countersign/epm/epmtest"
+	"github.com/countersign/countersign/tickets"
+)
+
+const hush = "hush-Secret-4711"
+
+// bench is a client with the fake that it calls.
+type bench struct {
+	*Client
+	fake      *epmtest.Server
+	transport *http.Transport
+	log       bytes.Buffer
+	mu        sync.Mutex
+	now       time.Time
+	secrets   map[string]bool // tokens that were sent
+}
+
+func (b *bench) clock() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+func (b *bench) add(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = b.now.Add(d)
+}
+
+// RoundTrip notes the tokens, to look for them in errors.
+func (b *bench) RoundTrip(q *http.Request) (*http.Response, error) {
+	if token, ok := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer "); ok {
+		b.mu.Lock()
+		b.secrets[token] = true
+		b.mu.Unlock()
+	}
+	return b.transport.RoundTrip(q)
+}
+
+func newBench(t testing.TB, fake func(*epmtest.Config), change func(*Config)) *bench {
+	t.Helper()
+	b := &bench{now: noon, secrets: map[string]bool{hush: true}, transport: Transport().(*http.Transport)}
+	fc := epmtest.Config{ClientID: "countersign", ClientSecret: hush, Now: b.clock}
+	if fake != nil {
+		fake(&fc)
+	}
+	var err error
+	if b.fake, err = epmtest.New(fc); err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Host: b.fake.URL(), ClientID: "countersign", ClientSecret: hush, PublicURL: "https://countersign.example.com/", Transport: b,
+		Now: b.clock, Log: slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Rate: 1000}
+	if change != nil {
+		change(&c)
+	}
+	if b.Client, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.transport.CloseIdleConnections()
+		b.fake.Close()
+		if v := b.fake.Violations(); len(v) > 0 {
+			t.Errorf("violations: %q", v)
+		}
+		b.quiet(t, b.log.String())
+	})
+	return b
+}
+
+// quiet fails if s holds a secret.
+func (b *bench) quiet(t testing.TB, s string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for secret := range b.secrets {
+		if strings.Contains(s, secret) {
+			t.Errorf("a secret shows in %q", s)
+		}
+	}
+}
+
+// ticket is a decided ticket for a request that the fake has.
+func (b *bench) ticket(kind tickets.Kind, v tickets.Verdict, d tickets.Duration) *tickets.Ticket {
+	var r *epmtest.Request
+	if kind == tickets.Admin {
+		r = b.fake.RequestAdminQuietly(epmtest.Admin{Reason: "patch day"})
+	} else {
+		r = b.fake.RequestAppQuietly(epmtest.App{Reason: "patch day", Path: `C:\x.exe`})
+	}
+	return &tickets.Ticket{Number: "JIT-1042", ID: tickets.RequestID(r.ID),
+		Request:  &tickets.Request{ID: tickets.RequestID(r.ID), Kind: kind, EPMNumber: r.Number},
+		Decision: &tickets.Decision{Verdict: v, Reason: "ok for the patch window", Duration: d, By: tickets.Actor{Platform: "slack", ID: "U1", Name: "Ann Example"}, At: noon.In(time.FixedZone("", 3600))}}
+}
+
+// class checks a failure: its class, a sentence, no secret.
+func (b *bench) class(t *testing.T, err error, want tickets.Class) *tickets.Failure {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Fatalf("error %v, want none", err)
+		}
+		return nil
+	}
+	var f *tickets.Failure
+	if !errors.As(err, &f) {
+		t.Fatalf("error %v, want a failure of class %s", err, want)
+	}
+	if f.Class != want || f.Say == "" {
+		t.Errorf("class %s (%q, %v), want %s", f.Class, f.Say, f.Err, want)
+	}
+	b.quiet(t, fmt.Sprintf("%v %+v %#v %s", err, f, f.Err, f.Say))
+	return f
+}
+
+var both = []tickets.Kind{tickets.Application, tickets.Admin}
+
+func TestDecideBodies(t *testing.T) {
+	b := newBench(t, nil, nil)
+	for _, c := range []struct {
+		v    tickets.Verdict
+		d    tickets.Duration
+		want string
+	}{
+		{tickets.Approve, tickets.Once(), "Once"}, {tickets.Approve, tickets.For(5 * time.Minute), "300"},
+		{tickets.Approve, tickets.For(24 * time.Hour), "86400"}, {tickets.Deny, tickets.Once(), "Once"},
+	} {
+		for _, kind := range both {
+			tk := b.ticket(kind, c.v, c.d)
+			b.class(t, b.Decide(t.Context(), tk), "")
+			d, ok := b.fake.Effective(string(tk.ID))
+			want := c.want
+			if kind == tickets.Admin && c.v == tickets.Deny {
+				want = ""
+			}
+			verdict := map[tickets.Verdict]epmtest.Status{tickets.Approve: epmtest.Approved, tickets.Deny: epmtest.Denied}[c.v]
+			if !ok || d.Status != verdict || d.Duration != want || d.By != "Ann Example (slack:U1)" || d.Message != "ok for the patch window" ||
+				d.DecisionTime != "2026-01-31 12:00:00" || d.SystemID != string(tk.ID) || d.TicketID != "JIT-1042" || d.TicketURL != "https://countersign.example.com/tickets/JIT-1042" {
+				t.Errorf("%s %s %s: %+v", kind, c.v, c.d, d)
+			}
+		}
+	}
+}
+
+// TestDecideNothing: a ticket without a decision is not sent.
+func TestDecideNothing(t *testing.T) {
+	b := newBench(t, nil, nil)
+	tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+	for _, spoil := range []func(*tickets.Ticket){
+		func(t *tickets.Ticket) { t.Decision = nil }, func(t *tickets.Ticket) { t.Request = nil },
+		func(t *tickets.Ticket) { t.Decision.Verdict = tickets.Other }, func(t *tickets.Ticket) { t.Decision.Duration = tickets.Duration{} },
+	} {
+		bad, d := *tk, *tk.Decision
+		bad.Decision = &d
+		spoil(&bad)
+		b.class(t, b.Decide(t.Context(), &bad), tickets.Refused)
+	}
+	if n := b.fake.Count(); n != 0 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// TestAnswers is the table of what EPM may answer to a decision.
+func TestAnswers(t *testing.T) {
+	answer := func(status int) epmtest.Fault { return epmtest.Fault{Kind: epmtest.Answer, Status: status} }
+	did := func(f epmtest.Fault) epmtest.Fault { f.Did = true; return f }
+	once := func(f epmtest.Fault) epmtest.Fault { f.Times = 1; return f }
+	for name, c := range map[string]struct {
+		fault epmtest.Fault
+		want  tickets.Class
+		after time.Duration
+		calls int // decisions that EPM received
+	}{
+		"400":                 {answer(400), tickets.Refused, 0, 1},
+		"401Once":             {once(answer(401)), "", 0, 2},
+		"401Always":           {answer(401), tickets.Denied, 0, 2},
+		"403":                 {answer(403), tickets.Denied, 0, 1},
+		"404":                 {answer(404), tickets.Refused, 0, 1},
+		"405":                 {answer(405), tickets.Refused, 0, 1},
+		"408":                 {answer(408), tickets.Unclear, 0, 1},
+		"409":                 {answer(409), tickets.Refused, 0, 1},
+		"409ButDid":           {did(answer(409)), tickets.Refused, 0, 1},
+		"422":                 {answer(422), tickets.Refused, 0, 1},
+		"418":                 {answer(418), tickets.Refused, 0, 1},
+		"429":                 {answer(429), tickets.Limited, 0, 1},
+		"429RetryAfter":       {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 7 * time.Second}, tickets.Limited, 7 * time.Second, 1},
+		"429RetryAfterDays":   {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 72 * time.Hour}, tickets.Limited, time.Hour, 1},
+		"503":                 {answer(503), tickets.Limited, 0, 1},
+		"503RetryAfterDid":    {epmtest.Fault{Kind: epmtest.Answer, Status: 503, RetryAfter: 9 * time.Second, Did: true}, tickets.Limited, 9 * time.Second, 1},
+		"500":                 {answer(500), tickets.Unclear, 0, 1},
+		"500ButDid":           {did(answer(500)), tickets.Unclear, 0, 1},
+		"502Page":             {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Unclear, 0, 1},
+		"502PageButDid":       {epmtest.Fault{Kind: epmtest.HTMLPage, Did: true}, tickets.Unclear, 0, 1},
+		"504":                 {answer(504), tickets.Unclear, 0, 1},
+		"504ButDid":           {did(answer(504)), tickets.Unclear, 0, 1},
+		"501":                 {answer(501), tickets.Unclear, 0, 1},
+		"Cut":                 {epmtest.Fault{Kind: epmtest.Drop}, tickets.Unclear, 0, 1},
+		"CutButDid":           {epmtest.Fault{Kind: epmtest.Drop, Did: true}, tickets.Unclear, 0, 1},
+		"Hangs":               {epmtest.Fault{Kind: epmtest.Hang}, tickets.Unclear, 0, 1},
+		"HangsButDid":         {epmtest.Fault{Kind: epmtest.Hang, Did: true}, tickets.Unclear, 0, 1},
+		"LateButInTime":       {epmtest.Fault{Kind: epmtest.Late, Delay: 20 * time.Millisecond}, "", 0, 1},
+		"TooLateButDid":       {epmtest.Fault{Kind: epmtest.Late, Delay: time.Hour, Did: true}, tickets.Unclear, 0, 1},
+		"AcceptedWithGarbage": {epmtest.Fault{Kind: epmtest.Garbage, Did: true}, "", 0, 1},
+	} {
+		for _, kind := range both {
+			t.Run(name+"/"+string(kind), func(t *testing.T) {
+				b := newBench(t, nil, nil)
+				tk := b.ticket(kind, tickets.Approve, tickets.Once())
+				c.fault.On = epmtest.Decide
+				b.fake.Fail(c.fault)
+				ctx := t.Context()
+				if c.fault.Kind == epmtest.Hang || c.fault.Delay > time.Minute {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, 300*time.Millisecond)
+					defer cancel()
+				}
+				f := b.class(t, b.Decide(ctx, tk), c.want)
+				if f != nil && f.After != c.after {
+					t.Errorf("After = %v, want %v", f.After, c.after)
+				}
+				if n := b.fake.Count(epmtest.Decide); n != c.calls {
+					t.Errorf("%d decisions sent, want %d", n, c.calls)
+				}
+				if _, done := b.fake.Effective(string(tk.ID)); done != (c.want == "" || c.fault.Did) {
+					t.Errorf("in effect: %t", done)
+				}
+				if ready := b.Ready(); (ready != nil) != (c.want == tickets.Denied) {
+					t.Errorf("Ready = %v", ready)
+				}
+			})
+		}
+	}
+}
+
+func TestSayTellsWhatToDo(t *testing.T) {
+	for _, c := range []struct {
+		kind   tickets.Kind
+		status int
+		want   string
+	}{
+		{tickets.Admin, 404, "decision path"}, {tickets.Admin, 405, "decision path"}, {tickets.Application, 405, "decision path"},
+		{tickets.Application, 404, "does not know this request"}, {tickets.Application, 403, "JIT: Full Access"},
+		{tickets.Application, 409, "already has a decision"}, {tickets.Application, 400, "400 Bad Request"},
+	} {
+		b := newBench(t, nil, nil)
+		b.fake.Fail(epmtest.Fault{On: epmtest.Decide, Kind: epmtest.Answer, Status: c.status})
+		f := tickets.FailureOf(b.Decide(t.Context(), b.ticket(c.kind, tickets.Deny, tickets.Once())))
+		if !strings.Contains(f.Say, c.want) {
+			t.Errorf("%s %d: %q, want %q in it", c.kind, c.status, f.Say, c.want)
+		}
+	}
+}
+
+// TestSecondDecision holds what a repeated and a contradicting decision come
+// out as.
+func TestSecondDecision(t *testing.T) {
+	b := newBench(t, nil, nil)
+	tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+	b.class(t, b.Decide(t.Context(), tk), "")
+	b.class(t, b.Decide(t.Context(), tk), "")
+	tk.Decision.Verdict = tickets.Deny
+	b.class(t, b.Decide(t.Context(), tk), tickets.Refused)
+	if n := b.fake.TimesInEffect(string(tk.ID)); n != 1 {
+		t.Errorf("%d decisions in effect, want 1", n)
+	}
+}
+
+// TestNotSent are the failures in which the decision certainly stayed here.
+func TestNotSent(t *testing.T) {
+	t.Run("ConnectionRefused", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		first, second := b.ticket(tickets.Application, tickets.Approve, tickets.Once()), b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+		b.class(t, b.Decide(t.Context(), first), "") // a token is at hand
+		b.transport.CloseIdleConnections()
+		b.fake.Close()
+		b.class(t, b.Decide(t.Context(), second), tickets.Down)
+	})
+	t.Run("StaleConnection", func(t *testing.T) {
+		// EPM closed the idle connection and the new one is refused.
+		b := newBench(t, nil, nil)
+		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), "")
+		tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+		b.fake.Close()
+		f := tickets.FailureOf(b.Decide(t.Context(), tk))
+		if f.Class != tickets.Down && f.Class != tickets.Unclear { // by who is faster
+			t.Errorf("class %s: %v", f.Class, f.Err)
+		}
+	})
+	t.Run("NoSuchHost", func(t *testing.T) {
+		b := newBench(t, nil, func(c *Config) { c.Host = "https://epm.invalid" })
+		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Admin, tickets.Approve, tickets.Once())), tickets.Down)
+	})
+	t.Run("UntrustedCertificate", func(t *testing.T) {
+		s := httptest.NewUnstartedServer(http.NotFoundHandler())
+		s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+		s.StartTLS()
+		defer s.Close()
+		b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
+		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Admin, tickets.Approve, tickets.Once())), tickets.Down)
+		if f.Say != sayTLS {
+			t.Errorf("Say = %q", f.Say)
+		}
+	})
+	t.Run("Cancelled", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+		b.class(t, b.Decide(t.Context(), tk), "")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		b.class(t, b.Decide(ctx, tk), tickets.Down)
+	})
+	for name, fault := range map[string]epmtest.Fault{
+		"TokenCut": {Kind: epmtest.Drop}, "TokenHangs": {Kind: epmtest.Hang}, "Token500": {Kind: epmtest.Answer, Status: 500},
+		"TokenGarbage": {Kind: epmtest.Garbage}, "TokenPage": {Kind: epmtest.HTMLPage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil, nil)
+			fault.On = epmtest.Token
+			b.fake.Fail(fault)
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			b.class(t, b.Decide(ctx, b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Down)
+			if n := b.fake.Count(epmtest.Decide); n != 0 {
+				t.Errorf("%d decisions sent", n)
+			}
+		})
+	}
+	t.Run("TokenLimited", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		b.fake.Fail(epmtest.Fault{On: epmtest.Token, Kind: epmtest.Answer, Status: 429, RetryAfter: 3 * time.Second})
+		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Limited)
+		if f.After != 3*time.Second {
+			t.Errorf("After = %v", f.After)
+		}
+	})
+}
+
+// TestSilentTransport: a transport that does not say what it wrote may have
+// written all of it.
+func TestSilentTransport(t *testing.T) {
+	var inner *bench
+	inner = newBench(t, nil, func(c *Config) {
+		c.Transport = roundTripper(func(q *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(q.URL.Path, tokenPath) {
+				return inner.transport.RoundTrip(q)
+			}
+			return nil, errors.New("something broke")
+		})
+	})
+	inner.class(t, inner.Decide(t.Context(), inner.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Unclear)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
+
+func TestToken(t *testing.T) {
+	decide := func(t *testing.T, b *bench, want tickets.Class) *tickets.Failure {
+		t.Helper()
+		return b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), want)
+	}
+	tokens := func(t *testing.T, b *bench, want int) {
+		t.Helper()
+		if n := b.fake.Count(epmtest.Token); n != want {
+			t.Errorf("%d tokens asked for, want %d", n, want)
+		}
+	}
+	t.Run("ReusedAndRenewedEarly", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		decide(t, b, "")
+		b.add(time.Hour - tokenEarly - time.Second)
+		decide(t, b, "")
+		tokens(t, b, 1)
+		b.add(time.Second)
+		decide(t, b, "")
+		tokens(t, b, 2)
+	})
+	t.Run("ShortLife", func(t *testing.T) {
+		b := newBench(t, func(c *epmtest.Config) { c.TokenLife = 40 * time.Second }, nil)
+		decide(t, b, "")
+		b.add(19 * time.Second)
+		decide(t, b, "")
+		tokens(t, b, 1)
+		b.add(2 * time.Second)
+		decide(t, b, "")
+		tokens(t, b, 2)
+	})
+	t.Run("RevokedIsRenewedOnce", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		decide(t, b, "")
+		b.fake.RevokeTokens()
+		decide(t, b, "")
+		tokens(t, b, 2)
+		if n := b.fake.Count(epmtest.Decide); n != 3 {
+			t.Errorf("%d decisions sent, want 3", n)
+		}
+	})
+	t.Run("WrongSecret", func(t *testing.T) {
+		b := newBench(t, nil, func(c *Config) { c.ClientSecret = "wrong-" + hush })
+		if err := b.Ready(); err != nil {
+			t.Errorf("Ready before any call = %v", err)
+		}
+		f := decide(t, b, tickets.Denied)
+		tokens(t, b, 1)
+		if err := b.Ready(); err == nil || err.Error() != f.Say || !strings.Contains(f.Say, "COUNTERSIGN_EPM_CLIENT_SECRET") || !strings.Contains(f.Error(), "invalid_client") {
+			t.Errorf("Ready = %v, Say = %q, error %v", err, f.Say, f)
+		}
+	})
+	t.Run("RotatedSecret", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		decide(t, b, "")
+		b.fake.RotateSecret()
+		decide(t, b, tickets.Denied)
+		tokens(t, b, 2)
+		if b.Ready() == nil {
+			t.Error("Ready = nil")
+		}
+	})
+	t.Run("ReadyAgain", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		b.fake.Fail(epmtest.Fault{On: epmtest.Token, Kind: epmtest.Answer, Status: 401, Times: 1})
+		decide(t, b, tickets.Denied)
+		decide(t, b, "")
+		if err := b.Ready(); err != nil {
+			t.Errorf("Ready = %v", err)
+		}
+	})
+	t.Run("OneFlight", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		b.fake.Fail(epmtest.Fault{On: epmtest.Token, Delay: 50 * time.Millisecond, Times: 1})
+		var all sync.WaitGroup
+		for range 20 {
+			tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+			all.Go(func() {
+				if err := b.Decide(t.Context(), tk); err != nil {
+					t.Errorf("Decide = %v", err)
+				}
+			})
+		}
+		all.Wait()
+		tokens(t, b, 1)
+	})
+	t.Run("OneFlightAfterRevocation", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		decide(t, b, "")
+		b.fake.RevokeTokens()
+		var all sync.WaitGroup
+		for range 20 {
+			tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+			all.Go(func() {
+				if err := b.Decide(t.Context(), tk); err != nil {
+					t.Errorf("Decide = %v", err)
+				}
+			})
+		}
+		all.Wait()
+		tokens(t, b, 2)
+	})
+	t.Run("WhoAsksGivesUp", func(t *testing.T) {
+		// The caller whose request is on its way gives up; the one that waits
+		// for it asks again by itself and is not failed for it.
+		b := newBench(t, nil, nil)
+		b.fake.Fail(epmtest.Fault{On: epmtest.Token, Kind: epmtest.Hang, Times: 1})
+		one, two := b.ticket(tickets.Application, tickets.Approve, tickets.Once()), b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := make(chan error, 2)
+		go func() { errs <- b.Decide(ctx, one) }()
+		if err := b.fake.Wait(t.Context(), func() bool { return b.fake.Count(epmtest.Token) == 1 }); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- b.Decide(t.Context(), two) }()
+		cancel()
+		b.class(t, <-errs, tickets.Down)
+		b.class(t, <-done, "")
+		tokens(t, b, 2)
+	})
+}
+
+// TestTokenErrorsTellNothing: an answer of the token endpoint may hold the
+// secret that was sent to it.
+func TestTokenErrorsTellNothing(t *testing.T) {
+	for name, answer := range map[string]struct {
+		status int
+		body   string
+		want   tickets.Class
+	}{
+		"JSON400":  {400, `{"error":"` + hush + `","error_description":"secret ` + hush + `"}`, tickets.Denied},
+		"Text401":  {401, "who is " + hush, tickets.Denied},
+		"Page403":  {403, "<html>" + hush, tickets.Denied},
+		"404":      {404, hush, tickets.Denied},
+		"405":      {405, hush, tickets.Denied},
+		"500":      {500, hush, tickets.Down},
+		"503":      {503, hush, tickets.Limited},
+		"200Text":  {200, hush, tickets.Down},
+		"200Error": {200, `{"error":"` + hush + `"}`, tickets.Down},
+		"200Empty": {200, `{}`, tickets.Down},
+		"302":      {302, hush, tickets.Denied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls atomic.Int32
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				calls.Add(1)
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Location", "/elsewhere?"+hush)
+				w.WriteHeader(answer.status)
+				_, _ = io.WriteString(w, answer.body)
+			}))
+			defer s.Close()
+			b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
+			b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), answer.want)
+			if r := b.Test(t.Context()); r.OK {
+				t.Errorf("Test = %s", r)
+			} else {
+				b.quiet(t, r.String())
+			}
+			if calls.Load() != 2 {
+				t.Errorf("%d calls, want 2: one for each try", calls.Load())
+			}
+		})
+	}
+}
+
+// TestRedirectsAreNotFollowed: neither the token nor the decision goes where
+// an answer points.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		var elsewhere atomic.Int32
+		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.URL.Path == tokenPath {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, `{"access_token":"tok-4711-abcdef","token_type":"Bearer","expires_in":3600}`)
+				return
+			}
+			http.Redirect(w, q, other.URL, status)
+		}))
+		b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
+		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Denied)
+		if elsewhere.Load() != 0 {
+			t.Errorf("%d was followed", status)
+		}
+		s.Close()
+		other.Close()
+	}
+}
+
+// TestPace: tokens and decisions together keep the pace, and who would wait
+// too long is told so at once.
+func TestPace(t *testing.T) {
+	b := newBench(t, nil, func(c *Config) { c.Rate = 0 })
+	var all sync.WaitGroup
+	for range 12 {
+		tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+		all.Go(func() {
+			if err := b.Decide(t.Context(), tk); err != nil {
+				t.Errorf("Decide = %v", err)
+			}
+		})
+	}
+	all.Wait()
+	// Five at once, and one more each fifth of a second.
+	if n := b.fake.MostWithin(900 * time.Millisecond); n > 5+5 {
+		t.Errorf("%d calls within 0.9 s", n)
+	}
+	if n := b.fake.MostWithin(100 * time.Millisecond); n > 6 {
+		t.Errorf("%d calls within 0.1 s", n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	slow := newBench(t, nil, func(c *Config) { c.Rate = rate.Every(time.Hour) })
+	begin := time.Now()
+	f := slow.class(t, slow.Decide(ctx, slow.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Limited)
+	if f.After <= 0 || time.Since(begin) > 900*time.Millisecond {
+		t.Errorf("After = %v, waited %v", f.After, time.Since(begin))
+	}
+	if n := slow.fake.Count(epmtest.Decide); n != 0 {
+		t.Errorf("%d decisions sent", n)
+	}
+}
+
+func TestHosts(t *testing.T) {
+	c := Config{ClientID: "a", ClientSecret: "b", Log: slog.New(slog.DiscardHandler)}
+	for host, want := range map[string]string{
+		"acme-services.beyondtrustcloud.com":            "https://acme-services.beyondtrustcloud.com",
+		" https://ACME-services.beyondtrustcloud.com/ ": "https://acme-services.beyondtrustcloud.com",
+		"HTTPS://acme-services.beyondtrustcloud.com//":  "https://acme-services.beyondtrustcloud.com",
+		"acme-services.pm.beyondtrustcloud.com":         "https://acme-services.pm.beyondtrustcloud.com",
+		"app.beyondtrust.io":                            "https://app.beyondtrust.io",
+		"http://127.0.0.1:8080":                         "http://127.0.0.1:8080",
+		"http://[::1]:8080/":                            "http://[::1]:8080",
+		"http://localhost:1":                            "http://localhost:1",
+	} {
+		c.Host = host
+		got, err := New(c)
+		if err != nil || got.base.String() != want {
+			t.Errorf("%q: %v, %v, want %s", host, got, err, want)
+		}
+	}
+	for host, want := range map[string]string{
+		"acme.beyondtrustcloud.com":                         "acme-services.beyondtrustcloud.com",
+		"https://acme.beyondtrustcloud.com/":                "acme-services.beyondtrustcloud.com",
+		"acme.pm.beyondtrustcloud.com":                      "acme-services.pm.beyondtrustcloud.com",
+		"http://acme-services.beyondtrustcloud.com":         "https only",
+		"http://127.0.0.1.evil.example":                     "https only",
+		"":                                                  "for example",
+		"ftp://acme-services.beyondtrustcloud.com":          "for example",
+		"https://u:" + hush + "@acme-services.example.com":  "for example",
+		"acme-services.beyondtrustcloud.com/management-api": "for example",
+		"acme-services.beyondtrustcloud.com?x=" + hush:      "for example",
+		"acme services.beyondtrustcloud.com":                "for example",
+		"-services.beyondtrustcloud.com":                    "for example",
+		"beyondtrustcloud.com":                              "for example",
+		"pm.beyondtrustcloud.com":                           "for example",
+	} {
+		c.Host = host
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), hush) {
+			t.Errorf("%q: %v, want %q in it", host, err, want)
+		}
+	}
+}
+
+// createPaths are spellings of the address that creates a request.
+var createPaths = []string{
+	"/management-api/v2/AdminAccessRequest", "/management-api/v3/adminaccessrequest", "/management-api/v2/AdminAccessRequest/",
+	"/management-api/v2/AdminAccessRequest//", "/management-api/v2/AdminAccessRequest/.", "/management-api/v2/AdminAccessRequest/x/..",
+	"/management-api/v2/x/../AdminAccessRequest", "/management-api/v2//AdminAccessRequest", "/management-api/v2/AdminAccessRequest?x=/approval",
+	"/management-api/v2/AdminAccessRequest#/approval", "/management-api/v2/AdminAccessReques%74", "/management-api/v2/%41dminAccessRequest",
+	"/management-api/v2/AdminAccessRequest%2f", "/management-api/v2/AdminAccessRequest%2Fapproval%2f..", "/management-api/v2/AdminAccessRequest;x",
+	"/management-api/v2/AdminAccessRequest;/approval/..", "/management-api/v2/AdminAccessRequest.", "/management-api/v2/AdminAccessRequest%20",
+	"/management-api/v2/AdminAccessRequest ", "/management-api/v2/AdminAccessRequest\\", "/management-api/v2/AdminAccessRequest\\approval\\..",
+	"/management-api/v2/AdminAccessReque\u017ft", "/management-api/v2/AdminAccessRequest/%2e", "/management-api/v2/AdminAccessRequest/approval/%2e%2e",
+	"/management-api/v2/AdminAccessRequest/%252e", "/AdminAccessRequest", "/management-api/v2/AdminAccessRequest%3fx", "/management-api/v2/AdminAccessRequest\t",
+	"/management-api/v2/AdminAccessRequest%00", "/management-api/v2/AdminAccessRequest\x00",
+}
+
+func TestPathsThatCreate(t *testing.T) {
+	b := newBench(t, nil, nil)
+	for _, p := range append(createPaths, "", "x", "management-api/v2/AdminAccessRequest/approval", "//evil.example/x", "https://evil.example/x", "/a b", "/a\nb", "/a/./b", "/", "/a?b", "/a/") {
+		for _, set := range []func(*Config){func(c *Config) { c.AppDecisionPath = p }, func(c *Config) { c.AdminDecisionPath = p }} {
+			c := b.config
+			set(&c)
+			if _, err := New(c); (err == nil) != (p == "") {
+				t.Errorf("New with the path %q = %v", p, err)
+			}
+		}
+	}
+	for _, p := range []string{DefaultAppDecisionPath, DefaultAdminDecisionPath, "/management-api/v3/AdminAccessRequest/decision", "/management-api/v2/AdminAccessRequest/notification"} {
+		if err := checkDecisionPath(p); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+	c := b.config
+	c.AppDecisionPath = strings.ToUpper(c.AdminDecisionPath)
+	if _, err := New(c); err == nil {
+		t.Error("both kinds share a path")
+	}
+}
+
+// TestDoor: even a client that was spoiled after New posts to none of them.
+func TestDoor(t *testing.T) {
+	b := newBench(t, nil, nil)
+	tk := b.ticket(tickets.Admin, tickets.Approve, tickets.Once())
+	if _, err := b.tokens.get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := b.fake.Count()
+	for _, p := range createPaths {
+		b.config.AdminDecisionPath = p
+		if err := b.Decide(t.Context(), tk); err == nil || tickets.FailureOf(err).Class != tickets.Refused {
+			t.Errorf("Decide to %q = %v", p, err)
+		}
+		if u, err := url.Parse(b.fake.URL() + p); err == nil {
+			for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch} {
+				q, err := http.NewRequestWithContext(t.Context(), method, u.String(), strings.NewReader("{}"))
+				if err != nil {
+					continue
+				}
+				if res, err := b.http.Do(q); err == nil {
+					res.Body.Close()
+					t.Errorf("%s %s was sent", method, u)
+				}
+			}
+		}
+	}
+	if n := b.fake.Count() - before; n != 0 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// FuzzDecisionPath: whatever path is accepted, no decision creates a request.
+func FuzzDecisionPath(f *testing.F) {
+	for _, p := range append(createPaths, DefaultAdminDecisionPath, "/a/AdminAccessRequest/..;/x") {
+		f.Add(p)
+	}
+	fake, err := epmtest.New(epmtest.Config{ClientID: "a", ClientSecret: "b", RateLimit: -1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(fake.Close)
+	direct := roundTripper(func(q *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		fake.ServeHTTP(w, q)
+		return w.Result(), nil
+	})
+	r := fake.RequestAdminQuietly(epmtest.Admin{})
+	tk := &tickets.Ticket{Number: "JIT-1", ID: tickets.RequestID(r.ID), Request: &tickets.Request{Kind: tickets.Admin},
+		Decision: &tickets.Decision{Verdict: tickets.Approve, Reason: "x", Duration: tickets.Once(), By: tickets.Actor{Platform: "slack", ID: "U"}, At: noon}}
+	f.Fuzz(func(t *testing.T, p string) {
+		c, err := New(Config{Host: fake.URL(), ClientID: "a", ClientSecret: "b", AdminDecisionPath: p, Transport: direct, Log: slog.New(slog.DiscardHandler), Rate: rate.Inf})
+		if err != nil {
+			return
+		}
+		_ = c.Decide(t.Context(), tk)
+		if v := fake.Violations(); len(v) > 0 {
+			t.Fatalf("%q: %q", p, v)
+		}
+	})
+}
+
+func TestTicketURL(t *testing.T) {
+	b := newBench(t, nil, nil)
+	for _, c := range []struct{ public, host, number, want string }{
+		{"https://c.example/", "acme-services.beyondtrustcloud.com", "EPM000238", "https://c.example/tickets/JIT-1"},
+		{"", "acme-services.beyondtrustcloud.com", "EPM000238", "https://acme.beyondtrustcloud.com/jit-access-management/details/238"},
+		{"", "acme-services.pm.beyondtrustcloud.com", "EPM010", "https://acme.pm.beyondtrustcloud.com/jit-access-management/details/10"},
+		{"", "acme-services.beyondtrustcloud.com", "", "https://acme.beyondtrustcloud.com/jit-access-management"},
+		{"", "acme-services.beyondtrustcloud.com", "EPM1/../x", "https://acme.beyondtrustcloud.com/jit-access-management"},
+		{"", "app.beyondtrust.io", "EPM7", "https://app.beyondtrust.io/jit-access-management/details/7"},
+	} {
+		config := b.config
+		config.PublicURL, config.Host = c.public, c.host
+		client, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := client.ticketURL(&tickets.Ticket{Number: "JIT-1", Request: &tickets.Request{EPMNumber: c.number}}); got != c.want {
+			t.Errorf("%+v: %s, want %s", c, got, c.want)
+		}
+	}
+	for _, public := range []string{"c.example", "ftp://c.example", "https://u:p@c.example", "https://c.example?x", "/x"} {
+		config := b.config
+		config.PublicURL = public
+		if _, err := New(config); err == nil {
+			t.Errorf("PublicURL %q is accepted", public)
+		}
+	}
+}
+
+func TestPerformer(t *testing.T) {
+	for name, want := range map[string]string{
+		"Ann Example": "Ann Example (slack:U1)", "": "slack:U1", " \n\x00": "slack:U1",
+		`Ann", "Decision": "Approved`: "Ann , Decision : Approved (slack:U1)", "a\\b\nc": "a b c (slack:U1)",
+	} {
+		if got := performer(tickets.Actor{Platform: "slack", ID: "U1", Name: name}); got != want {
+			t.Errorf("performer(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	for _, kind := range both {
+		for _, own := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/own ids %t", kind, own), func(t *testing.T) {
+				b := newBench(t, func(c *epmtest.Config) { c.OwnRecordIDs = own }, nil)
+				tk := b.ticket(kind, tickets.Approve, tickets.For(time.Hour))
+				o, err := b.Outcome(t.Context(), tk)
+				if o != nil || err != nil {
+					t.Fatalf("while undecided: %+v, %v", o, err)
+				}
+				b.class(t, b.Decide(t.Context(), tk), "")
+				o, err = b.Outcome(t.Context(), tk)
+				if err != nil || o == nil || o.Verdict != tickets.Approve || o.Duration != "3600" || !o.At.Equal(noon) || o.By != "Ann Example (slack:U1)" {
+					t.Fatalf("approved: %+v, %v", o, err)
+				}
+				if err := b.fake.DecideInConsole(string(tk.ID), epmtest.Denied, "", "boss"); err != nil {
+					t.Fatal(err)
+				}
+				o, err = b.Outcome(t.Context(), tk)
+				if err != nil || o == nil || o.Verdict != tickets.Deny || o.By != "boss" {
+					t.Fatalf("denied: %+v, %v", o, err)
+				}
+			})
+		}
+	}
+}
+
+func TestOutcomeFailures(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault epmtest.Fault
+		want  tickets.Class
+	}{
+		"403":     {epmtest.Fault{Kind: epmtest.Answer, Status: 403}, tickets.Denied},
+		"401":     {epmtest.Fault{Kind: epmtest.Answer, Status: 401}, tickets.Denied},
+		"429":     {epmtest.Fault{Kind: epmtest.Answer, Status: 429}, tickets.Limited},
+		"500":     {epmtest.Fault{Kind: epmtest.Answer, Status: 500}, tickets.Down},
+		"Page":    {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Down},
+		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Refused},
+		"Cut":     {epmtest.Fault{Kind: epmtest.Drop}, tickets.Down},
+		"Garbage": {epmtest.Fault{Kind: epmtest.Garbage}, tickets.Refused},
+		"404":     {epmtest.Fault{Kind: epmtest.Answer, Status: 404}, tickets.Refused},
+		"400":     {epmtest.Fault{Kind: epmtest.Answer, Status: 400}, tickets.Refused},
+	} {
+		for _, kind := range both {
+			t.Run(name+"/"+string(kind), func(t *testing.T) {
+				b := newBench(t, nil, nil)
+				tk := b.ticket(kind, tickets.Approve, tickets.Once())
+				c.fault.On = epmtest.Read
+				b.fake.Fail(c.fault)
+				o, err := b.Outcome(t.Context(), tk)
+				b.class(t, err, c.want)
+				if o != nil {
+					t.Errorf("outcome %+v", o)
+				}
+				if name == "403" && b.Ready() != nil {
+					t.Errorf("reading is a help, but Ready = %v", b.Ready())
+				}
+			})
+		}
+	}
+	t.Run("UnknownRequest", func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		for _, id := range []tickets.RequestID{epmtest.OtherRequestID, "../x", "a/b?c"} {
+			_, err := b.Outcome(t.Context(), &tickets.Ticket{ID: id, Request: &tickets.Request{Kind: tickets.Admin}})
+			b.class(t, err, tickets.Refused)
+		}
+	})
+}
+
+// TestOutcomeInLongList finds the newest request whichever way the list runs.
+func TestOutcomeInLongList(t *testing.T) {
+	for _, oldest := range []bool{false, true} {
+		b := newBench(t, func(c *epmtest.Config) { c.OwnRecordIDs, c.OldestFirst = true, oldest }, nil)
+		for range 450 {
+			b.fake.RequestAdminQuietly(epmtest.Admin{})
+		}
+		tk := b.ticket(tickets.Admin, tickets.Deny, tickets.Once())
+		b.class(t, b.Decide(t.Context(), tk), "")
+		if o, err := b.Outcome(t.Context(), tk); err != nil || o == nil || o.Verdict != tickets.Deny {
+			t.Errorf("oldest first %t: %+v, %v", oldest, o, err)
+		}
+		if n := b.fake.Count(epmtest.Read); n > 3 {
+			t.Errorf("oldest first %t: %d reads", oldest, n)
+		}
+	}
+}
+
+// TestRecords: nothing is concluded from a record that is not understood.
+func TestRecords(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"decision": null}`:                                               "waits",
+		`{"decision": "Pending"}`:                                          "waits",
+		`{"Decision": "APPROVED"}`:                                         "approve",
+		`{"accessDecision": {"status": "Denied"}}`:                         "deny",
+		`{"accessDecision": {"status": 2000}}`:                             "approve",
+		`{"accessDecision": {"decision": null, "status": "Denied"}}`:       "deny",
+		`{"accessDecision": {"decision": "Approved", "status": "Closed"}}`: "approve",
+		`{"data": {"decision": "Denied"}}`:                                 "deny",
+		`{"decision": "Escalated"}`:                                        "unknown",
+		`{"decision": null, "accessDecision": {"status": "Running"}}`:      "unknown",
+		`{"id": "x"}`:            "unknown",
+		`{"status": "Approved"}`: "unknown",
+	} {
+		rec, ok := readRecord([]byte(raw))
+		if !ok {
+			t.Fatalf("%s is no record", raw)
+		}
+		o, ok := rec.outcome()
+		got := "waits"
+		switch {
+		case !ok:
+			got = "unknown"
+		case o != nil:
+			got = string(o.Verdict)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", raw, got, want)
+		}
+	}
+}
+
+func TestConnectionTest(t *testing.T) {
+	for name, c := range map[string]struct {
+		fake   func(*epmtest.Server)
+		change func(*Config)
+		ok     bool
+		want   string
+	}{
+		"Works":       {nil, nil, true, "Connection OK"},
+		"WrongSecret": {nil, func(c *Config) { c.ClientSecret = "x" }, false, "COUNTERSIGN_EPM_CLIENT_SECRET"},
+		"NoRights":    {func(s *epmtest.Server) { s.Forbid(epmtest.Read) }, nil, false, "JIT: Full Access"},
+		"NoAdmin":     {func(s *epmtest.Server) { s.Forbid(epmtest.ReadAdmin) }, nil, true, "Reading admin access requests does not work"},
+		"NoV3": {func(s *epmtest.Server) {
+			s.Fail(epmtest.Fault{On: epmtest.ReadApp, Kind: epmtest.Answer, Status: 404, Times: 1})
+		}, nil, true, "Connection OK"},
+		"Down":       {func(s *epmtest.Server) { s.Close() }, nil, false, "COUNTERSIGN_EPM_HOST"},
+		"NoSuchHost": {nil, func(c *Config) { c.Host = "acme-services.invalid" }, false, "acme-services.invalid"},
+		"Busy":       {func(s *epmtest.Server) { s.SetMode(epmtest.Failing) }, nil, false, "minute"},
+		"Clock":      {nil, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(-time.Hour) } }, true, "clock"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(c *epmtest.Config) { c.Now = time.Now }, func(c *Config) { c.Now = time.Now })
+			if c.change != nil {
+				config := b.config
+				c.change(&config)
+				var err error
+				if b.Client, err = New(config); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.fake != nil {
+				c.fake(b.fake)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			r := b.Test(ctx)
+			if r.OK != c.ok || !strings.Contains(r.String(), c.want) || strings.HasPrefix(r.String(), "Connection OK") != c.ok {
+				t.Errorf("Test = %s, want ok %t and %q in it", r, c.ok, c.want)
+			}
+			if name != "Clock" && strings.Contains(r.String(), "clock differs") {
+				t.Errorf("Test = %s", r)
+			}
+			b.quiet(t, r.String())
+		})
+	}
+}
+
+func TestNothingPrintsTheSecret(t *testing.T) {
+	b := newBench(t, nil, nil)
+	for _, v := range []any{b.config, &b.config, b.Client, struct{ C Config }{b.config}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			b.quiet(t, fmt.Sprintf(verb, v))
+		}
+		out, err := json.Marshal(v)
+		b.quiet(t, fmt.Sprintf("%s %v", out, err))
+		b.config.Log.Info("x", "v", v)
+	}
+}
+
+func TestNewChecks(t *testing.T) {
+	good := newBench(t, nil, nil).config
+	for name, spoil := range map[string]func(*Config){
+		"Host": func(c *Config) { c.Host = "" }, "ClientID": func(c *Config) { c.ClientID = "" },
+		"ClientSecret": func(c *Config) { c.ClientSecret = "" }, "Log": func(c *Config) { c.Log = nil },
+	} {
+		c := good
+		spoil(&c)
+		if _, err := New(c); err == nil || strings.Contains(err.Error(), hush) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
+func TestCallNames(t *testing.T) {
+	for _, c := range []struct{ method, path, want string }{
+		{"POST", tokenPath, "token"}, {"POST", DefaultAppDecisionPath, "decide"}, {"GET", adminListPath, "read"},
+	} {
+		if got := CallName(httptest.NewRequest(c.method, c.path, nil)); got != c.want {
+			t.Errorf("CallName(%s %s) = %s, want %s", c.method, c.path, got, c.want)
+		}
+	}
+}

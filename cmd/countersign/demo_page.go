@@ -1,0 +1,467 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/epm/epmtest"
+)
+
+//go:embed demo
+var demoFiles embed.FS
+
+const (
+	// demoPolicy lets the page load its own files and talk to its own
+	// address. Trusted types forbid it to make HTML out of text.
+	demoPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+	demoBody     = 256 << 10             // bytes of a request's body
+	demoCoalesce = 30 * time.Millisecond // changes within this time are one event
+	demoBeat     = 15 * time.Second      // an event stream that is silent is kept open by a comment
+
+	// The page shows the newest of each, so that a demo can run for days.
+	demoMessages   = 300
+	demoEphemerals = 30
+	demoRequests   = 60
+	demoTraffic    = 14
+)
+
+// demoPage serves the page and what it can do.
+type demoPage struct {
+	*demoWorld
+	host   string // that --listen named
+	people []demoPerson
+}
+
+func newDemoPage(w *demoWorld, address string) *demoPage {
+	host, _, _ := net.SplitHostPort(address) // was checked when it was taken
+	return &demoPage{demoWorld: w, host: host, people: demoPeople()}
+}
+
+func (d *demoPage) handler() http.Handler {
+	mux := http.NewServeMux()
+	for path, contentType := range map[string]string{
+		"index.html": "text/html; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "blocks.js": "text/javascript; charset=utf-8",
+		"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
+	} {
+		pattern := "GET /" + path
+		if path == "index.html" {
+			pattern = "GET /{$}"
+		}
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
+			body, err := demoFiles.ReadFile("demo/" + path)
+			if err != nil {
+				http.Error(w, "this file is missing in the program", http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", contentType)
+			_, _ = w.Write(body) // the browser has gone
+		})
+	}
+	mux.HandleFunc("GET /api/events", d.events)
+	mux.HandleFunc("POST /api/slack/click", post(d, d.click))
+	mux.HandleFunc("POST /api/slack/act", post(d, d.act))
+	mux.HandleFunc("POST /api/slack/type", post(d, d.typing))
+	mux.HandleFunc("POST /api/slack/submit", post(d, d.submit))
+	mux.HandleFunc("POST /api/slack/close", post(d, d.closeForm))
+	mux.HandleFunc("POST /api/slack/command", post(d, d.command))
+	mux.HandleFunc("POST /api/epm/request", post(d, d.request))
+	mux.HandleFunc("POST /api/epm/decide", post(d, d.decide))
+	mux.HandleFunc("POST /api/epm/mode", post(d, d.mode))
+	return d.guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// guard keeps other web sites away from the demo: a browser on this machine
+// can be made to call it, under a name that points here too.
+func (d *demoPage) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", demoPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if !d.knows(r.Host) {
+			http.Error(w, "this is not the address of the demo", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// knows reports whether host is us. An IP address cannot be pointed elsewhere;
+// a name can, so only the usual one and the one from --listen are ours.
+func (d *demoPage) knows(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return true
+	}
+	return host == "localhost" || (host == d.host && host != "")
+}
+
+// post reads a JSON body into a T, which a page of another origin cannot send
+// without being asked, and answers what do answers. A body that is not what
+// it should be is 400; what a fake refuses is 422 with its words.
+func post[T any](d *demoPage, do func(context.Context, T) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+			answer(w, http.StatusUnsupportedMediaType, map[string]any{"error": "send JSON"})
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, demoBody))
+		if err != nil {
+			answer(w, http.StatusRequestEntityTooLarge, map[string]any{"error": "that is too long"})
+			return
+		}
+		var in T
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&in); err != nil {
+			answer(w, http.StatusBadRequest, map[string]any{"error": "that is not what was expected here"})
+			return
+		}
+		out, err := do(r.Context(), in)
+		if err != nil {
+			answer(w, http.StatusUnprocessableEntity, map[string]any{"error": err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"ok": true, "result": out})
+	}
+}
+
+// person is one of the people whom the page may play.
+func (d *demoPage) person(id string) (*slacktest.Person, error) {
+	if !slices.ContainsFunc(d.people, func(p demoPerson) bool { return p.ID == id }) {
+		return nil, errors.New("there is no such person")
+	}
+	return d.slack.Person(id), nil
+}
+
+// inForm is the person whose form the page shows. Another one may have come
+// meanwhile; or the bot has taken fields out of it, whose values are dropped.
+func (d *demoPage) inForm(in formIn) (*slacktest.Person, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	v, ok := person.View()
+	if !ok || v.ID != in.View {
+		return nil, errors.New("this form is no longer open")
+	}
+	maps.DeleteFunc(in.Values, func(field, _ string) bool { _, has := v.Typed[field]; return !has })
+	return person, nil
+}
+
+type clickIn struct {
+	Person  string `json:"person"`
+	Channel string `json:"channel"`
+	TS      string `json:"ts"`
+	Action  string `json:"action_id"`
+}
+
+func (d *demoPage) click(ctx context.Context, in clickIn) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	err = person.Click(ctx, in.Channel, in.TS, in.Action)
+	if errors.Is(err, slacktest.ErrNoSuchButton) || errors.Is(err, slacktest.ErrNoSuchMessage) {
+		return nil, errors.New("this button has just gone: the message has changed")
+	}
+	return nil, err
+}
+
+// formIn is about the form in front of a person. Values are what its fields
+// hold, by block id.
+type formIn struct {
+	Person string            `json:"person"`
+	View   string            `json:"view"`
+	Values map[string]string `json:"values"`
+	Action string            `json:"action_id"` // act only
+	Value  string            `json:"value"`     // act only
+}
+
+func (d *demoPage) typing(_ context.Context, in formIn) (any, error) {
+	person, err := d.inForm(in)
+	if err != nil {
+		return nil, err
+	}
+	for field, value := range in.Values {
+		if err := person.Type(field, value); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (d *demoPage) act(ctx context.Context, in formIn) (any, error) {
+	if _, err := d.typing(ctx, in); err != nil {
+		return nil, err
+	}
+	return nil, d.slack.Person(in.Person).Act(ctx, in.Action, in.Value)
+}
+
+func (d *demoPage) submit(ctx context.Context, in formIn) (any, error) {
+	person, err := d.inForm(in)
+	if err != nil {
+		return nil, err
+	}
+	problems, err := person.Submit(ctx, in.Values)
+	var blocked *slacktest.BlockedError
+	if errors.As(err, &blocked) {
+		problems, err = blocked.Fields, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"errors": problems}, nil
+}
+
+func (d *demoPage) closeForm(ctx context.Context, in formIn) (any, error) {
+	person, err := d.inForm(in)
+	if err != nil {
+		return nil, err
+	}
+	return nil, person.CloseView(ctx)
+}
+
+type commandIn struct {
+	Person string `json:"person"`
+	Text   string `json:"text"`
+}
+
+func (d *demoPage) command(ctx context.Context, in commandIn) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	_, err = person.CommandIn(ctx, demoChannel, "/epm", in.Text)
+	return nil, err
+}
+
+func (d *demoPage) request(_ context.Context, in demoRequest) (any, error) {
+	number, err := d.raise(in)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"number": number}, nil
+}
+
+type decideIn struct {
+	ID       string         `json:"id"`
+	Verdict  epmtest.Status `json:"verdict"`
+	Duration string         `json:"duration"` // "Once" or seconds
+}
+
+func (d *demoPage) decide(_ context.Context, in decideIn) (any, error) {
+	return nil, d.epm.DecideInConsole(in.ID, in.Verdict, in.Duration, "console.admin@acme.example")
+}
+
+func (d *demoPage) mode(_ context.Context, in struct {
+	Mode epmtest.Mode `json:"mode"`
+}) (any, error) {
+	if !slices.Contains(epmtest.Modes(), in.Mode) {
+		return nil, errors.New("there is no such mode")
+	}
+	d.setMode(in.Mode)
+	return nil, nil
+}
+
+// events streams the whole state after each change.
+func (d *demoPage) events(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	slackChanged := d.slack.Changes(ctx)
+	epmChanged, unsubscribe := d.epm.Subscribe()
+	defer unsubscribe()
+	w.Header().Set("Content-Type", "text/event-stream")
+	stream := http.NewResponseController(w)
+	beat := time.NewTicker(demoBeat)
+	defer beat.Stop()
+	var last []byte
+	for {
+		state, err := json.Marshal(d.state())
+		if err != nil {
+			return
+		}
+		line := ":\n\n"
+		if !bytes.Equal(state, last) {
+			last = state
+			line = fmt.Sprintf("data: {\"now\":%d,\"state\":%s}\n\n", time.Now().UnixMilli(), state)
+		}
+		if _, err := io.WriteString(w, line); err != nil || stream.Flush() != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case _, open := <-slackChanged:
+			if !open {
+				return
+			}
+		case <-epmChanged:
+		case <-beat.C:
+			continue
+		}
+		// More is usually on its way.
+		rest := time.NewTimer(demoCoalesce)
+		select {
+		case <-ctx.Done():
+			rest.Stop()
+			return
+		case <-rest.C:
+		}
+	}
+}
+
+// demoState is all that the page shows.
+type demoState struct {
+	People   []demoPerson      `json:"people"`
+	Askers   []demoAsker       `json:"askers"`
+	Programs []demoProgram     `json:"programs"`
+	Bot      string            `json:"bot"` // the bot's user id
+	Channel  string            `json:"channel"`
+	Names    map[string]string `json:"names"` // of users, groups and channels, by id
+	Slack    slackState        `json:"slack"`
+	EPM      epmState          `json:"epm"`
+}
+
+type slackState struct {
+	Messages   []messageState          `json:"messages"`   // oldest first, with replies
+	Ephemerals map[string][]whisper    `json:"ephemerals"` // by person
+	Views      map[string]demoViewOpen `json:"views"`      // by person
+}
+
+type messageState struct {
+	TS       string          `json:"ts"`
+	ThreadTS string          `json:"thread_ts,omitempty"`
+	User     string          `json:"user"`
+	Text     string          `json:"text"`
+	Blocks   json.RawMessage `json:"blocks,omitempty"`
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+	Edits    int             `json:"edits"`
+}
+
+type whisper struct {
+	TS     string          `json:"ts"`
+	Text   string          `json:"text"`
+	Blocks json.RawMessage `json:"blocks,omitempty"`
+}
+
+type demoViewOpen struct {
+	ID     string            `json:"id"`
+	Hash   string            `json:"hash"`
+	View   json.RawMessage   `json:"view"`
+	Typed  map[string]string `json:"typed"`
+	Errors map[string]string `json:"errors"`
+}
+
+type epmState struct {
+	Mode     epmtest.Mode   `json:"mode"`
+	Requests []requestState `json:"requests"` // newest first
+	Traffic  []trafficState `json:"traffic"`  // newest first
+}
+
+type requestState struct {
+	ID        string         `json:"id"`
+	Kind      epmtest.Kind   `json:"kind"`
+	Number    string         `json:"number"`
+	User      string         `json:"user"`
+	Host      string         `json:"host"`
+	Program   string         `json:"program"`
+	Status    epmtest.Status `json:"status"`
+	Asked     string         `json:"asked"`
+	Duration  string         `json:"duration"`
+	DecidedBy string         `json:"decided_by"`
+	Message   string         `json:"message"`
+	InConsole bool           `json:"in_console"`
+	Created   int64          `json:"created"` // ms since 1970
+	Until     int64          `json:"until"`   // ms since 1970, 0 for none
+}
+
+// trafficState is one call that EPM got or one webhook that it sent.
+type trafficState struct {
+	at     time.Time
+	At     int64  `json:"at"` // ms since 1970
+	Out    bool   `json:"out"`
+	What   string `json:"what"`
+	Status int    `json:"status"` // 0 for no answer
+}
+
+func (d *demoPage) state() demoState {
+	s := demoState{
+		People: d.people, Askers: demoAskers(), Programs: demoPrograms(),
+		Bot: slacktest.BotUserID, Channel: demoChannel, Names: map[string]string{demoGroup: "helpdesk"},
+		Slack: slackState{Messages: []messageState{}, Ephemerals: map[string][]whisper{}, Views: map[string]demoViewOpen{}},
+		EPM:   epmState{Mode: d.epm.Mode(), Requests: []requestState{}, Traffic: []trafficState{}},
+	}
+	for _, u := range d.slack.Users() {
+		name := u.RealName
+		if u.Bot {
+			name = "Countersign"
+		}
+		s.Names[u.ID] = name
+	}
+	for _, c := range d.slack.Channels() {
+		s.Names[c.ID] = c.Name
+	}
+	for _, m := range newest(d.slack.Messages(demoChannel), demoMessages) {
+		s.Slack.Messages = append(s.Slack.Messages, messageState{m.TS, m.ThreadTS, m.User, m.Text, m.Blocks, m.Metadata, m.Edits})
+	}
+	for _, p := range d.people {
+		person := d.slack.Person(p.ID)
+		for _, e := range newest(person.Ephemerals(), demoEphemerals) {
+			s.Slack.Ephemerals[p.ID] = append(s.Slack.Ephemerals[p.ID], whisper{e.TS, e.Text, e.Blocks})
+		}
+		if v, ok := person.View(); ok {
+			s.Slack.Views[p.ID] = demoViewOpen{v.ID, v.Hash, v.Raw, v.Typed, v.Errors}
+		}
+	}
+	requests := d.epm.Requests()
+	for _, r := range requests[:min(len(requests), demoRequests)] {
+		q := requestState{
+			ID: r.ID, Kind: r.Kind, Number: r.Number, User: r.User, Host: r.Host, Program: r.Program, Status: r.Status,
+			Asked: r.Asked, Duration: r.Duration, DecidedBy: r.DecidedBy, Message: r.Message, InConsole: r.InConsole, Created: r.Created.UnixMilli(),
+		}
+		if !r.Until.IsZero() {
+			q.Until = r.Until.UnixMilli()
+		}
+		s.EPM.Requests = append(s.EPM.Requests, q)
+	}
+	s.EPM.Traffic = d.traffic()
+	return s
+}
+
+// traffic is what went between EPM and the bot lately.
+func (d *demoPage) traffic() []trafficState {
+	list := []trafficState{}
+	for _, c := range newest(d.epm.Calls(), demoTraffic) {
+		list = append(list, trafficState{c.Wall, c.Wall.UnixMilli(), false, c.Method + " " + c.Path, c.Status})
+	}
+	for _, x := range newest(d.epm.Deliveries(), demoTraffic) {
+		list = append(list, trafficState{x.At, x.At.UnixMilli(), true, "webhook " + string(x.Event), x.Status})
+	}
+	slices.SortStableFunc(list, func(a, b trafficState) int { return b.at.Compare(a.at) })
+	return list[:min(len(list), demoTraffic)]
+}
+
+// newest is the last n of list.
+func newest[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }

@@ -368,7 +368,7 @@ func TestDemoPage(t *testing.T) {
 		if got != "Pending Sending Submitted Confirmed" && got != "Pending Sending Confirmed" {
 			t.Errorf("the card said %q, want Pending Sending Submitted Confirmed", got)
 		}
-		p.is("the thread tells each step", `((s) => s.includes("sending to EPM") && s.includes("EPM accepted the decision") && s.includes("Confirmed by EPM"))(document.querySelector(".thread").textContent)`)
+		p.until("the thread tells each step", `((s) => s.includes("sending to EPM") && s.includes("EPM accepted the decision") && s.includes("Confirmed by EPM"))(document.querySelector(".thread")?.textContent || "")`)
 		p.is("nobody can decide any more", `![...document.querySelectorAll("article button")].some((b) => ["Approve", "Deny"].includes(b.textContent))`)
 		p.until("EPM says the same", `(s => s.includes("Approved") && s.includes("for 2 h") && s.includes("left"))(document.querySelector("#requests li").innerText)`)
 		p.until("it is read out", `document.getElementById("live").textContent.includes("Confirmed by EPM")`)

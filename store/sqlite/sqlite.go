@@ -40,7 +40,7 @@ const (
 	readers     = 4               // connections for reading
 	pageSize    = 4096            // bytes
 	busyTimeout = 5 * time.Second // a reading process may hold the file for a moment
-	checkpoint  = 4000            // pages of write-ahead log before it is folded into the file
+	checkpoint  = 8000            // writes before the write-ahead log is folded into the file
 )
 
 const schema = `
@@ -92,6 +92,7 @@ type Store struct {
 	lock *flock.Flock
 	read *sql.DB
 	w    *writer
+	pack *packer
 
 	mu     sync.Mutex
 	leases map[lease]time.Time
@@ -143,8 +144,12 @@ func (s *Store) prepare() error {
 }
 
 func (s *Store) open(ctx context.Context, readOnly bool) error {
+	var err error
+	if s.pack, err = newPacker(); err != nil {
+		return err
+	}
 	if !readOnly {
-		w, err := openWriter(ctx, dsn(s.path, false))
+		w, err := openWriter(ctx, dsn(s.path, false), s.pack)
 		if err != nil {
 			return err
 		}
@@ -174,7 +179,7 @@ func dsn(path string, readOnly bool) string {
 		fmt.Sprintf("page_size(%d)", pageSize),
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
-		fmt.Sprintf("wal_autocheckpoint(%d)", checkpoint),
+		"wal_autocheckpoint(0)", // the writer does it, off its own path
 	} {
 		q.Add("_pragma", p)
 	}
@@ -213,6 +218,7 @@ func (s *Store) write(ctx context.Context, run func(*batch) error) error {
 
 // Accept implements [store.Store].
 func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	raw := s.pack.pack(in.Raw) // here, where there are many of us, and not in the writer
 	var r tickets.Receipt
 	var t *tickets.Ticket
 	err := s.write(ctx, func(b *batch) error {
@@ -234,7 +240,7 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 				}
 			}
 		}
-		return b.keep(in, r)
+		return b.keep(in, raw, r)
 	})
 	if err != nil {
 		return tickets.Receipt{}, nil, fmt.Errorf("keep webhook: %w", err)
@@ -277,7 +283,7 @@ func (s *Store) Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, err
 	if !ok {
 		return nil, fmt.Errorf("ticket %q: %w", n, store.ErrNotFound)
 	}
-	t, err := scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
+	t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
 	if err == nil && t.Number != n {
 		err = store.ErrNotFound
 	}
@@ -319,7 +325,7 @@ func (s *Store) tickets(ctx context.Context, query string, args ...any) (list []
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		t, err := scan(rows)
+		t, err := s.pack.scan(rows)
 		if err != nil {
 			return nil, fmt.Errorf("list tickets: %w", err)
 		}
@@ -351,7 +357,7 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 		if _, taken := s.leases[l]; taken {
 			continue
 		}
-		t, err := scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
+		t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
 		if err != nil {
 			return nil, fmt.Errorf("claim %s: %w", lane, err)
 		}
@@ -404,7 +410,9 @@ func (s *Store) Incoming(ctx context.Context, id string) (store.Kept, error) {
 	if err != nil {
 		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
 	}
-	k.Raw = raw
+	if k.Raw, err = s.pack.unpack(raw); err != nil {
+		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
+	}
 	return k, nil
 }
 
@@ -478,13 +486,17 @@ func (s *Store) each(ctx context.Context, row func(scanner) error, query string,
 type scanner interface{ Scan(...any) error }
 
 // scan reads version and doc. No row is store.ErrNotFound.
-func scan(row scanner) (*tickets.Ticket, error) {
+func (p *packer) scan(row scanner) (*tickets.Ticket, error) {
 	var version int64
-	var doc []byte
-	switch err := row.Scan(&version, &doc); {
+	var packed []byte
+	switch err := row.Scan(&version, &packed); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, store.ErrNotFound
 	case err != nil:
+		return nil, err
+	}
+	doc, err := p.unpack(packed)
+	if err != nil {
 		return nil, err
 	}
 	t, err := store.Decode(doc)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/store"
@@ -14,9 +15,16 @@ import (
 
 // writer owns the one connection that writes.
 type writer struct {
-	db   *sql.DB
+	db   *sql.DB // one connection, which writes
+	fold *sql.DB // one connection, which folds the log into the file
 	ops  chan *op
 	quit chan struct{}
+
+	written int           // writes since the log was last folded
+	folding bool          // the folder is at work
+	folds   chan struct{} // asks the folder
+	folded  chan struct{} // the folder is done
+
 	done chan struct{}
 	err  error // of closing the connection; set before done is closed
 }
@@ -39,17 +47,25 @@ func (o *op) safely(b *batch) (err error) {
 
 var errClosed = errors.New("the store is closed")
 
-func openWriter(ctx context.Context, dsn string) (*writer, error) {
+func openWriter(ctx context.Context, dsn string, pack *packer) (*writer, error) {
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	b, err := newBatch(ctx, db)
+	b, err := newBatch(ctx, db, pack)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	w := &writer{db: db, ops: make(chan *op, maxBatch), quit: make(chan struct{}), done: make(chan struct{})}
+	fold, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, errors.Join(err, b.close(), db.Close())
+	}
+	fold.SetMaxOpenConns(1)
+	w := &writer{
+		db: db, fold: fold, ops: make(chan *op, maxBatch), quit: make(chan struct{}), done: make(chan struct{}),
+		folds: make(chan struct{}, 1), folded: make(chan struct{}, 1),
+	}
 	go w.loop(b)
 	return w, nil
 }
@@ -82,16 +98,27 @@ func (w *writer) do(ctx context.Context, run func(*batch) error) error {
 func (w *writer) close() error {
 	close(w.quit)
 	<-w.done
-	return errors.Join(w.err, w.db.Close())
+	return errors.Join(w.err, w.fold.Close(), w.db.Close())
 }
 
 func (w *writer) loop(b *batch) {
 	defer close(w.done)
 	defer func() { w.err = b.close() }()
+	var folder sync.WaitGroup
+	folder.Go(w.folder)
+	defer folder.Wait()
+	defer close(w.folds)
 	for {
 		select {
 		case o := <-w.ops:
-			w.commit(b, w.gather(o))
+			ops := w.gather(o)
+			w.commit(b, ops)
+			w.askFolder(len(ops))
+		case <-w.folded:
+			w.folding = false
+			// What came in meanwhile is little: with it folded too, the log
+			// begins anew and does not grow.
+			_ = w.foldOn(b.conn)
 		case <-w.quit:
 			for {
 				select {
@@ -103,6 +130,34 @@ func (w *writer) loop(b *batch) {
 			}
 		}
 	}
+}
+
+// askFolder asks for the log to be folded into the file after every
+// checkpoint writes. SQLite would do it inside the commit that passes the
+// limit, and everybody would wait for it.
+func (w *writer) askFolder(n int) {
+	if w.written += n; w.written < checkpoint || w.folding {
+		return
+	}
+	w.written, w.folding = 0, true
+	w.folds <- struct{}{}
+}
+
+// folder folds when it is asked to, beside the writes.
+func (w *writer) folder() {
+	for range w.folds {
+		// If it fails the log stays longer, and is tried again later; the
+		// writes themselves report what is wrong with the disk.
+		_ = w.foldOn(w.fold)
+		w.folded <- struct{}{}
+	}
+}
+
+func (w *writer) foldOn(db interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}) error {
+	_, err := db.ExecContext(background, `PRAGMA wal_checkpoint(PASSIVE)`)
+	return err
 }
 
 // gather takes what is waiting behind first, without waiting itself: while
@@ -143,6 +198,7 @@ func (w *writer) commit(b *batch, ops []*op) {
 // goroutine uses it.
 type batch struct {
 	conn  *sql.Conn
+	pack  *packer
 	seq   int64 // the last counter given out
 	stmts []*sql.Stmt
 
@@ -152,12 +208,12 @@ type batch struct {
 // Writes are not bound to a caller's context: a batch belongs to many.
 var background = context.Background()
 
-func newBatch(ctx context.Context, db *sql.DB) (*batch, error) {
+func newBatch(ctx context.Context, db *sql.DB, pack *packer) (*batch, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{conn: conn, seq: firstSeq - 1}
+	b := &batch{conn: conn, pack: pack, seq: firstSeq - 1}
 	if err := b.init(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -231,7 +287,7 @@ func (b *batch) transact(ops []*op) error {
 func (b *batch) nextSeq() int64 { return b.seq + 1 }
 
 func (b *batch) byRequest(id tickets.RequestID) (*tickets.Ticket, error) {
-	t, err := scan(b.selRequest.QueryRowContext(background, string(id)))
+	t, err := b.pack.scan(b.selRequest.QueryRowContext(background, string(id)))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
@@ -243,7 +299,7 @@ func (b *batch) byNumber(n tickets.Number) (*tickets.Ticket, error) {
 	if !ok {
 		return nil, store.ErrNotFound
 	}
-	t, err := scan(b.selSeq.QueryRowContext(background, seq))
+	t, err := b.pack.scan(b.selSeq.QueryRowContext(background, seq))
 	if err == nil && t.Number != n {
 		err = store.ErrNotFound
 	}
@@ -257,10 +313,11 @@ func (b *batch) put(t *tickets.Ticket, due map[tickets.Lane]time.Time) error {
 	if !ok {
 		return fmt.Errorf("%q is not a ticket number", t.Number)
 	}
-	doc, err := store.Encode(t)
+	plain, err := store.Encode(t)
 	if err != nil {
 		return err
 	}
+	doc := b.pack.pack(plain)
 	if t.Version == 0 {
 		if _, err := b.insTicket.ExecContext(background, seq, string(t.ID), string(t.Progress()), 1, doc); err != nil {
 			return err
@@ -303,11 +360,7 @@ func (b *batch) index(seq int64, from, to map[tickets.Lane]time.Time) error {
 // owes.
 func micros(at time.Time) int64 { return at.Add(time.Microsecond - 1).UnixMicro() }
 
-func (b *batch) keep(in tickets.Incoming, r tickets.Receipt) error {
-	raw := in.Raw
-	if raw == nil {
-		raw = []byte{} // the driver would write NULL
-	}
+func (b *batch) keep(in tickets.Incoming, raw []byte, r tickets.Receipt) error {
 	_, err := b.insIncoming.ExecContext(background, in.ID, in.At.UnixMicro(), in.Remote, string(r.Ticket), string(r.Status), in.Error, in.Repaired, raw)
 	return err
 }

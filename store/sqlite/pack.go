@@ -1,0 +1,79 @@
+package sqlite
+
+import (
+	_ "embed" // the dictionary
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// Tickets and webhooks are much alike, so they are kept packed with a common
+// dictionary, in less than half the bytes. A commit waits for the disk, so
+// that is most of what a webhook costs.
+//
+// A packed value begins with a byte that says how: packPlain or packS2v1.
+// What was ever written must stay readable: a better dictionary would be
+// packS2v2 beside this one.
+const (
+	packPlain byte = 0
+	packS2v1  byte = 1
+)
+
+// dictionary1 is an application request's webhook and its ticket. It must
+// never change.
+//
+//go:embed dictionary.v1
+var dictionary1 []byte
+
+// maxUnpacked bounds what a damaged value can unpack to, in bytes; a webhook
+// has at most 1 MiB, and its ticket little more.
+const maxUnpacked = 16 << 20
+
+// packer packs and unpacks. It is safe for concurrent use.
+type packer struct{ dict *s2.Dict }
+
+func newPacker() (*packer, error) {
+	dict := s2.MakeDict(dictionary1, nil)
+	if dict == nil {
+		return nil, errors.New("the dictionary is not usable")
+	}
+	return &packer{dict}, nil
+}
+
+// pack returns b packed, or plain if that is no longer.
+func (p *packer) pack(b []byte) []byte {
+	out := make([]byte, 1+s2.MaxEncodedLen(len(b)))
+	packed := p.dict.Encode(out[1:], b)
+	if len(packed) < len(b) {
+		out[0] = packS2v1
+		return out[:1+len(packed)]
+	}
+	out[0] = packPlain
+	return out[:1+copy(out[1:], b)]
+}
+
+// unpack returns what was packed.
+func (p *packer) unpack(b []byte) ([]byte, error) {
+	if len(b) == 0 {
+		return nil, errors.New("the stored value is empty")
+	}
+	switch b[0] {
+	case packPlain:
+		return b[1:], nil
+	case packS2v1:
+		n, err := s2.DecodedLen(b[1:])
+		if err == nil && n > maxUnpacked {
+			err = errors.New("it is too long")
+		}
+		var out []byte
+		if err == nil {
+			out, err = p.dict.Decode(nil, b[1:])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the stored value is damaged: %w", err)
+		}
+		return out, nil
+	}
+	return nil, errors.New("the stored value was written by a newer version of countersign")
+}

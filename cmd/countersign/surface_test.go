@@ -1,0 +1,124 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/epm/epmtest"
+)
+
+// get returns what an address answers.
+func (s *story) get(path string) (int, string) {
+	s.Helper()
+	res, err := http.Get("http://" + s.addr + path)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+func TestMetricsTellOfEachThing(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	r, _ := s.requested()
+	s.decide("U01ANN", "approve", map[string]string{"reason": "ok", "unit": "once"})
+	s.inEffect(r.ID, "Approved", "Once")
+	s.shows("submitted to EPM")
+	s.delivers([]byte("{"))
+	want := []string{
+		`countersign_webhooks_total{result="created"} 1`,
+		`countersign_webhooks_total{result="failed"} 1`,
+		`countersign_tickets{progress="submitted"} 1`,
+		`countersign_tickets{progress="pending"} 0`,
+		`countersign_steps_total{kind="post",result="ok"} 1`,
+		`countersign_steps_total{kind="send",result="ok"} 1`,
+		`countersign_step_seconds_count{kind="post"} 1`,
+		`countersign_platform_calls_total{method="chat.postMessage",platform="slack",status="200"}`,
+		`countersign_platform_calls_total{method="token",platform="epm",status="200"} 1`,
+		`countersign_platform_call_seconds_count{platform="epm"}`,
+		`countersign_build_info{version=`,
+		"go_goroutines",
+	}
+	s.eventually("every metric", func() bool {
+		_, text := s.get("/metrics")
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestMetricsTellOfBacklog(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	s.slack.SetDown(true)
+	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("a failed post", func() bool {
+		_, text := s.get("/metrics")
+		return strings.Contains(text, `countersign_steps_total{kind="post",result=`)
+	})
+	s.skew.Add(int64(10 * time.Minute))
+	s.eventually("the backlog and its age", func() bool {
+		_, text := s.get("/metrics")
+		s.skew.Add(int64(time.Minute))
+		return strings.Contains(text, `countersign_due_tickets{lane="slack/post"} 1`) && strings.Contains(text, `countersign_due_oldest_seconds{lane="slack/post"}`)
+	})
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	if code, body := s.get("/healthz"); code != http.StatusOK || !strings.Contains(body, "alive") {
+		t.Errorf("/healthz = %d %s", code, body)
+	}
+	if code, body := s.get("/readyz"); code != http.StatusOK || !strings.Contains(body, `"ready":true`) {
+		t.Errorf("/readyz = %d %s", code, body)
+	}
+	if code, body := s.get("/tickets/JIT-1001"); code != http.StatusOK || !strings.Contains(body, "/epm ticket JIT-1001") {
+		t.Errorf("/tickets/JIT-1001 = %d %s", code, body)
+	}
+	if code, _ := s.get("/tickets/%3Cscript%3E"); code != http.StatusNotFound {
+		t.Errorf("/tickets/<script> = %d, want 404", code)
+	}
+	s.slack.FailToken(slacktest.BotToken, "token_revoked")
+	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("not ready, with the reason", func() bool {
+		code, body := s.get("/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "token_revoked")
+	})
+	if code, _ := s.get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz = %d, want 200: the process lives and tickets wait", code)
+	}
+}
+
+// A neighbour that hangs must not keep the program from ending.
+func TestStopsWithin15Seconds(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	s.requested()
+	s.slack.Fail(slacktest.Fault{Method: "chat.postMessage", Times: 1, Kind: slacktest.Slow, Delay: time.Minute})
+	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("a post that hangs", func() bool { return s.slack.Count("chat.postMessage") > 1 })
+	start := time.Now()
+	s.stop()
+	if took := time.Since(start); took > 15*time.Second {
+		t.Errorf("it took %v to stop, want less than 15 s", took)
+	}
+}

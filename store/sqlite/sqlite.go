@@ -224,20 +224,9 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 	err := s.write(ctx, func(b *batch) error {
 		r, t = tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}, nil
 		if apply != nil {
-			old, err := b.byRequest(in.News.ID)
-			if err != nil {
+			var err error
+			if t, err = b.apply(in.News, apply, &r); err != nil {
 				return err
-			}
-			due, seq := dueOf(old), b.nextSeq()
-			if old != nil {
-				r.Ticket = old.Number
-			}
-			t, r.Status = apply(old, seq)
-			if t != nil {
-				r.Ticket = t.Number
-				if err := b.put(t, due); err != nil {
-					return err
-				}
 			}
 		}
 		return b.keep(in, raw, r)

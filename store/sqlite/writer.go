@@ -238,7 +238,7 @@ func (b *batch) init(ctx context.Context) error {
 	}{
 		{&b.selRequest, `SELECT version, doc FROM tickets WHERE request = ?`},
 		{&b.selSeq, `SELECT version, doc FROM tickets WHERE seq = ?`},
-		{&b.insTicket, `INSERT INTO tickets (seq, request, progress, version, doc) VALUES (?, ?, ?, ?, ?)`},
+		{&b.insTicket, `INSERT INTO tickets (seq, request, progress, version, doc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (request) DO NOTHING`},
 		{&b.updTicket, `UPDATE tickets SET progress = ?, version = version + 1, doc = ? WHERE seq = ? AND version = ?`},
 		{&b.insDue, `INSERT INTO due (lane, at, seq) VALUES (?, ?, ?)`},
 		{&b.delDue, `DELETE FROM due WHERE lane = ? AND at = ? AND seq = ?`},
@@ -306,31 +306,91 @@ func (b *batch) byNumber(n tickets.Number) (*tickets.Ticket, error) {
 	return t, err
 }
 
-// put writes t, new if its Version is 0, and moves its entries in the index
-// from due to what it owes now.
-func (b *batch) put(t *tickets.Ticket, due map[tickets.Lane]time.Time) error {
+// apply does what a webhook does to the ticket of its request, and fills in
+// the receipt.
+func (b *batch) apply(news *tickets.News, apply store.Apply, r *tickets.Receipt) (*tickets.Ticket, error) {
+	if news.Request != nil {
+		// Most requests are new: trying that first saves looking.
+		t, status := apply(nil, b.nextSeq())
+		if t != nil {
+			fresh, err := b.insert(t)
+			if err != nil {
+				return nil, err
+			}
+			if fresh {
+				r.Ticket, r.Status = t.Number, status
+				return t, nil
+			}
+		}
+	}
+	old, err := b.byRequest(news.ID)
+	if err != nil {
+		return nil, err
+	}
+	due := dueOf(old)
+	if old != nil {
+		r.Ticket = old.Number
+	}
+	t, status := apply(old, b.nextSeq())
+	r.Status = status
+	if t == nil {
+		return nil, nil
+	}
+	r.Ticket = t.Number
+	if t.Version > 0 {
+		return t, b.put(t, due)
+	}
+	fresh, err := b.insert(t)
+	if err == nil && !fresh {
+		err = fmt.Errorf("request %s has a ticket already", t.ID)
+	}
+	return t, err
+}
+
+// insert writes a new ticket, and reports false if its request has one.
+func (b *batch) insert(t *tickets.Ticket) (bool, error) {
+	seq, doc, err := b.form(t)
+	if err != nil {
+		return false, err
+	}
+	res, err := b.insTicket.ExecContext(background, seq, string(t.ID), string(t.Progress()), 1, doc)
+	if err != nil {
+		return false, err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return false, err
+	}
+	b.seq = max(b.seq, seq)
+	t.Version = 1
+	return true, b.index(seq, nil, t.Due())
+}
+
+// form is t's counter and its packed stored form.
+func (b *batch) form(t *tickets.Ticket) (seq int64, doc []byte, err error) {
 	seq, ok := t.Number.Seq()
 	if !ok {
-		return fmt.Errorf("%q is not a ticket number", t.Number)
+		return 0, nil, fmt.Errorf("%q is not a ticket number", t.Number)
 	}
 	plain, err := store.Encode(t)
 	if err != nil {
+		return 0, nil, err
+	}
+	return seq, b.pack.pack(plain), nil
+}
+
+// put writes a changed ticket, and moves its entries in the index from due to
+// what it owes now.
+func (b *batch) put(t *tickets.Ticket, due map[tickets.Lane]time.Time) error {
+	seq, doc, err := b.form(t)
+	if err != nil {
 		return err
 	}
-	doc := b.pack.pack(plain)
-	if t.Version == 0 {
-		if _, err := b.insTicket.ExecContext(background, seq, string(t.ID), string(t.Progress()), 1, doc); err != nil {
-			return err
-		}
-		b.seq = max(b.seq, seq)
-	} else {
-		res, err := b.updTicket.ExecContext(background, string(t.Progress()), doc, seq, t.Version)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(err, fmt.Errorf("%s: version %d is not the stored one", t.Number, t.Version))
-		}
+	res, err := b.updTicket.ExecContext(background, string(t.Progress()), doc, seq, t.Version)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(err, fmt.Errorf("%s: version %d is not the stored one", t.Number, t.Version))
 	}
 	t.Version++
 	return b.index(seq, due, t.Due())

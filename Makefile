@@ -19,6 +19,7 @@ build: ## build bin/countersign, static
 
 .PHONY: demo
 demo: ## build and run everything on this machine, with simulated Slack and EPM: http://127.0.0.1:8080/
+	@echo 'Building countersign; the first time takes a minute.'
 	@CGO_ENABLED=0 $(GO) build -o bin/countersign ./cmd/countersign
 	@./bin/countersign demo $(ARGS)
 

@@ -171,7 +171,7 @@ func TestStatus(t *testing.T) {
 		"EPMDoesNotAnswer": {
 			func(t *testing.T) *tickets.Ticket {
 				tk := decided(t)
-				tk.BeginSend()
+				tk.BeginSend(time.Now())
 				tk.SendFailed(*tk.Decision, true, "no answer", now, now)
 				return tk
 			},

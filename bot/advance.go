@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -52,7 +53,9 @@ func (l *lane) signal() {
 func (l *lane) pauseUntil(t time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.paused = t
+	if t.After(l.paused) {
+		l.paused = t
+	}
 }
 
 func (l *lane) isPaused(now time.Time) bool {
@@ -91,7 +94,7 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 			wg.Go(func() {
 				defer l.signal() // a slot is free
 				defer func() { <-slots }()
-				b.work(steps, l, t)
+				b.work(ctx, steps, l, t)
 			})
 		}
 		if len(claimed) > 0 {
@@ -117,9 +120,11 @@ func (b *Bot) claim(ctx context.Context, l *lane, free int) []*tickets.Ticket {
 	return claimed
 }
 
-// work does what t owes in l, step by step, and gives the ticket back.
-func (b *Bot) work(ctx context.Context, l *lane, t *tickets.Ticket) {
-	number := t.Number
+// work does what t owes in l, step by step, and gives the ticket back. It
+// begins nothing more once end is done, or when another step might outlast
+// the lease.
+func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket) {
+	number, until := t.Number, b.Now().Add(b.Lease-b.Timeout-2*recordTimeout)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 		defer cancel()
@@ -127,9 +132,10 @@ func (b *Bot) work(ctx context.Context, l *lane, t *tickets.Ticket) {
 			b.Log.Error("cannot release ticket", "ticket", number, "lane", l.name, "err", err)
 		}
 	}()
-	for range maxSteps {
-		step, ok := nextStep(t, l.name, b.Now())
-		if !ok || ctx.Err() != nil {
+	for i := range maxSteps {
+		now := b.Now()
+		step, ok := nextStep(t, l.name, now)
+		if !ok || ctx.Err() != nil || i > 0 && (end.Err() != nil || now.After(until)) {
 			return
 		}
 		var err error
@@ -169,7 +175,7 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	if failure != nil {
 		f := tickets.FailureOf(failure)
 		result = string(f.Class)
-		if f.Class == tickets.Denied {
+		if f.Class == tickets.Denied && s.Kind != tickets.StepLook { // reading may be forbidden for good
 			l.pauseUntil(b.Now().Add(deniedPause))
 		}
 		b.Log.Warn("step failed", "ticket", t.Number, "step", s.Kind, "platform", s.Place.Platform, "channel", s.Place.Channel, "class", result, "err", failure)
@@ -202,7 +208,7 @@ func (b *Bot) begin(ctx context.Context, t *tickets.Ticket, s tickets.Step) (*ti
 	case tickets.StepReply:
 		begin = func(t *tickets.Ticket) bool { return t.BeginReply(s.Place, s.Event, b.Now()) }
 	case tickets.StepSend:
-		begin = (*tickets.Ticket).BeginSend
+		begin = func(t *tickets.Ticket) bool { return t.BeginSend(b.Now()) }
 	default:
 		return t, true, nil
 	}
@@ -220,7 +226,16 @@ func (b *Bot) begin(ctx context.Context, t *tickets.Ticket, s tickets.Step) (*ti
 
 // perform does s for t, which is as begin left it. It returns what to record
 // in the ticket as it then stands, and the step's failure.
+//
+// A panic, as of a library that meets a text it cannot bear, is a failure of
+// this step alone: it is tried again later, and the others go on.
 func (b *Bot) perform(ctx context.Context, t *tickets.Ticket, s tickets.Step) (record func(*tickets.Ticket), failure error) {
+	defer func() {
+		if p := recover(); p != nil {
+			failure = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			record = b.panicked(t, s)
+		}
+	}()
 	switch s.Kind {
 	case tickets.StepSend:
 		return b.send(ctx, t)
@@ -233,6 +248,23 @@ func (b *Bot) perform(ctx context.Context, t *tickets.Ticket, s tickets.Step) (r
 		return func(*tickets.Ticket) {}, fmt.Errorf("no chat on %s", s.Place.Platform)
 	}
 	return b.show(ctx, chat, t, s)
+}
+
+// panicked is what to record of a step that panicked: nobody knows what it
+// has done.
+func (b *Bot) panicked(t *tickets.Ticket, s tickets.Step) func(*tickets.Ticket) {
+	now := b.Now()
+	next := now.Add(slowRetry)
+	switch s.Kind {
+	case tickets.StepSend:
+		d := *t.Decision
+		return func(t *tickets.Ticket) {
+			t.SendFailed(d, true, "Countersign has an error of its own, which its log tells", next, now)
+		}
+	case tickets.StepLook:
+		return func(t *tickets.Ticket) { t.Looked(next, now) }
+	}
+	return func(t *tickets.Ticket) { t.ShowFailed(s.Place, "panic", next, false) }
 }
 
 // show posts, edits or replies.
@@ -256,8 +288,9 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 		return done, nil
 	}
 	f := tickets.FailureOf(err)
-	// A deleted message stays deleted; a channel may be mended.
-	dead := f.Class == tickets.Gone && s.Kind != tickets.StepPost
+	// A message that cannot be edited any more stays so. A channel that cannot
+	// be posted to may be mended.
+	dead := f.Class == tickets.Gone && s.Kind == tickets.StepEdit
 	if f.Class == tickets.Refused && s.Kind == tickets.StepReply {
 		return done, err // a locked thread: the card tells all the same
 	}
@@ -274,7 +307,10 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 		case err == nil && out != nil:
 			return func(t *tickets.Ticket) { t.Conclude(*out, b.Rules, b.Now()) }, nil
 		case err == nil:
-			unclear = false
+			now := b.Now()
+			clear := *t
+			clear.NotThere(d, now)
+			unclear = clear.Sending.Unclear
 		default:
 			b.Log.Warn("cannot ask EPM for the outcome", "ticket", t.Number, "err", err)
 		}
@@ -295,7 +331,7 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	}
 	return func(t *tickets.Ticket) {
 		if !unclear {
-			t.NotThere(d)
+			t.NotThere(d, now)
 		}
 		t.SendFailed(d, f.Class == tickets.Unclear, say, next, now)
 	}, err

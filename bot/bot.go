@@ -87,6 +87,7 @@ func New(c Config) (*Bot, error) {
 	b := &Bot{Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}}
 	add := func(name tickets.Lane) { b.lanes[name] = &lane{name: name, wake: make(chan struct{}, 1)} }
 	add(tickets.LaneEPM)
+	add(tickets.LaneLook)
 	for _, chat := range c.Chats {
 		p := chat.Platform()
 		if b.chats[p] != nil {

@@ -281,6 +281,35 @@ func TestNoReopeningWhileEPMMayHaveTheDecision(t *testing.T) {
 	note(t, w.approve(n, bob, twoHours), "approved")
 }
 
+// EPM may show a decision only a while after it took it: its word that there
+// is none is not believed at once.
+func TestNoReopeningSoonAfterAnUnclearAttempt(t *testing.T) {
+	w, n := started(t)
+	w.epm.plan(tickets.StepSend, fault{tickets.Unclear, false}, fault{tickets.Refused, false}, fault{tickets.Refused, false})
+	w.approve(n, ann, twoHours)
+	w.until(n, "failing", func(t *tickets.Ticket) bool { return t.Sending.Problem != "" })
+	w.advance(time.Minute)
+	got := w.until(n, "refused after unclear", func(t *tickets.Ticket) bool { return strings.Contains(t.Sending.Problem, "earlier attempt") })
+	if got.Progress() != tickets.Submitting {
+		t.Errorf("progress = %s, want submitting", got.Progress())
+	}
+	w.advance(tickets.Settled)
+	w.until(n, "open again", func(t *tickets.Ticket) bool { return t.Open() && t.Refusal != nil })
+}
+
+// A look that may not read must not hold up decisions.
+func TestForbiddenLooksDelayNoDecision(t *testing.T) {
+	w, n := started(t)
+	w.epm.unread = true
+	w.approve(n, ann, twoHours)
+	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
+	w.advance(4 * time.Minute)
+	w.until(n, "looked", func(t *tickets.Ticket) bool { return t.Sending.Looks == 1 })
+	other := w.ask("other")
+	w.approve(other, bob, twoHours)
+	w.until(other, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
+}
+
 func TestStoreAwayIsSaid(t *testing.T) {
 	w, n := started(t)
 	w.stop()

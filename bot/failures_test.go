@@ -48,6 +48,10 @@ func TestFailures(t *testing.T) {
 		// Nobody can tell whether EPM has it: the same decision goes twice.
 		{step: tickets.StepSend, fault: fault{tickets.Unclear, true}, unread: true, messages: 1, sends: 2, ends: tickets.Final},
 		{step: tickets.StepSend, fault: fault{tickets.Unclear, false}, unread: true, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepEdit, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepReply, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepSend, fault: fault{tickets.Refused, false}, messages: 1, sends: 0, ends: tickets.Pending},
 		{step: tickets.StepSend, fault: fault{tickets.Denied, false}, messages: 1, sends: 0, ends: tickets.Pending},
 	} {

@@ -39,6 +39,9 @@ type fault struct {
 	did   bool // it had its effect all the same
 }
 
+// panics, as a fault's class, is a call that panics.
+const panics tickets.Class = "panics"
+
 // faults fails calls by kind of step.
 type faults struct {
 	mu   sync.Mutex
@@ -65,6 +68,9 @@ func (f *faults) call(kind tickets.StepKind, effect func()) error {
 	}
 	now := f.next[kind][0]
 	f.next[kind] = f.next[kind][1:]
+	if now.class == panics {
+		panic("a planned panic")
+	}
 	if now.did {
 		effect()
 	}

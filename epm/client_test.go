@@ -198,15 +198,15 @@ func TestAnswers(t *testing.T) {
 		"404":                 {answer(404), tickets.Refused, 0, 1},
 		"405":                 {answer(405), tickets.Refused, 0, 1},
 		"408":                 {answer(408), tickets.Unclear, 0, 1},
-		"409":                 {answer(409), tickets.Refused, 0, 1},
-		"409ButDid":           {did(answer(409)), tickets.Refused, 0, 1},
+		"409":                 {answer(409), tickets.Unclear, 0, 1},
+		"409ButDid":           {did(answer(409)), tickets.Unclear, 0, 1},
 		"422":                 {answer(422), tickets.Refused, 0, 1},
 		"418":                 {answer(418), tickets.Refused, 0, 1},
 		"429":                 {answer(429), tickets.Limited, 0, 1},
 		"429RetryAfter":       {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 7 * time.Second}, tickets.Limited, 7 * time.Second, 1},
 		"429RetryAfterDays":   {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 72 * time.Hour}, tickets.Limited, time.Hour, 1},
-		"503":                 {answer(503), tickets.Limited, 0, 1},
-		"503RetryAfterDid":    {epmtest.Fault{Kind: epmtest.Answer, Status: 503, RetryAfter: 9 * time.Second, Did: true}, tickets.Limited, 9 * time.Second, 1},
+		"503":                 {answer(503), tickets.Unclear, 0, 1},
+		"503RetryAfterDid":    {epmtest.Fault{Kind: epmtest.Answer, Status: 503, RetryAfter: 9 * time.Second, Did: true}, tickets.Unclear, 9 * time.Second, 1},
 		"500":                 {answer(500), tickets.Unclear, 0, 1},
 		"500ButDid":           {did(answer(500)), tickets.Unclear, 0, 1},
 		"502Page":             {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Unclear, 0, 1},
@@ -279,7 +279,7 @@ func TestSecondDecision(t *testing.T) {
 	b.class(t, b.Decide(t.Context(), tk), "")
 	b.class(t, b.Decide(t.Context(), tk), "")
 	tk.Decision.Verdict = tickets.Deny
-	b.class(t, b.Decide(t.Context(), tk), tickets.Refused)
+	b.class(t, b.Decide(t.Context(), tk), tickets.Unclear)
 	if n := b.fake.TimesInEffect(string(tk.ID)); n != 1 {
 		t.Errorf("%d decisions in effect, want 1", n)
 	}

@@ -28,7 +28,7 @@ const (
 	sayWrongPath   = "EPM does not know the address of the decision; an admin has to correct the decision path (COUNTERSIGN_EPM_APP_DECISION_PATH or COUNTERSIGN_EPM_ADMIN_DECISION_PATH)"
 	sayNoRequest   = "EPM does not know this request any more"
 	sayRefused     = "EPM did not accept it"
-	sayConflict    = "EPM already has a decision for this request, and it is another one"
+	sayConflict    = "EPM already has a decision for this request and has not said which"
 	sayRedirect    = "EPM's host answers with a redirect, which is not followed; an admin has to check COUNTERSIGN_EPM_HOST"
 	sayNoEPM       = "there is no EPM at that host; an admin has to check COUNTERSIGN_EPM_HOST"
 	sayUnreadable  = "EPM's answer cannot be read"
@@ -79,8 +79,11 @@ func (c *Client) statusFailure(res *http.Response, method, p string) *tickets.Fa
 		f.Class, f.Say = tickets.Denied, sayCredentials
 	case code == http.StatusForbidden:
 		f.Class, f.Say = tickets.Denied, sayPermission
-	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && method == http.MethodGet:
 		f.Class, f.Say, f.After = tickets.Limited, sayBusy, retryAfterOf(res, c.config.Now())
+	case code == http.StatusServiceUnavailable:
+		// A gateway may say so after EPM has taken the decision.
+		f.Class, f.Say, f.After = tickets.Unclear, sayBusy, retryAfterOf(res, c.config.Now())
 	case code == http.StatusRequestTimeout, code >= 500:
 		f.Class, f.Say = tickets.Unclear, sayBroken+" ("+strconv.Itoa(code)+")"
 		if method == http.MethodGet {
@@ -91,7 +94,8 @@ func (c *Client) statusFailure(res *http.Response, method, p string) *tickets.Fa
 	case code == http.StatusNotFound:
 		f.Say = sayNoRequest
 	case code == http.StatusConflict:
-		f.Say = sayConflict
+		// EPM has a decision, and it may be this one.
+		f.Class, f.Say = tickets.Unclear, sayConflict
 	case code/100 == 3:
 		f.Class, f.Say = tickets.Denied, sayRedirect
 	}

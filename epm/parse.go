@@ -403,7 +403,10 @@ func parseTime(s string) time.Time {
 	}
 	for _, layout := range timeLayouts {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC()
+			if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+				return time.Time{} // cannot be written down; the raw text tells
+			}
+			return t
 		}
 	}
 	return time.Time{}

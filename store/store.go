@@ -50,7 +50,8 @@ type Store interface {
 
 	// Claim leases up to limit tickets that owe something in lane at now,
 	// those due longest first. A leased ticket is not given out again in the
-	// same lane before until, or before Release.
+	// same lane before until, or before Release. Beside an error it may return
+	// tickets, which are leased: one that cannot be read holds up no other.
 	Claim(ctx context.Context, lane tickets.Lane, now, until time.Time, limit int) ([]*tickets.Ticket, error)
 
 	// Release ends a lease of Claim.

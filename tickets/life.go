@@ -133,22 +133,29 @@ func (t *Ticket) Decide(d Decision, rules Rules) error {
 // BeginSend notes that an attempt to send the decision is about to be made,
 // and reports whether there is still something to send. If the end of the
 // last attempt was not recorded, EPM may have the decision: Unclear is set.
-func (t *Ticket) BeginSend() bool {
+func (t *Ticket) BeginSend(now time.Time) bool {
 	if t.Progress() != Submitting {
 		return false
 	}
 	s := &t.Sending
-	s.Unclear = s.Unclear || s.Begun
+	if s.Begun {
+		s.Unclear, s.UnclearAt = true, now
+	}
 	s.Begun = true
 	s.Attempts++
 	return true
 }
 
-// NotThere notes that EPM was asked and does not have d: what was unclear is
-// clear again.
-func (t *Ticket) NotThere(d Decision) {
-	if t.sends(d) {
-		t.Sending.Unclear = false
+// Settled is how long after an unclear attempt EPM's word that it has no
+// decision is final. Before, the attempt may still be on its way through
+// EPM's own machines.
+const Settled = 10 * time.Minute
+
+// NotThere notes that EPM was asked at now and does not have d. If that was
+// long enough after the last unclear attempt, what was unclear is clear.
+func (t *Ticket) NotThere(d Decision, now time.Time) {
+	if t.sends(d) && now.Sub(t.Sending.UnclearAt) >= Settled {
+		t.Sending.Unclear, t.Sending.UnclearAt = false, time.Time{}
 	}
 }
 
@@ -161,15 +168,31 @@ func (t *Ticket) SendFailed(d Decision, unclear bool, say string, next, now time
 	}
 	s := &t.Sending
 	s.Begun = false
-	s.Unclear = s.Unclear || unclear
+	if unclear {
+		s.Unclear, s.UnclearAt = true, now
+	}
 	s.NotBefore = next
-	if s.Problem == "" {
-		t.Rev++ // the card says that it takes longer
+	if s.Problem != say {
+		t.Rev++ // the card says why it takes longer
 	}
 	s.Problem = say
-	if s.Attempts == delayedAfter {
+	if s.Attempts >= delayedAfter && !t.toldOfDelay() {
 		t.happened(Event{Kind: EventDelayed, At: now, Text: say})
 	}
+}
+
+// toldOfDelay reports whether the history tells of the present decision that
+// EPM does not answer.
+func (t *Ticket) toldOfDelay() bool {
+	for _, e := range slices.Backward(t.Events) {
+		switch e.Kind {
+		case EventDelayed:
+			return true
+		case EventDecided:
+			return false
+		}
+	}
+	return false
 }
 
 // Acknowledge notes that EPM has accepted d: from here on it is final.

@@ -65,7 +65,7 @@ func TestLifeOwesEachStepOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	owes(t, tk, tickets.StepSend, tickets.StepEdit)
-	tk.BeginSend()
+	tk.BeginSend(now)
 	tk.Acknowledge(*tk.Decision, now)
 	owes(t, tk, tickets.StepEdit)
 	tk.Edited(place, tk.Rev)
@@ -98,7 +98,7 @@ func TestFirstDecisionWins(t *testing.T) {
 	if err := tk.Decide(decision(tickets.Deny, bob), rules()); !errors.Is(err, tickets.ErrDecided) {
 		t.Errorf("second = %v, want ErrDecided", err)
 	}
-	tk.BeginSend()
+	tk.BeginSend(now)
 	tk.Acknowledge(*tk.Decision, now)
 	if err := tk.Decide(decision(tickets.Deny, bob), rules()); !errors.Is(err, tickets.ErrFinal) {
 		t.Errorf("after EPM's answer = %v, want ErrFinal", err)
@@ -112,7 +112,7 @@ func TestRefusalOpensAgain(t *testing.T) {
 	tk := asked()
 	first := decision(tickets.Approve, ann)
 	_ = tk.Decide(first, rules())
-	tk.BeginSend()
+	tk.BeginSend(now)
 	tk.Refuse(first, "no such request", now)
 	if !tk.Open() || tk.Refusal == nil {
 		t.Fatalf("%s, refusal %v; want it open again", tk.Progress(), tk.Refusal)
@@ -134,22 +134,27 @@ func TestUnclearIsNotForgotten(t *testing.T) {
 	tk := asked()
 	d := decision(tickets.Approve, ann)
 	_ = tk.Decide(d, rules())
-	tk.BeginSend()
+	tk.BeginSend(now)
 	if tk.Sending.Unclear {
 		t.Error("unclear at the first attempt")
 	}
 	tk.SendFailed(d, true, "timeout", now, now)
-	tk.BeginSend()
+	tk.BeginSend(now)
 	tk.SendFailed(d, false, "refused connection", now, now)
-	if tk.BeginSend(); !tk.Sending.Unclear {
+	if tk.BeginSend(now); !tk.Sending.Unclear {
 		t.Error("a clean failure made clear what was unclear before it")
 	}
-	tk.NotThere(d)
+	tk.NotThere(d, now.Add(time.Minute))
 	tk.SendFailed(d, false, "down", now, now)
-	if tk.BeginSend(); tk.Sending.Unclear {
+	if tk.BeginSend(now); !tk.Sending.Unclear {
+		t.Error("EPM's word was believed too early")
+	}
+	tk.NotThere(d, now.Add(tickets.Settled))
+	tk.SendFailed(d, false, "down", now, now)
+	if tk.BeginSend(now); tk.Sending.Unclear {
 		t.Error("unclear although EPM said that it has none")
 	}
-	if tk.BeginSend(); !tk.Sending.Unclear {
+	if tk.BeginSend(now); !tk.Sending.Unclear {
 		t.Error("clear although the end of the last attempt is not recorded")
 	}
 }
@@ -240,7 +245,7 @@ func FuzzLife(f *testing.F) {
 					t.Fatalf("step %d: Decide in %s, active %t = %v", i, before.Progress(), before.Active, err)
 				}
 			case 2:
-				tk.BeginSend()
+				tk.BeginSend(now)
 			case 3:
 				tk.SendFailed(d, b&16 != 0, "down", at.Add(time.Minute), at)
 			case 4:
@@ -282,7 +287,7 @@ func FuzzLife(f *testing.F) {
 					owed[s.Lane] = true
 				}
 				due := tk.Due()
-				for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.PostLane("slack"), tickets.EditLane("slack")} {
+				for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack")} {
 					when, ok := due[lane]
 					if isDue := ok && !when.After(look); isDue != owed[lane] {
 						t.Fatalf("step %d: %s due %t, owed %t", i, lane, isDue, owed[lane])

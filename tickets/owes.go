@@ -22,8 +22,12 @@ const (
 // decision on its way to EPM, and a storm of new posts never delays edits.
 type Lane string
 
-// LaneEPM is the lane of everything sent to EPM.
+// LaneEPM is the lane of decisions on their way to EPM.
 const LaneEPM Lane = "epm"
+
+// LaneLook is the lane of questions to EPM. They wait for nothing and nothing
+// waits for them.
+const LaneLook Lane = "epm/look"
 
 // PostLane is the lane of first posts on a platform.
 func PostLane(p Platform) Lane { return Lane(p) + "/post" }
@@ -75,7 +79,7 @@ func (t *Ticket) owed() []Step {
 		steps = append(steps, Step{Kind: StepSend, Lane: LaneEPM, At: later(t.Decision.At, t.Sending.NotBefore)})
 	case Submitted:
 		if t.Sending.Looks < maxLooks {
-			steps = append(steps, Step{Kind: StepLook, Lane: LaneEPM, At: later(t.Sending.Done, t.Sending.NotBefore)})
+			steps = append(steps, Step{Kind: StepLook, Lane: LaneLook, At: later(t.Sending.Done, t.Sending.NotBefore)})
 		}
 	}
 	for i := range t.Messages {

@@ -169,6 +169,7 @@ type Sending struct {
 	Attempts  int       `json:"attempts,omitempty"`  // begun, not necessarily answered
 	Begun     bool      `json:"begun,omitempty"`     // an attempt was begun and its end is not recorded
 	Unclear   bool      `json:"unclear,omitempty"`   // EPM may have the decision, without having said so
+	UnclearAt time.Time `json:"unclear_at,omitzero"` // when an attempt last ended so
 	NotBefore time.Time `json:"not_before,omitzero"` // earliest next attempt or look
 	Problem   string    `json:"problem,omitempty"`   // why the last attempt failed, for people
 	Done      time.Time `json:"done,omitzero"`       // when EPM acknowledged

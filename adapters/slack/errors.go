@@ -65,6 +65,15 @@ var classes = byName(map[tickets.Class][]string{
 	tickets.Denied: fatal,
 })
 
+// mendable lists the names of [tickets.Gone] that speak of the channel: the
+// bot may be invited again, a channel be taken out of the archive. An edit
+// must not be given up for them.
+var mendable = []string{"is_inactive", "is_archived", "channel_not_found", "not_in_channel"}
+
+// mendableFor is how long to wait before an edit is tried again that failed
+// for its channel.
+const mendableFor = 5 * time.Minute
+
 func byName(lists map[tickets.Class][]string) map[string]tickets.Class {
 	out := map[string]tickets.Class{}
 	for class, names := range lists {
@@ -119,6 +128,10 @@ func failure(method string, effect bool, err error) *tickets.Failure {
 			f.After = limitedFor
 		case tickets.Unclear:
 			class = unclear
+		case tickets.Gone:
+			if method == "chat.update" && slices.Contains(mendable, name) {
+				class, f.After = tickets.Down, mendableFor
+			}
 		}
 		f.Class = class
 	}

@@ -96,7 +96,7 @@ func states() map[string]*tickets.Ticket {
 		}),
 		"submitting": decided(app(), tickets.Approve, ann),
 		"submitting-problem": with(decided(app(), tickets.Approve, bob), func(t *tickets.Ticket) {
-			t.BeginSend()
+			t.BeginSend(time.Now())
 			t.SendFailed(*t.Decision, true, "no answer within 10 seconds", later, later)
 		}),
 		"submitting-deny":   decided(app(), tickets.Deny, ann),

@@ -257,6 +257,9 @@ func (c *checker) store(value string) string {
 
 func (c *checker) prefixes(name, value string) []netip.Prefix {
 	var list []netip.Prefix
+	if value != "" && len(items(value)) == 0 {
+		c.add(name, "is set and names no network: remove it to allow all, or write a comma list like 192.0.2.0/24")
+	}
 	for i, s := range items(value) {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -351,6 +354,9 @@ func (c *checker) rules(env environment) tickets.Rules {
 	}
 	if env.SettingsActiveStates != "" {
 		rules.Active = nil
+		if len(items(env.SettingsActiveStates)) == 0 {
+			c.add("SETTINGS_ACTIVE_STATES", "is set and names no state: remove it, or choose from %v", typ.States)
+		}
 		for i, s := range items(env.SettingsActiveStates) {
 			state, ok := typ.FindState(s)
 			if !ok {

@@ -204,9 +204,17 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping writes nothing but takes the way that writes take.
+// Ping writes nothing but takes the way that writes take. Unlike a write it
+// does not wait longer than ctx.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.write(ctx, func(*batch) error { return nil })
+	done := make(chan error, 1)
+	go func() { done <- s.write(ctx, func(*batch) error { return nil }) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the store does not answer: %w", ctx.Err())
+	}
 }
 
 func (s *Store) write(ctx context.Context, run func(*batch) error) error {
@@ -341,21 +349,25 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 		return nil, fmt.Errorf("claim %s: %w", lane, err)
 	}
 	var claimed []*tickets.Ticket
+	var errs []error
 	for _, seq := range seqs {
 		l := lease{lane, seq}
 		if _, taken := s.leases[l]; taken {
 			continue
 		}
 		t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
-		if err != nil {
-			return nil, fmt.Errorf("claim %s: %w", lane, err)
-		}
 		s.leases[l] = until
+		if err != nil {
+			// One unreadable ticket must not hold up the others: it is
+			// leased too, and reported again when that ends.
+			errs = append(errs, fmt.Errorf("claim ticket %d in %s: %w", seq, lane, err))
+			continue
+		}
 		if claimed = append(claimed, t); len(claimed) == n {
 			break
 		}
 	}
-	return claimed, nil
+	return claimed, errors.Join(errs...)
 }
 
 func (s *Store) due(ctx context.Context, lane tickets.Lane, now time.Time, n int) (seqs []int64, err error) {

@@ -1,14 +1,17 @@
 package sqlite_test
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/store/storetest"
+	"github.com/countersign/countersign/tickets"
 )
 
 func TestConformance(t *testing.T) {
@@ -49,6 +52,39 @@ func TestSecondProcessIsRefusedAndLookingIsAllowed(t *testing.T) {
 	}
 	if _, _, err := look.Accept(t.Context(), in, storetest.Asks(in, storetest.Now)); err == nil {
 		t.Error("Accept on a store opened to look = nil, want an error")
+	}
+}
+
+func TestDamagedTicketHoldsUpNoOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	s := open(t, path)
+	for _, id := range []string{"a", "b", "c"} {
+		in := storetest.Asked(id)
+		if _, _, err := s.Accept(t.Context(), in, storetest.Asks(in, storetest.Now)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`UPDATE tickets SET doc = x'0102' WHERE seq = 1002`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	later := storetest.Now.Add(time.Minute)
+	got, err := s.Claim(t.Context(), tickets.PostLane("slack"), later, later.Add(time.Minute), 10)
+	if err == nil || len(got) != 2 {
+		t.Errorf("Claim = %d tickets, %v; want the two that can be read, and an error", len(got), err)
+	}
+	if _, err := s.Claim(t.Context(), tickets.PostLane("slack"), later, later.Add(time.Minute), 10); err != nil {
+		t.Errorf("second Claim = %v; want nothing new to report", err)
 	}
 }
 

@@ -26,6 +26,7 @@ type writer struct {
 	folded  chan struct{} // the folder is done
 
 	done chan struct{}
+	once sync.Once
 	err  error // of closing the connection; set before done is closed
 }
 
@@ -45,7 +46,12 @@ func (o *op) safely(b *batch) (err error) {
 	return o.run(b)
 }
 
-var errClosed = errors.New("the store is closed")
+var (
+	errClosed = errors.New("the store is closed")
+	// errTransaction is the fault of no single write: running each alone
+	// would fail the same way.
+	errTransaction = errors.New("the store cannot be written")
+)
 
 func openWriter(ctx context.Context, dsn string, pack *packer) (*writer, error) {
 	db, err := sql.Open("sqlite", dsn)
@@ -96,7 +102,7 @@ func (w *writer) do(ctx context.Context, run func(*batch) error) error {
 }
 
 func (w *writer) close() error {
-	close(w.quit)
+	w.once.Do(func() { close(w.quit) })
 	<-w.done
 	return errors.Join(w.err, w.fold.Close(), w.db.Close())
 }
@@ -185,8 +191,10 @@ func (w *writer) commit(b *batch, ops []*op) {
 		for _, o := range ops {
 			o.err <- nil
 		}
-	case len(ops) == 1:
-		ops[0].err <- err
+	case len(ops) == 1, errors.Is(err, errTransaction):
+		for _, o := range ops {
+			o.err <- err
+		}
 	default:
 		for _, o := range ops {
 			o.err <- b.transact([]*op{o})
@@ -266,15 +274,17 @@ func (b *batch) transact(ops []*op) error {
 	seq := b.seq
 	err := func() error {
 		if _, err := b.conn.ExecContext(background, `BEGIN IMMEDIATE`); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errTransaction, err)
 		}
 		for _, o := range ops {
 			if err := o.safely(b); err != nil {
 				return err
 			}
 		}
-		_, err := b.conn.ExecContext(background, `COMMIT`)
-		return err
+		if _, err := b.conn.ExecContext(background, `COMMIT`); err != nil {
+			return fmt.Errorf("%w: %w", errTransaction, err)
+		}
+		return nil
 	}()
 	if err != nil {
 		b.seq = seq

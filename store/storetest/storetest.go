@@ -361,7 +361,7 @@ func (s *suite) index() {
 	for i := range 5 {
 		ns = append(ns, s.ask(fmt.Sprint(i)).Number)
 	}
-	lanes := []tickets.Lane{tickets.LaneEPM, tickets.PostLane("slack"), tickets.EditLane("slack")}
+	lanes := []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack")}
 	for range 120 {
 		now = now.Add(time.Duration(rng.Int64N(int64(5 * time.Minute))))
 		n := ns[rng.IntN(len(ns))]
@@ -401,7 +401,7 @@ func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
 	case 0, 1:
 		_ = t.Decide(Approval(now), Rules())
 	case 2:
-		t.BeginSend()
+		t.BeginSend(now)
 	case 3:
 		t.SendFailed(d, rng.IntN(2) == 0, "EPM does not answer", later, now)
 	case 4:

@@ -18,7 +18,8 @@
 // # Lanes
 //
 // Steps wait in lanes ([tickets.Lane]), each with its own workers: one for
-// EPM, and for each chat one for new posts and one for edits and replies. A
+// decisions on their way to EPM, one for questions to it, and for each chat
+// one for new posts and one for edits and replies. A
 // chat that is down or slow delays neither a decision nor another chat, and a
 // storm of new requests delays no edit.
 //
@@ -29,9 +30,10 @@
 //
 //	post, reply  the chat looks for the message by its mark, and adopts it
 //	edit         is repeated: it says the same again
-//	send         EPM is asked whether it has the decision; if it cannot say,
-//	             the same decision is sent again. Until EPM has said that it
-//	             has none, the ticket is not opened for another decision
+//	send         EPM is asked whether it has the decision; if it has not, or
+//	             cannot say, the same decision is sent again. The ticket is
+//	             not opened for another decision before EPM has said that it
+//	             has none, ten minutes after the last unclear attempt
 //	look         is repeated: it only reads
 //
 // The table in failures_test.go states for each step and each way of failing

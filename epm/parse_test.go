@@ -501,3 +501,15 @@ func TestTemplates(t *testing.T) {
 		}
 	}
 }
+
+// A year that cannot be written down must not make the webhook unstorable.
+func TestParseTimeBeyondTheCalendar(t *testing.T) {
+	for _, s := range []string{"9999-12-31T23:59:59-05:00", "0000-01-01T00:00:00+01:00"} {
+		if got := parseTime(s); !got.IsZero() {
+			t.Errorf("parseTime(%q) = %v, want it unread", s, got)
+		}
+	}
+	if got := parseTime("2026-01-31 13:05:00"); got.IsZero() {
+		t.Error("a usual time was not read")
+	}
+}

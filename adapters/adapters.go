@@ -51,6 +51,16 @@ type Chat interface {
 	// means that it could not be found out: nobody is let in then.
 	Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error)
 
+	// Tell writes text to p alone, as a direct message: for what admins must
+	// know and nobody asked for. It is plain text and may be lost or come
+	// twice. Class Refused means that p cannot be written to.
+	Tell(ctx context.Context, p tickets.Principal, text string) error
+
+	// Check looks at everything that the chat needs: its credentials and
+	// permissions, each of places, each of who, and the way in for what
+	// people do. It changes nothing that people see. It needs no Run.
+	Check(ctx context.Context, places []tickets.Place, who []tickets.Principal) []Finding
+
 	// Endpoints are the signed HTTP paths that the platform calls, each with
 	// its handler. It is empty if the platform is not configured for them.
 	Endpoints(h Handler) map[string]http.Handler
@@ -64,6 +74,13 @@ type Chat interface {
 	// Ready is nil if the chat can be posted to and listened to, else the
 	// reason, for the operator. It answers from what is known, at once.
 	Ready() error
+}
+
+// Finding is one thing that was checked. Neither text holds a secret.
+type Finding struct {
+	What    string // what was looked at, for example "the bot may post in #epm-requests"
+	Problem string // what is wrong; empty if nothing is
+	Fix     string // what to do about it; empty if nothing is wrong
 }
 
 // Handler is what the bot does when somebody acts in a chat. The adapter has

@@ -157,3 +157,10 @@ func Quote(label, s string, limit int) string {
 	}
 	return label + ":\n│ " + strings.Join(lines, "\n│ ")
 }
+
+// Typed is what somebody typed, to be typed again: unchanged but for what no
+// platform takes, and in at most limit runes.
+func Typed(s string, limit int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
+	return firstRunes(s, limit)
+}

@@ -32,13 +32,17 @@ func SayNoTicket(n tickets.Number) string {
 	return fmt.Sprintf("There is no ticket %s", short(string(n), 40))
 }
 
-// SayDecided says who was faster with t.
+// SayDecided says who was faster with t, where and when.
 func SayDecided(t *tickets.Ticket) string {
-	if t.Decision == nil {
+	d := t.Decision
+	if d == nil {
 		return "This request is already decided"
 	}
-	return fmt.Sprintf("%s has already %s this request", Name(t.Decision.By), t.Decision.Verdict.Past())
+	return fmt.Sprintf("%s has already %s this request in %s, %s", Name(d.By), d.Verdict.Past(), PlatformName(d.By.Platform), Moment(d.At))
 }
+
+// PlatformName is what people call p.
+func PlatformName(p tickets.Platform) string { return capital(string(p)) }
 
 // SayUndecidable says why t cannot be decided, err being what
 // [tickets.Ticket.Decide] answered: the sentence of the rule, and who was
@@ -93,6 +97,16 @@ func Name(a tickets.Actor) string {
 		return name
 	}
 	return short(a.ID, 40)
+}
+
+// NameOn is what to call a in a message on platform on: people of another
+// platform are named with it, because the same name may be somebody else
+// there.
+func NameOn(on tickets.Platform, a tickets.Actor) string {
+	if a.Platform == on || a.Platform == "" {
+		return Name(a)
+	}
+	return Name(a) + " (" + PlatformName(a.Platform) + ")"
 }
 
 // Emoji is a picture of how far t has come. It never stands without words.
@@ -579,4 +593,28 @@ func Amount(u tickets.Unit) (label, hint string, ok bool) {
 		return "How many hours", fmt.Sprintf("From %d to %d", tickets.MinHours, tickets.MaxHours), true
 	}
 	return "", "", false
+}
+
+// AmountOfAny is Amount for a form that cannot change its fields: one field
+// for every unit.
+func AmountOfAny() (label, hint string) {
+	return "How many", fmt.Sprintf("Minutes: %d to %d. Hours: %d to %d. Once: leave it empty", tickets.MinMinutes, tickets.MaxMinutes, tickets.MinHours, tickets.MaxHours)
+}
+
+// SayPlaceLost tells admins that place cannot be used, and why.
+func SayPlaceLost(place tickets.Place, why string) string {
+	return fmt.Sprintf("Countersign cannot use %s as it should: %s. No request is lost: what is missing there is kept and shown when it works again, which Countersign tries every few minutes. "+
+		"Until then, requests can be decided wherever else they are shown, and in the EPM console. "+
+		"Please look whether the channel still exists and is not archived, whether the app is in it and may write there, and whether the app's token is still valid. /epm status tells how it stands.",
+		PlaceName(place), strings.TrimRight(short(why, 300), ". "))
+}
+
+// SayPlaceBack tells admins that place can be used again.
+func SayPlaceBack(place tickets.Place) string {
+	return fmt.Sprintf("Countersign can use %s again. What was missing there is being shown now.", PlaceName(place))
+}
+
+// PlaceName is what people call p, as far as its identifier tells.
+func PlaceName(p tickets.Place) string {
+	return fmt.Sprintf("channel %s on %s", short(p.Channel, 40), PlatformName(p.Platform))
 }

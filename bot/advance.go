@@ -20,8 +20,9 @@ const (
 	// slowRetry is for what an admin has to mend first: a bot that is not in
 	// its channel, a token that was revoked.
 	slowRetry = 5 * time.Minute
-	// deniedPause keeps a lane quiet after the neighbour refused our
-	// credentials: the other tickets would hear the same.
+	// deniedPause keeps the lane to EPM quiet after EPM refused our
+	// credentials: the other tickets would hear the same. In a chat that puts
+	// the place out of use.
 	deniedPause = 30 * time.Second
 	// firstLook and lastLook bound how often EPM is asked for an outcome
 	// whose webhook does not come.
@@ -43,12 +44,7 @@ type lane struct {
 	paused time.Time // by the bot's clock
 }
 
-func (l *lane) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *lane) signal() { signal(l.wake) }
 
 func (l *lane) pauseUntil(t time.Time) {
 	l.mu.Lock()
@@ -163,19 +159,26 @@ var errNothing = errors.New("nothing to do")
 // do does one step of t and returns the ticket as recorded afterwards. The
 // error is the store's; the step's own failure is recorded in the ticket.
 func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step) (*tickets.Ticket, error) {
+	pass := b.places.enter(s, b.Now())
+	if pass.wait {
+		return b.putOff(ctx, t, s, pass)
+	}
 	call, cancel := context.WithTimeout(ctx, b.Timeout)
 	defer cancel()
+	number := t.Number
 	t, begun, err := b.begin(call, t, s)
 	if err != nil || !begun {
+		b.placeTried(s, number, pass, errNothing)
 		return t, err
 	}
 	start := time.Now()
 	change, failure := b.perform(call, t, s)
+	b.placeTried(s, number, pass, failure)
 	result := "ok"
 	if failure != nil {
 		f := tickets.FailureOf(failure)
 		result = string(f.Class)
-		if f.Class == tickets.Denied && s.Kind != tickets.StepLook { // reading may be forbidden for good
+		if f.Class == tickets.Denied && s.Kind == tickets.StepSend {
 			l.pauseUntil(b.Now().Add(deniedPause))
 		}
 		b.Log.Warn("step failed", "ticket", t.Number, "step", s.Kind, "platform", s.Place.Platform, "channel", s.Place.Channel, "class", result, "err", failure)
@@ -195,6 +198,9 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 		return nil, err
 	}
 	b.wake(after) // other lanes: an acknowledged decision owes edits
+	if failure != nil && blamesPlace(tickets.FailureOf(failure), s.Kind) {
+		b.awaits(s, number)
+	}
 	return after, nil
 }
 
@@ -288,8 +294,11 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 		return done, nil
 	}
 	f := tickets.FailureOf(err)
-	// A message that cannot be edited any more stays so. A channel that cannot
-	// be posted to may be mended.
+	if blamesPlace(f, s.Kind) {
+		next := b.placeLost(s, f)
+		return func(now *tickets.Ticket) { now.ShowFailed(s.Place, f.Error(), next, false) }, err
+	}
+	// A message that cannot be edited any more stays so.
 	dead := f.Class == tickets.Gone && s.Kind == tickets.StepEdit
 	if f.Class == tickets.Refused && s.Kind == tickets.StepReply {
 		return done, err // a locked thread: the card tells all the same

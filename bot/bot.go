@@ -36,7 +36,7 @@ type Config struct {
 	Chats     []adapters.Chat     // at least one
 	Rules     tickets.Rules       // for new tickets and for decisions; Type is required
 	Approvers []tickets.Principal // who may decide; nobody if empty
-	Admins    []tickets.Principal // who may use the admin words; nobody if empty
+	Admins    []tickets.Principal // who may use the admin words and is told when a place cannot be used; nobody if empty
 
 	Log   *slog.Logger                 // required
 	Now   func() time.Time             // default time.Now
@@ -55,6 +55,10 @@ type Bot struct {
 	Config
 	chats map[tickets.Platform]adapters.Chat
 	lanes map[tickets.Lane]*lane
+
+	places   places
+	recalled chan struct{} // something is in places.recalls
+	noted    chan struct{} // something is in places.notes
 }
 
 var _ adapters.Handler = (*Bot)(nil)
@@ -84,7 +88,10 @@ func New(c Config) (*Bot, error) {
 	if c.Timeout >= c.Lease {
 		return nil, errors.New("bot: a step's timeout must be less than its lease")
 	}
-	b := &Bot{Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}}
+	b := &Bot{
+		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{},
+		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1),
+	}
 	add := func(name tickets.Lane) { b.lanes[name] = &lane{name: name, wake: make(chan struct{}, 1)} }
 	add(tickets.LaneEPM)
 	add(tickets.LaneLook)
@@ -114,6 +121,8 @@ func (b *Bot) Run(ctx context.Context) error {
 	for _, l := range b.lanes {
 		wg.Go(func() { b.runLane(ctx, l) })
 	}
+	wg.Go(func() { b.runRecalls(ctx) })
+	wg.Go(func() { b.runNotes(ctx) })
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {
@@ -126,7 +135,8 @@ func (b *Bot) Run(ctx context.Context) error {
 }
 
 // Ready says for each neighbour why it is not ready; an empty map means that
-// everything is.
+// everything is. A place that is out of use is no reason: others work. See
+// [Bot.Places].
 func (b *Bot) Ready(ctx context.Context) map[string]error {
 	problems := map[string]error{}
 	if err := b.Store.Ping(ctx); err != nil {

@@ -90,7 +90,11 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	for name, err := range problems {
 		fmt.Fprintf(&s, "\nNot ready: %s: %v", name, err)
 	}
-	if len(problems) == 0 {
+	out := b.Places()
+	for _, o := range out {
+		s.WriteString("\n" + sayOut(o))
+	}
+	if len(problems)+len(out) == 0 {
 		s.WriteString("\nEvery connection works.")
 	}
 	if len(b.Approvers) == 0 {

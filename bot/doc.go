@@ -39,6 +39,16 @@
 // The table in failures_test.go states for each step and each way of failing
 // how many messages and how many sends there are in the end.
 //
+// # Places that cannot be used
+//
+// A channel may be deleted or archived, the bot be taken out of it, its token
+// be refused ([tickets.Failure].Place). Then no step calls the platform for
+// what cannot be done there; the tickets note that they wait, one step sees
+// every five minutes whether it works again, and once it does all go on
+// (places.go). Admins are told once in each direction, by direct message.
+// This is known in memory only: the tickets say what is owed, and after a
+// restart the first step that fails tells again.
+//
 // # Who may
 //
 // A chat proves who clicked. Whether that person may decide is asked here, of

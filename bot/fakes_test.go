@@ -159,6 +159,12 @@ func (c *fakeChat) Holds(_ context.Context, p tickets.Principal, a tickets.Actor
 	return p.ID == a.ID, nil
 }
 
+func (c *fakeChat) Tell(context.Context, tickets.Principal, string) error { return nil }
+
+func (c *fakeChat) Check(context.Context, []tickets.Place, []tickets.Principal) []adapters.Finding {
+	return nil
+}
+
 func (c *fakeChat) Endpoints(adapters.Handler) map[string]http.Handler { return nil }
 func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error  { <-ctx.Done(); return nil }
 func (c *fakeChat) Ready() error                                       { return nil }
@@ -217,6 +223,9 @@ type world struct {
 	skew  atomic.Int64 // added to the clock, ns
 
 	approvers []tickets.Principal
+	admins    []tickets.Principal // default: the first approver
+	chats     []adapters.Chat     // default: chat
+	log       slog.Handler        // default: none
 	store     store.Store
 	bot       *bot.Bot
 	stop      func()
@@ -247,9 +256,19 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.store = w.wrap(s)
+	chats, admins, log := w.chats, w.admins, w.log
+	if chats == nil {
+		chats = []adapters.Chat{w.chat}
+	}
+	if admins == nil {
+		admins = w.approvers[:min(1, len(w.approvers))]
+	}
+	if log == nil {
+		log = slog.DiscardHandler
+	}
 	w.bot, err = bot.New(bot.Config{
-		Store: w.store, EPM: w.epm, Chats: []adapters.Chat{w.chat}, Rules: w.rules, Approvers: w.approvers, Admins: w.approvers[:min(1, len(w.approvers))],
-		Log: slog.New(slog.DiscardHandler), Now: w.now, Poll: 2 * time.Millisecond,
+		Store: w.store, EPM: w.epm, Chats: chats, Rules: w.rules, Approvers: w.approvers, Admins: admins,
+		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 	})
 	if err != nil {
 		w.t.Fatal(err)

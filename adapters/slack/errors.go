@@ -1,13 +1,9 @@
 package slack
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +11,7 @@ import (
 
 	"github.com/slack-go/slack"
 
+	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -70,6 +67,11 @@ var classes = byName(map[tickets.Class][]string{
 // must not be given up for them.
 var mendable = []string{"is_inactive", "is_archived", "channel_not_found", "not_in_channel"}
 
+// ofPlace lists the names that speak of the channel, whatever is written in
+// it. Those that forbid threads alone are not here: cards can still be posted.
+var ofPlace = append(slices.Clone(mendable), "restricted_action", "restricted_action_read_only_channel",
+	"restricted_action_thread_only_channel", "messages_tab_disabled", "ekm_access_denied")
+
 // mendableFor is how long to wait before an edit is tried again that failed
 // for its channel.
 const mendableFor = 5 * time.Minute
@@ -100,14 +102,13 @@ func isFatal(err error) bool       { return slices.Contains(fatal, slackError(er
 // failure says what err of a call means. effect tells whether the call writes
 // something that must not happen twice.
 func failure(method string, effect bool, err error) *tickets.Failure {
-	f := &tickets.Failure{Err: fmt.Errorf("slack %s: %w", method, &hidden{describe(err), err})}
+	f := &tickets.Failure{Err: fmt.Errorf("slack %s: %w", method, &wire.Hidden{Text: describe(err), Cause: err})}
 	unclear := tickets.Down
 	if effect {
 		unclear = tickets.Unclear
 	}
 	var rate *slack.RateLimitedError
 	var status slack.StatusCodeError
-	var op *net.OpError
 	switch name := slackError(err); {
 	case errors.As(err, &rate):
 		f.Class, f.After = tickets.Limited, max(rate.RetryAfter, time.Second)
@@ -115,8 +116,8 @@ func failure(method string, effect bool, err error) *tickets.Failure {
 		f.Class, f.After = tickets.Limited, limitedFor
 	case name == "":
 		f.Class = unclear
-		if errors.As(err, &op) && op.Op == "dial" {
-			f.Class = tickets.Down // never got there
+		if wire.NeverSent(err) {
+			f.Class = tickets.Down
 		}
 	default:
 		class, known := classes[name]
@@ -133,20 +134,10 @@ func failure(method string, effect bool, err error) *tickets.Failure {
 				class, f.After = tickets.Down, mendableFor
 			}
 		}
-		f.Class = class
+		f.Class, f.Place = class, slices.Contains(ofPlace, name)
 	}
 	return f
 }
-
-// hidden is an error whose text is our own while its cause can still be
-// recognised: a vendor's text may hold an answer, a URL or a token.
-type hidden struct {
-	text  string
-	cause error
-}
-
-func (h *hidden) Error() string { return h.text }
-func (h *hidden) Unwrap() error { return h.cause }
 
 var (
 	wordPattern    = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
@@ -169,11 +160,6 @@ func describe(err error) string {
 		se     slack.SlackErrorResponse
 		rate   *slack.RateLimitedError
 		status slack.StatusCodeError
-		syntax *json.SyntaxError
-		kind   *json.UnmarshalTypeError
-		op     *net.OpError
-		dns    *net.DNSError
-		ue     *url.Error
 	)
 	switch {
 	case errors.As(err, &se):
@@ -197,25 +183,6 @@ func describe(err error) string {
 		return fmt.Sprintf("HTTP status %d", status.Code)
 	case errors.Is(err, errNoEcho):
 		return errNoEcho.Error()
-	case errors.As(err, &syntax), errors.As(err, &kind):
-		return "the answer is not Slack's JSON"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
-	case errors.Is(err, context.Canceled):
-		return "the call was cancelled"
-	case errors.As(err, &dns):
-		return "cannot look up " + dns.Name
-	case errors.As(err, &op):
-		at := ""
-		if op.Addr != nil {
-			at = " " + op.Addr.String()
-		}
-		return op.Op + at + ": " + op.Err.Error()
-	case errors.As(err, &ue):
-		if ue.Timeout() {
-			return "no answer in time"
-		}
-		return "the connection failed: " + fmt.Sprintf("%T", ue.Err)
 	}
-	return fmt.Sprintf("the answer could not be understood (%T)", err)
+	return wire.Describe(err)
 }

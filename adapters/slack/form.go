@@ -44,7 +44,7 @@ func formView(f adapters.Form) slack.ModalViewRequest {
 	reason.Multiline = true
 	reason.MaxLength = tickets.MaxReason
 	reason.FocusOnLoad = f.Values.Reason == ""
-	reason.InitialValue = typed(f.Values.Reason, tickets.MaxReason)
+	reason.InitialValue = adapters.Typed(f.Values.Reason, tickets.MaxReason)
 	blocks = append(blocks, input(tickets.FieldReason, adapters.LabelReason, "", reason))
 
 	if f.Verdict == tickets.Approve {
@@ -89,19 +89,6 @@ func input(field tickets.FormField, label, hint string, element slack.BlockEleme
 		b.Hint = plainEmoji(hint)
 	}
 	return b
-}
-
-// typed is what somebody typed, to be typed again: unchanged but for what
-// Slack does not take.
-func typed(s string, limit int) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
-	for i := range s {
-		if limit == 0 {
-			return s[:i]
-		}
-		limit--
-	}
-	return s
 }
 
 // title is a modal's title, which has few characters: a long number stands in

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -75,7 +76,7 @@ func FuzzInteraction(f *testing.F) {
 		f.Fatal(err)
 	}
 	c.self = &identity{team: "T01", user: "U0BOT", bot: "B0BOT"}
-	tk := started(adaptertest.Request())
+	tk := adaptertest.Started(adaptertest.Request())
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		h := guarded{t, tk}
 		for _, s := range []said{
@@ -86,7 +87,7 @@ func FuzzInteraction(f *testing.F) {
 			if s.body == nil {
 				continue
 			}
-			raw, err := encode(s.body)
+			raw, err := wire.Encode(s.body)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package slack
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,6 +19,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -45,22 +45,8 @@ type said struct {
 	then func(context.Context)
 }
 
-// text is a JSON string, or whatever stands in its place, as text: an empty
-// input is null, and other programs have sent numbers.
-type text string
-
-// UnmarshalJSON never fails: what is no text is no text.
-func (t *text) UnmarshalJSON(b []byte) error {
-	var s string
-	if json.Unmarshal(b, &s) == nil {
-		*t = text(s)
-	} else if len(b) > 0 && strings.IndexByte("-0123456789", b[0]) >= 0 {
-		*t = text(b)
-	} else {
-		*t = ""
-	}
-	return nil
-}
+// text is a JSON string, or whatever stands in its place.
+type text = wire.Text
 
 type object struct {
 	ID text `json:"id"`
@@ -189,19 +175,10 @@ func (c *Chat) refuse(s sender) string {
 
 // once gives a delivery that was seen before the answer it got then.
 func (c *Chat) once(ctx context.Context, key string, do func() said) said {
-	p, first := c.seen.first(key)
-	if !first {
-		select {
-		case <-p.done:
-			s, _ := p.body.(said)
-			return said{body: s.body, small: s.small} // what followed has been done
-		case <-ctx.Done():
-			return said{}
-		}
+	s, again := c.seen.Once(ctx, key, do)
+	if again {
+		return said{body: s.body, small: s.small} // what followed has been done
 	}
-	var s said
-	defer func() { p.end(s) }()
-	s = do()
 	return s
 }
 
@@ -225,7 +202,7 @@ func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Co
 // interact answers the delivery of an interaction.
 func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte, h adapters.Handler) said {
 	var in interaction
-	if err := soft(json.Unmarshal(payload, &in)); err != nil {
+	if err := wire.Soft(json.Unmarshal(payload, &in)); err != nil {
 		c.log.Warn("an interaction is not JSON, acknowledged", "err", describe(err))
 		return said{}
 	}
@@ -340,7 +317,7 @@ func (c *Chat) update(ctx context.Context, viewID, hash string, v slack.ModalVie
 // changed since: then the newest change counts, and it is the one that Slack
 // reports last.
 func (c *Chat) changeForm(ctx context.Context, in *interaction, v slack.ModalViewRequest) said {
-	newest := c.seen.newest(string(in.View.ID), string(in.Actions[0].ActionTS))
+	newest := c.forms.change(string(in.View.ID), string(in.Actions[0].ActionTS))
 	err := c.update(ctx, string(in.View.ID), string(in.View.Hash), v)
 	if slackError(err) == "hash_conflict" && newest() {
 		err = c.update(ctx, string(in.View.ID), "", v)
@@ -570,7 +547,7 @@ func (c *Chat) event(payload []byte) said {
 			} `json:"tokens"`
 		} `json:"event"`
 	}
-	if err := soft(json.Unmarshal(payload, &e)); err != nil {
+	if err := wire.Soft(json.Unmarshal(payload, &e)); err != nil {
 		c.log.Warn("an event is not JSON, acknowledged", "err", describe(err))
 		return said{}
 	}
@@ -591,7 +568,7 @@ func (c *Chat) event(payload []byte) said {
 		default: // one reason is enough
 		}
 	case strings.HasPrefix(kind, "subteam_"), kind == "member_joined_channel", kind == "member_left_channel":
-		c.members.forget()
+		c.members.Forget()
 	default:
 		c.log.Debug("an event was acknowledged", "type", word(kind))
 	}
@@ -648,8 +625,8 @@ func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, err
 			http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 			return
 		}
-		c.work.begin()
-		defer c.work.end()
+		c.work.Begin()
+		defer c.work.End()
 		// Slack hanging up does not undo what a person did.
 		ctx := context.WithoutCancel(r.Context())
 		s, err := answer(ctx, received, body)
@@ -659,7 +636,7 @@ func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, err
 			return
 		}
 		if s.body != nil {
-			out, err := encode(s.body)
+			out, err := wire.Encode(s.body)
 			if err != nil {
 				c.log.Error("an answer cannot be written", "err", err)
 				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
@@ -691,18 +668,6 @@ func (c *Chat) follow(ctx context.Context, then func(context.Context)) {
 	then(ctx)
 }
 
-// encode writes JSON with &, < and > as they are: half the size of a text
-// with many of them.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
 // verified reports whether Slack signed body with one of the secrets, now and
 // for the first time. A retry that Slack marks as one may carry the signature
 // of the first attempt if both were made in one second; it gets as far as
@@ -717,10 +682,7 @@ func (c *Chat) verified(h http.Header, body []byte) bool {
 			continue
 		}
 		key := "signature\x00" + h.Get("X-Slack-Request-Timestamp") + "\x00" + strings.ToLower(h.Get("X-Slack-Signature"))
-		p, first := c.seen.first(key)
-		if first {
-			p.end(nil)
-		} else if h.Get("X-Slack-Retry-Num") == "" {
+		if !c.seen.New(key) && h.Get("X-Slack-Retry-Num") == "" {
 			c.log.Warn("a signed request came twice and was refused")
 			return false
 		}

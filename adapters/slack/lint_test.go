@@ -96,7 +96,7 @@ func TestLintMessageFaults(t *testing.T) {
 // TestLintViewFaults plants one fault each in the decision form.
 func TestLintViewFaults(t *testing.T) {
 	good := func() map[string]any {
-		raw, err := json.Marshal(formView(adapters.Form{Ticket: started(adaptertest.Request()), Verdict: tickets.Approve,
+		raw, err := json.Marshal(formView(adapters.Form{Ticket: adaptertest.Started(adaptertest.Request()), Verdict: tickets.Approve,
 			Values: tickets.Form{Unit: tickets.UnitMinutes, Amount: "30"}}))
 		if err != nil {
 			t.Fatal(err)

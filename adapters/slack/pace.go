@@ -2,14 +2,11 @@ package slack
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
-	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/adapters/pace"
 )
 
 // Pace is how fast Slack is called. The limits are Slack's
@@ -39,24 +36,18 @@ func (p Pace) withDefaults() Pace {
 }
 
 // pacer makes every caller of a method wait for Slack's limits: one for all,
-// since Slack counts all of an app's calls together. It runs on the machine's
-// own clock, as Slack does.
+// since Slack counts all of an app's calls together.
 type pacer struct {
-	pace  Pace
+	pace.Pacer
 	edits *rate.Limiter
-
-	mu     sync.Mutex
-	posts  map[string]*rate.Limiter // by channel
-	closed map[string]time.Time     // by method and channel: not before, as Slack said
+	posts *pace.Limiters // by channel
 }
 
 func newPacer(p Pace) *pacer {
 	p = p.withDefaults()
 	return &pacer{
-		pace:   p,
-		edits:  rate.NewLimiter(rate.Limit(p.EditsPerMinute/60), p.EditBurst),
-		posts:  map[string]*rate.Limiter{},
-		closed: map[string]time.Time{},
+		edits: rate.NewLimiter(rate.Limit(p.EditsPerMinute/60), p.EditBurst),
+		posts: pace.NewLimiters(p.PostsPerSecond, p.PostBurst),
 	}
 }
 
@@ -74,76 +65,20 @@ func lane(method, channel string) string {
 	return method
 }
 
-func (p *pacer) limiter(method, channel string) *rate.Limiter {
-	switch method {
-	case methodUpdate:
-		return p.edits
-	case methodPost:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		l := p.posts[channel]
-		if l == nil {
-			l = rate.NewLimiter(rate.Limit(p.pace.PostsPerSecond), p.pace.PostBurst)
-			p.posts[channel] = l
-		}
-		return l
-	}
-	return nil
-}
-
 // wait returns when the method may be called, or at once with class Limited
 // if that is after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, method, channel string) error {
-	for {
-		now := time.Now()
-		p.mu.Lock()
-		d := p.closed[lane(method, channel)].Sub(now)
-		p.mu.Unlock()
-		var booked *rate.Reservation
-		if l := p.limiter(method, channel); l != nil {
-			booked = l.ReserveN(now, 1)
-			d = max(d, booked.DelayFrom(now))
-		}
-		if d <= 0 {
-			return nil
-		}
-		if end, ok := ctx.Deadline(); ok && now.Add(d).After(end) {
-			if booked != nil {
-				booked.CancelAt(now)
-			}
-			return &tickets.Failure{Class: tickets.Limited, After: d, Err: fmt.Errorf("slack %s: %w", method, errPaced)}
-		}
-		timer := time.NewTimer(d)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			if booked != nil {
-				booked.CancelAt(now)
-			}
-			return &tickets.Failure{Class: tickets.Limited, After: d, Err: fmt.Errorf("slack %s: %w", method, errPaced)}
-		}
-		// Somebody may have been told to wait meanwhile; the booking stands.
-		p.mu.Lock()
-		again := p.closed[lane(method, channel)].After(time.Now())
-		p.mu.Unlock()
-		if !again {
-			return nil
-		}
+	var limit *rate.Limiter
+	switch method {
+	case methodUpdate:
+		limit = p.edits
+	case methodPost:
+		limit = p.posts.Of(channel)
 	}
+	return p.Wait(ctx, "slack "+method, []string{lane(method, channel)}, limit)
 }
-
-var errPaced = errors.New("waiting for the rate limit")
 
 // close notes that Slack asked to wait for d.
 func (p *pacer) close(method, channel string, d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	for k, until := range p.closed {
-		if until.Before(now) {
-			delete(p.closed, k)
-		}
-	}
-	p.closed[lane(method, channel)] = now.Add(d)
+	p.Close(lane(method, channel), d)
 }

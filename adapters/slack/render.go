@@ -143,8 +143,8 @@ func (c *Chat) reply(t *tickets.Ticket, i int) message {
 			text.WriteString("<@" + p.Actor.ID + ">")
 			parts = append(parts, slack.NewRichTextSectionUserElement(p.Actor.ID, nil))
 		case p.Actor.ID != "":
-			text.WriteString(escape(adapters.Name(p.Actor)))
-			parts = append(parts, slack.NewRichTextSectionTextElement(adapters.Name(p.Actor), &slack.RichTextSectionTextStyle{Bold: true}))
+			text.WriteString(escape(adapters.NameOn(Platform, p.Actor)))
+			parts = append(parts, slack.NewRichTextSectionTextElement(adapters.NameOn(Platform, p.Actor), &slack.RichTextSectionTextStyle{Bold: true}))
 		case p.Text != "":
 			text.WriteString(escape(p.Text))
 			parts = append(parts, slack.NewRichTextSectionTextElement(p.Text, nil))
@@ -278,7 +278,7 @@ func elements(s adapters.Sentence) []slack.MixedElement {
 		case p.Actor.Platform == Platform && userID.MatchString(p.Actor.ID):
 			marked.WriteString("<@" + p.Actor.ID + ">")
 		case p.Actor.ID != "":
-			marked.WriteString(escape(adapters.Name(p.Actor)))
+			marked.WriteString(escape(adapters.NameOn(Platform, p.Actor)))
 		case literal(p.Text):
 			marked.WriteString(p.Text)
 		default:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,6 +17,8 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/memory"
+	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -66,9 +67,10 @@ type Chat struct {
 	log  *slog.Logger
 	pace *pacer
 
-	members *cache  // of groups and channels
-	seen    *memory // deliveries
-	work    gate    // deliveries being worked on
+	members *memory.Sets             // of groups and channels
+	seen    *memory.Deliveries[said] // deliveries
+	forms   *newest                  // changes of open forms
+	work    memory.Gate              // deliveries being worked on
 
 	mu     sync.Mutex
 	self   *identity // nil until auth.test has told
@@ -112,12 +114,10 @@ func New(cfg Config) (*Chat, error) {
 	if !strings.HasSuffix(cfg.APIURL, "/") {
 		cfg.APIURL += "/"
 	}
-	base, err := url.Parse(cfg.APIURL)
-	if err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || (base.Scheme != "https" && !(base.Scheme == "http" && loopback(base.Hostname()))) {
-		wrong = append(wrong, errors.New("the API URL must be https://HOST/api/ (http only to this machine)"))
-	}
-	if len(wrong) > 0 {
-		return nil, fmt.Errorf("slack: %w", errors.Join(wrong...))
+	base, err := wire.BaseURL(cfg.APIURL)
+	wrong = append(wrong, err)
+	if err := errors.Join(wrong...); err != nil {
+		return nil, fmt.Errorf("slack: %w", err)
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = http.DefaultTransport
@@ -148,8 +148,9 @@ func New(cfg Config) (*Chat, error) {
 		},
 		log:     cfg.Log.With("platform", string(Platform)),
 		pace:    newPacer(cfg.Pace),
-		members: newCache(cfg.Now),
-		seen:    newMemory(cfg.Now),
+		members: memory.NewSets(cfg.Now),
+		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
+		forms:   newNewest(cfg.Now),
 		appID:   cfg.AppID,
 		dead:    make(chan error, 1),
 	}
@@ -162,14 +163,6 @@ func New(cfg Config) (*Chat, error) {
 		slack.OptionLog(silent),
 	)
 	return c, nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // String keeps what c holds out of logs.
@@ -397,23 +390,13 @@ func (c *Chat) read(ctx context.Context, method string, args url.Values, into an
 		Error text `json:"error"`
 		Need  text `json:"needed"`
 	}
-	if err := soft(json.Unmarshal(body, &head)); err != nil {
+	if err := wire.Soft(json.Unmarshal(body, &head)); err != nil {
 		return err
 	}
 	if !head.OK {
 		return slack.SlackErrorResponse{Err: string(head.Error), Needed: string(head.Need)}
 	}
-	return soft(json.Unmarshal(body, into))
-}
-
-// soft ignores a field of another type than expected: the others are decoded
-// all the same.
-func soft(err error) error {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		return nil
-	}
-	return err
+	return wire.Soft(json.Unmarshal(body, into))
 }
 
 // call makes one call of a method within the pace, and tells what its error
@@ -499,7 +482,7 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 	default:
 		return false, fmt.Errorf("slack: %s: Slack has no roles; name a user, a group or a channel", p)
 	}
-	holds, err := c.members.has(ctx, string(p.Kind)+" "+p.ID, a.ID, load)
+	holds, err := c.members.Has(ctx, string(p.Kind)+" "+p.ID, a.ID, load)
 	if err != nil {
 		return false, fmt.Errorf("members of %s: %w", p, err)
 	}
@@ -551,7 +534,7 @@ const recheck = time.Minute
 
 // Run listens until ctx ends.
 func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
-	defer c.work.wait()
+	defer c.work.Wait()
 	if err := c.introduce(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/slack-go/slack/socketmode"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
 )
 
 const (
@@ -197,8 +198,8 @@ func (c *Chat) notice(e socketmode.Event) (env envelope, bad bool, fatal error) 
 
 // deliver answers one delivery.
 func (c *Chat) deliver(ctx context.Context, sm *socketmode.Client, received time.Time, env envelope, h adapters.Handler) {
-	c.work.begin()
-	defer c.work.end()
+	c.work.Begin()
+	defer c.work.End()
 	defer func() {
 		if p := recover(); p != nil {
 			c.log.Error("panic in a delivery", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -210,7 +211,7 @@ func (c *Chat) deliver(ctx context.Context, sm *socketmode.Client, received time
 		s = c.interact(ctx, received, env.Payload, h)
 	case socketmode.RequestTypeSlashCommands:
 		var in commandText
-		if err := soft(json.Unmarshal(env.Payload, &in)); err != nil {
+		if err := wire.Soft(json.Unmarshal(env.Payload, &in)); err != nil {
 			c.log.Warn("a command is not JSON, acknowledged", "err", describe(err))
 			break
 		}
@@ -260,7 +261,7 @@ func (c *Chat) busy(env envelope) said {
 		return said{body: commandAnswer{ResponseType: slack.ResponseTypeEphemeral, Text: text}}
 	}
 	var in interaction
-	if err := soft(json.Unmarshal(env.Payload, &in)); err != nil {
+	if err := wire.Soft(json.Unmarshal(env.Payload, &in)); err != nil {
 		return said{}
 	}
 	switch {

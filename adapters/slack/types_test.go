@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/adapters/wire"
 )
 
 // TestOfficialTypes compiles every golden file against Slack's own types. It
@@ -58,7 +60,7 @@ func TestOfficialTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	write := func(name, kind string, data any) {
-		raw, err := encode(data)
+		raw, err := wire.Encode(data)
 		if err != nil {
 			t.Fatal(err)
 		}

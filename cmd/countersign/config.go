@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"crypto/ed25519"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -17,6 +19,8 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"github.com/countersign/countersign/adapters/discord"
+	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -51,6 +55,14 @@ type environment struct {
 	SlackAppToken              secret `envconfig:"SLACK_APP_TOKEN"`
 	SlackChannel               string `envconfig:"SLACK_CHANNEL"`
 	SlackAPIURL                string `envconfig:"SLACK_API_URL" default:"https://slack.com/api/"`
+
+	DiscordBotToken      secret `envconfig:"DISCORD_BOT_TOKEN"`
+	DiscordApplicationID string `envconfig:"DISCORD_APPLICATION_ID"`
+	DiscordPublicKey     string `envconfig:"DISCORD_PUBLIC_KEY"`
+	DiscordGuild         string `envconfig:"DISCORD_GUILD"`
+	DiscordChannel       string `envconfig:"DISCORD_CHANNEL"`
+	DiscordMode          string `envconfig:"DISCORD_MODE" default:"gateway"`
+	DiscordAPIURL        string `envconfig:"DISCORD_API_URL" default:"https://discord.com"`
 
 	Admins    string `envconfig:"ADMINS"`
 	Approvers string `envconfig:"APPROVERS"`
@@ -147,8 +159,6 @@ func unknown(environ []string, known map[string]bool) []finding {
 		name, _, _ = strings.Cut(name, "=")
 		switch {
 		case !ours || known[name]:
-		case strings.HasPrefix(name, "DISCORD_"):
-			findings = append(findings, finding{name, "this version does not speak Discord yet: remove it"})
 		case strings.HasPrefix(name, "SETTINGS_"):
 			findings = append(findings, finding{name, "this version does not know this setting: remove it"})
 		default:
@@ -212,9 +222,9 @@ func (env environment) check(earlier []finding) (config, error) {
 	c.need("EPM_CLIENT_ID", env.EPMClientID, "the client ID of EPM's API account (JIT: Full Access)")
 	c.need("EPM_CLIENT_SECRET", env.EPMClientSecret.Reveal(), "the client secret of EPM's API account")
 
-	c.slack(env)
-	cfg.admins = c.principals("ADMINS", env.Admins)
-	cfg.approvers = c.principals("APPROVERS", env.Approvers)
+	c.chats(env)
+	cfg.admins = c.principals(env, "ADMINS", env.Admins)
+	cfg.approvers = c.principals(env, "APPROVERS", env.Approvers)
 	cfg.rules = c.rules(env)
 
 	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
@@ -284,6 +294,33 @@ var slackID = map[tickets.PrincipalKind]*regexp.Regexp{
 	tickets.Channel: regexp.MustCompile(`^[CG][A-Z0-9]{2,}$`),
 }
 
+// usesSlack reports whether any variable of Slack is set.
+func (env environment) usesSlack() bool {
+	return env.SlackBotToken != "" || env.SlackSigningSecret != "" || env.SlackAppToken != "" || env.SlackChannel != ""
+}
+
+// usesDiscord reports whether any variable of Discord is set.
+func (env environment) usesDiscord() bool {
+	return env.DiscordBotToken != "" || env.DiscordApplicationID != "" || env.DiscordPublicKey != "" || env.DiscordGuild != "" || env.DiscordChannel != ""
+}
+
+func (c *checker) chats(env environment) {
+	if !env.usesSlack() && !env.usesDiscord() {
+		c.add("SLACK_BOT_TOKEN", "no chat is configured: set the variables of Slack (SLACK_BOT_TOKEN, SLACK_CHANNEL, …), of Discord (DISCORD_BOT_TOKEN, DISCORD_CHANNEL, …), or of both")
+	}
+	if env.usesSlack() {
+		c.slack(env)
+	}
+	if env.usesDiscord() {
+		c.discord(env)
+	}
+	for _, api := range []struct{ name, value string }{{"SLACK_API_URL", env.SlackAPIURL}, {"DISCORD_API_URL", env.DiscordAPIURL}} {
+		if u := c.httpURL(api.name, api.value); u != "" && strings.HasPrefix(u, "http://") && !loopback(u) {
+			c.add(api.name, "must be https, except on this machine")
+		}
+	}
+}
+
 func (c *checker) slack(env environment) {
 	c.need("SLACK_BOT_TOKEN", env.SlackBotToken.Reveal(), "the bot token of the Slack app, which begins with xoxb-")
 	if t := env.SlackBotToken.Reveal(); t != "" && !strings.HasPrefix(t, "xoxb-") {
@@ -302,8 +339,33 @@ func (c *checker) slack(env environment) {
 	if env.SlackChannel != "" && !slackID[tickets.Channel].MatchString(env.SlackChannel) {
 		c.add("SLACK_CHANNEL", "is not a channel ID: those begin with C; Slack shows it at the bottom of the channel's details")
 	}
-	if u := c.httpURL("SLACK_API_URL", env.SlackAPIURL); u != "" && strings.HasPrefix(u, "http://") && !loopback(u) {
-		c.add("SLACK_API_URL", "must be https, except on this machine")
+}
+
+func (c *checker) discord(env environment) {
+	const developer = "; switch Developer Mode on in Discord (User Settings, Advanced) to copy IDs from menus"
+	c.need("DISCORD_BOT_TOKEN", env.DiscordBotToken.Reveal(), "the token of the Discord application's bot, on its page Bot at discord.com/developers/applications")
+	if strings.HasPrefix(env.DiscordBotToken.Reveal(), "Bot ") {
+		c.add("DISCORD_BOT_TOKEN", `write the token alone, without the word "Bot"`)
+	}
+	for _, id := range []struct{ name, value, why string }{
+		{"DISCORD_APPLICATION_ID", env.DiscordApplicationID, "the Application ID, on the application's page General Information"},
+		{"DISCORD_GUILD", env.DiscordGuild, "the ID of the server whose members may act" + developer},
+		{"DISCORD_CHANNEL", env.DiscordChannel, "the ID of the channel for requests" + developer},
+	} {
+		c.need(id.name, id.value, id.why)
+		if strings.TrimSpace(id.value) != "" && !discord.IsID(id.value) {
+			c.add(id.name, "is not an ID, which is a number of 17 to 20 digits: %s", id.why)
+		}
+	}
+	switch env.DiscordMode {
+	case "gateway":
+	case "http":
+		c.need("DISCORD_PUBLIC_KEY", env.DiscordPublicKey, "the Public Key, on the application's page General Information; interactions over HTTP are checked with it")
+	default:
+		c.add("DISCORD_MODE", "write gateway or http")
+	}
+	if key, err := hex.DecodeString(env.DiscordPublicKey); err != nil || (len(key) != ed25519.PublicKeySize && len(key) != 0) {
+		c.add("DISCORD_PUBLIC_KEY", "is not a public key, which has 64 hexadecimal digits")
 	}
 }
 
@@ -316,24 +378,58 @@ func loopback(rawURL string) bool {
 	return u.Hostname() == "localhost" || (err == nil && addr.IsLoopback())
 }
 
-func (c *checker) principals(name, value string) []tickets.Principal {
+func (c *checker) principals(env environment, name, value string) []tickets.Principal {
 	var list []tickets.Principal
 	for i, s := range items(value) {
 		p, err := tickets.ParsePrincipal(s)
-		switch shape := slackID[p.Kind]; {
+		say := ""
+		switch {
 		case err != nil:
-			c.add(name, "item %d: %v", i+1, err)
-		case p.Platform != "slack":
-			c.add(name, "item %d: this version knows no platform but slack", i+1)
-		case shape == nil:
-			c.add(name, "item %d: Slack has users, groups and channels: slack:U…, slack:group:S…, slack:channel:C…", i+1)
-		case !shape.MatchString(p.ID):
-			c.add(name, "item %d: that is not the ID of a Slack %s", i+1, p.Kind)
+			say = err.Error()
+		case p.Platform == slack.Platform:
+			say = slackPrincipal(p)
+		case p.Platform == discord.Platform:
+			say = discordPrincipal(p, env.DiscordGuild)
 		default:
-			list = append(list, p)
+			say = "there is no such platform: write slack:… or discord:…"
 		}
+		switch {
+		case say == "" && p.Platform == slack.Platform && !env.usesSlack():
+			say = "Slack is not configured"
+		case say == "" && p.Platform == discord.Platform && !env.usesDiscord():
+			say = "Discord is not configured"
+		}
+		if say != "" {
+			c.add(name, "item %d: %s", i+1, say)
+			continue
+		}
+		list = append(list, p)
 	}
 	return list
+}
+
+// slackPrincipal says what is wrong with p, or "".
+func slackPrincipal(p tickets.Principal) string {
+	switch shape := slackID[p.Kind]; {
+	case shape == nil:
+		return "Slack has users, groups and channels: slack:U…, slack:group:S…, slack:channel:C…"
+	case !shape.MatchString(p.ID):
+		return "that is not the ID of a Slack " + string(p.Kind)
+	}
+	return ""
+}
+
+// discordPrincipal says what is wrong with p, or "".
+func discordPrincipal(p tickets.Principal, guild string) string {
+	switch {
+	case p.Kind != tickets.User && p.Kind != tickets.Role:
+		return "Discord has users and roles: discord:ID, discord:role:ID"
+	case !discord.IsID(p.ID):
+		return "that is not the ID of a Discord " + string(p.Kind) + ", which is a number of 17 to 20 digits"
+	case p.Kind == tickets.Role && p.ID == guild:
+		return "that is the role @everyone: name a role that only some have"
+	}
+	return ""
 }
 
 func (c *checker) rules(env environment) tickets.Rules {
@@ -350,7 +446,12 @@ func (c *checker) rules(env environment) tickets.Rules {
 	}
 	rules := tickets.Rules{
 		Type: typ, Active: typ.Active, Title: env.SettingsShortDescription,
-		Places: []tickets.Place{{Platform: "slack", Channel: env.SlackChannel}},
+	}
+	if env.usesSlack() {
+		rules.Places = append(rules.Places, tickets.Place{Platform: slack.Platform, Channel: env.SlackChannel})
+	}
+	if env.usesDiscord() {
+		rules.Places = append(rules.Places, tickets.Place{Platform: discord.Platform, Channel: env.DiscordChannel})
 	}
 	if env.SettingsActiveStates != "" {
 		rules.Active = nil

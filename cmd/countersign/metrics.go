@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -84,6 +85,30 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // watch adds what the store holds to m, counted when it is asked for.
 func (m *metrics) watch(s store.Store, now func() time.Time) {
 	m.registry.MustRegister(&storeCollector{store: s, now: now})
+}
+
+// watchPlaces adds to m which places can be used.
+func (m *metrics) watchPlaces(b *bot.Bot) { m.registry.MustRegister(placeCollector{b}) }
+
+type placeCollector struct{ bot *bot.Bot }
+
+var placeDesc = prometheus.NewDesc("countersign_place_out_of_use", "1 for a channel that cannot be used as it should, 0 for one that can.", []string{"platform", "channel"}, nil)
+
+// Describe implements prometheus.Collector.
+func (c placeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- placeDesc }
+
+// Collect implements prometheus.Collector.
+func (c placeCollector) Collect(ch chan<- prometheus.Metric) {
+	out := map[tickets.Place]float64{}
+	for _, p := range c.bot.Rules.Places {
+		out[p] = 0
+	}
+	for _, o := range c.bot.Places() {
+		out[o.Place] = 1 // perhaps one of earlier settings
+	}
+	for p, value := range out {
+		ch <- prometheus.MustNewConstMetric(placeDesc, prometheus.GaugeValue, value, string(p.Platform), p.Channel)
+	}
 }
 
 type storeCollector struct {

@@ -20,18 +20,24 @@ const module = "github.com/countersign/countersign/"
 // rooms says which of our packages each of them may import; the one with the
 // longest matching name counts. What is missing here may import none.
 var rooms = map[string][]string{
-	"tickets":                  {},
-	"adapters":                 {"tickets"},
-	"adapters/adaptertest":     {"adapters", "tickets"},
-	"adapters/slack":           {"adapters", "tickets"},
-	"adapters/slack/slacktest": {},
-	"store":                    {"tickets"},
-	"store/storetest":          {"store", "tickets"},
-	"store/sqlite":             {"store", "tickets"},
-	"epm":                      {"tickets"},
-	"epm/epmtest":              {},
-	"bot":                      {"adapters", "store", "tickets"},
-	"cmd/countersign":          {"adapters", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/sqlite", "tickets"},
+	"tickets":                           {},
+	"adapters":                          {"tickets"},
+	"adapters/adaptertest":              {"adapters", "tickets"},
+	"adapters/discord":                  {"adapters", "adapters/memory", "adapters/pace", "adapters/wire", "tickets"},
+	"adapters/discord/discordtest":      {},
+	"adapters/discord/discordtest/spec": {},
+	"adapters/memory":                   {},
+	"adapters/pace":                     {"tickets"},
+	"adapters/slack":                    {"adapters", "adapters/memory", "adapters/pace", "adapters/wire", "tickets"},
+	"adapters/slack/slacktest":          {},
+	"store":                             {"tickets"},
+	"store/storetest":                   {"store", "tickets"},
+	"store/sqlite":                      {"store", "tickets"},
+	"epm":                               {"tickets"},
+	"epm/epmtest":                       {},
+	"adapters/wire":                     {},
+	"bot":                               {"adapters", "store", "tickets"},
+	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/sqlite", "tickets"},
 }
 
 // suites may import testing outside of tests: they are tests for others.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
 )
 
@@ -25,6 +26,9 @@ type process struct {
 	// SlackPace is how fast Slack is called; in production its zero value,
 	// which is Slack's own limits.
 	SlackPace slack.Pace
+	// DiscordPace and DiscordGateway are the same for Discord.
+	DiscordPace    discord.Pace
+	DiscordGateway discord.Gateway
 }
 
 type command struct {
@@ -36,6 +40,7 @@ func commands() []command {
 	return []command{
 		{"serve", "", "run the bot, configured by the environment", serve},
 		{"demo", "[--listen ADDR] [--no-open]", "run everything on this machine, with simulated Slack and EPM, behind one web page", demo},
+		{"doctor", "", "check the configuration and every connection, and say what to do about what is wrong", doctor},
 		{"templates", "", "print the four webhook templates for EPM", templates},
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
 		{"version", "", "print the version", version},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/epm"
@@ -68,12 +69,12 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
-	chat, err := newSlack(cfg, p, log, m)
+	chats, err := newChats(cfg, p, log, m)
 	if err != nil {
 		return err
 	}
 	b, err := bot.New(bot.Config{
-		Store: keep, EPM: client, Chats: []adapters.Chat{chat},
+		Store: keep, EPM: client, Chats: chats,
 		Rules: cfg.rules, Approvers: cfg.approvers, Admins: cfg.admins,
 		Log: log, Now: p.Now, Meter: m, Grace: grace,
 		Test: func(ctx context.Context) string { return client.Test(ctx).String() },
@@ -81,6 +82,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	m.watchPlaces(b)
 	if len(cfg.approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
 	}
@@ -97,7 +99,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		return err
 	}
 	server := &http.Server{
-		Handler:           routes(b, receiver, []adapters.Chat{chat}, client, m),
+		Handler:           routes(b, receiver, chats, client, m),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -170,6 +172,27 @@ func newEPM(cfg config, p process, log *slog.Logger, m *metrics) (*epm.Client, e
 	return client, nil
 }
 
+// newChats makes the configured chats. With an error it returns those that
+// could be made.
+func newChats(cfg config, p process, log *slog.Logger, m *metrics) ([]adapters.Chat, error) {
+	var chats []adapters.Chat
+	var wrong []error
+	add := func(chat adapters.Chat, err error) {
+		if err != nil {
+			wrong = append(wrong, err)
+			return
+		}
+		chats = append(chats, chat)
+	}
+	if cfg.usesSlack() {
+		add(newSlack(cfg, p, log, m))
+	}
+	if cfg.usesDiscord() {
+		add(newDiscord(cfg, p, log, m))
+	}
+	return chats, errors.Join(wrong...)
+}
+
 func newSlack(cfg config, p process, log *slog.Logger, m *metrics) (*slack.Chat, error) {
 	var secrets []string
 	for _, s := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
@@ -187,5 +210,15 @@ func newSlack(cfg config, p process, log *slog.Logger, m *metrics) (*slack.Chat,
 			return path.Base(r.URL.Path)
 		}),
 		Pace: p.SlackPace, Log: log, Now: p.Now,
+	})
+}
+
+func newDiscord(cfg config, p process, log *slog.Logger, m *metrics) (*discord.Chat, error) {
+	return discord.New(discord.Config{
+		BotToken: cfg.DiscordBotToken.Reveal(), ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
+		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
+		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
+		Transport: m.transport("discord", http.DefaultTransport, discord.CallName),
+		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Log: log, Now: p.Now,
 	})
 }

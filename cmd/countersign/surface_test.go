@@ -45,6 +45,7 @@ func TestMetricsTellOfEachThing(t *testing.T) {
 		`countersign_platform_calls_total{method="chat.postMessage",platform="slack",status="200"}`,
 		`countersign_platform_calls_total{method="token",platform="epm",status="200"} 1`,
 		`countersign_platform_call_seconds_count{platform="epm"}`,
+		`countersign_place_out_of_use{channel="C01EPM",platform="slack"} 0`,
 		`countersign_build_info{version=`,
 		"go_goroutines",
 	}
@@ -100,6 +101,10 @@ func TestHealth(t *testing.T) {
 	s.eventually("not ready, with the reason", func() bool {
 		code, body := s.get("/readyz")
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "token_revoked")
+	})
+	s.eventually("the place is out of use", func() bool {
+		_, text := s.get("/metrics")
+		return strings.Contains(text, `countersign_place_out_of_use{channel="C01EPM",platform="slack"} 1`)
 	})
 	if code, _ := s.get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz = %d, want 200: the process lives and tickets wait", code)

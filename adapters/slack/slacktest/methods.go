@@ -38,6 +38,12 @@ func (s *Server) authTest(_ args, t *token) reply {
 	if t.app {
 		return reply{body: map[string]any{"app_id": s.cfg.AppID, "app_name": s.cfg.BotName}}
 	}
+	if t.user != "" { // no bot_id: docs.slack.dev/reference/methods/auth.test
+		return reply{body: map[string]any{
+			"url": "https://" + s.cfg.TeamDomain + ".slack.com/", "team": s.cfg.TeamDomain, "team_id": s.cfg.TeamID,
+			"user": s.users[t.user].Name, "user_id": t.user, "is_enterprise_install": false,
+		}}
+	}
 	return reply{body: map[string]any{
 		"url": "https://" + s.cfg.TeamDomain + ".slack.com/", "team": s.cfg.TeamDomain, "team_id": s.cfg.TeamID,
 		"user": s.cfg.BotName, "user_id": s.cfg.BotUserID, "bot_id": BotID, "is_enterprise_install": false,

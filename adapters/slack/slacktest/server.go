@@ -119,6 +119,7 @@ type Server struct {
 
 type token struct {
 	app    bool
+	user   string // whose user token it is
 	scopes []string
 	err    string // answered instead of anything else, for example token_revoked
 }

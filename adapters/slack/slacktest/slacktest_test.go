@@ -247,6 +247,10 @@ func TestPeopleAndChannels(t *testing.T) {
 	if _, err := slack.New("xoxb-other", slack.OptionAPIURL(s.URL())).AuthTestContext(ctx); slackError(err) != "invalid_auth" {
 		t.Errorf("other token: %v", err)
 	}
+	s.AddUserToken("xoxp-ann", ann, "users:read")
+	if r, err := slack.New("xoxp-ann", slack.OptionAPIURL(s.URL())).AuthTestContext(ctx); err != nil || r.UserID != ann || r.BotID != "" || r.Header.Get("X-OAuth-Scopes") != "users:read" {
+		t.Errorf("user token: %+v, %v", r, err)
+	}
 	if _, err := slack.New(slacktest.AppToken, slack.OptionAPIURL(s.URL())).GetUserInfoContext(ctx, ann); slackError(err) != "not_allowed_token_type" {
 		t.Errorf("app token: %v", err)
 	}

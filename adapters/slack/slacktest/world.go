@@ -190,6 +190,14 @@ func (s *Server) AddToken(tok string, scopes ...string) {
 	s.tokens[tok] = &token{scopes: slices.Clone(scopes)}
 }
 
+// AddUserToken makes a token good that acts for a user, who must exist.
+// Beyond auth.test, which tells whose it is, it works as the bot's.
+func (s *Server) AddUserToken(tok, user string, scopes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens[tok] = &token{user: user, scopes: slices.Clone(scopes)}
+}
+
 // RemoveScopes takes scopes away from the bot token.
 func (s *Server) RemoveScopes(scopes ...string) {
 	s.mu.Lock()

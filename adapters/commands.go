@@ -1,0 +1,57 @@
+package adapters
+
+import "strings"
+
+// CommandName is the slash command, on every platform.
+const CommandName = "epm"
+
+// Word is one word of the slash command: /epm NAME and what follows.
+type Word struct {
+	Name  string
+	Help  string // what it does, for people, without a full stop
+	Admin bool   // only for admins
+	Args  []Arg
+}
+
+// Arg is what may follow a word. Arguments stand in their order; an optional
+// one stands behind those that are required.
+type Arg struct {
+	Name     string // one word, lower case
+	Help     string
+	Required bool
+	Choices  []string // the values that there are; nil for any
+}
+
+// Words lists the words of the slash command in the order of help.
+func Words() []Word {
+	number := Arg{Name: "number", Help: "The request's number, for example JIT-1042", Required: true}
+	return []Word{
+		{Name: "help", Help: "what Countersign understands"},
+		{Name: "status", Help: "what waits, and whether every connection works"},
+		{Name: "tickets", Help: "the newest requests", Args: []Arg{
+			{Name: "state", Help: "How far they have come", Choices: []string{"pending", "submitting", "submitted", "final"}},
+		}},
+		{Name: "ticket", Help: "one request and its history", Args: []Arg{number}},
+		{Name: "state", Help: "move a request to another state", Admin: true, Args: []Arg{
+			number,
+			{Name: "state", Help: "The state, for example On Hold", Required: true},
+		}},
+		{Name: "test-connection", Help: "try the connection to EPM", Admin: true},
+	}
+}
+
+// Usage is how w is typed: "tickets [pending|final]", "state NUMBER STATE".
+func (w Word) Usage() string {
+	s := w.Name
+	for _, a := range w.Args {
+		shown := strings.ToUpper(a.Name)
+		if a.Choices != nil {
+			shown = strings.Join(a.Choices, "|")
+		}
+		if !a.Required {
+			shown = "[" + shown + "]"
+		}
+		s += " " + shown
+	}
+	return s
+}

@@ -1,0 +1,143 @@
+package discord
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
+)
+
+const sayUnknownCommand = "Discord still shows a command of another version of Countersign. Please try again in a minute"
+
+// command is a slash command, or a part of one, as Discord registers it
+// (discord.com/developers/docs/interactions/application-commands).
+type command struct {
+	Type        int       `json:"type"`
+	Name        string    `json:"name"`
+	Description string    `json:"description"`
+	Required    bool      `json:"required,omitempty"`
+	Options     []command `json:"options,omitempty"`
+	Choices     []choice  `json:"choices,omitempty"`
+}
+
+type choice struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// The types of commands and of their options.
+const (
+	commandChat      = 1
+	optionSubcommand = 1
+	optionString     = 3
+)
+
+// maxDescription is the longest description of a command, in characters.
+const maxDescription = 100
+
+// commandTree is the slash command: each word is a subcommand.
+func commandTree() []command {
+	epm := command{Type: commandChat, Name: adapters.CommandName, Description: "Approvals of privileged access: see help"}
+	for _, w := range adapters.Words() {
+		sub := command{Type: optionSubcommand, Name: w.Name, Description: describe(w.Help, w.Admin)}
+		for _, a := range w.Args {
+			o := command{Type: optionString, Name: a.Name, Description: describe(a.Help, false), Required: a.Required}
+			for _, c := range a.Choices {
+				o.Choices = append(o.Choices, choice{c, c})
+			}
+			sub.Options = append(sub.Options, o)
+		}
+		epm.Options = append(epm.Options, sub)
+	}
+	return []command{epm}
+}
+
+func describe(help string, admin bool) string {
+	if admin {
+		help += " (admins)"
+	}
+	return adapters.Cut(strings.ToUpper(help[:1])+help[1:], maxDescription)
+}
+
+// same reports whether a and b are the same command for people.
+func same(a, b command) bool {
+	return a.Type == b.Type && a.Name == b.Name && a.Description == b.Description && a.Required == b.Required &&
+		slices.Equal(a.Choices, b.Choices) && slices.EqualFunc(a.Options, b.Options, same)
+}
+
+// register makes Discord show our commands, and overwrites what it shows only
+// if that is something else: a server may create 200 commands a day
+// (discord.com/developers/docs/interactions/application-commands). It tries
+// until it has succeeded or ctx ends.
+func (c *Chat) register(ctx context.Context) {
+	path := "/applications/" + c.cfg.ApplicationID + "/guilds/" + c.cfg.Guild + "/commands"
+	want := commandTree()
+	for wait := time.Second; ; wait = min(2*wait, 5*time.Minute) {
+		var have []command
+		err := c.api.call(ctx, c.pace, request{method: http.MethodGet, route: routeCommands, path: path}, &have)
+		if err == nil && slices.EqualFunc(have, want, same) {
+			return
+		}
+		if err == nil {
+			err = c.api.call(ctx, c.pace, request{method: http.MethodPut, route: routeCommands, path: path, effect: true, body: want}, nil)
+			if err == nil {
+				c.log.Info("slash command registered")
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		c.note(err)
+		f := tickets.FailureOf(err)
+		if f.Class == tickets.Refused || f.Class == tickets.Gone {
+			wait = 5 * time.Minute // an admin has to invite the bot again
+		}
+		c.log.Warn("slash command not registered, trying again", "err", err)
+		if !sleep(ctx, max(wait, f.After)) {
+			return
+		}
+	}
+}
+
+// commandText is what was typed as the words after /epm, in the order of
+// [adapters.Words].
+func commandText(data json.RawMessage) (string, bool) {
+	type option struct {
+		Name    wire.Text       `json:"name"`
+		Type    int             `json:"type"`
+		Value   wire.Text       `json:"value"`
+		Options json.RawMessage `json:"options"`
+	}
+	var root struct {
+		Name    wire.Text `json:"name"`
+		Options []option  `json:"options"`
+	}
+	if wire.Soft(json.Unmarshal(data, &root)) != nil || string(root.Name) != adapters.CommandName || len(root.Options) != 1 {
+		return "", false
+	}
+	sub := root.Options[0]
+	i := slices.IndexFunc(adapters.Words(), func(w adapters.Word) bool { return w.Name == string(sub.Name) })
+	if i < 0 {
+		return "", false
+	}
+	var given []option
+	if len(sub.Options) > 0 && wire.Soft(json.Unmarshal(sub.Options, &given)) != nil {
+		return "", false
+	}
+	words := []string{string(sub.Name)}
+	for _, a := range adapters.Words()[i].Args {
+		for _, o := range given {
+			if v := strings.TrimSpace(string(o.Value)); string(o.Name) == a.Name && v != "" {
+				words = append(words, v)
+			}
+		}
+	}
+	return strings.Join(words, " "), true
+}

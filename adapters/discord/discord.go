@@ -1,0 +1,608 @@
+package discord
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/memory"
+	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Platform is Discord's name in places, actors and principals.
+const Platform tickets.Platform = "discord"
+
+// DefaultAPIURL is where Discord's API is.
+const DefaultAPIURL = "https://discord.com"
+
+// Config says which Discord application this is, and whose server it serves.
+type Config struct {
+	BotToken      string // token of the application's bot; required
+	ApplicationID string // id of the application; required
+	Guild         string // id of the server whose members may act; required
+	PublicKey     string // 64 hexadecimal digits with which Discord signs; needed for HTTP; default none
+	HTTP          bool   // interactions come over signed HTTP instead of the gateway; default false
+	APIURL        string // replaces scheme and host of every call, for tests; default DefaultAPIURL
+	PublicURL     string // where Discord reaches the bot, without a slash at its end; only Check uses it; default unknown
+
+	Transport  http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
+	Timeout    time.Duration     // of one call; default 10 s
+	Pace       Pace              // how fast Discord is called; default as in Pace
+	Gateway    Gateway           // patience with the gateway; default as in Gateway
+	Workers    int               // interactions worked on at once from the gateway; default 64
+	NonceTrust time.Duration     // how long Discord surely knows a nonce; default 1 min
+
+	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
+	Log  *slog.Logger         // default slog.Default()
+	Now  func() time.Time     // dates what is remembered; default time.Now
+}
+
+// String keeps the token out of logs.
+func (Config) String() string { return "[discord config]" }
+
+// GoString keeps the token out of %#v.
+func (Config) GoString() string { return "[discord config]" }
+
+// LogValue keeps the token out of slog.
+func (Config) LogValue() slog.Value { return slog.StringValue("[discord config]") }
+
+// Chat is Discord as a chat of Countersign.
+type Chat struct {
+	cfg  Config
+	key  ed25519.PublicKey // nil without HTTP
+	api  *api
+	log  *slog.Logger
+	pace *pacer
+
+	roles  *memory.Sets             // of members, by user id
+	seen   *memory.Deliveries[said] // interactions
+	drafts *drafts
+	work   memory.Gate // interactions being worked on
+
+	mu    sync.Mutex
+	self  string // the bot's user id; "" until Discord has told
+	auth  error  // why Discord does not accept us, nil while it does
+	ended error  // why Run gave up
+	line  lineState
+}
+
+var _ adapters.Chat = (*Chat)(nil)
+
+// keepSeen is how long an interaction is remembered: as long as its token
+// lives (discord.com/developers/docs/interactions/receiving-and-responding).
+const keepSeen = 15 * time.Minute
+
+var snowflake = regexp.MustCompile(`^[0-9]{15,20}$`)
+
+// IsID reports whether s has the shape of Discord's identifiers.
+func IsID(s string) bool { return snowflake.MatchString(s) }
+
+// New returns the chat for cfg. It calls nobody.
+func New(cfg Config) (*Chat, error) {
+	var wrong []error
+	need := func(ok bool, say string) {
+		if !ok {
+			wrong = append(wrong, errors.New(say))
+		}
+	}
+	need(cfg.BotToken != "", "the bot token is missing")
+	need(!strings.HasPrefix(cfg.BotToken, "Bot "), `the bot token must stand without the word "Bot"`)
+	need(IsID(cfg.ApplicationID), "the application id must be a number of 17 to 20 digits")
+	need(IsID(cfg.Guild), "the server (guild) id must be a number of 17 to 20 digits")
+	key, err := hex.DecodeString(cfg.PublicKey)
+	need(err == nil && (len(key) == ed25519.PublicKeySize || len(key) == 0), "the public key must be 64 hexadecimal digits")
+	need(!cfg.HTTP || len(key) > 0, "interactions over HTTP need the application's public key")
+	if cfg.APIURL == "" {
+		cfg.APIURL = DefaultAPIURL
+	}
+	base, err := wire.BaseURL(cfg.APIURL)
+	wrong = append(wrong, err)
+	if err := errors.Join(wrong...); err != nil {
+		return nil, fmt.Errorf("discord: %w", err)
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = http.DefaultTransport
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 64
+	}
+	if cfg.NonceTrust <= 0 {
+		cfg.NonceTrust = time.Minute
+	}
+	cfg.Gateway = cfg.Gateway.withDefaults()
+	if cfg.Card == nil {
+		cfg.Card = func() adapters.Card { return adapters.Card{} }
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	c := &Chat{
+		cfg:    cfg,
+		log:    cfg.Log.With("platform", string(Platform)),
+		pace:   newPacer(cfg.Pace),
+		roles:  memory.NewSets(cfg.Now),
+		seen:   memory.NewDeliveries[said](keepSeen, cfg.Now),
+		drafts: newDrafts(cfg.Now),
+	}
+	if len(key) > 0 {
+		c.key = key
+	}
+	if c.api, err = newAPI(cfg, base); err != nil {
+		return nil, fmt.Errorf("discord: %w", err)
+	}
+	return c, nil
+}
+
+// String keeps what c holds out of logs.
+func (c *Chat) String() string { return string(Platform) }
+
+// GoString keeps what c holds out of %#v.
+func (c *Chat) GoString() string { return string(Platform) }
+
+// Platform is [Platform].
+func (c *Chat) Platform() tickets.Platform { return Platform }
+
+// Post shows t in place. Within minutes Discord itself knows a message that
+// was sent before by its nonce; later it is looked for by its buttons, which
+// name the ticket.
+func (c *Chat) Post(ctx context.Context, place tickets.Place, t *tickets.Ticket, since time.Time) (string, error) {
+	id := ""
+	if c.mustLook(since) {
+		var err error
+		id, err = c.find(ctx, place.Channel, since, func(m *foundMessage) bool { return m.isCard(t.Number) })
+		if err != nil {
+			return "", err
+		}
+	}
+	if id == "" {
+		var err error
+		if id, err = c.create(ctx, place.Channel, nonce(t, place, 0), c.card(t)); err != nil {
+			return "", err
+		}
+	}
+	if since.IsZero() {
+		return id, nil
+	}
+	// It may be a message of an earlier attempt: make it show what the caller
+	// will record.
+	if err := c.Edit(ctx, tickets.Message{Place: place, ID: id}, t); err != nil {
+		return "", err
+	}
+	return id, nil
+}
+
+// mustLook reports whether an attempt made at since may have left a message
+// that its nonce no longer finds.
+func (c *Chat) mustLook(since time.Time) bool {
+	return !since.IsZero() && c.cfg.Now().Sub(since) >= c.cfg.NonceTrust
+}
+
+// nonce names one owed message: the card of t in place, or the reply about
+// the event with that number. It has at most 25 characters
+// (discord.com/developers/docs/resources/message#create-message).
+func nonce(t *tickets.Ticket, place tickets.Place, event int) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{
+		string(t.Number), string(t.ID), strconv.FormatInt(t.Created.UnixNano(), 10), place.String(), strconv.Itoa(event),
+	}, "\x00")))
+	return base64.RawURLEncoding.EncodeToString(sum[:18]) // 24 characters
+}
+
+// createMessage is a new message.
+type createMessage struct {
+	message
+	Nonce        string `json:"nonce"`
+	EnforceNonce bool   `json:"enforce_nonce"`
+}
+
+// create sends a message. Of the answer only the identifier is read: the
+// message exists, whatever else the answer holds.
+func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (string, error) {
+	for {
+		var made struct {
+			ID wire.Text `json:"id"`
+		}
+		err := c.api.call(ctx, c.pace, request{
+			method: http.MethodPost, route: routeMessages, path: "/channels/" + channel + "/messages", channel: channel, effect: true,
+			body: createMessage{m, nonce, true},
+		}, &made)
+		c.note(err)
+		if err == nil && made.ID == "" {
+			return "", &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessages, errNoEcho)}
+		}
+		if err != nil && m.simple != nil && codeOf(err) == codeInvalid {
+			c.log.Error("discord refuses a message, sending a plain one", "channel", channel, "err", err)
+			m = *m.simple
+			continue
+		}
+		return string(made.ID), err
+	}
+}
+
+// Edit makes m show t.
+func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) error {
+	show := c.card(t)
+	for {
+		err := c.api.call(ctx, c.pace, request{
+			method: http.MethodPatch, route: routeMessage, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID, channel: m.Place.Channel,
+			effect: true, old: c.isOld(m.ID), body: show,
+		}, nil)
+		c.note(err)
+		if err != nil && show.simple != nil && codeOf(err) == codeInvalid {
+			c.log.Error("discord refuses an edit, sending a plain one", "ticket", string(t.Number), "channel", m.Place.Channel, "err", err)
+			show = *show.simple
+			continue
+		}
+		return err
+	}
+}
+
+// Reply tells an event of t in the thread that is started from m. A thread
+// has the identifier of the message that it was started from.
+func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, event int, since time.Time) error {
+	if c.mustLook(since) {
+		id, err := c.find(ctx, m.ID, since, func(m *foundMessage) bool { return m.isReply(event) })
+		if codeOf(err) == codeUnknownChannel {
+			err = nil // no thread, so nothing in it
+		}
+		if err != nil || id != "" {
+			return err
+		}
+	}
+	send := func() error {
+		_, err := c.create(ctx, m.ID, nonce(t, m.Place, event+1), c.reply(t, event))
+		return err
+	}
+	err := send()
+	if codeOf(err) != codeUnknownChannel {
+		return inThread(err)
+	}
+	err = c.api.call(ctx, c.pace, request{
+		method: http.MethodPost, route: routeThreads, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID + "/threads", channel: m.Place.Channel, effect: true,
+		body: map[string]any{"name": threadName(t), "auto_archive_duration": threadRests},
+	}, nil)
+	c.note(err)
+	if err != nil && codeOf(err) != codeThreadExists {
+		return inThread(err)
+	}
+	return inThread(send())
+}
+
+// threadRests is after how many minutes of silence Discord folds a thread
+// away: a day. Sending opens it again.
+const threadRests = 1440
+
+// inThread says what a failure in a thread means: the card tells all the
+// same, so what an admin has forbidden there is let be.
+func inThread(err error) error {
+	var f *tickets.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	switch f.Class {
+	case tickets.Gone, tickets.Refused:
+		return &tickets.Failure{Class: tickets.Refused, Err: f.Err}
+	}
+	return err
+}
+
+// epoch is the first moment of Discord's identifiers, in ms since 1970
+// (discord.com/developers/docs/reference#snowflakes).
+const epoch = 1420070400000
+
+// sentAt is when the thing with that identifier was made.
+func sentAt(id string) (time.Time, bool) {
+	n, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(n>>22) + epoch), true
+}
+
+// idAt is the smallest identifier of a moment.
+func idAt(t time.Time) string {
+	return strconv.FormatInt(max(t.UnixMilli()-epoch, 0)<<22, 10)
+}
+
+// oldAfter is when edits of a message become dearer; see pace.go. A minute
+// early, because clocks differ.
+const oldAfter = 59 * time.Minute
+
+func (c *Chat) isOld(id string) bool {
+	at, ok := sentAt(id)
+	return ok && c.cfg.Now().Sub(at) >= oldAfter
+}
+
+// foundMessage is a message as far as looking for our own needs it.
+type foundMessage struct {
+	ID     wire.Text `json:"id"`
+	Author struct {
+		ID wire.Text `json:"id"`
+	} `json:"author"`
+	Components json.RawMessage `json:"components"`
+}
+
+// isCard reports whether m offers what the card of n offers.
+func (m *foundMessage) isCard(n tickets.Number) bool {
+	found := false
+	eachComponent(m.Components, func(c *component) {
+		if _, of, ok := parseCustomID(string(c.CustomID)); ok && of == n {
+			found = true
+		}
+	})
+	return found
+}
+
+// isReply reports whether m is the reply about that event.
+func (m *foundMessage) isReply(event int) bool {
+	found := false
+	eachComponent(m.Components, func(c *component) { found = found || (c.Type == typeText && c.ID == mark(event)) })
+	return found
+}
+
+// How a message is looked for.
+const (
+	// lookMargin is how far before the first attempt it is looked for: our
+	// clock and Discord's may differ.
+	lookMargin = 15 * time.Minute
+	lookPage   = 100 // messages, Discord's maximum
+	lookPages  = 20
+)
+
+// find looks for a message of ours that was sent at or after since. It
+// returns "" if there is none, or if looking is not allowed here: then a
+// second message is the smaller harm, since the buttons of both work.
+func (c *Chat) find(ctx context.Context, channel string, since time.Time, is func(*foundMessage) bool) (string, error) {
+	self, err := c.identity(ctx)
+	if err != nil {
+		return "", err
+	}
+	after := idAt(since.Add(-lookMargin))
+	for range lookPages {
+		var page []foundMessage
+		err := c.api.call(ctx, c.pace, request{
+			method: http.MethodGet, route: routeMessages, channel: channel,
+			path: "/channels/" + channel + "/messages?" + url.Values{"after": {after}, "limit": {strconv.Itoa(lookPage)}}.Encode(),
+		}, &page)
+		c.note(err)
+		if err != nil {
+			if f := tickets.FailureOf(err); f.Class == tickets.Refused {
+				c.log.Warn("cannot look for an earlier message, sending another", "channel", channel, "err", err)
+				return "", nil
+			}
+			return "", err
+		}
+		for i := range page {
+			m := &page[i]
+			if string(m.Author.ID) == self && is(m) {
+				return string(m.ID), nil
+			}
+			if newer(string(m.ID), after) {
+				after = string(m.ID)
+			}
+		}
+		if len(page) < lookPage {
+			return "", nil
+		}
+	}
+	c.log.Warn("too many messages to look for an earlier one, sending another", "channel", channel)
+	return "", nil
+}
+
+// newer compares two identifiers.
+func newer(a, b string) bool {
+	if len(a) != len(b) {
+		return len(a) > len(b)
+	}
+	return a > b
+}
+
+// note keeps whether Discord accepts our token.
+func (c *Chat) note(err error) {
+	f := (*tickets.Failure)(nil)
+	if err != nil && (!errors.As(err, &f) || f.Class != tickets.Denied) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.auth = nil
+	if f != nil {
+		c.auth = f.Err
+	}
+}
+
+// identity is the bot's user id, asked once.
+func (c *Chat) identity(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	self := c.self
+	c.mu.Unlock()
+	if self != "" {
+		return self, nil
+	}
+	var me struct {
+		ID wire.Text `json:"id"`
+	}
+	err := c.api.call(ctx, c.pace, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &me)
+	c.note(err)
+	if err != nil {
+		return "", err
+	}
+	if me.ID == "" {
+		return "", &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord /users/@me: %w", errNoEcho)}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.self = string(me.ID)
+	return c.self, nil
+}
+
+// Holds reports whether a is p or has the role p. Roles are those that came
+// with what a did, or as Discord told them at most a minute ago.
+func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
+	if p.Platform != Platform || a.Platform != Platform || a.ID == "" {
+		return false, nil
+	}
+	switch p.Kind {
+	case tickets.User:
+		return p.ID == a.ID, nil
+	case tickets.Role:
+		holds, err := c.roles.Has(ctx, a.ID, p.ID, func(ctx context.Context) ([]string, error) { return c.memberRoles(ctx, a.ID) })
+		if err != nil {
+			return false, fmt.Errorf("roles of %s: %w", a, err)
+		}
+		return holds, nil
+	}
+	return false, fmt.Errorf("discord: %s: Discord has no groups; name a user or a role", p)
+}
+
+func (c *Chat) memberRoles(ctx context.Context, user string) ([]string, error) {
+	var member struct {
+		Roles []string `json:"roles"`
+	}
+	err := c.api.call(ctx, c.pace, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(user)}, &member)
+	c.note(err)
+	if codeOf(err) == codeUnknownMember || codeOf(err) == codeUnknownUser {
+		return nil, nil // has left the server
+	}
+	return member.Roles, err
+}
+
+// Tell writes text to p as a direct message. Discord does not tell a bot who
+// has a role, so only users can be told.
+func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error {
+	if p.Platform != Platform || p.Kind != tickets.User {
+		return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("discord: %s cannot be written to: only a user can", p)}
+	}
+	var channel struct {
+		ID wire.Text `json:"id"`
+	}
+	err := c.api.call(ctx, c.pace, request{
+		method: http.MethodPost, route: "/users/@me/channels", path: "/users/@me/channels", body: map[string]string{"recipient_id": p.ID},
+	}, &channel)
+	c.note(err)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(p.ID + "\x00" + text + "\x00" + c.cfg.Now().Truncate(time.Minute).String()))
+	_, err = c.create(ctx, string(channel.ID), base64.RawURLEncoding.EncodeToString(sum[:18]), note(text))
+	return err
+}
+
+// Ready says why Discord cannot be posted to or listened to, or nil.
+func (c *Chat) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var wrong []error
+	switch {
+	case c.ended != nil:
+		return c.ended
+	case c.auth != nil:
+		wrong = append(wrong, c.auth)
+	case c.self == "":
+		wrong = append(wrong, errors.New("discord has not confirmed the bot token yet"))
+	}
+	if !c.cfg.HTTP {
+		wrong = append(wrong, c.line.problem(c.cfg.Now(), c.cfg.Gateway.Gap))
+	}
+	return errors.Join(wrong...)
+}
+
+// recheck is how often a token that Discord does not accept is tried again.
+const recheck = time.Minute
+
+// Run listens until ctx ends.
+func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
+	defer c.work.Wait()
+	if err := c.introduce(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	inner, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { c.register(inner) })
+	gateway := make(chan error, 1)
+	if !c.cfg.HTTP {
+		running.Go(func() { gateway <- c.listen(inner, h) })
+	}
+	again := time.NewTicker(recheck)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-gateway:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return c.end(err)
+		case <-again.C:
+			c.mu.Lock()
+			bad := c.auth != nil
+			c.mu.Unlock()
+			if bad {
+				c.note(c.api.call(ctx, c.pace, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, nil))
+			}
+		}
+	}
+}
+
+// end notes why the chat is given up.
+func (c *Chat) end(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = err
+	return err
+}
+
+// introduce asks who we are until Discord tells. A token that Discord does
+// not accept is fatal: asking on would have the address banned
+// (discord.com/developers/docs/topics/rate-limits, "invalid request limit").
+func (c *Chat) introduce(ctx context.Context) error {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		_, err := c.identity(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		f := tickets.FailureOf(err)
+		if f.Class == tickets.Denied {
+			return c.end(f.Err)
+		}
+		c.log.Warn("discord does not tell who we are, asking again", "err", err)
+		if !sleep(ctx, max(wait, f.After)) {
+			return nil
+		}
+	}
+}
+
+// sleep waits for d, and reports false if ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,261 @@
+package discord
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// modal is a form (discord.com/developers/docs/components/reference, and
+// interactions/receiving-and-responding for the answer that opens it).
+type modal struct {
+	CustomID   string `json:"custom_id"`
+	Title      string `json:"title"`
+	Components []any  `json:"components"`
+}
+
+type label struct {
+	Type        int    `json:"type"`
+	Label       string `json:"label"`
+	Description string `json:"description,omitempty"`
+	Component   any    `json:"component"`
+}
+
+type textInput struct {
+	Type      int    `json:"type"`
+	CustomID  string `json:"custom_id"`
+	Style     int    `json:"style"`
+	MaxLength int    `json:"max_length"`
+	Required  bool   `json:"required"` // Discord's own default is true
+	Value     string `json:"value,omitempty"`
+}
+
+// The styles of text inputs.
+const (
+	styleLine      = 1
+	styleParagraph = 2
+)
+
+type radioGroup struct {
+	Type     int           `json:"type"`
+	CustomID string        `json:"custom_id"`
+	Required bool          `json:"required"`
+	Options  []radioOption `json:"options"`
+}
+
+type radioOption struct {
+	Value   string `json:"value"`
+	Label   string `json:"label"`
+	Default bool   `json:"default,omitempty"`
+}
+
+// Discord's limits of a form (…/components/reference#label).
+const (
+	maxTitle  = 45 // characters
+	maxAmount = 6  // characters of the amount: room for a slip, to be told about it
+	maxIntro  = 1500
+)
+
+// formModal is the decision form. Discord cannot change an open form, so the
+// amount is always in it, for every unit.
+func formModal(f adapters.Form) modal {
+	number := string(f.Ticket.Number)
+	word := adapters.Label(f.Verdict)
+	m := modal{CustomID: customID(adapters.Action(f.Verdict), f.Ticket.Number), Title: word + " " + number}
+	if length(m.Title) > maxTitle {
+		m.Title = word
+	}
+	m.Components = []any{
+		text(intro(f)),
+		label{Type: typeLabel, Label: adapters.LabelReason, Component: textInput{
+			Type: typeInput, CustomID: string(tickets.FieldReason), Style: styleParagraph, MaxLength: tickets.MaxReason, Required: true,
+			Value: adapters.Typed(f.Values.Reason, tickets.MaxReason),
+		}},
+	}
+	if f.Verdict != tickets.Approve {
+		return m
+	}
+	units := radioGroup{Type: typeRadio, CustomID: string(tickets.FieldUnit), Required: true}
+	for _, u := range adapters.Units() {
+		units.Options = append(units.Options, radioOption{string(u.Unit), u.Label, u.Unit == f.Values.Unit})
+	}
+	howMany, hint := adapters.AmountOfAny()
+	m.Components = append(m.Components,
+		label{Type: typeLabel, Label: adapters.LabelUnit, Component: units},
+		label{Type: typeLabel, Label: howMany, Description: hint, Component: textInput{
+			Type: typeInput, CustomID: string(tickets.FieldAmount), Style: styleLine, MaxLength: maxAmount,
+			Value: adapters.Typed(strings.TrimSpace(f.Values.Amount), maxAmount),
+		}},
+	)
+	return m
+}
+
+// intro says above the fields what is being decided.
+func intro(f adapters.Form) string {
+	for scale := 1; ; scale *= 2 {
+		lines := []string{"**" + escape(string(f.Ticket.Number)) + "** · " + escape(adapters.Subject(f.Ticket))}
+		if warning := adapters.Warning(f.Ticket); warning != "" {
+			lines = append(lines, "**"+escape(warning)+"**")
+		}
+		if r := f.Ticket.Request; r != nil {
+			if asked := adapters.AskedFor(r); asked != "" {
+				lines = append(lines, escape("Asked for: "+adapters.Cut(adapters.Line(asked), showShort/scale)))
+			}
+			if strings.TrimSpace(r.Reason) != "" {
+				lines = append(lines, quote("Reason given", r.Reason, showWhy/scale))
+			}
+		}
+		if s := strings.Join(lines, "\n"); scale >= 8 || within(s, maxIntro) {
+			return s
+		}
+	}
+}
+
+// LabelAgain is on the button that opens a form again.
+const labelAgain = "Try again"
+
+// retryMessage tells one person what is wrong with the form that they sent.
+// Its button opens the form again; it is the button of the card, and what was
+// typed is remembered here, because an identifier has no room for it. The
+// reason stands in the message too, so that it is not lost if we forget it.
+func retryMessage(f adapters.Form) message {
+	var lines []string
+	for _, field := range []tickets.FormField{tickets.FieldReason, tickets.FieldUnit, tickets.FieldAmount} {
+		if say := f.Problems[field]; say != "" {
+			lines = append(lines, "⚠ "+escape(adapters.Line(say)))
+		}
+	}
+	parts := []any{text(strings.Join(lines, "\n"))}
+	if typed := strings.TrimSpace(f.Values.Reason); typed != "" {
+		parts = append(parts, text(quote("Your reason", typed, tickets.MaxReason)))
+	}
+	parts = append(parts, actionRow{Type: typeRow, Components: []any{
+		button{typeButton, stylePrimary, labelAgain, customID(adapters.Action(f.Verdict), f.Ticket.Number)},
+	}})
+	return message{Flags: flagComponents, Mentions: nobody(), Components: parts}
+}
+
+// keepDraft is how long a form with a mistake is remembered.
+const keepDraft = 15 * time.Minute
+
+// maxDrafts bounds how many are.
+const maxDrafts = 10_000
+
+// drafts remembers what people typed into forms that had a mistake.
+type drafts struct {
+	now func() time.Time
+
+	mu  sync.Mutex
+	all map[draftKey]draft
+}
+
+type draftKey struct {
+	user    string
+	number  tickets.Number
+	verdict tickets.Verdict
+}
+
+type draft struct {
+	form tickets.Form
+	at   time.Time
+}
+
+func newDrafts(now func() time.Time) *drafts {
+	return &drafts{now: now, all: map[draftKey]draft{}}
+}
+
+func (d *drafts) keep(k draftKey, f tickets.Form) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	for old, one := range d.all {
+		if now.Sub(one.at) > keepDraft {
+			delete(d.all, old)
+		}
+	}
+	if len(d.all) < maxDrafts {
+		d.all[k] = draft{f, now}
+	}
+}
+
+// of is the draft under k. It stays: a form can be opened again and again.
+func (d *drafts) of(k draftKey) (tickets.Form, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	one, ok := d.all[k]
+	return one.form, ok && d.now().Sub(one.at) <= keepDraft
+}
+
+func (d *drafts) drop(k draftKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.all, k)
+}
+
+// How much of what EPM sent the details show: the answer and up to four
+// messages after it, each only for the person who asked.
+const (
+	showValue    = 1500
+	maxDetails   = 5
+	largestValue = 64 << 10 // bytes that are looked at of a value of which a few are shown
+)
+
+// detailsMessages show everything EPM sent.
+func detailsMessages(t *tickets.Ticket) []message {
+	page := "**" + escape(string(t.Number)) + "** · " + escape(adapters.Subject(t))
+	if warning := adapters.Warning(t); warning != "" {
+		page += "\n**" + escape(warning) + "**"
+	}
+	var sent []tickets.Field
+	if t.Request != nil {
+		sent = t.Request.Fields
+	}
+	if len(sent) == 0 {
+		page += "\n" + escape(adapters.SayNothingToShow)
+	}
+	const rest = 150 // room for the last line
+	var pages []string
+	for i, f := range sent {
+		line := detail(f)
+		room := keepText
+		if len(pages) == maxDetails-1 {
+			room -= rest
+		}
+		if length(page)+1+length(line) <= room {
+			page += "\n" + line
+			continue
+		}
+		if len(pages) == maxDetails-1 {
+			page += "\n" + escape(fmt.Sprintf("… and %d more fields, which are in the record of %s", len(sent)-i, t.Number))
+			break
+		}
+		pages, page = append(pages, page), line
+	}
+	return private(append(pages, page))
+}
+
+// detail is one value with its name.
+func detail(f tickets.Field) string {
+	name := adapters.Cut(adapters.Line(f.Name), showShort)
+	value := strings.TrimSpace(adapters.Visible(f.Value[:min(len(f.Value), largestValue)]))
+	if value == "" {
+		value = "(empty)"
+	}
+	if line := quote(name, value, showValue); within(line, keepText-200) {
+		return line
+	}
+	return quote(name, value, showValue/4)
+}
+
+// private are messages for one person.
+func private(pages []string) []message {
+	var all []message
+	for _, p := range pages {
+		all = append(all, message{Flags: flagComponents | flagEphemeral, Mentions: nobody(), Components: []any{text(p)}})
+	}
+	return all
+}

@@ -1,0 +1,326 @@
+package discord_test
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/discord"
+	"github.com/countersign/countersign/adapters/discord/discordtest"
+	"github.com/countersign/countersign/tickets"
+)
+
+// quick makes the supervisor notice in a moment what takes it minutes.
+func quick(f *discordtest.Config, c *discord.Config) {
+	f.Heartbeat = 50 * time.Millisecond
+	c.Gateway = discord.Gateway{Open: 2 * time.Second, Ack: 400 * time.Millisecond, First: 5 * time.Millisecond, Last: 20 * time.Millisecond}
+}
+
+// posted is a ticket with its card.
+func posted(t *testing.T, b *adaptertest.Book, w *world) (*tickets.Ticket, string) {
+	t.Helper()
+	tk := b.Add(1042, adaptertest.Request(), w.Place())
+	id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tk, id
+}
+
+// opens clicks until the form is open: a click may go to a connection that
+// just ends.
+func (w *world) opens(i int, id string) {
+	w.t.Helper()
+	w.poll("a form", func() bool {
+		if w.fake.Connections() == 0 {
+			return false
+		}
+		_ = w.Click(w.t.Context(), i, id, adapters.ActionApprove)
+		return w.Screen(i) != ""
+	})
+}
+
+// TestGatewayComesBack: after each way of losing the connection, and of not
+// getting one, there is another, and clicks are answered.
+func TestGatewayComesBack(t *testing.T) {
+	fails := func(kinds ...discordtest.GatewayFaultKind) func(*world) {
+		return func(w *world) {
+			for _, k := range kinds {
+				w.fake.FailGateway(discordtest.GatewayFault{Kind: k})
+			}
+			w.fake.Drop()
+		}
+	}
+	for name, harm := range map[string]func(*world){
+		"Cut":              func(w *world) { w.fake.Drop() },
+		"Outage":           func(w *world) { w.fake.SetDown(true); w.fake.SetDown(false) },
+		"AskedToReconnect": func(w *world) { w.fake.Reconnect() },
+		"SessionInvalid":   func(w *world) { w.fake.Invalidate() },
+		"ClosedUnknown":    func(w *world) { w.fake.CloseConnections(4000) },
+		"ClosedSeq":        func(w *world) { w.fake.CloseConnections(4007) },
+		"ClosedTimeout":    func(w *world) { w.fake.CloseConnections(4009) },
+		"ClosedNormally":   func(w *world) { w.fake.CloseConnections(1000) },
+		"Zombie":           func(w *world) { w.fake.AckHeartbeats(false); w.fake.Drop(); w.waitFor(3); w.fake.AckHeartbeats(true) },
+		"NoHello":          fails(discordtest.NoHello),
+		"NoReady":          fails(discordtest.NoReady),
+		"Op7First":         fails(discordtest.Op7First),
+		"Op9First":         fails(discordtest.Op9First),
+		"UpgradeRefused":   fails(discordtest.RefuseUpgrade),
+		"OneAfterTheOther": fails(discordtest.Op9First, discordtest.Op7First, discordtest.RefuseUpgrade, discordtest.NoHello),
+		"ClosedAtOnce": func(w *world) {
+			w.fake.FailGateway(discordtest.GatewayFault{Kind: discordtest.CloseWith, Code: 4008, Times: 3})
+			w.fake.Drop()
+		},
+		"HeartbeatAskedFor": func(w *world) { w.fake.RequestHeartbeats(); w.fake.Drop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := adaptertest.NewBook()
+			w := begin(t, "gateway", b, quick)
+			_, id := posted(t, b, w)
+			before := w.fake.Identifies()
+			harm(w)
+			w.poll("another session", func() bool { return w.fake.Identifies() > before && w.fake.Connections() == 1 })
+			w.opens(0, id)
+			if n := w.fake.Resumes(); n != 0 {
+				t.Errorf("%d sessions were resumed, want fresh ones only", n)
+			}
+		})
+	}
+}
+
+// waitFor waits for n sessions.
+func (w *world) waitFor(n int) {
+	w.t.Helper()
+	w.poll("sessions", func() bool { return w.fake.Identifies() >= n })
+}
+
+// TestGatewayStopsForGood: after these codes Discord demands not to come
+// again; coming again would have the token reset.
+func TestGatewayStopsForGood(t *testing.T) {
+	for _, code := range []int{4004, 4010, 4011, 4012, 4013, 4014} {
+		for _, when := range []string{"AtOnce", "Later"} {
+			t.Run(when, func(t *testing.T) {
+				t.Parallel()
+				b := adaptertest.NewBook()
+				w := begin(t, "gateway", b, quick)
+				w.fake.FailGateway(discordtest.GatewayFault{Kind: discordtest.CloseWith, Code: code, Times: -1})
+				identified := w.fake.Identifies()
+				if when == "AtOnce" {
+					w.fake.Drop()
+				} else {
+					w.fake.CloseConnections(code)
+				}
+				select {
+				case err := <-w.ended:
+					w.ended <- nil
+					if err == nil || !strings.Contains(err.Error(), "closed with code 40") {
+						t.Errorf("Run ended with %v, want the code", err)
+					}
+				case <-time.After(20 * time.Second):
+					t.Fatal("Run goes on")
+				}
+				if err := w.chat.Ready(); err == nil {
+					t.Error("it is ready")
+				}
+				if n := w.fake.Identifies() - identified; n > 1 {
+					t.Errorf("%d more sessions, want one at most", n)
+				}
+			})
+		}
+	}
+}
+
+func TestGatewayNotReadyWhenAway(t *testing.T) {
+	var ahead atomic.Int64
+	b := adaptertest.NewBook()
+	w := begin(t, "gateway", b, func(f *discordtest.Config, c *discord.Config) {
+		quick(f, c)
+		c.Gateway.Gap = time.Minute
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	w.fake.GatewayDown(true)
+	w.poll("no connection", func() bool { return w.fake.Connections() == 0 })
+	w.poll("it notices", func() bool { return strings.Contains(w.log.String(), "the gateway is away") })
+	if err := w.chat.Ready(); err != nil {
+		t.Errorf("Ready() = %v after a moment", err)
+	}
+	ahead.Store(int64(2 * time.Minute))
+	if err := w.chat.Ready(); err == nil {
+		t.Error("ready without a connection")
+	}
+	w.fake.GatewayDown(false)
+	w.poll("ready again", func() bool { return w.chat.Ready() == nil })
+}
+
+// TestGatewayTraps: whatever comes over the gateway, the next click works.
+func TestGatewayTraps(t *testing.T) {
+	b := adaptertest.NewBook()
+	w := begin(t, "gateway", b, quick)
+	_, id := posted(t, b, w)
+	tomorrow := `[{"type":99,"custom_id":"x","components":[{"type":98,"component":{"type":97,"value":{"a":1}}}]}]`
+	for _, odd := range []string{
+		`{}`, `null`, `7`, `"x"`, `[]`, `{"id":7,"type":"x","member":[],"data":7}`,
+		`{"id":"1","application_id":"` + discordtest.ApplicationID + `","guild_id":"` + discordtest.GuildID + `","type":3,"token":"t","member":{"user":{"id":"` + userOf(1) + `"}},"data":{"custom_id":7},"message":{"components":` + tomorrow + `}}`,
+		`{"id":"2","application_id":"` + discordtest.ApplicationID + `","guild_id":"` + discordtest.GuildID + `","type":5,"token":"t","member":{"user":{"id":"` + userOf(1) + `"}},"data":{"custom_id":"approve:JIT-1042","components":` + tomorrow + `}}`,
+		`{"id":"3","application_id":"` + discordtest.ApplicationID + `","guild_id":"` + discordtest.GuildID + `","type":77,"token":"t","member":{"user":{"id":"` + userOf(1) + `"}}}`,
+	} {
+		w.fake.Dispatch("INTERACTION_CREATE", json.RawMessage(odd))
+		w.fake.Dispatch("EVENT_OF_TOMORROW", json.RawMessage(odd))
+	}
+	w.opens(0, id)
+	if strings.Contains(w.log.String(), "panic") {
+		t.Error("something panicked")
+	}
+}
+
+// TestOddComponentsInTheMessage: a click on a message that holds components
+// which the library cannot decode.
+func TestOddComponentsInTheMessage(t *testing.T) {
+	b := adaptertest.NewBook()
+	w := begin(t, "gateway", b, nil)
+	_, id := posted(t, b, w)
+	body := string(w.fake.Person(userOf(2)).ClickBody(channel, id, "approve:JIT-1042"))
+	odd := strings.Replace(body, `"components":[`, `"components":[{"type":99,"id":77,"components":[{"type":98}]},`, 1)
+	if odd == body {
+		t.Fatalf("no components in %s", body)
+	}
+	w.fake.Dispatch("INTERACTION_CREATE", json.RawMessage(odd))
+	w.poll("the form", func() bool { return w.Screen(2) != "" })
+}
+
+// TestInteractionTwice: an interaction that comes over two connections, or
+// again, is worked on once and answered once.
+func TestInteractionTwice(t *testing.T) {
+	b := &counting{Book: adaptertest.NewBook()}
+	w := begin(t, "gateway", b, nil)
+	_, id := posted(t, b.Book, w)
+	body := w.fake.Person(userOf(2)).ClickBody(channel, id, "approve:JIT-1042")
+	for range 5 {
+		w.fake.Dispatch("INTERACTION_CREATE", body)
+	}
+	w.poll("the form", func() bool { return w.Screen(2) != "" })
+	w.opens(3, id) // whatever came of the others has come by now
+	if n := b.clicks.Load(); n != 2 {
+		t.Errorf("the handler saw %d clicks, want 2", n)
+	}
+	if n := w.fake.Count("POST /interactions/{interaction}/{token}/callback"); n != 2 {
+		t.Errorf("%d answers, want 2", n)
+	}
+}
+
+// counting counts what reaches the handler.
+type counting struct {
+	*adaptertest.Book
+	clicks atomic.Int32
+}
+
+func (c *counting) Click(ctx context.Context, click adapters.Click) adapters.Answer {
+	c.clicks.Add(1)
+	return c.Book.Click(ctx, click)
+}
+
+// TestStopAnswersWhatHasBegun: a click that is being worked on when the
+// program is told to end is answered.
+func TestStopAnswersWhatHasBegun(t *testing.T) {
+	b := &slow{Book: adaptertest.NewBook(), begun: make(chan struct{}, 1), hold: make(chan struct{})}
+	w := begin(t, "gateway", b, nil)
+	_, id := posted(t, b.Book, w)
+	clicked := make(chan error, 1)
+	go func() { clicked <- w.Click(t.Context(), 0, id, adapters.ActionApprove) }()
+	<-b.begun
+	w.stop()
+	time.AfterFunc(100*time.Millisecond, func() { close(b.hold) })
+	if err := <-clicked; err != nil || w.Screen(0) == "" {
+		t.Errorf("the click was not answered: %v", err)
+	}
+}
+
+// slow lets clicks wait.
+type slow struct {
+	*adaptertest.Book
+	begun, hold chan struct{}
+}
+
+func (s *slow) Click(ctx context.Context, c adapters.Click) adapters.Answer {
+	s.begun <- struct{}{}
+	<-s.hold
+	return s.Book.Click(ctx, c)
+}
+
+// TestBusy: what is more than can be worked on at once is refused in words.
+func TestBusy(t *testing.T) {
+	b := &slow{Book: adaptertest.NewBook(), begun: make(chan struct{}, 10), hold: make(chan struct{})}
+	w := begin(t, "gateway", b, func(_ *discordtest.Config, c *discord.Config) { c.Workers = 1 })
+	_, id := posted(t, b.Book, w)
+	clicked := make(chan error, 1)
+	go func() { clicked <- w.Click(t.Context(), 0, id, adapters.ActionApprove) }()
+	<-b.begun
+	if err := w.Click(t.Context(), 1, id, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	w.poll("a word", func() bool { return len(w.Notes(1)) == 1 })
+	if got := w.Notes(1)[0]; got != adapters.SayBusy {
+		t.Errorf("told %q", got)
+	}
+	close(b.hold)
+	if err := <-clicked; err != nil || w.Screen(0) == "" {
+		t.Errorf("the first click: %v", err)
+	}
+}
+
+// TestManyInteractions: what people do leaves neither goroutines nor memory
+// behind.
+func TestManyInteractions(t *testing.T) {
+	var ahead atomic.Int64
+	b := adaptertest.NewBook()
+	w := begin(t, "gateway", b, func(f *discordtest.Config, c *discord.Config) {
+		f.CallLog, f.Check = interactions/5, nil // the fake's own memory must not count
+		f.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	_, id := posted(t, b, w)
+	round := func(n int) {
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				p := w.fake.Person(userOf(i))
+				for j := range n / 10 {
+					if err := p.Click(t.Context(), channel, id, "approve:JIT-1042"); err != nil {
+						t.Errorf("person %d, click %d: %v", i, j, err)
+						return
+					}
+					p.CloseModal()
+				}
+			})
+		}
+		wg.Wait()
+		ahead.Add(int64(time.Hour)) // what is remembered for minutes is forgotten
+	}
+	measure := func() (goroutines int, heap uint64) {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return runtime.NumGoroutine(), m.HeapAlloc
+	}
+	round(interactions / 5)
+	goroutines, heap := measure()
+	for range 5 {
+		round(interactions / 5)
+	}
+	round(10) // forgets the last round
+	var more int
+	w.poll("the goroutines end", func() bool { n, _ := measure(); more = n - goroutines; return more <= 5 })
+	_, after := measure()
+	if grown := int64(after) - int64(heap); grown > 4<<20 {
+		t.Errorf("%d interactions left %d KiB behind", interactions, grown>>10)
+	}
+}

@@ -1,0 +1,482 @@
+package discord
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Discord wants the first answer within 3 s, and a form must be that answer
+// (discord.com/developers/docs/interactions/receiving-and-responding).
+const (
+	thinkTime = 1900 * time.Millisecond // what the Handler has
+	ackTime   = 2800 * time.Millisecond // when the interaction must be answered
+	// tellTime is for what is said after the answer.
+	tellTime = 10 * time.Second
+)
+
+// maxBody is the largest delivery that is read, in bytes.
+const maxBody = 1 << 20
+
+// The types of interactions.
+const (
+	typePing     = 1
+	typeCommand  = 2
+	typeClick    = 3
+	typeComplete = 4
+	typeSubmit   = 5
+)
+
+// The types of answers.
+const (
+	answerPong     = 1
+	answerMessage  = 4
+	answerNothing  = 6
+	answerUpdate   = 7
+	answerComplete = 8
+	answerModal    = 9
+)
+
+// said is the answer to one interaction.
+type said struct {
+	body answer
+	then []message // said after it, to the same person alone
+}
+
+type answer struct {
+	Type int `json:"type"`
+	Data any `json:"data,omitempty"`
+}
+
+// interaction is whatever a person did, as much of it as we use.
+type interaction struct {
+	ID            wire.Text `json:"id"`
+	ApplicationID wire.Text `json:"application_id"`
+	Type          int       `json:"type"`
+	Token         wire.Text `json:"token"`
+	GuildID       wire.Text `json:"guild_id"`
+	ChannelID     wire.Text `json:"channel_id"`
+	Member        struct {
+		Nick  wire.Text   `json:"nick"`
+		Roles []wire.Text `json:"roles"`
+		User  user        `json:"user"`
+	} `json:"member"`
+	Message struct {
+		Flags int `json:"flags"`
+	} `json:"message"`
+	Data json.RawMessage `json:"data"`
+}
+
+type user struct {
+	ID         wire.Text `json:"id"`
+	Username   wire.Text `json:"username"`
+	GlobalName wire.Text `json:"global_name"`
+}
+
+func (in *interaction) actor() tickets.Actor {
+	u := in.Member.User
+	name := in.Member.Nick
+	for _, other := range []wire.Text{u.GlobalName, u.Username} {
+		if name == "" {
+			name = other
+		}
+	}
+	return tickets.Actor{Platform: Platform, ID: string(u.ID), Name: string(name)}
+}
+
+func (in *interaction) place() tickets.Place {
+	if in.ChannelID == "" {
+		return tickets.Place{}
+	}
+	return tickets.Place{Platform: Platform, Channel: string(in.ChannelID)}
+}
+
+// private reports whether the interaction is about a message that only this
+// person sees: a form that had a mistake.
+func (in *interaction) private() bool { return in.Message.Flags&flagEphemeral != 0 }
+
+// decode reads an interaction from either way in. It fails only if it is no
+// JSON.
+func decode(raw []byte) (*interaction, error) {
+	var in interaction
+	if err := wire.Soft(json.Unmarshal(raw, &in)); err != nil {
+		return nil, err
+	}
+	return &in, nil
+}
+
+// customIDOf is what was clicked or sent.
+func (in *interaction) customID() string {
+	var data component
+	_ = json.Unmarshal(in.Data, &data) // what cannot be read is not offered by us
+	return string(data.CustomID)
+}
+
+// form is what is typed in a submitted form.
+func (in *interaction) form() tickets.Form {
+	var f tickets.Form
+	eachComponent(in.Data, func(c *component) {
+		var value wire.Text
+		_ = json.Unmarshal(c.Value, &value) // never fails; none is empty
+		switch tickets.FormField(c.CustomID) {
+		case tickets.FieldReason:
+			f.Reason = string(value)
+		case tickets.FieldUnit:
+			f.Unit = tickets.Unit(value)
+		case tickets.FieldAmount:
+			f.Amount = string(value)
+		}
+	})
+	return f
+}
+
+// refuse says why the sender of in may not act here, or "". It knows nothing
+// about roles: only whether this is our application, our server and a member
+// of it.
+func (c *Chat) refuse(in *interaction) string {
+	switch {
+	case string(in.ApplicationID) != c.cfg.ApplicationID:
+		c.log.Warn("an interaction for another application was refused")
+		return adapters.SayStranger
+	case string(in.GuildID) != c.cfg.Guild, !IsID(string(in.Member.User.ID)):
+		c.log.Warn("somebody of another server was refused")
+		return adapters.SayStranger
+	}
+	return ""
+}
+
+// ask runs one call of the Handler: within its time, and without letting a
+// panic end the program.
+func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) (a adapters.Answer) {
+	ctx, cancel := context.WithDeadline(ctx, received.Add(thinkTime))
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic while somebody acted", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			a = adapters.Note{Text: adapters.SayBroken}
+		}
+	}()
+	if a = call(ctx); a == nil {
+		return adapters.Done{}
+	}
+	return a
+}
+
+// interact is the answer to in. One that comes again, as with two connections
+// or when somebody replays it, has no effect a second time and gets the first
+// answer.
+func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) (s said, again bool) {
+	return c.seen.Once(ctx, string(in.ID), func() said {
+		if stop := c.refuse(in); stop != "" {
+			return telling(in, stop)
+		}
+		roles := make([]string, len(in.Member.Roles))
+		for i, r := range in.Member.Roles {
+			roles[i] = string(r)
+		}
+		c.roles.Put(string(in.Member.User.ID), roles)
+		switch in.Type {
+		case typeCommand:
+			return c.command(ctx, received, in, h)
+		case typeClick:
+			return c.click(ctx, received, in, h)
+		case typeSubmit:
+			return c.submit(ctx, received, in, h)
+		case typeComplete:
+			return said{body: answer{answerComplete, map[string]any{"choices": []any{}}}}
+		}
+		c.log.Warn("an interaction of a kind that we do not offer", "type", in.Type)
+		return telling(in, sayUnknownButton)
+	})
+}
+
+const (
+	sayUnknownButton = "This button belongs to another version of Countersign. Please use the newest message of the ticket"
+	saySent          = "Sent. The message of %s shows what comes of it"
+)
+
+func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	action, number, ok := parseCustomID(in.customID())
+	if !ok {
+		c.log.Warn("a click on something that we do not offer")
+		return telling(in, sayUnknownButton)
+	}
+	click := adapters.Click{Actor: in.actor(), Place: in.place(), Number: number, Action: action}
+	if verdict := tickets.Verdict(action); in.private() && action != adapters.ActionDetails {
+		if form, ok := c.drafts.of(draftKey{click.Actor.ID, number, verdict}); ok {
+			click.Action, click.Verdict, click.Form = adapters.ActionForm, verdict, form
+		}
+	}
+	return c.say(in, c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) }))
+}
+
+func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	action, number, ok := parseCustomID(in.customID())
+	s := adapters.Submission{Actor: in.actor(), Place: in.place(), Number: number, Verdict: tickets.Verdict(action), Form: in.form()}
+	switch {
+	case !ok || action == adapters.ActionDetails:
+		c.log.Warn("a form that we do not offer was submitted")
+		return telling(in, sayUnknownButton)
+	case s.Verdict == tickets.Deny:
+		s.Form.Unit, s.Form.Amount = tickets.UnitOnce, ""
+	}
+	key := draftKey{s.Actor.ID, number, s.Verdict}
+	a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Submit(ctx, s) })
+	f, wrong := a.(adapters.Form)
+	if !wrong {
+		c.drafts.drop(key)
+		if _, done := a.(adapters.Done); done && in.private() {
+			return telling(in, fmt.Sprintf(saySent, number))
+		}
+		return c.say(in, a)
+	}
+	// A form must not be answered with a form.
+	c.drafts.keep(key, f.Values)
+	return answering(in, retryMessage(f))
+}
+
+// say is a in Discord's protocol.
+func (c *Chat) say(in *interaction, a adapters.Answer) said {
+	switch a := a.(type) {
+	case adapters.Form:
+		return said{body: answer{answerModal, formModal(a)}}
+	case adapters.Details:
+		all := detailsMessages(a.Ticket)
+		return said{body: answer{answerMessage, all[0]}, then: all[1:]}
+	case adapters.Note:
+		return telling(in, a.Text)
+	}
+	if in.Type == typeCommand {
+		return telling(in, "Done")
+	}
+	return said{body: answer{Type: answerNothing}}
+}
+
+// telling says something to the person who acted, and to nobody else.
+func telling(in *interaction, text string) said { return answering(in, note(text)) }
+
+// answering shows m to the person who acted, in place of the message that
+// only they saw, if it is that one on which they acted.
+func answering(in *interaction, m message) said {
+	if in.private() && (in.Type == typeClick || in.Type == typeSubmit) {
+		return said{body: answer{answerUpdate, m}}
+	}
+	m.Flags |= flagEphemeral
+	return said{body: answer{answerMessage, m}}
+}
+
+func (c *Chat) command(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	text, ok := commandText(in.Data)
+	if !ok {
+		c.log.Warn("a command that we do not offer")
+		return telling(in, sayUnknownCommand)
+	}
+	cmd := adapters.Command{Actor: in.actor(), Place: in.place(), Text: text}
+	return c.say(in, c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) }))
+}
+
+// deliver answers an interaction of the gateway.
+func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) {
+	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	defer cancel()
+	s, again := c.interact(ctx, received, in, h)
+	if again {
+		return // whoever took it first answers
+	}
+	if err := c.callback(ctx, in, s.body); err != nil {
+		c.log.Warn("a person was not answered", "actor", string(in.Member.User.ID), "after", time.Since(received).Round(time.Millisecond), "err", err)
+		return
+	}
+	c.follow(context.WithoutCancel(ctx), in, s.then)
+}
+
+// callback sends the answer to in. It counts towards no limit that others
+// use. An answer whose fate is unclear is sent again: Discord takes one.
+func (c *Chat) callback(ctx context.Context, in *interaction, body answer) error {
+	r := request{method: http.MethodPost, route: routeCallback, path: "/interactions/" + string(in.ID) + "/" + string(in.Token) + "/callback", effect: true, body: body}
+	for attempt := 1; ; attempt++ {
+		err := c.api.call(ctx, nil, r, nil)
+		if err == nil || (attempt > 1 && codeOf(err) == codeAcknowledged) {
+			return nil
+		}
+		f := tickets.FailureOf(err)
+		if attempt == 3 || (f.Class != tickets.Unclear && f.Class != tickets.Down) || !sleep(ctx, time.Duration(attempt)*50*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// follow says the rest after an answer.
+func (c *Chat) follow(ctx context.Context, in *interaction, rest []message) {
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	for _, m := range rest {
+		err := c.api.call(ctx, nil, request{
+			method: http.MethodPost, route: routeFollowUp, path: "/webhooks/" + c.cfg.ApplicationID + "/" + string(in.Token), effect: true, body: m,
+		}, nil)
+		if err != nil {
+			c.log.Warn("a person was not told the rest", "actor", string(in.Member.User.ID), "err", err)
+			return
+		}
+	}
+}
+
+// Endpoints are the signed paths. There are none in gateway mode: Discord
+// sends to one of the two.
+func (c *Chat) Endpoints(h adapters.Handler) map[string]http.Handler {
+	if !c.cfg.HTTP {
+		return nil
+	}
+	return map[string]http.Handler{"/discord/interactions": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.receive(w, r, h) })}
+}
+
+// receive answers a signed delivery.
+func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handler) {
+	received := time.Now()
+	fail := func(status int) { http.Error(w, http.StatusText(status), status) }
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		fail(http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		fail(http.StatusRequestEntityTooLarge)
+		return
+	}
+	if !c.verified(r.Header, body) {
+		fail(http.StatusUnauthorized)
+		return
+	}
+	in, err := decode(body)
+	if err != nil {
+		c.log.Warn("a signed request was not understood", "err", wire.Describe(err))
+		fail(http.StatusBadRequest)
+		return
+	}
+	if in.Type == typePing {
+		c.answer(w, answer{Type: answerPong})
+		return
+	}
+	c.work.Begin()
+	defer c.work.End()
+	// Discord hanging up does not undo what a person did.
+	ctx := context.WithoutCancel(r.Context())
+	think, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	defer cancel()
+	s, again := c.interact(think, received, in, h)
+	if again {
+		c.log.Warn("a signed request came twice")
+		s.then = nil
+	}
+	if s.body.Type == 0 { // the first one is still at work
+		fail(http.StatusServiceUnavailable)
+		return
+	}
+	if c.answer(w, s.body) && len(s.then) > 0 {
+		_ = http.NewResponseController(w).Flush() // without it the answer waits for what follows
+		c.follow(ctx, in, s.then)
+	}
+}
+
+// answer writes a, and reports whether it could.
+func (c *Chat) answer(w http.ResponseWriter, a answer) bool {
+	out, err := wire.Encode(a)
+	if err != nil {
+		c.log.Error("an answer cannot be written", "err", err)
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
+	_, err = w.Write(out)
+	return err == nil
+}
+
+// signatureAge is how old or how new a signature may be. Discord sets no
+// limit; without one a delivery could be replayed for ever.
+const signatureAge = 5 * time.Minute
+
+// verified reports whether Discord signed body lately. Discord itself sends
+// wrong signatures from time to time, to see that they are refused
+// (discord.com/developers/docs/interactions/overview#setting-up-an-endpoint).
+func (c *Chat) verified(h http.Header, body []byte) bool {
+	stamp, err := strconv.ParseInt(strings.TrimSpace(h.Get("X-Signature-Timestamp")), 10, 64)
+	if err != nil {
+		return false
+	}
+	if age := c.cfg.Now().Sub(time.Unix(stamp, 0)); age > signatureAge || age < -signatureAge {
+		return false
+	}
+	return discordgo.VerifyInteraction(&http.Request{Header: h, Body: io.NopCloser(bytes.NewReader(body))}, c.key)
+}
+
+// onEvent takes an event of the gateway.
+func (c *Chat) onEvent(ctx context.Context, kind string, raw []byte, h adapters.Handler, slots *slots) {
+	if kind != "INTERACTION_CREATE" {
+		return
+	}
+	received := time.Now()
+	c.work.Begin()
+	defer c.work.End()
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic in an interaction", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	in, err := decode(raw)
+	if err != nil {
+		c.log.Warn("an interaction is not JSON", "err", wire.Describe(err))
+		return
+	}
+	done, ok := slots.take()
+	if ok {
+		defer done()
+		c.deliver(ctx, received, in, h)
+		return
+	}
+	if done, ok = slots.refuse(); !ok {
+		c.log.Error("too many interactions at once, one is dropped")
+		return
+	}
+	defer done()
+	c.log.Warn("too many interactions at once, one is refused")
+	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	defer cancel()
+	if err := c.callback(ctx, in, telling(in, adapters.SayBusy).body); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("a person was not answered", "err", err)
+	}
+}
+
+// slots bounds what is worked on at once.
+type slots struct{ work, refusals chan struct{} }
+
+func newSlots(n int) *slots {
+	return &slots{work: make(chan struct{}, n), refusals: make(chan struct{}, n)}
+}
+
+func (s *slots) take() (done func(), ok bool)   { return takeFrom(s.work) }
+func (s *slots) refuse() (done func(), ok bool) { return takeFrom(s.refusals) }
+
+func takeFrom(c chan struct{}) (func(), bool) {
+	select {
+	case c <- struct{}{}:
+		return func() { <-c }, true
+	default:
+		return nil, false
+	}
+}

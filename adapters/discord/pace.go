@@ -1,0 +1,80 @@
+package discord
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/countersign/countersign/adapters/pace"
+)
+
+// Pace is how fast Discord is called. Its limits per route are announced in
+// each answer and kept from there; these are the ones that are not announced.
+type Pace struct {
+	// CallsPerSecond is the limit of all calls together, 50 by
+	// discord.com/developers/docs/topics/rate-limits#global-rate-limit;
+	// default 45.
+	CallsPerSecond float64
+	// OldEdits is how many messages older than an hour may be edited in each
+	// channel within OldEditsIn. Discord does not document it; 3 in 6 s is
+	// common experience (github.com/discord/discord-api-docs/issues/4413).
+	OldEdits   int           // default 3
+	OldEditsIn time.Duration // default 6 s
+}
+
+type pacer struct {
+	pace.Pacer
+	all *rate.Limiter
+	old *pace.Limiters // by channel
+}
+
+func newPacer(p Pace) *pacer {
+	if p.CallsPerSecond <= 0 {
+		p.CallsPerSecond = 45
+	}
+	if p.OldEdits <= 0 {
+		p.OldEdits = 3
+	}
+	if p.OldEditsIn <= 0 {
+		p.OldEditsIn = 6 * time.Second
+	}
+	return &pacer{
+		all: rate.NewLimiter(rate.Limit(p.CallsPerSecond), int(p.CallsPerSecond)),
+		old: pace.NewLimiters(float64(p.OldEdits)/p.OldEditsIn.Seconds(), p.OldEdits),
+	}
+}
+
+// laneAll is closed when Discord wants no call at all.
+const laneAll = "all"
+
+// lane is what Discord counts together: calls of one method and route in one
+// channel.
+func (r *request) lane() string { return r.method + " " + r.route + " " + r.channel }
+
+// oldLane is what it counts further for edits of old messages.
+func (r *request) oldLane() string { return "old " + r.channel }
+
+// wait returns when r may be made, or at once with class Limited if that is
+// after ctx's deadline.
+func (p *pacer) wait(ctx context.Context, r *request) error {
+	lanes, limits := []string{laneAll, r.lane()}, []*rate.Limiter{p.all}
+	if r.old {
+		lanes, limits = append(lanes, r.oldLane()), append(limits, p.old.Of(r.channel))
+	}
+	return p.Wait(ctx, "discord "+r.route, lanes, limits...)
+}
+
+// heed keeps what Discord said about its limits in the answer to r.
+func (p *pacer) heed(r *request, l limits) {
+	switch {
+	case l.wait <= 0:
+		return
+	case l.global:
+		p.Close(laneAll, l.wait)
+	case l.code == codeOldEdits:
+		p.Close(r.oldLane(), l.wait)
+	default:
+		p.Close(r.lane(), l.wait)
+	}
+}

@@ -1,0 +1,451 @@
+package discord
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf16"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
+)
+
+// message is what is sent to a channel or to one person. Everything in it
+// that others wrote is escaped.
+type message struct {
+	Flags      int        `json:"flags"`
+	Components []any      `json:"components"`
+	Mentions   mentioning `json:"allowed_mentions"`
+
+	simple *message // to send instead if Discord refuses this one; nil if there is nothing simpler
+}
+
+// The flags of a message
+// (discord.com/developers/docs/resources/message#message-object-message-flags).
+const (
+	flagEphemeral  = 1 << 6
+	flagComponents = 1 << 15 // of the second version; cannot be taken back
+)
+
+// mentioning says whom a message may notify. Parse is never nil: without it
+// everybody whom the text names would be notified.
+type mentioning struct {
+	Parse []string `json:"parse"`
+	Users []string `json:"users,omitempty"`
+	Roles []string `json:"roles,omitempty"`
+}
+
+// nobody is notified.
+func nobody() mentioning { return mentioning{Parse: []string{}} }
+
+// The types of components
+// (discord.com/developers/docs/components/reference#component-object-component-types).
+const (
+	typeRow       = 1
+	typeButton    = 2
+	typeInput     = 4
+	typeText      = 10
+	typeSeparator = 14
+	typeContainer = 17
+	typeLabel     = 18
+	typeRadio     = 21
+)
+
+type container struct {
+	Type       int   `json:"type"`
+	ID         int   `json:"id,omitempty"`
+	Color      int   `json:"accent_color"`
+	Components []any `json:"components"`
+}
+
+type textDisplay struct {
+	Type    int    `json:"type"`
+	ID      int    `json:"id,omitempty"`
+	Content string `json:"content"`
+}
+
+type separator struct {
+	Type int `json:"type"`
+}
+
+type actionRow struct {
+	Type       int   `json:"type"`
+	Components []any `json:"components"`
+}
+
+type button struct {
+	Type     int    `json:"type"`
+	Style    int    `json:"style"`
+	Label    string `json:"label"`
+	CustomID string `json:"custom_id"`
+}
+
+// The styles of buttons.
+const (
+	stylePrimary   = 1
+	styleSecondary = 2
+	styleSuccess   = 3
+	styleDanger    = 4
+)
+
+// Discord's limits
+// (discord.com/developers/docs/components/reference; the sum of texts by
+// docs.discord.food/resources/components).
+const (
+	maxText       = 4000 // characters of all texts of a message
+	maxComponents = 40   // of a message, nested ones count
+	maxCustomID   = 100  // characters
+	maxThreadName = 100  // characters
+)
+
+// keepText is how much text a message of ours has at most: below Discord's
+// limit, because it is not documented how Discord counts.
+const keepText = 3800
+
+// How much of a text is shown, in runes, before it is cut further to fit.
+const (
+	showSentence = 900
+	showShort    = 200
+	showCode     = 500
+	showReason   = 900
+	showWhy      = 500
+)
+
+// The colours of a card, by how far its ticket has come.
+var colors = map[string]int{
+	"open": 0xFAA61A, "idle": 0x80848E, "moving": 0x5865F2, "approved": 0x248046, "denied": 0xDA373C,
+}
+
+func color(t *tickets.Ticket) int {
+	switch t.Progress() {
+	case tickets.Pending:
+		if t.Active {
+			return colors["open"]
+		}
+	case tickets.Submitting, tickets.Submitted:
+		return colors["moving"]
+	case tickets.Final:
+		switch t.Outcome.Verdict {
+		case tickets.Approve:
+			return colors["approved"]
+		case tickets.Deny:
+			return colors["denied"]
+		}
+	}
+	return colors["idle"]
+}
+
+// firstMark is the identifier of the first component that carries a number
+// of ours. Discord numbers the components that have none from 1 on.
+const firstMark = 1 << 20
+
+// mark is the identifier of a component that says which event, or which
+// revision, a message shows: a message has no metadata.
+func mark(n int) int { return firstMark + n }
+
+// card is t as a message.
+func (c *Chat) card(t *tickets.Ticket) message {
+	settings := c.cfg.Card()
+	facts := adapters.Facts(t, settings.Fields)
+	var m message
+	for scale := 1; ; scale *= 2 {
+		m = cardMessage(t, facts, settings.Assign, scale)
+		if scale >= 64 || fits(m.Components) {
+			break
+		}
+	}
+	simple := message{Flags: flagComponents, Mentions: nobody(), Components: []any{
+		text(escapeWithin(adapters.Fallback(t), showSentence)),
+		buttons(t),
+	}}
+	m.simple = &simple
+	if !fits(m.Components) {
+		return simple
+	}
+	return m
+}
+
+// cardMessage is a card whose texts are cut to a scale-th of their usual
+// length. Its first text is the whole sentence: it is what a notification
+// and a screen reader say first.
+func cardMessage(t *tickets.Ticket, facts []adapters.Fact, assign tickets.Principal, scale int) message {
+	m := message{Flags: flagComponents, Mentions: nobody()}
+	parts := []any{text(escapeWithin(adapters.Fallback(t), showSentence/min(scale, 4)))}
+	if warning := adapters.Warning(t); warning != "" {
+		parts = append(parts, text("**"+escape(warning)+"**"))
+	}
+	var short, long []string
+	for _, f := range facts {
+		label := "**" + escape(f.Label) + "**"
+		switch {
+		case f.Shape == adapters.Code:
+			long = append(long, label+"\n"+codeBlock(adapters.Cut(f.Value, showCode/scale)))
+		case f.Shape == adapters.Prose:
+			long = append(long, quote(f.Label, f.Value, showReason/scale))
+		case !f.Time.IsZero():
+			short = append(short, label+" "+moment(f.Time))
+		default:
+			short = append(short, label+" "+escape(adapters.Cut(f.Value, showShort/scale)))
+		}
+	}
+	for _, block := range [][]string{short, long} {
+		if len(block) > 0 {
+			parts = append(parts, text(strings.Join(block, "\n")))
+		}
+	}
+	if why := adapters.Why(t); why != "" {
+		parts = append(parts, text(quote("Reason for the decision", why, showWhy/scale)))
+	}
+	if who := mention(assign); who != "" && t.Open() {
+		parts = append(parts, text("For "+who))
+		if t.Rev <= 1 {
+			m.Mentions = mentionOf(assign)
+		}
+	}
+	parts = append(parts, separator{typeSeparator})
+	if t.Request != nil {
+		parts = append(parts, buttons(t))
+	}
+	parts = append(parts, text("-# "+sentence(adapters.Status(t))))
+	m.Components = []any{container{Type: typeContainer, ID: mark(t.Rev), Color: color(t), Components: parts}}
+	return m
+}
+
+func text(s string) textDisplay { return textDisplay{Type: typeText, Content: s} }
+
+// buttons are what can be done with t now.
+func buttons(t *tickets.Ticket) actionRow {
+	row := actionRow{Type: typeRow}
+	add := func(action adapters.Action, label string, style int) {
+		row.Components = append(row.Components, button{typeButton, style, label, customID(action, t.Number)})
+	}
+	if t.Open() {
+		add(adapters.ActionApprove, adapters.LabelApprove, styleSuccess)
+		add(adapters.ActionDeny, adapters.LabelDeny, styleDanger)
+	}
+	add(adapters.ActionDetails, adapters.LabelDetails, styleSecondary)
+	return row
+}
+
+// customID is what a button or a form carries: what it asks for and the
+// ticket's number, and nothing else.
+func customID(a adapters.Action, n tickets.Number) string { return string(a) + ":" + string(n) }
+
+// parseCustomID is the reverse of customID.
+func parseCustomID(s string) (adapters.Action, tickets.Number, bool) {
+	action, number, ok := strings.Cut(s, ":")
+	switch a := adapters.Action(action); a {
+	case adapters.ActionApprove, adapters.ActionDeny, adapters.ActionDetails:
+		_, isNumber := tickets.Number(number).Seq()
+		return a, tickets.Number(number), ok && isNumber && len(s) <= maxCustomID
+	}
+	return "", "", false
+}
+
+// reply is event number i of t as a message in the card's thread. People are
+// named; only after a refusal by EPM the approver is notified, because the
+// request waits for them again.
+func (c *Chat) reply(t *tickets.Ticket, i int) message {
+	s := adapters.Tell(t, i)
+	content := sentence(s)
+	if !within(content, keepText) {
+		content = escapeWithin(s.String(), keepText)
+	}
+	m := message{Flags: flagComponents, Mentions: nobody(), Components: []any{textDisplay{typeText, mark(i), content}}}
+	if i >= 0 && i < len(t.Events) && t.Events[i].Kind == tickets.EventRefused && t.Events[i].Decision != nil {
+		if by := t.Events[i].Decision.By; by.Platform == Platform && IsID(by.ID) {
+			m.Mentions.Users = []string{by.ID}
+		}
+	}
+	m.simple = &message{Flags: flagComponents, Mentions: nobody(), Components: []any{textDisplay{typeText, mark(i), escapeWithin(s.String(), showSentence)}}}
+	return m
+}
+
+// threadName is the title of t's thread. It is shown as it is.
+func threadName(t *tickets.Ticket) string {
+	return adapters.Cut(string(t.Number)+" · "+adapters.Subject(t), maxThreadName)
+}
+
+// note is text for one person.
+func note(s string) message {
+	s = strings.TrimSpace(adapters.Visible(s))
+	if s == "" {
+		s = adapters.SayBroken
+	}
+	return message{Flags: flagComponents, Mentions: nobody(), Components: []any{text(escapeWithin(s, keepText))}}
+}
+
+// sentence is s with moments in each reader's own time zone and people of
+// Discord as mentions, which notify nobody unless the message says so.
+func sentence(s adapters.Sentence) string {
+	var b strings.Builder
+	for _, p := range s {
+		switch {
+		case !p.Time.IsZero():
+			b.WriteString(moment(p.Time))
+		case p.Actor.Platform == Platform && IsID(p.Actor.ID):
+			b.WriteString("<@" + p.Actor.ID + ">")
+		case p.Actor.ID != "":
+			b.WriteString(escape(adapters.NameOn(Platform, p.Actor)))
+		default:
+			b.WriteString(escape(p.Text))
+		}
+	}
+	return b.String()
+}
+
+// moment shows t in each reader's own time zone.
+func moment(t time.Time) string { return fmt.Sprintf("<t:%d:f>", t.Unix()) }
+
+// mention is p so that Discord names them, or "".
+func mention(p tickets.Principal) string {
+	switch {
+	case p.Platform != Platform || !IsID(p.ID):
+	case p.Kind == tickets.User:
+		return "<@" + p.ID + ">"
+	case p.Kind == tickets.Role:
+		return "<@&" + p.ID + ">"
+	}
+	return ""
+}
+
+// mentionOf notifies p and nobody else.
+func mentionOf(p tickets.Principal) mentioning {
+	m := nobody()
+	switch p.Kind {
+	case tickets.User:
+		m.Users = []string{p.ID}
+	case tickets.Role:
+		m.Roles = []string{p.ID}
+	}
+	return m
+}
+
+// special is what Markdown, mentions, masked links and timestamps are made of
+// anywhere in a line. A backslash before any of it shows it as it is
+// (discord.com/developers/docs/reference#message-formatting).
+const special = "\\`*_~|<[]@"
+
+// beginning finds what has a meaning at the beginning of a line only, and
+// what makes an address a link.
+var beginning = regexp.MustCompile(`(?m)^(\s*)([#>-]|\d+\.)|(:)//`)
+
+// escape makes s harmless in a text: no mention, no link, no formatting.
+func escape(s string) string {
+	var b strings.Builder
+	b.Grow(len(s) + len(s)/8)
+	for i := range len(s) {
+		if strings.IndexByte(special, s[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return beginning.ReplaceAllStringFunc(b.String(), func(found string) string {
+		if found == "://" {
+			return `\://`
+		}
+		last := len(found) - 1 // of a number, its dot; else the sign itself
+		return found[:last] + `\` + found[last:]
+	})
+}
+
+// escapeWithin is s, escaped, in at most limit characters.
+func escapeWithin(s string, limit int) string {
+	for keep := limit; keep > 0; keep = keep * 3 / 4 {
+		if e := escape(adapters.Cut(s, keep)); within(e, limit) {
+			return e
+		}
+	}
+	return "…"
+}
+
+// quote is a label before somebody's own words, every line of which is seen
+// to be theirs.
+func quote(label, s string, limit int) string {
+	q := adapters.Quote(label, s, limit)
+	rest, _ := strings.CutPrefix(q, label+":")
+	return "**" + escape(label) + "**" + escape(rest)
+}
+
+// codeBlock shows s in fixed width and as it is, but for the last of three
+// backticks in a row, which would end it.
+func codeBlock(s string) string {
+	if s == "" {
+		s = " "
+	}
+	return "```\n" + strings.ReplaceAll(s, "```", "``ˋ") + "\n```"
+}
+
+// length is how long Discord may count s: in UTF-16, as its clients do.
+func length(s string) int {
+	n := 0
+	for _, r := range s {
+		n += utf16.RuneLen(r)
+	}
+	return n
+}
+
+func within(s string, limit int) bool { return len(s) <= limit || length(s) <= limit }
+
+// component is any component, as far as it is read.
+type component struct {
+	Type       int             `json:"type"`
+	ID         int             `json:"id"`
+	CustomID   wire.Text       `json:"custom_id"`
+	Content    wire.Text       `json:"content"`
+	Value      json.RawMessage `json:"value"`
+	Components json.RawMessage `json:"components"`
+	Component  json.RawMessage `json:"component"`
+	Accessory  json.RawMessage `json:"accessory"`
+}
+
+// eachComponent visits every component in raw, which is a list or one, outer
+// ones first. Types that nobody knows yet are visited like the others.
+func eachComponent(raw json.RawMessage, visit func(*component)) {
+	walk(raw, maxDepth, visit)
+}
+
+// maxDepth is how deep components are looked into: Discord nests three.
+const maxDepth = 8
+
+func walk(raw json.RawMessage, depth int, visit func(*component)) {
+	if len(raw) == 0 || depth == 0 {
+		return
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) == nil {
+		for _, one := range list {
+			walk(one, depth-1, visit)
+		}
+		return
+	}
+	var c component
+	if wire.Soft(json.Unmarshal(raw, &c)) != nil {
+		return
+	}
+	visit(&c)
+	for _, inner := range []json.RawMessage{c.Components, c.Component, c.Accessory} {
+		walk(inner, depth-1, visit)
+	}
+}
+
+// fits reports whether Discord takes the components: their number, and the
+// length of their texts. What is checked is what is sent.
+func fits(components []any) bool {
+	raw, err := json.Marshal(components)
+	if err != nil {
+		return false
+	}
+	n, chars, empty := 0, 0, false
+	eachComponent(raw, func(c *component) {
+		n++
+		if c.Type == typeText {
+			chars += length(string(c.Content))
+			empty = empty || strings.TrimSpace(string(c.Content)) == ""
+		}
+	})
+	return n <= maxComponents && chars <= keepText && !empty
+}

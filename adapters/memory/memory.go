@@ -1,0 +1,224 @@
+// Package memory is what an adapter remembers of the people who act: which
+// deliveries it saw and how it answered them, what is being worked on, who
+// belongs to which group. All of it may be lost; nothing is decided by it
+// alone.
+package memory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Deliveries knows the deliveries of the last minutes with their answers, so
+// that one that is delivered again gets the same answer and has no effect.
+type Deliveries[T any] struct {
+	now  func() time.Time
+	keep time.Duration
+
+	mu    sync.Mutex
+	past  map[string]*past[T]
+	swept time.Time
+}
+
+type past[T any] struct {
+	done   chan struct{} // closed once answer is known
+	answer T
+	at     time.Time
+}
+
+// NewDeliveries remembers deliveries for keep, by the clock now.
+func NewDeliveries[T any](keep time.Duration, now func() time.Time) *Deliveries[T] {
+	return &Deliveries[T]{now: now, keep: keep, past: map[string]*past[T]{}}
+}
+
+// Once returns do's answer for a key that is new, and the first answer with
+// again set for one that is not. If ctx ends before that is known, the answer
+// is the zero T.
+func (d *Deliveries[T]) Once(ctx context.Context, key string, do func() T) (answer T, again bool) {
+	p, first := d.first(key)
+	if first {
+		defer close(p.done)
+		p.answer = do()
+		return p.answer, false
+	}
+	select {
+	case <-p.done:
+		return p.answer, true
+	case <-ctx.Done():
+		return answer, true
+	}
+}
+
+// New reports whether key is new, for deliveries whose answer nobody needs.
+func (d *Deliveries[T]) New(key string) bool {
+	p, first := d.first(key)
+	if first {
+		close(p.done)
+	}
+	return first
+}
+
+func (d *Deliveries[T]) first(key string) (*past[T], bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	if now.Sub(d.swept) > time.Minute {
+		d.swept = now
+		for k, p := range d.past {
+			if now.Sub(p.at) > d.keep {
+				delete(d.past, k)
+			}
+		}
+	}
+	if p := d.past[key]; p != nil {
+		return p, false
+	}
+	p := &past[T]{done: make(chan struct{}), at: now}
+	d.past[key] = p
+	return p, true
+}
+
+// Len is how many deliveries are remembered.
+func (d *Deliveries[T]) Len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.past)
+}
+
+// keepSet is how long the members of a set are believed.
+const keepSet = time.Minute
+
+// Sets remembers who belongs to what for a minute, and asks once for all who
+// wait.
+type Sets struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	sets  map[string]*set
+	swept time.Time
+}
+
+type set struct {
+	ready   chan struct{} // closed once the rest is filled in
+	members []string
+	err     error
+	at      time.Time
+}
+
+// NewSets remembers by the clock now.
+func NewSets(now func() time.Time) *Sets {
+	return &Sets{now: now, sets: map[string]*set{}}
+}
+
+// Has reports whether member is in the set of that name, which load fetches.
+// An error is not remembered.
+func (c *Sets) Has(ctx context.Context, name, member string, load func(context.Context) ([]string, error)) (bool, error) {
+	for {
+		c.mu.Lock()
+		c.sweep()
+		s := c.sets[name]
+		mine := s == nil
+		if mine {
+			s = &set{ready: make(chan struct{})}
+			c.sets[name] = s
+		}
+		c.mu.Unlock()
+		if mine {
+			s.members, s.err = load(ctx)
+			c.mu.Lock()
+			s.at = c.now()
+			if s.err != nil && c.sets[name] == s {
+				delete(c.sets, name)
+			}
+			c.mu.Unlock()
+			close(s.ready)
+		}
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		// Whoever fetched may have run out of time where we have not.
+		if s.err != nil && !mine && ctx.Err() == nil && (errors.Is(s.err, context.Canceled) || errors.Is(s.err, context.DeadlineExceeded)) {
+			continue
+		}
+		return slices.Contains(s.members, member), s.err
+	}
+}
+
+// Put notes the members of a set as they are now.
+func (c *Sets) Put(name string, members []string) {
+	s := &set{ready: make(chan struct{}), members: members, at: c.now()}
+	close(s.ready)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sweep()
+	c.sets[name] = s
+}
+
+// Forget drops everything.
+func (c *Sets) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.sets)
+}
+
+// Len is how many sets are remembered.
+func (c *Sets) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sets)
+}
+
+// sweep drops what is no longer believed.
+func (c *Sets) sweep() {
+	now := c.now()
+	for name, s := range c.sets {
+		if !s.at.IsZero() && now.Sub(s.at) >= keepSet {
+			delete(c.sets, name)
+		}
+	}
+}
+
+// Gate counts what has begun, so that an end can wait for it. Unlike a
+// [sync.WaitGroup] it may be passed while somebody waits.
+type Gate struct {
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed when n falls to 0; nil while nobody waits
+}
+
+// Begin counts one more.
+func (g *Gate) Begin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n++
+}
+
+// End counts one less.
+func (g *Gate) End() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n--; g.n == 0 && g.idle != nil {
+		close(g.idle)
+		g.idle = nil
+	}
+}
+
+// Wait returns when nothing is under way.
+func (g *Gate) Wait() {
+	g.mu.Lock()
+	if g.n == 0 {
+		g.mu.Unlock()
+		return
+	}
+	if g.idle == nil {
+		g.idle = make(chan struct{})
+	}
+	idle := g.idle
+	g.mu.Unlock()
+	<-idle
+}

@@ -1,0 +1,146 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestOnceHasOneEffect(t *testing.T) {
+	d := NewDeliveries[int](time.Minute, time.Now)
+	var done atomic.Int32
+	var first atomic.Int32
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			got, again := d.Once(t.Context(), "a", func() int { return int(done.Add(1)) })
+			if got != 1 {
+				t.Errorf("the answer is %d, want the first one's", got)
+			}
+			if !again {
+				first.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if done.Load() != 1 || first.Load() != 1 {
+		t.Errorf("done %d times, %d were first; want once", done.Load(), first.Load())
+	}
+}
+
+func TestOnceDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDeliveries[int](time.Minute, time.Now)
+		hold := make(chan struct{})
+		go d.Once(t.Context(), "a", func() int { <-hold; return 1 })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got, again := d.Once(ctx, "a", func() int { return 2 }); got != 0 || !again {
+			t.Errorf("Once = %d, %v; want nothing, again", got, again)
+		}
+		close(hold)
+	})
+}
+
+func TestOncePanicsOnce(t *testing.T) {
+	d := NewDeliveries[int](time.Minute, time.Now)
+	func() {
+		defer func() { _ = recover() }()
+		d.Once(t.Context(), "a", func() int { panic("broken") })
+	}()
+	if got, again := d.Once(t.Context(), "a", func() int { return 2 }); got != 0 || !again {
+		t.Errorf("after a panic Once = %d, %v; want nothing, again", got, again)
+	}
+}
+
+func TestDeliveriesAreForgotten(t *testing.T) {
+	now := time.Now()
+	d := NewDeliveries[int](10*time.Minute, func() time.Time { return now })
+	for i := range 1000 {
+		d.New(fmt.Sprint(i))
+	}
+	if d.New("7") {
+		t.Error("a delivery that was seen counts as new")
+	}
+	now = now.Add(11 * time.Minute)
+	if !d.New("7") || d.Len() != 1 {
+		t.Errorf("after its time %d are remembered, want the new one", d.Len())
+	}
+}
+
+func TestSetsAskOnceForAll(t *testing.T) {
+	now := time.Now()
+	s := NewSets(func() time.Time { return now })
+	var asked atomic.Int32
+	load := func(context.Context) ([]string, error) { asked.Add(1); return []string{"ann"}, nil }
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if ok, err := s.Has(t.Context(), "g", "ann", load); !ok || err != nil {
+				t.Errorf("Has = %v, %v", ok, err)
+			}
+		})
+	}
+	wg.Wait()
+	if ok, _ := s.Has(t.Context(), "g", "bob", load); ok || asked.Load() != 1 {
+		t.Errorf("bob is in it: %v; asked %d times, want 1", ok, asked.Load())
+	}
+	now = now.Add(keepSet)
+	if ok, _ := s.Has(t.Context(), "g", "ann", load); !ok || asked.Load() != 2 {
+		t.Errorf("a minute later: %v, asked %d times; want it asked again", ok, asked.Load())
+	}
+}
+
+func TestSetsKeepNoError(t *testing.T) {
+	s := NewSets(time.Now)
+	broken := errors.New("away")
+	if ok, err := s.Has(t.Context(), "g", "ann", func(context.Context) ([]string, error) { return nil, broken }); ok || !errors.Is(err, broken) {
+		t.Errorf("Has = %v, %v; want the error", ok, err)
+	}
+	if ok, err := s.Has(t.Context(), "g", "ann", func(context.Context) ([]string, error) { return []string{"ann"}, nil }); !ok || err != nil {
+		t.Errorf("Has = %v, %v after the error", ok, err)
+	}
+}
+
+func TestPutReplaces(t *testing.T) {
+	s := NewSets(time.Now)
+	never := func(context.Context) ([]string, error) { t.Error("asked although it was put"); return nil, nil }
+	s.Put("u", []string{"admin"})
+	if ok, _ := s.Has(t.Context(), "u", "admin", never); !ok {
+		t.Error("what was put is not there")
+	}
+	s.Put("u", nil)
+	if ok, _ := s.Has(t.Context(), "u", "admin", never); ok {
+		t.Error("what was taken away is still there")
+	}
+	s.Forget()
+	if s.Len() != 0 {
+		t.Errorf("%d sets after Forget", s.Len())
+	}
+}
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		g.Wait() // nothing has begun
+		g.Begin()
+		g.Begin()
+		passed := make(chan struct{})
+		go func() { g.Wait(); close(passed) }()
+		g.End()
+		synctest.Wait()
+		select {
+		case <-passed:
+			t.Fatal("it did not wait for the second")
+		default:
+		}
+		g.End()
+		<-passed
+	})
+}

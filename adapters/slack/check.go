@@ -1,0 +1,596 @@
+package slack
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
+)
+
+// scopes are the permissions that the bot token needs. The manifest asks for
+// them, and [Chat.Check] looks for them.
+var scopes = []struct {
+	name string
+	// inPlaces scopes are needed only where a place is of that kind. Who
+	// installs the app may leave them out, and each place shows their lack.
+	inPlaces bool
+}{
+	{name: "chat:write"},
+	{name: "commands"},
+	{name: "users:read"},
+	{name: "usergroups:read"},
+	{name: "channels:read"},
+	{name: "groups:read"},
+	{name: "im:write"},
+	{name: "channels:history", inPlaces: true},
+	{name: "groups:history", inPlaces: true},
+}
+
+// unwritable lists what conversations.open says of people who cannot get a
+// direct message from us.
+var unwritable = []string{
+	"user_not_found", "users_not_found", "user_disabled", "user_not_visible", "cannot_dm_bot", "invalid_user_combination",
+	"method_not_supported_for_channel_type", "no_such_subteam",
+}
+
+// Tell writes text to p: to a user, or to each member of a user group. It
+// fails for a group if it failed for somebody whom a repetition may reach, or
+// if nobody of it can be written to.
+func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error {
+	refused := func(why string) error {
+		return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("slack: tell %s: %s", p, why)}
+	}
+	if p.Platform != Platform {
+		return refused("that is not Slack")
+	}
+	switch p.Kind {
+	case tickets.User:
+		return c.tellUser(ctx, p.ID, text)
+	case tickets.Group:
+	default:
+		return refused("only users and user groups get direct messages")
+	}
+	const method = "usergroups.users.list"
+	var users []string
+	err := c.call(ctx, method, "", false, func() (err error) {
+		users, err = c.api.GetUserGroupMembersContext(ctx, p.ID)
+		return err
+	})
+	if err != nil {
+		return told(err)
+	}
+	reached := false
+	var again error
+	for _, u := range users {
+		switch err := c.tellUser(ctx, u, text); {
+		case err == nil:
+			reached = true
+		case tickets.FailureOf(err).Class == tickets.Denied:
+			return err // for all of them
+		case tickets.FailureOf(err).Class != tickets.Refused && again == nil:
+			again = err
+		}
+	}
+	if again == nil && !reached {
+		return refused("nobody in the group can be written to")
+	}
+	return again
+}
+
+func (c *Chat) tellUser(ctx context.Context, user, text string) error {
+	var dm string
+	err := c.call(ctx, "conversations.open", "", false, func() error {
+		ch, _, _, err := c.api.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}})
+		if err == nil && (ch == nil || ch.ID == "") {
+			return errNoEcho
+		}
+		if err == nil {
+			dm = ch.ID
+		}
+		return err
+	})
+	if err != nil {
+		return told(err)
+	}
+	return told(c.call(ctx, methodPost, dm, true, func() error {
+		_, ts, err := c.api.PostMessageContext(ctx, dm,
+			slack.MsgOptionText(escapeWithin(adapters.Visible(text), maxTopText), false),
+			slack.MsgOptionDisableMarkdown(),
+			slack.MsgOptionDisableLinkUnfurl(),
+			slack.MsgOptionDisableMediaUnfurl(),
+		)
+		if err == nil && ts == "" {
+			err = errNoEcho
+		}
+		return err
+	}))
+}
+
+// told makes class Refused of a failure that is about the person: nothing
+// shows in a direct message that could be gone.
+func told(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := tickets.FailureOf(err)
+	if f.Class == tickets.Gone || slices.Contains(unwritable, slackError(err)) {
+		return &tickets.Failure{Class: tickets.Refused, Err: f.Err}
+	}
+	return err
+}
+
+// report collects findings.
+type report []adapters.Finding
+
+func (r *report) ok(format string, args ...any) {
+	*r = append(*r, adapters.Finding{What: fmt.Sprintf(format, args...)})
+}
+
+func (r *report) bad(what, problem, fix string) {
+	*r = append(*r, adapters.Finding{What: what, Problem: problem, Fix: fix})
+}
+
+// credential is one of the app's tokens, and where an admin finds it.
+type credential struct{ variable, prefix, page, again string }
+
+const appPages = "https://api.slack.com/apps"
+
+var (
+	botToken = credential{
+		variable: "COUNTERSIGN_SLACK_BOT_TOKEN", prefix: "xoxb-", page: "OAuth & Permissions, Bot User OAuth Token",
+		again: "OAuth & Permissions, Reinstall to Workspace",
+	}
+	appToken = credential{
+		variable: "COUNTERSIGN_SLACK_APP_TOKEN", prefix: "xapp-", page: "Basic Information, App-Level Tokens",
+		again: "Basic Information, App-Level Tokens, Generate Token and Scopes, with the scope connections:write",
+	}
+)
+
+// trouble says what err of a call with token t means, and what to do.
+func (c *Chat) trouble(t credential, err error) (problem, fix string) {
+	f := tickets.FailureOf(err)
+	name := slackError(err)
+	problem = "Slack answers " + name
+	at := "At " + appPages + " choose the app, "
+	switch name {
+	case "":
+		problem = "there is no answer from Slack: " + describe(err)
+		fix = "Let this machine reach " + c.base.Host + " by HTTPS, through firewall and proxy, and check COUNTERSIGN_SLACK_API_URL."
+	case "invalid_auth", "not_authed":
+		fix = at + t.page + ", and copy the token into " + t.variable + ". If the app is restricted to IP addresses (OAuth & Permissions), add this machine's."
+	case "token_revoked", "account_inactive":
+		fix = at + t.again + ", and put the new token into " + t.variable + "."
+	case "token_expired":
+		fix = "Tokens of this app expire, because token rotation is on, which Slack does not switch off again: make the app anew from what countersign slack-manifest prints."
+	case "not_allowed_token_type":
+		fix = at + t.page + ": that token begins with " + t.prefix + ". Put it into " + t.variable + "."
+	case "missing_scope":
+		return c.missing(t, needed(err))
+	case "team_access_not_granted", "org_login_required", "enterprise_is_restricted", "no_permission", "access_denied", "forbidden_team":
+		fix = "Ask an owner of the Slack organisation to allow the app in this workspace."
+	default:
+		fix = "Slack explains the word at https://docs.slack.dev/reference/methods, on the page of the method. Fatal and internal errors are its own: try again later, and look at https://slack-status.com."
+	}
+	if f.Class == tickets.Limited {
+		problem, fix = "Slack wants fewer calls", "Check again in a minute."
+	}
+	return problem, fix
+}
+
+// missing says that t lacks one of the scopes.
+func (c *Chat) missing(t credential, list string) (problem, fix string) {
+	if t == appToken {
+		return "the token lacks the scope connections:write", "At " + appPages + " choose the app, " + t.again + ", and put it into " + t.variable + "."
+	}
+	if list == "" {
+		list = "that countersign slack-manifest lists"
+	}
+	return "the app lacks the scope " + list,
+		"At " + appPages + " choose the app, OAuth & Permissions, Bot Token Scopes, add " + list + ", and then choose Reinstall to Workspace."
+}
+
+// needed names the scopes that Slack says were needed.
+func needed(err error) string {
+	var se slack.SlackErrorResponse
+	if errors.As(err, &se) && scopePattern.MatchString(se.Needed) {
+		return strings.ReplaceAll(se.Needed, ",", " or ")
+	}
+	return ""
+}
+
+// Check calls only methods that read, and apps.connections.open, which makes
+// an address that nobody connects to.
+func (c *Chat) Check(ctx context.Context, places []tickets.Place, who []tickets.Principal) []adapters.Finding {
+	var out report
+	self, bot, ok := c.checkToken(ctx, &out)
+	c.checkEars(ctx, &out)
+	if !ok {
+		return out // nothing else could be found out
+	}
+	var parts []func(*report)
+	var seen []string
+	first := func(key string) bool {
+		again := slices.Contains(seen, key)
+		seen = append(seen, key)
+		return !again
+	}
+	for _, p := range places {
+		if p.Platform == Platform && first(p.String()) {
+			parts = append(parts, func(r *report) { c.checkPlace(ctx, r, p.Channel, bot) })
+		}
+	}
+	groups := sync.OnceValues(func() (map[string]group, error) { return c.groups(ctx) })
+	for _, p := range who {
+		if p.Platform != Platform || !first(p.String()) {
+			continue
+		}
+		parts = append(parts, func(r *report) {
+			switch p.Kind {
+			case tickets.User:
+				c.checkUser(ctx, r, p.ID, self)
+			case tickets.Group:
+				all, err := groups()
+				c.checkGroup(r, p.ID, all, err)
+			case tickets.Channel:
+				c.checkMembers(ctx, r, p.ID, bot, self)
+			default:
+				r.bad("the approver or admin "+p.String(), "Slack has no roles", "Name a user, a user group or a channel instead: slack:U…, slack:group:S…, slack:channel:C….")
+			}
+		})
+	}
+	// A few at once: with many people one after the other would take long.
+	results := make([]report, len(parts))
+	slots := make(chan struct{}, 4)
+	var working sync.WaitGroup
+	for i, part := range parts {
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			part(&results[i])
+		})
+	}
+	working.Wait()
+	return append(out, slices.Concat(results...)...)
+}
+
+// checkToken looks at the bot token and its scopes. It returns who the bot
+// is, and its name there.
+func (c *Chat) checkToken(ctx context.Context, out *report) (self identity, bot string, ok bool) {
+	const what = "the bot token"
+	var r *slack.AuthTestResponse
+	err := c.call(ctx, "auth.test", "", false, func() (err error) {
+		r, err = c.api.AuthTestContext(ctx)
+		return err
+	})
+	if err != nil {
+		problem, fix := c.trouble(botToken, err)
+		out.bad(what, problem, fix)
+		return identity{}, "", false
+	}
+	if r.BotID == "" || r.UserID == "" || r.TeamID == "" {
+		_, fix := c.trouble(botToken, slack.SlackErrorResponse{Err: "not_allowed_token_type"})
+		out.bad(what, "it is not the token of a bot", fix)
+		return identity{}, "", false
+	}
+	self = identity{team: r.TeamID, enterprise: r.EnterpriseID, user: r.UserID, bot: r.BotID}
+	bot = named("@", r.User, "")
+	out.ok("%s: Slack accepts it, as %s in %s", what, named("@", r.User, r.UserID), named("", r.Team, r.TeamID))
+
+	const permissions = "the scopes of the bot token"
+	header := r.Header.Values("X-OAuth-Scopes")
+	if len(header) == 0 {
+		out.bad(permissions, "the answer does not name them", "If a proxy stands between this machine and Slack, let it pass the header X-OAuth-Scopes.")
+		return self, bot, true
+	}
+	granted := strings.FieldsFunc(strings.Join(header, ","), func(r rune) bool { return r == ',' || r == ' ' })
+	var lacks []string
+	for _, s := range scopes {
+		if !s.inPlaces && !slices.Contains(granted, s.name) {
+			lacks = append(lacks, s.name)
+		}
+	}
+	if len(lacks) > 0 {
+		problem, fix := c.missing(botToken, strings.Join(lacks, ", "))
+		out.bad(permissions, problem, fix)
+	} else {
+		out.ok("%s: all that are needed", permissions)
+	}
+	return self, bot, true
+}
+
+// checkEars looks at how clicks and commands come in.
+func (c *Chat) checkEars(ctx context.Context, out *report) {
+	if c.cfg.AppToken == "" {
+		out.ok("the signing secret is set: clicks come by HTTP")
+		return
+	}
+	const method = "apps.connections.open"
+	const what = "the app token (Socket Mode)"
+	err := c.pace.wait(ctx, method, "")
+	if err == nil {
+		// Not by call: it would take this token's acceptance for the bot token's.
+		var link string
+		_, link, err = c.api.StartSocketModeContext(ctx)
+		if err == nil && link == "" {
+			err = errNoEcho
+		}
+		if err != nil {
+			err = failure(method, false, err)
+		}
+	}
+	if err != nil {
+		problem, fix := c.trouble(appToken, err)
+		out.bad(what, problem, fix)
+		return
+	}
+	out.ok("%s: Slack accepts it", what)
+}
+
+// conversation is a channel as far as checking needs it.
+type conversation struct {
+	ID       string    `json:"id"`
+	Name     wire.Text `json:"name"`
+	Archived bool      `json:"is_archived"`
+	Member   bool      `json:"is_member"`
+}
+
+// conversation reads a channel. If it cannot it says why and returns false.
+func (c *Chat) conversation(ctx context.Context, out *report, id, bot, where string) (conversation, bool) {
+	var answer struct {
+		Channel conversation `json:"channel"`
+	}
+	const method = "conversations.info"
+	err := c.call(ctx, method, id, false, func() error {
+		err := c.read(ctx, method, url.Values{"channel": {id}}, &answer)
+		if err == nil && answer.Channel.ID == "" {
+			err = errNoEcho
+		}
+		return err
+	})
+	what := "the channel " + id
+	switch {
+	case err == nil:
+		return answer.Channel, true
+	case slackError(err) == "channel_not_found":
+		out.bad(what, "the bot sees no such channel", "If it is a private one, write /invite "+bot+" in it. Otherwise correct "+where+
+			": Slack shows a channel's ID at the bottom of its details.")
+	default:
+		problem, fix := c.trouble(botToken, err)
+		out.bad(what, problem, fix)
+	}
+	return conversation{}, false
+}
+
+func (c *Chat) checkPlace(ctx context.Context, out *report, id, bot string) {
+	ch, ok := c.conversation(ctx, out, id, bot, "COUNTERSIGN_SLACK_CHANNEL")
+	if !ok {
+		return
+	}
+	name := named("#", string(ch.Name), id)
+	switch {
+	case ch.Archived:
+		out.bad("the channel "+name, "it is archived", "Take it out of the archive in Slack and write /invite "+bot+" in it, or set COUNTERSIGN_SLACK_CHANNEL to another one.")
+		return
+	case !ch.Member:
+		out.bad("the channel "+name, "the bot is not in it", "Write /invite "+bot+" in the channel.")
+		return
+	}
+	out.ok("the channel %s: the bot is in it", name)
+
+	what := "the history of " + name
+	const method = "conversations.history"
+	var nothing struct{}
+	err := c.call(ctx, method, id, false, func() error {
+		return c.read(ctx, method, url.Values{"channel": {id}, "limit": {"1"}}, &nothing)
+	})
+	if err != nil {
+		problem, fix := c.trouble(botToken, err)
+		out.bad(what, problem+": a request whose posting was interrupted may be shown twice", fix)
+		return
+	}
+	out.ok("%s: the bot may look for its own messages in it", what)
+}
+
+func (c *Chat) checkUser(ctx context.Context, out *report, id string, self identity) {
+	var answer struct {
+		User struct {
+			ID       string    `json:"id"`
+			Name     wire.Text `json:"name"`
+			RealName wire.Text `json:"real_name"`
+			Team     string    `json:"team_id"`
+			Deleted  bool      `json:"deleted"`
+			Bot      bool      `json:"is_bot"`
+			Grid     struct {
+				Enterprise string `json:"enterprise_id"`
+			} `json:"enterprise_user"`
+		} `json:"user"`
+	}
+	const method = "users.info"
+	err := c.call(ctx, method, "", false, func() error {
+		err := c.read(ctx, method, url.Values{"user": {id}}, &answer)
+		if err == nil && answer.User.ID == "" {
+			err = errNoEcho
+		}
+		return err
+	})
+	const fix = "Correct COUNTERSIGN_APPROVERS and COUNTERSIGN_ADMINS: Slack shows somebody's ID under Profile, ⋮, Copy member ID."
+	u := answer.User
+	name := string(u.RealName)
+	if name == "" {
+		name = string(u.Name)
+	}
+	what := "the user " + named("", name, id)
+	ours := u.Team == "" || u.Team == self.team || slices.Contains(c.cfg.Teams, u.Team) ||
+		(self.enterprise != "" && u.Grid.Enterprise == self.enterprise)
+	switch {
+	case slackError(err) == "user_not_found", slackError(err) == "user_not_visible":
+		out.bad(what, "the bot sees no such user", fix)
+	case err != nil:
+		problem, fix := c.trouble(botToken, err)
+		out.bad(what, problem, fix)
+	case u.Deleted:
+		out.bad(what, "the account is deactivated", fix)
+	case u.Bot || id == "USLACKBOT":
+		out.bad(what, "it is a bot: it can neither decide nor read a message", fix)
+	case !ours:
+		out.bad(what, "they belong to another workspace, whose people may not act here", fix)
+	default:
+		out.ok("%s", what)
+	}
+}
+
+// group is a user group as far as checking needs it.
+type group struct {
+	ID      string    `json:"id"`
+	Handle  wire.Text `json:"handle"`
+	Deleted wire.Text `json:"date_delete"` // 0 while it is enabled
+	Users   []string  `json:"users"`
+}
+
+// groups reads all user groups, by ID: one call, because few are allowed.
+func (c *Chat) groups(ctx context.Context) (map[string]group, error) {
+	var answer struct {
+		Groups []group `json:"usergroups"`
+	}
+	const method = "usergroups.list"
+	err := c.call(ctx, method, "", false, func() error {
+		return c.read(ctx, method, url.Values{"include_disabled": {"1"}, "include_users": {"1"}}, &answer)
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]group{}
+	for _, g := range answer.Groups {
+		all[g.ID] = g
+	}
+	return all, nil
+}
+
+func (c *Chat) checkGroup(out *report, id string, all map[string]group, err error) {
+	g, exists := all[id]
+	what := "the user group " + named("@", string(g.Handle), id)
+	switch {
+	case slackError(err) == "plan_upgrade_required":
+		out.bad(what, "this workspace has no user groups: its plan does not include them", "Name users or a channel in COUNTERSIGN_APPROVERS and COUNTERSIGN_ADMINS, or change the plan.")
+	case err != nil:
+		problem, fix := c.trouble(botToken, err)
+		out.bad(what, problem, fix)
+	case !exists:
+		out.bad(what, "there is no such user group", "Correct COUNTERSIGN_APPROVERS and COUNTERSIGN_ADMINS: Slack shows a group's ID under People, User groups, ⋮, Copy group ID.")
+	case g.Deleted != "0" && g.Deleted != "":
+		out.bad(what, "it is disabled", "Enable it in Slack under People, User groups, or name another one.")
+	case len(g.Users) == 0:
+		out.bad(what, "nobody is in it", "Add people to it in Slack under People, User groups.")
+	default:
+		out.ok("%s: %s", what, people(len(g.Users)))
+	}
+}
+
+func (c *Chat) checkMembers(ctx context.Context, out *report, id, bot string, self identity) {
+	ch, ok := c.conversation(ctx, out, id, bot, "COUNTERSIGN_APPROVERS and COUNTERSIGN_ADMINS")
+	if !ok {
+		return
+	}
+	name := named("#", string(ch.Name), id)
+	what := "the members of " + name
+	members, err := c.channelMembers(ctx, id)
+	members = slices.DeleteFunc(members, func(u string) bool { return u == self.user })
+	switch {
+	case err != nil:
+		problem, fix := c.trouble(botToken, err)
+		out.bad(what, problem, fix)
+	case len(members) == 0:
+		out.bad(what, "nobody is in it", "Add people to the channel, or name another one.")
+	default:
+		out.ok("%s: %s", what, people(len(members)))
+	}
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return strconv.Itoa(n) + " people"
+}
+
+// named is a name of Slack's with its ID, or what there is of both.
+func named(sign, name, id string) string {
+	name = adapters.Cut(adapters.Line(name), 80)
+	switch {
+	case name == "":
+		return id
+	case id == "":
+		return sign + name
+	}
+	return sign + name + " (" + id + ")"
+}
+
+// Probe calls the bot at its public address, base, as Slack does when an
+// admin enters the address of a Slack app. The answer proves that the address
+// leads to a bot with our signing secret. There is no finding if Slack does
+// not call the bot over HTTP.
+func (c *Chat) Probe(ctx context.Context, base string) []adapters.Finding {
+	if c.cfg.AppToken != "" || len(c.cfg.SigningSecrets) == 0 {
+		return nil
+	}
+	address := strings.TrimRight(base, "/") + "/slack/events"
+	what := "Slack's way in, " + address
+	finding := func(problem, fix string) []adapters.Finding {
+		return []adapters.Finding{{What: what, Problem: problem, Fix: fix}}
+	}
+	challenge := rand.Text()
+	body, err := wire.Encode(map[string]string{"type": "url_verification", "challenge": challenge})
+	if err != nil {
+		return finding("the probe cannot be written", "Report this.")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return finding("that is no address", "Correct COUNTERSIGN_PUBLIC_URL.")
+	}
+	at := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(c.cfg.SigningSecrets[0]))
+	mac.Write([]byte("v0:" + at + ":" + string(body)))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Slack-Request-Timestamp", at)
+	req.Header.Set("X-Slack-Signature", "v0="+hex.EncodeToString(mac.Sum(nil)))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return finding(wire.Describe(err), "Start the bot with countersign serve, or correct COUNTERSIGN_PUBLIC_URL.")
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Challenge string `json:"challenge"`
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err == nil && resp.StatusCode == http.StatusOK && json.Unmarshal(raw, &answer) == nil && answer.Challenge == challenge {
+		return []adapters.Finding{{What: what + ": the bot answers, and has our signing secret"}}
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		return finding("the bot there does not accept our signature", "Let COUNTERSIGN_SLACK_SIGNING_SECRET be the Signing Secret of "+appPages+
+			", your app, Basic Information, restart the bot, and let the clocks of both machines be right.")
+	case http.StatusNotFound:
+		return finding("nothing there answers Slack", "Start the bot with COUNTERSIGN_SLACK_SIGNING_SECRET and without COUNTERSIGN_SLACK_APP_TOKEN, or correct COUNTERSIGN_PUBLIC_URL.")
+	}
+	return finding(fmt.Sprintf("something else than the bot answers, with HTTP status %d", resp.StatusCode),
+		"Correct COUNTERSIGN_PUBLIC_URL, or let the proxy there pass /slack/ on to the bot as it is.")
+}

@@ -1,0 +1,73 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestTextTakesAnything(t *testing.T) {
+	for in, want := range map[string]string{
+		`"a"`: "a", `12`: "12", `-3.5`: "-3.5", `null`: "", `true`: "", `{"a":1}`: "", `["a"]`: "", `"\ud800"`: "\ufffd",
+	} {
+		var got struct{ T Text }
+		if err := json.Unmarshal([]byte(`{"T":`+in+`}`), &got); err != nil || string(got.T) != want {
+			t.Errorf("%s is %q, %v; want %q", in, got.T, err, want)
+		}
+	}
+}
+
+func TestSoftKeepsTheOtherFields(t *testing.T) {
+	var got struct {
+		A int
+		B string
+	}
+	if err := Soft(json.Unmarshal([]byte(`{"A":"x","B":"y"}`), &got)); err != nil || got.B != "y" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if Soft(json.Unmarshal([]byte(`{"A":`), &got)) == nil {
+		t.Error("half an object is no error")
+	}
+}
+
+func TestEncodeLeavesTextAlone(t *testing.T) {
+	got, err := Encode("<a & b>")
+	if err != nil || string(got) != `"<a & b>"` {
+		t.Errorf("Encode = %s, %v", got, err)
+	}
+}
+
+func TestDescribeNamesNoAddressOfACall(t *testing.T) {
+	const planted = "planted-token"
+	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, Err: errors.New("connection refused")}
+	for _, err := range []error{
+		dial, &net.DNSError{Name: "discord.com", Err: "no such host"}, context.DeadlineExceeded, context.Canceled,
+		errors.New(planted), json.Unmarshal([]byte("<html>"+planted), new(int)),
+	} {
+		wrapped := &url.Error{Op: "Post", URL: "https://discord.com/interactions/1/" + planted + "/callback", Err: err}
+		for _, e := range []error{err, wrapped, fmt.Errorf("x %w", wrapped)} {
+			if got := Describe(e); got == "" || strings.Contains(got, planted) {
+				t.Errorf("Describe(%T) = %q", e, got)
+			}
+		}
+	}
+	if !NeverSent(&url.Error{Err: dial}) || NeverSent(&net.OpError{Op: "read", Err: errors.New("reset")}) {
+		t.Error("a connection that was never made must be told from one that broke")
+	}
+}
+
+func TestBaseURL(t *testing.T) {
+	for in, ok := range map[string]bool{
+		"https://slack.com/api/": true, "http://127.0.0.1:1/": true, "http://localhost:1": true, "http://[::1]:1/": true,
+		"http://slack.com/": false, "ftp://x/": false, "https://": false, "https://u:p@x/": false, "https://x/?a=b": false, "%": false, "": false,
+	} {
+		if _, err := BaseURL(in); (err == nil) != ok {
+			t.Errorf("BaseURL(%q) = %v, want ok %v", in, err, ok)
+		}
+	}
+}

@@ -1,0 +1,413 @@
+package bot
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+const (
+	// tellTimeout is for telling all admins one thing once.
+	tellTimeout = 30 * time.Second
+	// tellTries and firstTell: a chat that is down is tried for five minutes.
+	tellTries = 6
+	firstTell = 10 * time.Second
+)
+
+// Outage is a place that cannot be used at present.
+type Outage struct {
+	Place   tickets.Place
+	Since   time.Time
+	Why     string             // for admins
+	Steps   []tickets.StepKind // what cannot be done there: post, edit, reply
+	Waiting int                // tickets that wait for it, as far as this process knows
+}
+
+// use is one thing to do in a place. Each is in or out of use for itself: a
+// channel in which nothing may be written any more can still have its old
+// messages edited, and a success with one says nothing about the other.
+type use struct {
+	place tickets.Place
+	kind  tickets.StepKind
+}
+
+// trouble is a use that is out.
+type trouble struct {
+	since   time.Time
+	why     string
+	next    time.Time // when one step may see whether it works again
+	waiting map[tickets.Number]struct{}
+}
+
+// places knows which uses are out. It is memory only: after a restart the
+// first step that fails tells again. The zero value knows of none.
+type places struct {
+	mu      sync.Mutex
+	out     map[use]*trouble
+	recalls []recall
+	notes   []*note // at most one for each place
+}
+
+// recall is a ticket that waited for a place that works again.
+type recall struct {
+	number tickets.Number
+	place  tickets.Place
+}
+
+// note is what admins have to be told about a place.
+type note struct {
+	place tickets.Place
+	text  string
+	left  []tickets.Principal // who has to be told still
+	told  int
+	tries int
+	at    time.Time // not before
+}
+
+// pass is what a step gets that wants to call the platform.
+type pass struct {
+	probe *trouble  // the step sees whether this is over; nil: its use is not out
+	wait  bool      // it must not call
+	until time.Time // if it must wait
+	why   string
+}
+
+func useOf(s tickets.Step) use { return use{s.Place, s.Kind} }
+
+// blamesPlace reports whether f, of a step of kind, says that the place cannot
+// be used, whatever the ticket. A refusal alone may be of the ticket's own
+// text: whoever wrote that must not be able to close the place to others.
+func blamesPlace(f *tickets.Failure, kind tickets.StepKind) bool {
+	switch kind {
+	case tickets.StepPost:
+		return f.Place || f.Class == tickets.Denied || f.Class == tickets.Gone
+	case tickets.StepEdit, tickets.StepReply:
+		return f.Place || f.Class == tickets.Denied
+	}
+	return false // EPM is no place
+}
+
+// enter asks whether s may call its platform now. If its use is out, one step
+// may every slowRetry.
+func (p *places) enter(s tickets.Step, now time.Time) pass {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.out[useOf(s)]
+	switch {
+	case o == nil:
+		return pass{}
+	case now.Before(o.next):
+		// Spread, so that the store is not asked for all of them at once.
+		return pass{wait: true, until: o.next.Add(rand.N(lastRetry)), why: "the place is out of use: " + o.why}
+	}
+	o.next = now.Add(slowRetry)
+	return pass{probe: o}
+}
+
+// placeLost notes that s failed with f for its place, and returns when to try
+// again.
+func (b *Bot) placeLost(s tickets.Step, f *tickets.Failure) time.Time {
+	why := f.Say
+	if why == "" {
+		why = f.Error()
+	}
+	now := b.Now()
+	p := &b.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.out[useOf(s)]
+	if o != nil {
+		o.why = why
+		return o.next
+	}
+	if !p.isOut(s.Place) {
+		b.Log.Error("place out of use", "platform", s.Place.Platform, "channel", s.Place.Channel, "step", s.Kind, "err", why)
+		b.note(s.Place, adapters.SayPlaceLost(s.Place, why), now)
+	}
+	o = &trouble{since: now, why: why, next: now.Add(slowRetry), waiting: map[tickets.Number]struct{}{}}
+	if p.out == nil {
+		p.out = map[use]*trouble{}
+	}
+	p.out[useOf(s)] = o
+	return o.next
+}
+
+// placeTried notes how a step of n ended that pass let in. Only a step that was let in
+// to see tells that a use works again: others may have been under way when it
+// broke.
+func (b *Bot) placeTried(s tickets.Step, n tickets.Number, pass pass, failure error) {
+	now := b.Now()
+	p := &b.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.out[useOf(s)]
+	if o == nil || o != pass.probe {
+		return
+	}
+	if failure != nil {
+		switch f := tickets.FailureOf(failure); {
+		case blamesPlace(f, s.Kind):
+			return
+		case f.Class != tickets.Gone:
+			o.next = now.Add(firstRetry / 2) // it says nothing about the place; n itself may try next
+			return
+		}
+		// Only a place that works says that one message is gone.
+	}
+	delete(p.out, useOf(s))
+	delete(o.waiting, n)
+	p.recall(s.Place, o)
+	for u, other := range p.out {
+		if u.place == s.Place {
+			other.next = now // most likely it works as well
+			p.recall(s.Place, other)
+		}
+	}
+	signal(b.recalled)
+	if !p.isOut(s.Place) {
+		b.Log.Info("place in use again", "platform", s.Place.Platform, "channel", s.Place.Channel)
+		b.note(s.Place, adapters.SayPlaceBack(s.Place), now)
+	}
+}
+
+func (p *places) isOut(place tickets.Place) bool {
+	for u := range p.out {
+		if u.place == place {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *places) recall(place tickets.Place, o *trouble) {
+	for n := range o.waiting {
+		p.recalls = append(p.recalls, recall{n, place})
+	}
+	clear(o.waiting)
+}
+
+// putOff records in t that s waits for its place, without a call.
+func (b *Bot) putOff(ctx context.Context, t *tickets.Ticket, s tickets.Step, pass pass) (*tickets.Ticket, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	after, err := b.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
+		t.ShowFailed(s.Place, pass.why, pass.until, false)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.awaits(s, t.Number)
+	return after, nil
+}
+
+// awaits notes that n waits for its place, which the store knows already: if
+// the place has come back in between, n does not wait.
+func (b *Bot) awaits(s tickets.Step, n tickets.Number) {
+	p := &b.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.out[useOf(s)]; o != nil {
+		o.waiting[n] = struct{}{}
+		return
+	}
+	p.recalls = append(p.recalls, recall{n, s.Place})
+	signal(b.recalled)
+}
+
+// runRecalls lets tickets go on that waited for a place. One that it cannot
+// reach comes by itself when its wait is over.
+func (b *Bot) runRecalls(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.recalled:
+		}
+		b.places.mu.Lock()
+		list := b.places.recalls
+		b.places.recalls = nil
+		b.places.mu.Unlock()
+		for _, r := range list {
+			if ctx.Err() != nil {
+				return
+			}
+			b.goOn(ctx, r)
+		}
+	}
+}
+
+func (b *Bot) goOn(ctx context.Context, r recall) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	t, err := b.Store.Update(ctx, r.number, func(t *tickets.Ticket) error {
+		m := t.Message(r.place)
+		if m == nil || !m.NotBefore.After(b.Now()) {
+			return errNothing
+		}
+		m.Attempts, m.NotBefore = 0, time.Time{}
+		return nil
+	})
+	switch {
+	case err == nil:
+		b.wake(t)
+	case errors.Is(err, errNothing), errors.Is(err, store.ErrNotFound), ctx.Err() != nil:
+	default:
+		b.Log.Warn("cannot recall ticket", "ticket", r.number, "platform", r.place.Platform, "channel", r.place.Channel, "err", err)
+	}
+}
+
+// Places lists the places that are out of use.
+func (b *Bot) Places() []Outage {
+	b.places.mu.Lock()
+	defer b.places.mu.Unlock()
+	found := map[tickets.Place]*Outage{}
+	for u, o := range b.places.out {
+		out := found[u.place]
+		if out == nil {
+			out = &Outage{Place: u.place, Since: o.since, Why: o.why}
+			found[u.place] = out
+		}
+		if o.since.Before(out.Since) {
+			out.Since, out.Why = o.since, o.why
+		}
+		out.Steps = append(out.Steps, u.kind)
+		out.Waiting += len(o.waiting)
+	}
+	list := make([]Outage, 0, len(found))
+	for _, out := range found {
+		slices.Sort(out.Steps)
+		list = append(list, *out)
+	}
+	slices.SortFunc(list, func(a, b Outage) int { return cmp.Compare(a.Place.String(), b.Place.String()) })
+	return list
+}
+
+// note wants text told to the admins. A newer note takes the place of an
+// older one that some have not got, and if nobody has, neither is told: they
+// say the opposite of each other. The caller holds places.mu.
+func (b *Bot) note(place tickets.Place, text string, now time.Time) {
+	p := &b.places
+	if i := p.noted(place); i >= 0 {
+		fresh := p.notes[i].tries == 0
+		p.notes = slices.Delete(p.notes, i, i+1)
+		if fresh {
+			return
+		}
+	}
+	p.notes = append(p.notes, &note{place: place, text: text, left: b.Admins, at: now})
+	signal(b.noted)
+}
+
+func (p *places) noted(place tickets.Place) int {
+	return slices.IndexFunc(p.notes, func(n *note) bool { return n.place == place })
+}
+
+// takeNote takes a note that is due out of the list, or returns nil.
+func (p *places) takeNote(now time.Time) *note {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.notes, func(n *note) bool { return !n.at.After(now) })
+	if i < 0 {
+		return nil
+	}
+	n := p.notes[i]
+	p.notes = slices.Delete(p.notes, i, i+1)
+	return n
+}
+
+// putBack puts n back into the list, unless there is news of its place.
+func (p *places) putBack(n *note) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.noted(n.place) < 0 {
+		p.notes = append(p.notes, n)
+	}
+}
+
+// runNotes tells admins what they have to be told, apart from the lanes,
+// which it must not hold up.
+func (b *Bot) runNotes(ctx context.Context) {
+	poll := time.NewTicker(b.Poll)
+	defer poll.Stop()
+	for ctx.Err() == nil {
+		if n := b.places.takeNote(b.Now()); n != nil {
+			b.tell(ctx, n)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-b.noted:
+		case <-poll.C:
+		}
+	}
+}
+
+// tell tells n to everybody who is left, all at once: a chat that hangs must
+// not keep the news from the others.
+func (b *Bot) tell(ctx context.Context, n *note) {
+	call, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	errs := make([]error, len(n.left))
+	var wg sync.WaitGroup
+	for i, who := range n.left {
+		wg.Go(func() { errs[i] = b.tellOne(call, who, n.text) })
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	var left []tickets.Principal
+	wait := backoff(firstTell, slowRetry, n.tries)
+	for i, err := range errs {
+		if err == nil {
+			n.told++
+			continue
+		}
+		b.Log.Warn("cannot tell an admin", "actor", n.left[i].String(), "platform", n.place.Platform, "channel", n.place.Channel, "err", err)
+		switch f := tickets.FailureOf(err); f.Class {
+		case tickets.Down, tickets.Limited, tickets.Unclear: // better twice than never
+			left = append(left, n.left[i])
+			wait = max(wait, f.After)
+		}
+	}
+	n.tries++
+	if len(left) > 0 && n.tries < tellTries {
+		n.left, n.at = left, b.Now().Add(wait)
+		b.places.putBack(n)
+		return
+	}
+	if n.told == 0 {
+		b.Log.Error("no admin could be told about a place", "platform", n.place.Platform, "channel", n.place.Channel, "admins", len(b.Admins))
+	}
+}
+
+func (b *Bot) tellOne(ctx context.Context, who tickets.Principal, text string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %v", p)}
+		}
+	}()
+	chat := b.chats[who.Platform]
+	if chat == nil {
+		return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("no chat on %s", who.Platform)}
+	}
+	return chat.Tell(ctx, who, text)
+}
+
+// signal wakes the one that waits for c, which holds one value.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

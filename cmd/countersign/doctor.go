@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/sqlite"
+	"github.com/countersign/countersign/tickets"
+)
+
+// doctorTime is how long all checks together may take. They run side by side.
+const doctorTime = 20 * time.Second
+
+// prober is a chat that calls the bot over HTTP, and can call it in the same
+// way to see whether that arrives.
+type prober interface {
+	Probe(ctx context.Context, base string) []adapters.Finding
+}
+
+// checkup is what was found in one part, and what could not be looked at.
+type checkup struct {
+	findings []adapters.Finding
+	skipped  []string
+}
+
+func (c *checkup) ok(what string) { c.findings = append(c.findings, adapters.Finding{What: what}) }
+func (c *checkup) bad(what, problem, fix string) {
+	c.findings = append(c.findings, adapters.Finding{What: what, Problem: problem, Fix: fix})
+}
+func (c *checkup) skip(what string) { c.skipped = append(c.skipped, what) }
+
+// doctor checks the configuration and every connection. It prints everything
+// that it looked at, and returns an error if something is to be fixed.
+func doctor(ctx context.Context, p process, args []string) error {
+	if len(args) > 0 {
+		return errors.New("doctor takes no arguments: it reads the same environment as serve")
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorTime)
+	defer cancel()
+	env, findings := p.Environment()
+	cfg, err := env.check(findings)
+	var wrong configError
+	if errors.As(err, &wrong) {
+		cfg = usable(env, wrong)
+	} else if err != nil {
+		return err
+	}
+
+	parts := []func(context.Context, *checkup){
+		func(_ context.Context, c *checkup) { checkConfig(c, cfg, wrong) },
+		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg.storePath) },
+		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
+	}
+	// What the parts log, they also find.
+	chats, err := newChats(cfg, p, slog.New(slog.DiscardHandler), newMetrics())
+	if err != nil {
+		parts = append(parts, func(_ context.Context, c *checkup) {
+			if len(wrong) > 0 {
+				c.skip("a chat that is not configured completely: correct the configuration first")
+				return
+			}
+			c.bad("the chats", err.Error(), "Correct the variables of that chat; docs/configuration.md explains them.")
+		})
+	}
+	var usableChats []adapters.Chat
+	for _, chat := range chats {
+		prefix := strings.ToUpper(string(chat.Platform())) + "_"
+		if wrong.about(prefix, prefix+"CHANNEL") {
+			parts = append(parts, func(_ context.Context, c *checkup) {
+				c.skip(adapters.PlatformName(chat.Platform()) + ": correct the configuration first")
+			})
+			continue
+		}
+		usableChats = append(usableChats, chat)
+		parts = append(parts, func(ctx context.Context, c *checkup) {
+			for _, f := range chat.Check(ctx, cfg.rules.Places, slices.Concat(cfg.approvers, cfg.admins)) {
+				f.What = adapters.PlatformName(chat.Platform()) + ": " + f.What
+				c.findings = append(c.findings, f)
+			}
+		})
+	}
+	parts = append(parts, func(ctx context.Context, c *checkup) { checkWayIn(ctx, c, cfg.publicURL, usableChats) })
+
+	results := make([]checkup, len(parts))
+	var working sync.WaitGroup
+	for i, part := range parts {
+		working.Go(func() { part(ctx, &results[i]) })
+	}
+	working.Wait()
+	return printCheckups(p.Stdout, results)
+}
+
+// printCheckups prints a line for everything, and says in its error how much
+// is to be fixed.
+func printCheckups(w io.Writer, list []checkup) error {
+	var s strings.Builder
+	total, bad := 0, 0
+	for _, c := range list {
+		for _, f := range c.findings {
+			total++
+			what := strings.ReplaceAll(f.What, "\n", "\n     ")
+			if f.Problem == "" {
+				fmt.Fprintf(&s, "ok   %s\n", what)
+				continue
+			}
+			bad++
+			fmt.Fprintf(&s, "fix  %s: %s\n     → %s\n", what, f.Problem, f.Fix)
+		}
+		for _, what := range c.skipped {
+			fmt.Fprintf(&s, "skip %s\n", what)
+		}
+	}
+	if bad == 0 {
+		fmt.Fprintf(&s, "\nAll %d checks are fine.\n", total)
+	} else {
+		fmt.Fprintf(&s, "\n%d of %d checks need a fix.\n", bad, total)
+	}
+	if _, err := io.WriteString(w, s.String()); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return fmt.Errorf("doctor: %d to fix", bad)
+	}
+	return nil
+}
+
+// about reports whether a finding is about a variable of ours whose name
+// begins with prefix, and is not except.
+func (e configError) about(prefix, except string) bool {
+	return slices.ContainsFunc(e, func(f finding) bool {
+		return strings.HasPrefix(f.name, prefix) && f.name != except && slices.Contains(variables(), strings.TrimSuffix(f.name, "_FILE"))
+	})
+}
+
+// usable is what can be tried of a configuration that is not complete. Where
+// it is wrong the parts are skipped.
+func usable(env environment, wrong configError) config {
+	var c checker // the same findings once more, for nobody
+	cfg := config{environment: env}
+	if !wrong.about("STORE", "") {
+		cfg.storePath = c.store(env.Store.Reveal())
+	}
+	cfg.publicURL = c.httpURL("PUBLIC_URL", env.PublicURL)
+	cfg.admins = c.principals(env, "ADMINS", env.Admins)
+	cfg.approvers = c.principals(env, "APPROVERS", env.Approvers)
+	cfg.rules = c.rules(env)
+	cfg.rules.Places = slices.DeleteFunc(cfg.rules.Places, func(p tickets.Place) bool {
+		return wrong.about(strings.ToUpper(string(p.Platform))+"_CHANNEL", "")
+	})
+	return cfg
+}
+
+func checkConfig(c *checkup, cfg config, wrong configError) {
+	for _, f := range wrong {
+		c.bad(envPrefix+"_"+f.name, f.say, "Correct this variable and run doctor again; docs/configuration.md explains all of them.")
+	}
+	if len(wrong) == 0 {
+		c.ok("the configuration is complete")
+	}
+	if cfg.TLSCert != "" && cfg.TLSKey != "" {
+		if _, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
+			c.bad("the certificate for TLS", err.Error(), "Let "+envPrefix+"_TLS_CERT and "+envPrefix+"_TLS_KEY name files that belong together and that the bot may read.")
+		} else {
+			c.ok("the certificate for TLS")
+		}
+	}
+	switch {
+	case len(cfg.approvers) > 0:
+		c.ok(fmt.Sprintf("who may decide: %d named in %s_APPROVERS", len(cfg.approvers), envPrefix))
+	case !wrong.about("APPROVERS", ""):
+		c.bad("who may decide", "nobody is named, so that nobody can decide a request",
+			"Set "+envPrefix+"_APPROVERS, for example to slack:U0123ABC,slack:group:S0123ABC.")
+	}
+}
+
+func checkStore(ctx context.Context, c *checkup, path string) {
+	if path == "" {
+		c.skip("the store: correct the configuration first")
+		return
+	}
+	what := "the store " + path
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		// Whoever runs this may be another user than the bot: it shall not
+		// find a file that it cannot open.
+		probe, err := os.CreateTemp(filepath.Dir(path), ".countersign-doctor-")
+		if err == nil {
+			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		}
+		if err != nil {
+			c.bad(what, err.Error(), "Make the folder "+filepath.Dir(path)+" and let the bot's user write in it.")
+			return
+		}
+		c.ok(what + ": does not exist yet; serve makes it")
+		return
+	}
+	const fix = "Let the bot's user read and write the file and its folder. If the file is damaged, restore the backup."
+	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
+	if err == nil {
+		if err = errors.Join(keep.Ping(ctx), keep.Close()); err == nil {
+			c.ok(what + ": opens and can be written")
+			return
+		}
+	}
+	if !errors.Is(err, sqlite.ErrLocked) {
+		c.bad(what, err.Error(), fix)
+		return
+	}
+	if keep, err = sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: true}); err == nil {
+		_, err = keep.List(ctx, store.Query{Limit: 1})
+		err = errors.Join(err, keep.Close())
+	}
+	if err != nil {
+		c.bad(what, err.Error(), fix)
+		return
+	}
+	c.ok(what + ": in use by a running bot, and readable")
+}
+
+func checkEPM(ctx context.Context, c *checkup, cfg config, p process, wrong configError) {
+	if wrong.about("EPM_", "") {
+		c.skip("EPM: correct the configuration first")
+		return
+	}
+	client, err := newEPM(cfg, p, slog.New(slog.DiscardHandler), newMetrics())
+	var refused configError
+	if errors.As(err, &refused) {
+		for _, f := range refused {
+			c.bad(envPrefix+"_"+f.name, f.say, "Correct this variable and run doctor again; docs/configuration.md explains all of them.")
+		}
+		return
+	} else if err != nil {
+		c.bad("EPM", err.Error(), "Correct the variables of EPM; docs/configuration.md explains them.")
+		return
+	}
+	r := client.Test(ctx)
+	if r.OK {
+		c.ok(strings.Join(append([]string{"EPM: the connection works"}, r.Findings...), "\n"))
+		return
+	}
+	for _, sentence := range r.Findings {
+		problem, fix := advice(sentence)
+		c.bad("EPM", problem, fix)
+	}
+	if len(r.Findings) == 0 {
+		c.bad("EPM", "the connection does not work", epmFix)
+	}
+}
+
+const epmFix = "Check " + envPrefix + "_EPM_HOST, _EPM_CLIENT_ID and _EPM_CLIENT_SECRET, then run doctor again."
+
+// advice takes a sentence of EPM's connection test apart: first what is
+// wrong, then what to do.
+func advice(sentence string) (problem, fix string) {
+	at := strings.IndexAny(sentence, ".;")
+	for at >= 0 && at+1 < len(sentence) && sentence[at+1] != ' ' { // a dot in a name
+		next := strings.IndexAny(sentence[at+1:], ".;")
+		if next < 0 {
+			at = -1
+			break
+		}
+		at += 1 + next
+	}
+	if at < 0 || at+2 >= len(sentence) {
+		return strings.TrimRight(sentence, "."), epmFix
+	}
+	fix = sentence[at+2:]
+	return sentence[:at], strings.ToUpper(fix[:1]) + fix[1:]
+}
+
+// checkWayIn calls the bot at its public address, as EPM, people and the
+// chats do.
+func checkWayIn(ctx context.Context, c *checkup, base string, chats []adapters.Chat) {
+	if base == "" {
+		c.skip("the bot's address: set " + envPrefix + "_PUBLIC_URL to have it called")
+		return
+	}
+	what := "the bot at " + base
+	const start = "Start it with countersign serve, or correct " + envPrefix + "_PUBLIC_URL. If only this machine cannot reach that address, run doctor on another one."
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
+	if err != nil {
+		c.bad(what, "that is no address", "Correct "+envPrefix+"_PUBLIC_URL.")
+		return
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		c.bad(what, "does not answer: "+err.Error(), start)
+		return
+	}
+	defer res.Body.Close()
+	var health struct {
+		Alive bool `json:"alive"`
+	}
+	if res.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(res.Body, 4096)).Decode(&health) != nil || !health.Alive {
+		c.bad(what, fmt.Sprintf("something else answers, with HTTP status %d", res.StatusCode), "Correct "+envPrefix+"_PUBLIC_URL, or let the proxy there pass everything on to the bot.")
+		return
+	}
+	c.ok(what + ": answers")
+	for _, chat := range chats {
+		if own, ok := chat.(prober); ok {
+			c.findings = append(c.findings, own.Probe(ctx, base)...)
+		}
+	}
+}

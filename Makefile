@@ -18,7 +18,7 @@ build: ## build bin/countersign, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)' -o bin/countersign ./cmd/countersign
 
 .PHONY: demo
-demo: ## build and run everything on this machine, with simulated Slack and EPM: http://127.0.0.1:8080/
+demo: ## build and run everything on this machine, with simulated Slack, Discord and EPM: http://127.0.0.1:8080/
 	@echo 'Building countersign; the first time takes a minute.'
 	@CGO_ENABLED=0 $(GO) build -o bin/countersign ./cmd/countersign
 	@./bin/countersign demo $(ARGS)
@@ -26,6 +26,10 @@ demo: ## build and run everything on this machine, with simulated Slack and EPM:
 .PHONY: test
 test: ## set up what the tests need, then run all of them; TEST_ALL=1 leaves nothing out
 	@GO='$(GO)' sh .ci/test
+
+.PHONY: long
+long: ## the tests that are ten times longer without the race detector
+	$(GO) test -count=1 -run 'ManyInteractions|BothAtTheSameInstant' ./adapters/discord ./cmd/countersign
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck and errcheck
@@ -47,7 +51,7 @@ bench: ## compare with a bare server, in one run; takes about a minute
 
 .PHONY: golden
 golden: ## write the golden files anew; read the difference before you commit it
-	$(GO) test ./adapters/slack ./epm -update
+	$(GO) test ./adapters/slack ./adapters/discord ./epm -update
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is linked

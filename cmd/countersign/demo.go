@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
 )
@@ -34,11 +35,15 @@ const (
 
 	// demoEnd is how long open requests of the page may take once the demo ends.
 	demoEnd = time.Second
+
+	// demoReady is how long the page waits for the bot to be in Discord. After
+	// it the page is there all the same, and shows what works.
+	demoReady = 10 * time.Second
 )
 
-// demo runs the real bot on this machine against the fakes of Slack and EPM,
-// behind a page on which a person plays everybody: who asks, who approves,
-// and EPM. The page can do what the fakes can do and nothing else.
+// demo runs the real bot on this machine against the fakes of Slack, Discord
+// and EPM, behind a page on which a person plays everybody: who asks, who
+// approves, and EPM. The page can do what the fakes can do and nothing else.
 func demo(ctx context.Context, p process, args []string) (err error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(p.Stderr)
@@ -78,6 +83,7 @@ func demo(ctx context.Context, p process, args []string) (err error) {
 	select {
 	case addr := <-listening:
 		w.connect("http://" + addr)
+		w.await(ctx)
 	case err := <-ended:
 		return err
 	}
@@ -144,30 +150,36 @@ func demoListener(ctx context.Context, address string, warnings io.Writer) (net.
 	return listener, nil
 }
 
-// demoPerson is somebody of the simulated workspace.
+// demoPerson is somebody who is in both chats.
 type demoPerson struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-	Role string `json:"role"`
-	user string
+	ID      string `json:"id"`
+	Slack   string `json:"slack"`
+	Discord string `json:"discord"`
+	Name    string `json:"name"`
+	Role    string `json:"role"`
+	roles   []string
 }
 
 const (
 	demoChannel = "C01EPM"
 	demoGroup   = "S01HELP"
+
+	demoDiscordChannel = "1100000000000000101"
+	demoDiscordRole    = "1100000000000000102"
 )
 
 func demoPeople() []demoPerson {
 	return []demoPerson{
-		{"U01ANN", "Ann Approver", "Approver by name, and admin", "ann"},
-		{"U02GRACE", "Grace Approver", "Approver as a member of @helpdesk", "grace"},
-		{"U03SAM", "Sam Stranger", "Not an approver", "sam"},
+		{"ann", "U01ANN", "1100000000000000201", "Ann Approver", "Approver by name, and admin", nil},
+		{"grace", "U02GRACE", "1100000000000000202", "Grace Approver", "Approver as one of @helpdesk", []string{demoDiscordRole}},
+		{"sam", "U03SAM", "1100000000000000203", "Sam Stranger", "Not an approver", nil},
 	}
 }
 
 // demoWorld is everything around the bot.
 type demoWorld struct {
 	slack                      *slacktest.Server
+	discord                    *discordtest.Server
 	epm                        *epmtest.Server
 	signing                    string
 	clientSecret, hookPassword string
@@ -180,27 +192,37 @@ func newDemoWorld() (*demoWorld, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the simulated Slack: %w", err)
 	}
+	w.discord, err = discordtest.New(discordtest.Config{BotName: "Countersign"})
+	if err != nil {
+		w.slack.Close()
+		return nil, fmt.Errorf("start the simulated Discord: %w", err)
+	}
 	w.epm, err = epmtest.New(epmtest.Config{
 		ClientID: "countersign-demo", ClientSecret: w.clientSecret,
 		AutoConfirm: true, ConfirmAfter: demoConfirmDelay, SlowBy: demoSlowBy,
 	})
 	if err != nil {
+		w.discord.Close()
 		w.slack.Close()
 		return nil, fmt.Errorf("start the simulated EPM: %w", err)
 	}
 	members := []string{slacktest.BotUserID}
+	w.discord.AddRole(discordtest.Role{ID: demoDiscordRole, Name: "helpdesk"})
 	for _, person := range demoPeople() {
-		w.slack.AddUser(slacktest.User{ID: person.ID, Name: person.user, RealName: person.Name, Email: person.user + "@acme.example"})
-		members = append(members, person.ID)
+		w.slack.AddUser(slacktest.User{ID: person.Slack, Name: person.ID, RealName: person.Name, Email: person.ID + "@acme.example"})
+		w.discord.AddUser(discordtest.User{ID: person.Discord, Username: person.ID, GlobalName: person.Name, Roles: person.roles})
+		members = append(members, person.Slack)
 	}
 	w.slack.AddChannel(slacktest.Channel{ID: demoChannel, Name: "epm-requests", Members: members})
-	w.slack.AddGroup(slacktest.Group{ID: demoGroup, Handle: "helpdesk", Name: "Help desk", Users: []string{"U02GRACE"}})
+	w.slack.AddGroup(slacktest.Group{ID: demoGroup, Handle: "helpdesk", Name: "Help desk", Users: []string{demoPeople()[1].Slack}})
+	w.discord.AddChannel(discordtest.Channel{ID: demoDiscordChannel, Name: "epm-requests"})
 	w.setMode(epmtest.Normal)
 	return w, nil
 }
 
 func (w *demoWorld) close() {
 	w.epm.Close()
+	w.discord.Close()
 	w.slack.Close()
 }
 
@@ -214,7 +236,8 @@ func (w *demoWorld) setMode(m epmtest.Mode) {
 	}
 }
 
-// connect tells both fakes where the bot listens.
+// connect tells the fakes where the bot listens. Discord is not told: the bot
+// connects to its gateway.
 func (w *demoWorld) connect(bot string) {
 	w.slack.SetURLs(slacktest.URLs{
 		Interactions: bot + "/slack/interactions", Commands: bot + "/slack/commands", Events: bot + "/slack/events",
@@ -222,15 +245,31 @@ func (w *demoWorld) connect(bot string) {
 	w.epm.SetWebhook(bot+"/webhooks/epm", "epm", w.hookPassword)
 }
 
+// await returns when the bot is in Discord and has its command there, or when
+// that takes too long.
+func (w *demoWorld) await(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, demoReady)
+	defer cancel()
+	changed := w.discord.Changes(ctx)
+	for w.discord.Connections() == 0 || w.discord.CommandWrites() == 0 {
+		if _, open := <-changed; !open {
+			return
+		}
+	}
+}
+
 // runBot is serve with the configuration of this world, until ctx ends.
 func (w *demoWorld) runBot(ctx context.Context, p process, dir string, listening func(addr string)) error {
+	ann := demoPeople()[0]
 	cfg, err := environment{
 		Listen: "127.0.0.1:0", Store: secret("sqlite:" + filepath.Join(dir, "countersign.db")),
 		WebhookUser: "epm", WebhookPassword: secret(w.hookPassword),
 		EPMHost: w.epm.URL(), EPMClientID: "countersign-demo", EPMClientSecret: secret(w.clientSecret), EPMTenantID: w.epm.TenantID(),
 		SlackBotToken: slacktest.BotToken, SlackSigningSecret: secret(w.signing), SlackChannel: demoChannel, SlackAPIURL: w.slack.URL(),
-		Approvers:                "slack:U01ANN, slack:group:" + demoGroup,
-		Admins:                   "slack:U01ANN",
+		DiscordBotToken: discordtest.BotToken, DiscordApplicationID: discordtest.ApplicationID, DiscordGuild: discordtest.GuildID,
+		DiscordChannel: demoDiscordChannel, DiscordAPIURL: w.discord.URL(), DiscordMode: "gateway",
+		Approvers:                "slack:" + ann.Slack + ", slack:group:" + demoGroup + ", discord:" + ann.Discord + ", discord:role:" + demoDiscordRole,
+		Admins:                   "slack:" + ann.Slack + ", discord:" + ann.Discord,
 		SettingsShortDescription: "EPM JIT Access Request", SettingsAutoClose: "false",
 		LogLevel: "warn", LogFormat: "text",
 	}.check(nil)

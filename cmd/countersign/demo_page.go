@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -13,10 +14,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
 )
@@ -41,6 +44,11 @@ const (
 	demoTraffic    = 14
 )
 
+// demoTypes are the content types of the page's files, by extension.
+var demoTypes = map[string]string{
+	".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
+}
+
 // demoPage serves the page and what it can do.
 type demoPage struct {
 	*demoWorld
@@ -55,16 +63,14 @@ func newDemoPage(w *demoWorld, address string) *demoPage {
 
 func (d *demoPage) handler() http.Handler {
 	mux := http.NewServeMux()
-	for path, contentType := range map[string]string{
-		"index.html": "text/html; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "blocks.js": "text/javascript; charset=utf-8",
-		"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
-	} {
-		pattern := "GET /" + path
-		if path == "index.html" {
+	files, _ := demoFiles.ReadDir("demo") // the folder is in the program
+	for _, file := range files {
+		pattern, contentType := "GET /"+file.Name(), demoTypes[path.Ext(file.Name())]
+		if file.Name() == "index.html" {
 			pattern = "GET /{$}"
 		}
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
-			body, err := demoFiles.ReadFile("demo/" + path)
+			body, err := demoFiles.ReadFile("demo/" + file.Name())
 			if err != nil {
 				http.Error(w, "this file is missing in the program", http.StatusInternalServerError)
 				return
@@ -74,12 +80,18 @@ func (d *demoPage) handler() http.Handler {
 		})
 	}
 	mux.HandleFunc("GET /api/events", d.events)
-	mux.HandleFunc("POST /api/slack/click", post(d, d.click))
-	mux.HandleFunc("POST /api/slack/act", post(d, d.act))
-	mux.HandleFunc("POST /api/slack/type", post(d, d.typing))
-	mux.HandleFunc("POST /api/slack/submit", post(d, d.submit))
-	mux.HandleFunc("POST /api/slack/close", post(d, d.closeForm))
-	mux.HandleFunc("POST /api/slack/command", post(d, d.command))
+	mux.HandleFunc("POST /api/slack/click", post(d, d.slackClick))
+	mux.HandleFunc("POST /api/slack/act", post(d, d.slackAct))
+	mux.HandleFunc("POST /api/slack/type", post(d, d.slackType))
+	mux.HandleFunc("POST /api/slack/submit", post(d, d.slackSubmit))
+	mux.HandleFunc("POST /api/slack/close", post(d, d.slackClose))
+	mux.HandleFunc("POST /api/slack/command", post(d, d.slackCommand))
+	mux.HandleFunc("POST /api/discord/click", post(d, d.discordClick))
+	mux.HandleFunc("POST /api/discord/dismiss", post(d, d.discordDismiss))
+	mux.HandleFunc("POST /api/discord/type", post(d, d.discordType))
+	mux.HandleFunc("POST /api/discord/submit", post(d, d.discordSubmit))
+	mux.HandleFunc("POST /api/discord/close", post(d, d.discordClose))
+	mux.HandleFunc("POST /api/discord/command", post(d, d.discordCommand))
 	mux.HandleFunc("POST /api/epm/request", post(d, d.request))
 	mux.HandleFunc("POST /api/epm/decide", post(d, d.decide))
 	mux.HandleFunc("POST /api/epm/mode", post(d, d.mode))
@@ -149,59 +161,76 @@ func post[T any](d *demoPage, do func(context.Context, T) (any, error)) http.Han
 }
 
 // person is one of the people whom the page may play.
-func (d *demoPage) person(id string) (*slacktest.Person, error) {
-	if !slices.ContainsFunc(d.people, func(p demoPerson) bool { return p.ID == id }) {
-		return nil, errors.New("there is no such person")
+func (d *demoPage) person(id string) (demoPerson, error) {
+	i := slices.IndexFunc(d.people, func(p demoPerson) bool { return p.ID == id })
+	if i < 0 {
+		return demoPerson{}, errors.New("there is no such person")
 	}
-	return d.slack.Person(id), nil
+	return d.people[i], nil
 }
 
-// inForm is the person whose form the page shows. Another one may have come
-// meanwhile; or the bot has taken fields out of it, whose values are dropped.
-func (d *demoPage) inForm(in formIn) (*slacktest.Person, error) {
-	person, err := d.person(in.Person)
-	if err != nil {
-		return nil, err
-	}
-	v, ok := person.View()
-	if !ok || v.ID != in.View {
-		return nil, errors.New("this form is no longer open")
-	}
-	maps.DeleteFunc(in.Values, func(field, _ string) bool { _, has := v.Typed[field]; return !has })
-	return person, nil
+var (
+	errButtonGone = errors.New("this button has just gone: the message has changed")
+	errFormGone   = errors.New("this form is no longer open")
+)
+
+// formIn is about the form in front of a person. Values are what its fields
+// hold, by block id or custom id.
+type formIn struct {
+	Person string            `json:"person"`
+	Form   string            `json:"form"`
+	Values map[string]string `json:"values"`
+	Action string            `json:"action_id"` // act only
+	Value  string            `json:"value"`     // act only
 }
 
-type clickIn struct {
+// only drops the values of fields that the form no longer has.
+func (in formIn) only(typed map[string]string) {
+	maps.DeleteFunc(in.Values, func(field, _ string) bool { _, has := typed[field]; return !has })
+}
+
+type slackClickIn struct {
 	Person  string `json:"person"`
 	Channel string `json:"channel"`
 	TS      string `json:"ts"`
 	Action  string `json:"action_id"`
 }
 
-func (d *demoPage) click(ctx context.Context, in clickIn) (any, error) {
+func (d *demoPage) slackClick(ctx context.Context, in slackClickIn) (any, error) {
 	person, err := d.person(in.Person)
 	if err != nil {
 		return nil, err
 	}
-	err = person.Click(ctx, in.Channel, in.TS, in.Action)
+	err = d.slack.Person(person.Slack).Click(ctx, in.Channel, in.TS, in.Action)
 	if errors.Is(err, slacktest.ErrNoSuchButton) || errors.Is(err, slacktest.ErrNoSuchMessage) {
-		return nil, errors.New("this button has just gone: the message has changed")
+		return nil, errButtonGone
 	}
 	return nil, err
 }
 
-// formIn is about the form in front of a person. Values are what its fields
-// hold, by block id.
-type formIn struct {
-	Person string            `json:"person"`
-	View   string            `json:"view"`
-	Values map[string]string `json:"values"`
-	Action string            `json:"action_id"` // act only
-	Value  string            `json:"value"`     // act only
+// inView is the person whose form the page shows. Another one may have come
+// meanwhile; or the bot has taken fields out of it.
+func (d *demoPage) inView(in formIn) (*slacktest.Person, error) {
+	who, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	person := d.slack.Person(who.Slack)
+	v, ok := person.View()
+	if !ok || v.ID != in.Form {
+		return nil, errFormGone
+	}
+	in.only(v.Typed)
+	return person, nil
 }
 
-func (d *demoPage) typing(_ context.Context, in formIn) (any, error) {
-	person, err := d.inForm(in)
+func (d *demoPage) slackType(_ context.Context, in formIn) (any, error) {
+	_, err := d.slackFill(in)
+	return nil, err
+}
+
+func (d *demoPage) slackFill(in formIn) (*slacktest.Person, error) {
+	person, err := d.inView(in)
 	if err != nil {
 		return nil, err
 	}
@@ -210,18 +239,19 @@ func (d *demoPage) typing(_ context.Context, in formIn) (any, error) {
 			return nil, err
 		}
 	}
-	return nil, nil
+	return person, nil
 }
 
-func (d *demoPage) act(ctx context.Context, in formIn) (any, error) {
-	if _, err := d.typing(ctx, in); err != nil {
+func (d *demoPage) slackAct(ctx context.Context, in formIn) (any, error) {
+	person, err := d.slackFill(in)
+	if err != nil {
 		return nil, err
 	}
-	return nil, d.slack.Person(in.Person).Act(ctx, in.Action, in.Value)
+	return nil, person.Act(ctx, in.Action, in.Value)
 }
 
-func (d *demoPage) submit(ctx context.Context, in formIn) (any, error) {
-	person, err := d.inForm(in)
+func (d *demoPage) slackSubmit(ctx context.Context, in formIn) (any, error) {
+	person, err := d.inView(in)
 	if err != nil {
 		return nil, err
 	}
@@ -236,26 +266,127 @@ func (d *demoPage) submit(ctx context.Context, in formIn) (any, error) {
 	return map[string]any{"errors": problems}, nil
 }
 
-func (d *demoPage) closeForm(ctx context.Context, in formIn) (any, error) {
-	person, err := d.inForm(in)
+func (d *demoPage) slackClose(ctx context.Context, in formIn) (any, error) {
+	person, err := d.inView(in)
 	if err != nil {
 		return nil, err
 	}
 	return nil, person.CloseView(ctx)
 }
 
-type commandIn struct {
+func (d *demoPage) slackCommand(ctx context.Context, in struct {
 	Person string `json:"person"`
 	Text   string `json:"text"`
-}
-
-func (d *demoPage) command(ctx context.Context, in commandIn) (any, error) {
+}) (any, error) {
 	person, err := d.person(in.Person)
 	if err != nil {
 		return nil, err
 	}
-	_, err = person.CommandIn(ctx, demoChannel, "/epm", in.Text)
+	_, err = d.slack.Person(person.Slack).CommandIn(ctx, demoChannel, "/epm", in.Text)
 	return nil, err
+}
+
+type discordClickIn struct {
+	Person   string `json:"person"`
+	Channel  string `json:"channel"`
+	Message  string `json:"message"`
+	CustomID string `json:"custom_id"`
+}
+
+func (d *demoPage) discordClick(ctx context.Context, in discordClickIn) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	err = d.discord.Person(person.Discord).Click(ctx, in.Channel, in.Message, in.CustomID)
+	if errors.Is(err, discordtest.ErrNoSuchButton) || errors.Is(err, discordtest.ErrNoSuchMessage) {
+		return nil, errButtonGone
+	}
+	return nil, interactionFailed(err)
+}
+
+// interactionFailed leaves of err what Discord's client shows of a bot that
+// does not answer: nothing of why.
+func interactionFailed(err error) error {
+	if errors.Is(err, discordtest.ErrNoAnswer) {
+		return discordtest.ErrNoAnswer
+	}
+	return err
+}
+
+func (d *demoPage) discordDismiss(_ context.Context, in struct {
+	Person  string `json:"person"`
+	Message string `json:"message"`
+}) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	d.discord.Person(person.Discord).Dismiss(in.Message)
+	return nil, nil
+}
+
+// inModal is the person whose form the page shows.
+func (d *demoPage) inModal(in formIn) (*discordtest.Person, error) {
+	who, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	person := d.discord.Person(who.Discord)
+	m, ok := person.Modal()
+	if !ok || m.CustomID != in.Form {
+		return nil, errFormGone
+	}
+	in.only(m.Typed)
+	return person, nil
+}
+
+func (d *demoPage) discordType(_ context.Context, in formIn) (any, error) {
+	person, err := d.inModal(in)
+	if err != nil {
+		return nil, err
+	}
+	for field, value := range in.Values {
+		if err := person.Type(field, value); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (d *demoPage) discordSubmit(ctx context.Context, in formIn) (any, error) {
+	person, err := d.inModal(in)
+	if err != nil {
+		return nil, err
+	}
+	err = person.Submit(ctx, in.Values)
+	var blocked *discordtest.BlockedError
+	if errors.As(err, &blocked) {
+		return map[string]any{"errors": blocked.Fields}, nil
+	}
+	return map[string]any{"errors": nil}, interactionFailed(err)
+}
+
+func (d *demoPage) discordClose(_ context.Context, in formIn) (any, error) {
+	person, err := d.inModal(in)
+	if err != nil {
+		return nil, err
+	}
+	person.CloseModal()
+	return nil, nil
+}
+
+func (d *demoPage) discordCommand(ctx context.Context, in struct {
+	Person  string            `json:"person"`
+	Command string            `json:"command"` // with its subcommand
+	Options map[string]string `json:"options"`
+}) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	_, err = d.discord.Person(person.Discord).Slash(ctx, demoDiscordChannel, in.Command, in.Options)
+	return nil, interactionFailed(err)
 }
 
 func (d *demoPage) request(_ context.Context, in demoRequest) (any, error) {
@@ -289,7 +420,7 @@ func (d *demoPage) mode(_ context.Context, in struct {
 // events streams the whole state after each change.
 func (d *demoPage) events(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	slackChanged := d.slack.Changes(ctx)
+	slackChanged, discordChanged := d.slack.Changes(ctx), d.discord.Changes(ctx)
 	epmChanged, unsubscribe := d.epm.Subscribe()
 	defer unsubscribe()
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -317,6 +448,10 @@ func (d *demoPage) events(w http.ResponseWriter, r *http.Request) {
 			if !open {
 				return
 			}
+		case _, open := <-discordChanged:
+			if !open {
+				return
+			}
 		case <-epmChanged:
 		case <-beat.C:
 			continue
@@ -334,44 +469,73 @@ func (d *demoPage) events(w http.ResponseWriter, r *http.Request) {
 
 // demoState is all that the page shows.
 type demoState struct {
-	People   []demoPerson      `json:"people"`
-	Askers   []demoAsker       `json:"askers"`
-	Programs []demoProgram     `json:"programs"`
-	Bot      string            `json:"bot"` // the bot's user id
-	Channel  string            `json:"channel"`
-	Names    map[string]string `json:"names"` // of users, groups and channels, by id
-	Slack    slackState        `json:"slack"`
-	EPM      epmState          `json:"epm"`
+	People   []demoPerson  `json:"people"`
+	Askers   []demoAsker   `json:"askers"`
+	Programs []demoProgram `json:"programs"`
+	Slack    slackState    `json:"slack"`
+	Discord  discordState  `json:"discord"`
+	EPM      epmState      `json:"epm"`
 }
 
 type slackState struct {
-	Messages   []messageState          `json:"messages"`   // oldest first, with replies
-	Ephemerals map[string][]whisper    `json:"ephemerals"` // by person
-	Views      map[string]demoViewOpen `json:"views"`      // by person
+	Bot        string                    `json:"bot"` // the bot's user id
+	Channel    string                    `json:"channel"`
+	Names      map[string]string         `json:"names"`      // of users, groups and channels, by id
+	Messages   []slackMessage            `json:"messages"`   // oldest first, with replies
+	Ephemerals map[string][]slackMessage `json:"ephemerals"` // by person
+	Views      map[string]slackView      `json:"views"`      // by person
 }
 
-type messageState struct {
+type slackMessage struct {
 	TS       string          `json:"ts"`
 	ThreadTS string          `json:"thread_ts,omitempty"`
-	User     string          `json:"user"`
+	User     string          `json:"user,omitempty"`
 	Text     string          `json:"text"`
 	Blocks   json.RawMessage `json:"blocks,omitempty"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 	Edits    int             `json:"edits"`
 }
 
-type whisper struct {
-	TS     string          `json:"ts"`
-	Text   string          `json:"text"`
-	Blocks json.RawMessage `json:"blocks,omitempty"`
-}
-
-type demoViewOpen struct {
+type slackView struct {
 	ID     string            `json:"id"`
 	Hash   string            `json:"hash"`
 	View   json.RawMessage   `json:"view"`
 	Typed  map[string]string `json:"typed"`
 	Errors map[string]string `json:"errors"`
+}
+
+type discordState struct {
+	Bot        string                      `json:"bot"`        // the bot's user id
+	Names      map[string]string           `json:"names"`      // of users, roles and channels, by id
+	Commands   json.RawMessage             `json:"commands"`   // as the bot has registered them
+	Messages   []discordMessage            `json:"messages"`   // oldest first
+	Ephemerals map[string][]discordMessage `json:"ephemerals"` // by person
+	Modals     map[string]discordModal     `json:"modals"`     // by person
+}
+
+type discordMessage struct {
+	ID         string          `json:"id"`
+	Channel    string          `json:"channel"`
+	Author     string          `json:"author,omitempty"`
+	Content    string          `json:"content,omitempty"`
+	Flags      int             `json:"flags"`
+	Components json.RawMessage `json:"components,omitempty"`
+	Mentions   json.RawMessage `json:"mentions,omitempty"` // allowed_mentions
+	Pings      []string        `json:"pings,omitempty"`    // whom it notified, by id
+	Edits      int             `json:"edits"`
+	At         int64           `json:"at"` // ms since 1970
+	Thread     *discordThread  `json:"thread,omitempty"`
+}
+
+type discordThread struct {
+	Name     string           `json:"name"`
+	Messages []discordMessage `json:"messages"` // oldest first
+}
+
+type discordModal struct {
+	ID    string            `json:"id"`
+	Modal json.RawMessage   `json:"modal"`
+	Typed map[string]string `json:"typed"`
 }
 
 type epmState struct {
@@ -407,11 +571,16 @@ type trafficState struct {
 }
 
 func (d *demoPage) state() demoState {
-	s := demoState{
+	return demoState{
 		People: d.people, Askers: demoAskers(), Programs: demoPrograms(),
+		Slack: d.slackState(), Discord: d.discordState(), EPM: d.epmState(),
+	}
+}
+
+func (d *demoPage) slackState() slackState {
+	s := slackState{
 		Bot: slacktest.BotUserID, Channel: demoChannel, Names: map[string]string{demoGroup: "helpdesk"},
-		Slack: slackState{Messages: []messageState{}, Ephemerals: map[string][]whisper{}, Views: map[string]demoViewOpen{}},
-		EPM:   epmState{Mode: d.epm.Mode(), Requests: []requestState{}, Traffic: []trafficState{}},
+		Messages: []slackMessage{}, Ephemerals: map[string][]slackMessage{}, Views: map[string]slackView{},
 	}
 	for _, u := range d.slack.Users() {
 		name := u.RealName
@@ -424,17 +593,68 @@ func (d *demoPage) state() demoState {
 		s.Names[c.ID] = c.Name
 	}
 	for _, m := range newest(d.slack.Messages(demoChannel), demoMessages) {
-		s.Slack.Messages = append(s.Slack.Messages, messageState{m.TS, m.ThreadTS, m.User, m.Text, m.Blocks, m.Metadata, m.Edits})
+		s.Messages = append(s.Messages, slackMessage{m.TS, m.ThreadTS, m.User, m.Text, m.Blocks, m.Metadata, m.Edits})
 	}
 	for _, p := range d.people {
-		person := d.slack.Person(p.ID)
+		person := d.slack.Person(p.Slack)
 		for _, e := range newest(person.Ephemerals(), demoEphemerals) {
-			s.Slack.Ephemerals[p.ID] = append(s.Slack.Ephemerals[p.ID], whisper{e.TS, e.Text, e.Blocks})
+			s.Ephemerals[p.ID] = append(s.Ephemerals[p.ID], slackMessage{TS: e.TS, Text: e.Text, Blocks: e.Blocks})
 		}
 		if v, ok := person.View(); ok {
-			s.Slack.Views[p.ID] = demoViewOpen{v.ID, v.Hash, v.Raw, v.Typed, v.Errors}
+			s.Views[p.ID] = slackView{v.ID, v.Hash, v.Raw, v.Typed, v.Errors}
 		}
 	}
+	return s
+}
+
+func (d *demoPage) discordState() discordState {
+	s := discordState{
+		Bot: discordtest.BotUserID, Names: map[string]string{}, Commands: d.discord.Commands(),
+		Ephemerals: map[string][]discordMessage{}, Modals: map[string]discordModal{},
+	}
+	for _, r := range d.discord.Roles() {
+		s.Names[r.ID] = r.Name
+	}
+	for _, u := range d.discord.Users() {
+		s.Names[u.ID] = cmp.Or(u.Nick, u.GlobalName, u.Username)
+	}
+	for _, c := range d.discord.Channels() {
+		s.Names[c.ID] = c.Name
+	}
+	s.Messages = d.discordMessages(demoDiscordChannel)
+	for i, m := range s.Messages {
+		// A thread has the id of the message that it was started from.
+		if name, ok := s.Names[m.ID]; ok {
+			s.Messages[i].Thread = &discordThread{name, d.discordMessages(m.ID)}
+		}
+	}
+	for _, p := range d.people {
+		person := d.discord.Person(p.Discord)
+		for _, e := range newest(person.Ephemerals(), demoEphemerals) {
+			s.Ephemerals[p.ID] = append(s.Ephemerals[p.ID], discordMessage{
+				ID: e.ID, Channel: e.Channel, Content: e.Content, Flags: e.Flags, Components: e.Components, Edits: e.Edits, At: e.Created.UnixMilli(),
+			})
+		}
+		if m, ok := person.Modal(); ok {
+			s.Modals[p.ID] = discordModal{m.CustomID, m.Raw, m.Typed}
+		}
+	}
+	return s
+}
+
+func (d *demoPage) discordMessages(channel string) []discordMessage {
+	list := []discordMessage{}
+	for _, m := range newest(d.discord.Messages(channel), demoMessages) {
+		list = append(list, discordMessage{
+			ID: m.ID, Channel: m.Channel, Author: m.Author, Content: m.Content, Flags: m.Flags, Components: m.Components,
+			Mentions: m.AllowedMentions, Pings: m.Pings, Edits: m.Edits, At: m.Created.UnixMilli(),
+		})
+	}
+	return list
+}
+
+func (d *demoPage) epmState() epmState {
+	s := epmState{Mode: d.epm.Mode(), Requests: []requestState{}, Traffic: d.traffic()}
 	requests := d.epm.Requests()
 	for _, r := range requests[:min(len(requests), demoRequests)] {
 		q := requestState{
@@ -444,9 +664,8 @@ func (d *demoPage) state() demoState {
 		if !r.Until.IsZero() {
 			q.Until = r.Until.UnixMilli()
 		}
-		s.EPM.Requests = append(s.EPM.Requests, q)
+		s.Requests = append(s.Requests, q)
 	}
-	s.EPM.Traffic = d.traffic()
 	return s
 }
 

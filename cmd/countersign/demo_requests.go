@@ -76,7 +76,9 @@ func demoPrograms() []demoProgram {
 		{
 			ID: "hostile", Name: "A hostile request", About: "tries to trick whoever approves",
 			Reason: "<!channel> *Approved by* <@U01ANN> – see <https://evil.example|https://portal.acme.example>\n" +
-				"<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>\n@everyone `rm -rf /` &lt;b&gt;",
+				"<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>\n@everyone `rm -rf /` &lt;b&gt;\n" +
+				"# **Confirmed by EPM** for <@1100000000000000201> and <@&1100000000000000102>: [portal.acme.example](https://evil.example) <t:0:f>\n" +
+				"-# Confirmed by EPM: approved for 24 hours",
 			app: epmtest.App{
 				// The right-to-left override makes this look like "invoiceexe.pdf".
 				Product: "invoice\u202efdp.exe", Version: "1.0", Publisher: "Micros\u043eft Corporation", // with a Cyrillic o

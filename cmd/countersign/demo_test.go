@@ -299,14 +299,19 @@ func (p *page) request(program string) {
 	p.t.Helper()
 	p.do("choose the program", chromedp.SetValue(chromedp.CSS("#program"), program))
 	eval[bool](p, "choose the program", `document.getElementById("program").dispatchEvent(new Event("change"))`)
-	before := eval[int](p, "count cards", `document.querySelectorAll(".track").length`)
+	before := map[pane]int{}
+	for _, c := range []pane{inSlack, inDiscord} {
+		before[c] = eval[int](p, "count cards", c.all(".track")+".length")
+	}
 	p.click("#request")
-	p.until("the card is there", fmt.Sprintf(`document.querySelectorAll(".track").length > %d`, before))
+	for c, n := range before {
+		p.until("the card is there", fmt.Sprintf(`%s.length > %d`, c.all(".track"), n))
+	}
 	// What cards say from now on is kept in order.
 	eval[bool](p, "watch cards", `window.tracks ||= (() => {
 		const said = [];
-		const look = () => { const t = [...document.querySelectorAll(".track")].pop(); const s = t && t.getAttribute("aria-label"); if (s && s !== said.at(-1)) said.push(s); };
-		new MutationObserver(look).observe(document.getElementById("messages"), {childList: true, subtree: true});
+		const look = () => { const t = [...document.querySelectorAll("#slack .track")].pop(); const s = t && t.getAttribute("aria-label"); if (s && s !== said.at(-1)) said.push(s); };
+		new MutationObserver(look).observe(document.getElementById("slack-messages"), {childList: true, subtree: true});
 		look();
 		return said;
 	})(); true`)
@@ -317,19 +322,53 @@ func (p *page) become(name string) {
 	p.click(`//fieldset[@id="people"]//label[contains(., "` + name + `")]`)
 }
 
-// button is a button of the newest card.
-func button(label string) string {
-	return `(//article[not(contains(@class, "mine"))])[last()]//button[.="` + label + `"]`
-}
+// pane is one of the chats on the page.
+type pane string
 
 const (
-	confirmed = `[...document.querySelectorAll(".track")].pop()?.getAttribute("aria-label") === "Progress: Confirmed, step 4 of 4"`
-	formOpen  = `document.getElementById("dialog").open`
+	inSlack   pane = "slack"
+	inDiscord pane = "discord"
 )
+
+// all finds every node of the pane.
+func (c pane) all(selector string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll("#%s %s")]`, c, selector)
+}
+
+// button is a button of the newest card.
+func (c pane) button(label string) string {
+	return fmt.Sprintf(`(//section[@id="%s"]//article[not(contains(@class, "mine"))])[last()]//button[.="%s"]`, c, label)
+}
+
+// whisper is a button of the newest message that only this person sees.
+func (c pane) whisper(label string) string {
+	return fmt.Sprintf(`(//section[@id="%s"]//article[contains(@class, "mine")])[last()]//button[.="%s"]`, c, label)
+}
+
+// told is what the newest message that only this person sees says.
+func (c pane) told() string { return `(` + c.all("article.mine") + `.pop()?.innerText || "")` }
+
+// form is a selector inside the open form; at, one of a label in it.
+func (c pane) form(selector string) string { return fmt.Sprintf("#%s-dialog %s", c, selector) }
+
+func (c pane) label(condition string) string {
+	return fmt.Sprintf(`//dialog[@id="%s-dialog"]//label[%s]`, c, condition)
+}
+
+func (c pane) submit() string { return c.form(`button[type="submit"]`) }
+
+func (c pane) formOpen() string { return fmt.Sprintf(`document.getElementById("%s-dialog").open`, c) }
+
+// progress is how far the newest card says it is.
+func (c pane) progress() string {
+	return `(` + c.all(".track") + `.pop()?.getAttribute("aria-label") || "")`
+}
+
+func (c pane) confirmed() string { return c.progress() + ` === "Progress: Confirmed, step 4 of 4"` }
 
 func problem(field string) string {
 	return `((f) => f?.getAttribute("aria-invalid") === "true" ? f.getAttribute("aria-describedby").split(" ").map((i) => document.getElementById(i)).filter((n) => !n.hidden).map((n) => n.textContent).join(" ") : "")` +
-		`(document.querySelector('[data-key="in ` + field + `"]'))`
+		`(document.querySelector('#slack-dialog [data-key="in ` + field + `"]'))`
 }
 
 func TestDemoPage(t *testing.T) {
@@ -338,29 +377,29 @@ func TestDemoPage(t *testing.T) {
 	t.Run("ApproveForTwoHours", func(t *testing.T) {
 		p := openPage(t, browser, startDemo(t), 1280, 900)
 		p.request("wireshark")
-		p.click(button("Approve"))
-		p.until("the form is open", formOpen)
+		p.click(inSlack.button("Approve"))
+		p.until("the form is open", inSlack.formOpen())
 		p.is("the reason has the focus", `document.activeElement.dataset.key === "in reason"`)
 		p.do("type a reason", chromedp.KeyEvent("Known ticket of the network team"))
-		p.click(`//dialog//label[starts-with(., "Hours")]`)
+		p.click(inSlack.label(`starts-with(., "Hours")`))
 		p.until("an amount is asked for", `document.querySelector('[data-key="in amount"]')`)
 		p.is("what was typed is still there", `document.querySelector('[data-key="in reason"]').value === "Known ticket of the network team"`)
 		p.is("hours are chosen and have the focus", `document.activeElement.value === "hours" && document.activeElement.checked`)
 
-		p.click(`dialog button[type="submit"]`)
+		p.click(inSlack.submit())
 		p.until("a missing amount is complained about", problem("amount"))
 		p.is("and has the focus", `document.activeElement.dataset.key === "in amount"`)
-		p.fill(`[data-key="in amount"]`, "99")
-		p.click(`dialog button[type="submit"]`)
+		p.fill(inSlack.form(`[data-key="in amount"]`), "99")
+		p.click(inSlack.submit())
 		p.until("an amount of 99 is refused", problem("amount")+`.includes("Enter a number between 1 and 24")`)
-		p.fill(`[data-key="in amount"]`, "2")
-		p.fill(`[data-key="in reason"]`, "   ")
-		p.click(`dialog button[type="submit"]`)
+		p.fill(inSlack.form(`[data-key="in amount"]`), "2")
+		p.fill(inSlack.form(`[data-key="in reason"]`), "   ")
+		p.click(inSlack.submit())
 		p.until("a reason of spaces is refused", problem("reason")+`.includes("Please enter a reason")`)
-		p.fill(`[data-key="in reason"]`, "Known ticket of the network team")
-		p.click(`dialog button[type="submit"]`)
-		p.until("the form is closed", `!`+formOpen)
-		p.until("EPM has confirmed", confirmed)
+		p.fill(inSlack.form(`[data-key="in reason"]`), "Known ticket of the network team")
+		p.click(inSlack.submit())
+		p.until("the form is closed", `!`+inSlack.formOpen())
+		p.until("EPM has confirmed", inSlack.confirmed())
 
 		// A busy machine may edit the card from sending to confirmed at once;
 		// nothing may come twice or in another order.
@@ -368,8 +407,8 @@ func TestDemoPage(t *testing.T) {
 		if got != "Pending Sending Submitted Confirmed" && got != "Pending Sending Confirmed" {
 			t.Errorf("the card said %q, want Pending Sending Submitted Confirmed", got)
 		}
-		p.until("the thread tells each step", `((s) => s.includes("sending to EPM") && s.includes("EPM accepted the decision") && s.includes("Confirmed by EPM"))(document.querySelector(".thread")?.textContent || "")`)
-		p.is("nobody can decide any more", `![...document.querySelectorAll("article button")].some((b) => ["Approve", "Deny"].includes(b.textContent))`)
+		p.until("the thread tells each step", `((s) => s.includes("sending to EPM") && s.includes("EPM accepted the decision") && s.includes("Confirmed by EPM"))(document.querySelector("#slack .thread")?.textContent || "")`)
+		p.is("nobody can decide any more", `![...document.querySelectorAll(".chat article button")].some((b) => ["Approve", "Deny"].includes(b.textContent))`)
 		p.until("EPM says the same", `(s => s.includes("Approved") && s.includes("for 2 h") && s.includes("left"))(document.querySelector("#requests li").innerText)`)
 		p.until("it is read out", `document.getElementById("live").textContent.includes("Confirmed by EPM")`)
 	})
@@ -378,13 +417,17 @@ func TestDemoPage(t *testing.T) {
 		p := openPage(t, browser, startDemo(t), 1280, 900)
 		p.become("Grace Approver") // by her group
 		p.request("converter")
-		p.click(button("Deny"))
-		p.until("the form is open", formOpen)
-		p.is("no duration is asked for", `!document.querySelector('dialog input[type="radio"]')`)
-		p.fill(`[data-key="in reason"]`, "Not signed; use the packaged one")
-		p.click(`dialog button[type="submit"]`)
-		p.until("EPM has confirmed", confirmed)
-		p.is("the card says denied", `document.querySelector("article .header").textContent.includes("denied")`)
+		p.click(inSlack.button("Deny"))
+		p.until("the form is open", inSlack.formOpen())
+		p.is("no duration is asked for", `!document.querySelector('#slack-dialog input[type="radio"]')`)
+		p.fill(inSlack.form(`[data-key="in reason"]`), "Not signed; use the packaged one")
+		p.click(inSlack.submit())
+		p.until("EPM has confirmed", inSlack.confirmed())
+		p.is("the card says denied", `document.querySelector("#slack article .header").textContent.includes("denied")`)
+		p.until("Discord shows it too", inDiscord.confirmed())
+		p.is("and who it was", `document.querySelector("#discord .container").innerText.includes("denied · decided by grace (Slack)")`)
+		p.is("and that it was edited", inDiscord.all(".edited")+`[0].textContent === "(edited)"`)
+		p.is("it was not asked for in Discord", `!(`+inDiscord.told()+`)`)
 		p.until("EPM says the same", `document.querySelector("#requests .chip").textContent === "Denied"`)
 	})
 
@@ -393,30 +436,118 @@ func TestDemoPage(t *testing.T) {
 		p.click(`//label[contains(., "Admin access")]`)
 		p.click("#request")
 		p.until("the card is there", `document.querySelector(".track")`)
-		p.click(button("Details"))
-		p.until("the details are open", formOpen+` && document.querySelector("dialog").innerText.includes("jdoe")`)
+		p.click(inSlack.button("Details"))
+		p.until("the details are open", inSlack.formOpen()+` && document.querySelector("#slack-dialog").innerText.includes("jdoe")`)
 		p.press(kb.Escape)
-		p.until("they are closed", `!`+formOpen)
+		p.until("they are closed", `!`+inSlack.formOpen())
 		p.is("the focus is back on the button", `document.activeElement.textContent === "Details"`)
-		p.click(button("Approve"))
-		p.until("the form is open", formOpen)
-		p.fill(`[data-key="in reason"]`, "Seen on site")
-		p.click(`//dialog//label[.="Once"]`)
+		p.click(inSlack.button("Approve"))
+		p.until("the form is open", inSlack.formOpen())
+		p.fill(inSlack.form(`[data-key="in reason"]`), "Seen on site")
+		p.click(inSlack.label(`.="Once"`))
 		p.until("no amount is asked for", `!document.querySelector('[data-key="in amount"]')`)
-		p.click(`dialog button[type="submit"]`)
-		p.until("EPM has confirmed", confirmed)
+		p.click(inSlack.submit())
+		p.until("EPM has confirmed", inSlack.confirmed())
+	})
+
+	t.Run("ApproveInDiscord", func(t *testing.T) {
+		p := openPage(t, browser, startDemo(t), 1280, 900)
+		p.request("wireshark")
+		p.is("the card has its colour", `getComputedStyle(document.querySelector("#discord .container")).borderLeftColor === "rgb(250, 166, 26)"`)
+		p.click(inDiscord.button("Approve"))
+		p.until("the form is open", inDiscord.formOpen())
+		p.is("the reason has the focus", `document.activeElement.dataset.key === "in reason"`)
+		p.is("it says what is decided", `document.querySelector("#discord-dialog .md").textContent.includes("Wireshark 4.4.2")`)
+		p.click(inDiscord.submit())
+		p.until("Discord itself asks for a reason", `document.querySelector("#discord-dialog .error:not([hidden])")?.textContent.includes("This field is required")`)
+		p.do("type a reason", chromedp.KeyEvent("Known ticket of the network team"))
+		p.click(inDiscord.label(`starts-with(., "Hours")`))
+		p.fill(inDiscord.form(`[data-key="in amount"]`), "99")
+		p.click(inDiscord.submit())
+		p.until("an amount of 99 is refused, in words", inDiscord.told()+`.includes("⚠ Enter a number between 1 and 24")`)
+		p.is("the form is closed", `!`+inDiscord.formOpen())
+		p.is("the focus is on the way back", `document.activeElement.textContent === "Try again"`)
+		p.is("it is read out", `document.getElementById("live").textContent.includes("Enter a number between 1 and 24")`)
+		p.is("nothing is decided", inSlack.progress()+`.startsWith("Progress: Pending")`)
+
+		p.click(inDiscord.whisper("Try again"))
+		p.until("the form is open again", inDiscord.formOpen())
+		if got := p.text(`[...document.querySelectorAll("#discord-dialog textarea, #discord-dialog input[type=text], #discord-dialog input:checked")].map((n) => n.value).join("|")`); got != "Known ticket of the network team|hours|99" {
+			t.Errorf("the form holds %q, want what was typed", got)
+		}
+		p.fill(inDiscord.form(`[data-key="in amount"]`), "2")
+		p.click(inDiscord.submit())
+		p.until("Discord shows that EPM has confirmed", inDiscord.confirmed())
+		p.until("and so does Slack", inSlack.confirmed())
+		if got := p.text(`window.tracks.map((s) => s.split(" ")[1].replace(",", "")).join(" ")`); got != "Pending Sending Submitted Confirmed" && got != "Pending Sending Confirmed" {
+			t.Errorf("Slack's card said %q, want Pending Sending Submitted Confirmed", got)
+		}
+		p.is("Slack says who and where", `document.querySelector("#slack .card").innerText.includes("decided by Ann Approver (Discord)")`)
+		p.is("Discord names them", inDiscord.all(".container .mention")+`.some((n) => n.textContent === "@Ann Approver")`)
+		p.is("nobody can decide any more", `![...document.querySelectorAll(".chat article button")].some((b) => ["Approve", "Deny"].includes(b.textContent))`)
+		p.until("the thread has its newest message", `((s) => s.includes("JIT-1001") && s.includes("Confirmed by EPM") && !s.includes("sending to EPM"))(document.querySelector("#discord .thread")?.textContent || "")`)
+		p.click(`//section[@id="discord"]//button[.="3 messages ›"]`)
+		p.until("the thread tells each step", `((s) => s.includes("sending to EPM") && s.includes("EPM accepted the decision"))(document.querySelector("#discord .thread").textContent)`)
+		p.click(inDiscord.whisper("Dismiss message"))
+		p.until("it is gone", `!(`+inDiscord.told()+`)`)
+		p.click(`//section[@id="discord"]//button[.="Show the JSON"]`)
+		p.until("the JSON is there", `document.querySelector("#discord pre.json:not([hidden])")?.textContent.includes('"accent_color"')`)
 	})
 
 	t.Run("NotAnApprover", func(t *testing.T) {
 		p := openPage(t, browser, startDemo(t), 1280, 900)
 		p.request("regedit")
-		p.become("Sam Stranger")
-		p.click(button("Approve"))
-		p.until("Sam is told why not", `document.querySelector("article.mine")?.innerText.includes("you are not one of the approvers")`)
-		p.is("no form", `!`+formOpen)
-		p.become("Ann Approver")
-		p.is("nobody else sees it", `!document.querySelector("article.mine")`)
-		p.is("the request still waits", `document.querySelector(".track").getAttribute("aria-label").startsWith("Progress: Pending")`)
+		for _, c := range []pane{inSlack, inDiscord} {
+			p.become("Sam Stranger")
+			p.click(c.button("Approve"))
+			p.until("Sam is told why not", c.told()+`.includes("You cannot decide this request: you are not one of the approvers")`)
+			p.is("no form", `!`+c.formOpen())
+			p.become("Ann Approver")
+			p.is("nobody else sees it", `!(`+c.told()+`)`)
+			p.is("the request still waits", c.progress()+`.startsWith("Progress: Pending")`)
+		}
+	})
+
+	t.Run("CommandInDiscord", func(t *testing.T) {
+		p := openPage(t, browser, startDemo(t), 1280, 900)
+		p.request("regedit")
+		word := func(w string) {
+			p.do("choose "+w, chromedp.SetValue(chromedp.CSS("#discord-word"), w))
+			eval[bool](p, "choose "+w, `document.getElementById("discord-word").dispatchEvent(new Event("change"))`)
+		}
+		p.is("every word is offered", `document.getElementById("discord-word").innerText.split("\n").join(" ") === "help status tickets ticket state test-connection"`)
+		word("tickets")
+		p.is("choices are offered", inDiscord.all("#discord-options option")+`.some((o) => o.value === "pending")`)
+		word("ticket")
+		p.click("#discord-command button")
+		p.until("the number is asked for", `document.getElementById("discord-alert").textContent.includes("Fill in “number”")`)
+		p.do("type the number", chromedp.KeyEvent("JIT-1001"), chromedp.KeyEvent(kb.Enter))
+		p.until("the bot answers", inDiscord.told()+`.includes("Registry Editor")`)
+		p.is("the complaint is gone", `document.getElementById("discord-alert").hidden`)
+	})
+
+	t.Run("KeyboardOnlyInDiscord", func(t *testing.T) {
+		p := openPage(t, browser, startDemo(t), 1280, 900)
+		p.request("printer")
+		p.tabTo("Deny", `f.textContent === "Deny" && f.closest("#discord")`)
+		p.press(kb.Enter)
+		p.until("the form is open", inDiscord.formOpen())
+		p.do("type spaces", chromedp.KeyEvent("  "))
+		p.tabTo("Submit", `f.type === "submit"`)
+		p.press(kb.Enter)
+		p.until("spaces are refused", inDiscord.told()+`.includes("Please enter a reason")`)
+		p.tabTo("Try again", `f.textContent === "Try again"`)
+		p.press(kb.Enter)
+		p.until("the form is open again", inDiscord.formOpen())
+		p.press(kb.Escape)
+		p.until("the form is closed", `!`+inDiscord.formOpen())
+		p.is("the focus is back on the button", `document.activeElement.textContent === "Try again"`)
+		p.press(kb.Enter)
+		p.until("the form is open again", inDiscord.formOpen())
+		p.do("type a reason", chromedp.KeyEvent("By keyboard"))
+		p.tabTo("Submit", `f.type === "submit"`)
+		p.press(kb.Enter)
+		p.until("it is decided", `!`+inSlack.progress()+`.startsWith("Progress: Pending")`)
 	})
 
 	t.Run("KeyboardOnly", func(t *testing.T) {
@@ -426,33 +557,33 @@ func TestDemoPage(t *testing.T) {
 		p.until("the card is there", `document.querySelector(".track")`)
 		p.tabTo("Approve", `f.textContent === "Approve"`)
 		p.press(kb.Enter)
-		p.until("the form is open", formOpen)
+		p.until("the form is open", inSlack.formOpen())
 		p.do("type a reason", chromedp.KeyEvent("By keyboard"))
 		p.tabTo("the duration", `f.type === "radio"`)
 		p.press(kb.ArrowDown) // minutes
 		p.until("minutes are asked for", `document.querySelector('[data-key="in amount"]')`)
 		p.press(kb.ArrowDown)
-		p.until("hours are asked for", `document.querySelector("dialog").innerText.includes("How many hours")`)
+		p.until("hours are asked for", `document.querySelector("#slack-dialog").innerText.includes("How many hours")`)
 		p.tabTo("the amount", `f.dataset.key === "in amount"`)
 		p.press("2", kb.Enter)
-		p.until("the form is closed", `!`+formOpen)
-		p.is("the focus is at the card", `document.querySelector("article").contains(document.activeElement)`)
-		p.until("EPM has confirmed", confirmed)
+		p.until("the form is closed", `!`+inSlack.formOpen())
+		p.is("the focus is at the card", `document.querySelector("#slack article").contains(document.activeElement)`)
+		p.until("EPM has confirmed", inSlack.confirmed())
 		p.until("EPM says the same", `document.querySelector("#requests li").innerText.includes("for 2 h")`)
-		p.tabTo("the command", `f.id === "command-text"`)
+		p.tabTo("the command", `f.id === "slack-command-text"`)
 		p.do("write a command", chromedp.KeyEvent("status"), chromedp.KeyEvent(kb.Enter))
-		p.until("the bot answers", `document.querySelector("article.mine")?.innerText.includes("Waiting for a decision: 0")`)
+		p.until("the bot answers", `document.querySelector("#slack article.mine")?.innerText.includes("Waiting for a decision: 0")`)
 	})
 
 	t.Run("EPMFailsRefusesAndDecides", func(t *testing.T) {
 		p := openPage(t, browser, startDemo(t), 1280, 900)
 		approve := func() {
-			p.click(button("Approve"))
-			p.until("the form is open", formOpen)
-			p.fill(`[data-key="in reason"]`, "Fine")
-			p.click(`//dialog//label[.="Once"]`)
-			p.click(`dialog button[type="submit"]`)
-			p.until("the form is closed", `!`+formOpen)
+			p.click(inSlack.button("Approve"))
+			p.until("the form is open", inSlack.formOpen())
+			p.fill(inSlack.form(`[data-key="in reason"]`), "Fine")
+			p.click(inSlack.label(`.="Once"`))
+			p.click(inSlack.submit())
+			p.until("the form is closed", `!`+inSlack.formOpen())
 		}
 		p.request("wireshark")
 		p.click(`//fieldset[@id="modes"]//label[.="Refusing"]`)
@@ -465,7 +596,7 @@ func TestDemoPage(t *testing.T) {
 		approve()
 		p.until("the card says so", `document.querySelector(".track").getAttribute("aria-label").includes("Sending again")`)
 		p.click(`//fieldset[@id="modes"]//label[.="Normal"]`)
-		p.until("EPM has confirmed", confirmed)
+		p.until("EPM has confirmed", inSlack.confirmed())
 
 		p.request("printer")
 		p.click(`//ul[@id="requests"]//summary`)
@@ -476,20 +607,78 @@ func TestDemoPage(t *testing.T) {
 	t.Run("HostileRequest", func(t *testing.T) {
 		p := openPage(t, browser, startDemo(t), 1280, 900)
 		p.request("hostile")
-		p.is("tags are text", `document.querySelector(".card").textContent.includes("<img src=x onerror=")`)
-		p.is("no tags came of them", `!document.querySelector(".card img, .card script, .card a")`)
-		p.is("nobody is mentioned", `!document.querySelector(".card .mention")`)
-		p.is("the reason is not bold", `![...document.querySelectorAll(".card strong")].some((n) => n.textContent.includes("Approved"))`)
+		for card, details := range map[string]string{"#slack .card": "#slack-dialog", "#discord .container": "#discord article.mine .components"} {
+			c, _, _ := strings.Cut(strings.TrimPrefix(card, "#"), " ")
+			some := func(selector, condition string) string {
+				return fmt.Sprintf(`[...document.querySelectorAll(%q)].some((n) => %s)`, selector, condition)
+			}
+			harmless := func(box string) {
+				t.Helper()
+				p.is(box+": tags are text", some(box, `n.textContent.includes("<img src=x onerror=") && n.textContent.includes("<script>document.title")`))
+				p.is(box+": markup is text", some(box, `n.textContent.includes("# **Confirmed by EPM** for <@1100000000000000201> and <@&1100000000000000102>: [portal.acme.example](https://evil.example) <t:0:f>")`))
+				p.is(box+": no tags came of them", `!`+some(box+` :is(img, script, a, em, s, u, h1, ul, blockquote, .spoiler, .big-1)`, `true`))
+				p.is(box+": nobody is mentioned", `!`+some(box+" .mention", `true`))
+				p.is(box+": the reason is not bold", `!`+some(box+" strong", `/Approved|Confirmed/.test(n.textContent)`))
+				p.is(box+": the reason is not what the bot says", `!`+some(box+" :is(.context, .small)", `n.textContent.includes("24 hours")`))
+				p.is(box+": no moment of theirs", `!`+some(box+" time", `n.getAttribute("datetime").startsWith("1970")`))
+			}
+			harmless(card)
+			p.click(pane(c).button("Details"))
+			p.until("the details are open", `document.querySelector("`+details+`")?.textContent.includes("jdoe")`)
+			harmless(details)
+			if pane(c) == inSlack {
+				p.press(kb.Escape)
+				p.until("they are closed", `!`+inSlack.formOpen())
+			}
+		}
 		p.is("nothing turns text around", `!/[\u202a-\u202e\u2066-\u2069]/.test(document.body.textContent)`)
-		p.click(button("Details"))
-		p.until("the details are open", formOpen)
-		p.is("tags are text", `document.querySelector("dialog").textContent.includes("<script>document.title")`)
-		p.is("no tags came of them", `!document.querySelector("dialog img, dialog script")`)
-		p.press(kb.Escape)
-		p.until("they are closed", `!`+formOpen)
-		p.click(`//button[.="Show the JSON"]`)
-		p.until("the JSON is there", `document.querySelector("pre.json:not([hidden])")?.textContent.includes('"type": "header"')`)
+		p.click(`//section[@id="slack"]//button[.="Show the JSON"]`)
+		p.until("the JSON is there", `document.querySelector("#slack pre.json:not([hidden])")?.textContent.includes('"type": "header"')`)
 		p.is("no script ran", `document.title === "Countersign demo"`)
+	})
+
+	// What the bot forgot to escape must have its effect on the page, or the
+	// story above proves nothing.
+	t.Run("DiscordMarkdown", func(t *testing.T) {
+		p := openPage(t, browser, startDemo(t), 1280, 900)
+		eval[bool](p, "load the module", `import("/components.js").then((m) => { window.markdown = (text) => {
+			const box = document.createElement("div");
+			box.append(...m.markdown(text, {names: {1: "Ann", 2: "helpdesk", 3: "epm"}}, true));
+			return box.innerHTML.replaceAll(' class="', ' c="').replaceAll("\u202f", " ").replaceAll("&nbsp;", " ");
+		}; }), true`)
+		p.until("the module is there", `window.markdown`)
+		for text, want := range map[string]string{
+			"**a** *b* _c_ __d__ ~~e~~ `f*g*`":      `<strong>a</strong> <em>b</em> <em>c</em> <u>d</u> <s>e</s> <code dir="auto">f*g*</code>`,
+			`\*\*a\*\* \_c\_ \~\~e\~\~ \` + "`f\\`": "**a** _c_ ~~e~~ `f`",
+			"snake_case_name 2*3*4":                 `snake_case_name 2<em>3</em>4`,
+			"<@1> <@!1> <@&2> <#3> <@9>":            `<span c="mention">@Ann</span> <span c="mention">@Ann</span> <span c="mention">@helpdesk</span> <span c="mention">#epm</span> <span c="mention">@unknown-user</span>`,
+			`\<\@1> \<t:0:f> \@everyone`:            `&lt;@1&gt; &lt;t:0:f&gt; @everyone`,
+			"@everyone @here":                       `<span c="mention loud">@everyone</span> <span c="mention loud">@here</span>`,
+			"[a](https://b.example)":                `<a href="https://b.example" target="_blank" rel="noopener noreferrer" title="https://b.example">a</a>`,
+			`\[a\](https\://b.example)`:             `[a](https://b.example)`,
+			"[a](javascript:alert(1))":              `[a](javascript:alert(1))`,
+			"see https://b.example.":                `see <a href="https://b.example" target="_blank" rel="noopener noreferrer" title="https://b.example">https://b.example</a>.`,
+			"-# a **b**\nc":                         `<p c="small">a <strong>b</strong></p>c`,
+			`\-# a`:                                 `-# a`,
+			"a\n# b\nc":                             `a<p c="big-1">b</p>c`,
+			`a # b`:                                 `a # b`,
+			"> a\n> b\nc":                           `<blockquote>a` + "\n" + `b</blockquote>c`,
+			`\> a`:                                  `&gt; a`,
+			"- a\n- b":                              `<ul><li>a</li><li>b</li></ul>`,
+			"**a**\n```\n<@1> **b**\n```\n**c**":    `<strong>a</strong><pre><code dir="auto">&lt;@1&gt; **b**</code></pre><strong>c</strong>`,
+			"||a||":                                 `<span c="spoiler" title="Discord hides this until it is clicked">a</span>`,
+			`\|\|a\|\|`:                             `||a||`,
+			"<img src=x>":                           `&lt;img src=x&gt;`,
+			"<t:0:T>":                               `<time c="moment" datetime="1970-01-01T00:00:00.000Z" title="Thursday, January 1, 1970 at 12:00 AM">12:00:00 AM</time>`,
+		} {
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.text(`window.markdown(` + string(quoted) + `)`); got != want {
+				t.Errorf("%s\n got %s\nwant %s", text, got, want)
+			}
+		}
 	})
 
 	t.Run("NarrowScreen", func(t *testing.T) {
@@ -503,24 +692,33 @@ func TestDemoPage(t *testing.T) {
 		}
 		p.request("hostile")
 		fits("the endpoint")
-		p.is("the channel tells that something came", `!document.getElementById("badge").hidden`)
-		p.click(`#go-channel`)
-		fits("the channel")
-		p.click(button("Approve"))
-		p.until("the form is open", formOpen)
-		fits("the form")
-		p.is("the form does not scroll sideways", `(d => d.scrollWidth <= d.clientWidth)(document.querySelector(".view-body"))`)
-		p.is("its buttons can be seen", `document.querySelector("dialog button[type=submit]").getBoundingClientRect().bottom <= innerHeight`)
-		p.click(`dialog [data-key="close"]`)
-		p.until("the form is closed", `!`+formOpen)
-		p.click(button("Details"))
-		p.until("the details are open", formOpen)
-		fits("the details")
-		p.press(kb.Escape)
-		p.until("the details are closed", `!`+formOpen)
-		p.click(`//button[.="Show the JSON"]`)
-		fits("the JSON")
-		p.is("only the channel is shown", `!document.getElementById("endpoint").checkVisibility()`)
+		for _, c := range []pane{inSlack, inDiscord} {
+			where := string(c)
+			p.is(where+" tells that something came", `!document.getElementById("`+where+`-badge").hidden`)
+			p.click("#go-" + where)
+			fits(where)
+			p.is("only one part is shown", `[...document.querySelectorAll("#endpoint, .chat")].filter((n) => n.checkVisibility()).map((n) => n.id).join() === "`+where+`"`)
+			p.is("the new card can be seen", `((r) => r.bottom > 0 && r.bottom <= innerHeight)(`+c.all(".track")+`.pop().getBoundingClientRect())`)
+			p.click(c.button("Approve"))
+			p.until("the form is open", c.formOpen())
+			fits(where + ": the form")
+			p.is("the form does not scroll sideways", `(d => d.scrollWidth <= d.clientWidth)(document.querySelector("`+c.form(".view-body")+`"))`)
+			p.is("its buttons can be seen", fmt.Sprintf(`document.querySelector(%q).getBoundingClientRect().bottom <= innerHeight`, c.submit()))
+			p.click(c.form(`[data-key="close"]`))
+			p.until("the form is closed", `!`+c.formOpen())
+			p.click(c.button("Details"))
+			p.until("the details are there", c.formOpen()+` || `+c.told())
+			fits(where + ": the details")
+			if c == inSlack {
+				p.press(kb.Escape)
+				p.until("the details are closed", `!`+c.formOpen())
+			}
+			p.click(`(//section[@id="` + where + `"]//button[.="Show the JSON"])[1]`)
+			fits(where + ": the JSON")
+		}
+		p.do("choose a command", chromedp.SetValue(chromedp.CSS("#discord-word"), "state"))
+		eval[bool](p, "choose a command", `document.getElementById("discord-word").dispatchEvent(new Event("change"))`)
+		fits("the command")
 	})
 
 	t.Run("TwoPeopleAtOnce", func(t *testing.T) {
@@ -528,18 +726,17 @@ func TestDemoPage(t *testing.T) {
 		ann, grace := openPage(t, browser, address, 1280, 900), openPage(t, browser, address, 1280, 900)
 		grace.become("Grace Approver")
 		ann.request("wireshark")
-		for _, p := range []*page{ann, grace} {
-			p.click(button("Approve"))
-			p.until("the form is open", formOpen)
-			p.click(`//dialog//label[.="Once"]`)
-			p.fill(`[data-key="in reason"]`, "Fine")
+		for p, c := range map[*page]pane{ann: inSlack, grace: inDiscord} {
+			p.click(c.button("Approve"))
+			p.until("the form is open", c.formOpen())
+			p.click(c.label(`.="Once"`))
+			p.fill(c.form(`[data-key="in reason"]`), "Fine")
 		}
-		ann.click(`dialog button[type="submit"]`)
-		ann.until("Ann's form is closed", `!`+formOpen)
-		grace.is("Grace's text is still there", `document.querySelector('[data-key="in reason"]').value === "Fine"`)
-		grace.click(`dialog button[type="submit"]`)
-		grace.until("Grace is told who was faster", `document.body.innerText.includes("already approved this request")`)
-		ann.until("EPM has confirmed", confirmed)
+		ann.click(inSlack.submit())
+		ann.until("Ann's form is closed", `!`+inSlack.formOpen())
+		grace.is("Grace's text is still there", `document.querySelector('#discord-dialog [data-key="in reason"]').value === "Fine"`)
+		grace.click(inDiscord.submit())
+		grace.until("Grace is told who was faster, and where", inDiscord.told()+`.includes("has already approved this request in Slack")`)
 	})
 }
 
@@ -548,19 +745,20 @@ func TestDemoScreenshot(t *testing.T) {
 	if os.Getenv("COUNTERSIGN_UPDATE_SCREENSHOT") != "1" {
 		t.Skip("COUNTERSIGN_UPDATE_SCREENSHOT=1 makes docs/demo.png again")
 	}
-	p := openPage(t, newBrowser(t), startDemo(t), 1280, 900)
+	p := openPage(t, newBrowser(t), startDemo(t), 1440, 900)
 	p.request("wireshark")
-	p.click(button("Approve"))
-	p.until("the form is open", formOpen)
-	p.fill(`[data-key="in reason"]`, "Known problem, ticket NET-211")
-	p.click(`//dialog//label[starts-with(., "Hours")]`)
-	p.until("an amount is asked for", `document.querySelector('[data-key="in amount"]')`)
-	p.fill(`[data-key="in amount"]`, "2")
-	p.click(`dialog button[type="submit"]`)
-	p.until("EPM has confirmed", confirmed)
+	p.click(inDiscord.button("Approve"))
+	p.until("the form is open", inDiscord.formOpen())
+	p.fill(inDiscord.form(`[data-key="in reason"]`), "Known problem, ticket NET-211")
+	p.click(inDiscord.label(`starts-with(., "Hours")`))
+	p.fill(inDiscord.form(`[data-key="in amount"]`), "2")
+	p.click(inDiscord.submit())
+	p.until("EPM has confirmed", inDiscord.confirmed())
+	p.until("Slack shows it too", inSlack.confirmed())
 	p.click(`//label[contains(., "Admin access")]`)
 	p.click("#request")
-	p.until("the second card is there", `document.querySelectorAll(".track").length === 2`)
+	p.until("the second card is there", inSlack.all(".track")+`.length === 2 && `+inDiscord.all(".track")+`.length === 2`)
+	eval[bool](p, "scroll up", `document.getElementById("endpoint").scrollTop = 0; true`)
 	picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		t.Fatalf("take the picture: %v", err)
@@ -622,8 +820,12 @@ func TestDemoKeepsOtherSitesAway(t *testing.T) {
 		"TooLong":             {attempt{"POST", "/api/epm/mode", strings.Repeat(" ", demoBody+1), map[string]string{"Content-Type": "application/json"}}, 413},
 		"NoSuchMode":          {attempt{"POST", "/api/epm/mode", `{"mode":"x"}`, map[string]string{"Content-Type": "application/json"}}, 422},
 		"NoSuchPerson":        {attempt{"POST", "/api/slack/command", `{"person":"U0BOT","text":"help"}`, map[string]string{"Content-Type": "application/json"}}, 422},
-		"NoSuchButton":        {attempt{"POST", "/api/slack/click", `{"person":"U01ANN","channel":"C01EPM","ts":"1.2","action_id":"approve"}`, map[string]string{"Content-Type": "application/json"}}, 422},
-		"NoForm":              {attempt{"POST", "/api/slack/submit", `{"person":"U01ANN","view":"V1"}`, map[string]string{"Content-Type": "application/json"}}, 422},
+		"NoSuchButton":        {attempt{"POST", "/api/slack/click", `{"person":"ann","channel":"C01EPM","ts":"1.2","action_id":"approve"}`, map[string]string{"Content-Type": "application/json"}}, 422},
+		"NoForm":              {attempt{"POST", "/api/slack/submit", `{"person":"ann","form":"V1"}`, map[string]string{"Content-Type": "application/json"}}, 422},
+		"NoSuchDiscordPerson": {attempt{"POST", "/api/discord/command", `{"person":"1100000000000000002","command":"epm help"}`, map[string]string{"Content-Type": "application/json"}}, 422},
+		"NoSuchDiscordButton": {attempt{"POST", "/api/discord/click", `{"person":"ann","channel":"1","message":"2","custom_id":"approve:JIT-1001"}`, map[string]string{"Content-Type": "application/json"}}, 422},
+		"NoDiscordForm":       {attempt{"POST", "/api/discord/submit", `{"person":"ann","form":"approve:JIT-1001"}`, map[string]string{"Content-Type": "application/json"}}, 422},
+		"NoSuchCommand":       {attempt{"POST", "/api/discord/command", `{"person":"ann","command":"epm destroy"}`, map[string]string{"Content-Type": "application/json"}}, 422},
 		"ModeFromTheSamePage": {attempt{"POST", "/api/epm/mode", `{"mode":"slow"}`, map[string]string{"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}}, 200},
 	} {
 		t.Run(name, func(t *testing.T) {

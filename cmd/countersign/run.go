@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
 )
@@ -29,6 +31,9 @@ type process struct {
 	// DiscordPace and DiscordGateway are the same for Discord.
 	DiscordPace    discord.Pace
 	DiscordGateway discord.Gateway
+	// EPMRate is how many calls a second EPM gets; in production 0, which is
+	// the default.
+	EPMRate rate.Limit
 }
 
 type command struct {
@@ -39,7 +44,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "", "run the bot, configured by the environment", serve},
-		{"demo", "[--listen ADDR] [--no-open]", "run everything on this machine, with simulated Slack and EPM, behind one web page", demo},
+		{"demo", "[--listen ADDR] [--no-open]", "run everything on this machine, with simulated Slack, Discord and EPM, behind one web page", demo},
 		{"doctor", "", "check the configuration and every connection, and say what to do about what is wrong", doctor},
 		{"templates", "", "print the four webhook templates for EPM", templates},
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},

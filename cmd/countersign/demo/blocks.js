@@ -1,39 +1,10 @@
 // Block Kit as DOM. Every function builds nodes from text; nothing here makes
 // HTML out of a string, and the page's policy would not allow it.
 
-export function h(tag, props, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(props || {})) {
-    if (value === undefined || value === null || value === false) continue;
-    if (name === "class") node.className = value;
-    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name in node && typeof value !== "string") node[name] = value;
-    else node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
-  return node;
-}
-
-// Control characters that would change how the text around them reads are
-// isolated: each piece of text keeps its direction to itself.
-const isolate = (node) => { node.dir = "auto"; return node; };
+import { h, isolate, lines, mention, safeLink, unknown } from "./dom.js";
+import { field } from "./fields.js";
 
 const entities = (s) => s.replace(/&(amp|lt|gt);/g, (_, e) => ({ amp: "&", lt: "<", gt: ">" })[e]);
-
-function lines(s) {
-  const out = [];
-  s.split("\n").forEach((line, i) => { if (i) out.push(h("br")); if (line) out.push(line); });
-  return out;
-}
-
-function safeLink(url, label) {
-  let ok = false;
-  try { ok = ["http:", "https:", "mailto:"].includes(new URL(url).protocol); } catch { /* not an address */ }
-  if (!ok) return h("span", {}, label);
-  return h("a", { href: url, target: "_blank", rel: "noopener noreferrer", title: url }, label);
-}
-
-const mention = (label, loud) => h("span", { class: loud ? "mention loud" : "mention" }, label);
 
 // Slack's date tokens, docs.slack.dev/messaging/formatting-message-text.
 export function moment(seconds, format, fallback) {
@@ -107,12 +78,6 @@ export function textObject(t, ctx) {
 
 const plainOf = (t) => (t && t.text) || "";
 
-function unknown(what) {
-  return h("details", { class: "unknown" },
-    h("summary", {}, `This page does not draw “${what && what.type}”: here is its JSON`),
-    h("pre", {}, h("code", {}, JSON.stringify(what, null, 2))));
-}
-
 function richLeaf(e, ctx) {
   const style = (node) => {
     const s = e.style || {};
@@ -146,89 +111,49 @@ function richElement(e, ctx) {
   return unknown(e);
 }
 
-function button(e, block, ctx) {
+function button(e, ctx) {
   const style = e.style === "primary" ? "main" : e.style === "danger" ? "danger" : "";
   return h("button", {
     type: "button", class: style, "data-key": "act " + e.action_id, "aria-label": e.accessibility_label,
     onclick: (event) => {
       if (e.confirm && !window.confirm(plainOf(e.confirm.title) + "\n\n" + plainOf(e.confirm.text))) return;
-      ctx.act(e, block, e.value || "", event.currentTarget);
+      ctx.act(e, e.value || "", event.currentTarget);
     },
   }, lines(plainOf(e.text)));
 }
 
-function element(e, block, ctx) {
+function element(e, ctx) {
   if (e.type === "button" && e.url) return safeLink(e.url, plainOf(e.text));
-  if (e.type === "button" && ctx.act) return button(e, block, ctx);
+  if (e.type === "button" && ctx.act) return button(e, ctx);
   if (e.type === "image") return h("span", { class: "picture" }, "[picture: " + (e.alt_text || "") + "]");
   if (e.type === "mrkdwn" || e.type === "plain_text") return isolate(h("span", {}, textObject(e, ctx)));
   return unknown(e);
 }
 
-// The inputs of a form.
-
-let ids = 0;
-
-function choices(kind, e, block, ctx, about) {
-  const now = new Set(String(ctx.typed(block, e)).split(",").filter(Boolean));
-  const options = (e.options || []).map((o, i) => {
-    const id = `in${++ids}`;
-    const box = h("input", {
-      type: kind, id, name: "in " + block.block_id, value: o.value, checked: now.has(o.value),
-      "data-key": `in ${block.block_id} ${i}`,
-    });
-    return h("div", { class: "choice" }, box, h("label", { for: id }, textObject(o.text, ctx), o.description ? h("small", {}, textObject(o.description, ctx)) : null));
-  });
-  const set = h("fieldset", { class: "input", "aria-describedby": about.ids || null },
-    h("legend", {}, about.label), options, about.below);
-  const read = () => [...set.querySelectorAll("input:checked")].map((x) => x.value).join(",");
-  set.addEventListener("change", () => ctx.changed(block, e, read()));
-  return { node: set, read, focus: () => (set.querySelector("input:checked") || set.querySelector("input"))?.focus(), target: set };
-}
-
-function oneField(e, block, ctx, about) {
-  const id = `in${++ids}`;
-  const props = { id, "data-key": "in " + block.block_id, "aria-describedby": about.ids || null, "aria-required": block.optional ? null : "true" };
-  let field;
-  if (e.type === "plain_text_input" && e.multiline) field = h("textarea", { ...props, rows: "3" });
-  else if (e.type === "static_select") {
-    const groups = e.option_groups ? e.option_groups.map((g) => h("optgroup", { label: plainOf(g.label) }, g.options.map((o) => h("option", { value: o.value }, plainOf(o.text))))) : null;
-    field = h("select", props, h("option", { value: "" }, plainOf(e.placeholder) || "Choose…"), groups || (e.options || []).map((o) => h("option", { value: o.value }, plainOf(o.text))));
-  } else field = h("input", { ...props, type: "text", autocomplete: "off", inputmode: e.type === "number_input" ? "numeric" : null });
-  if (e.max_length) field.maxLength = e.max_length;
-  if (e.placeholder && field.tagName !== "SELECT") field.placeholder = plainOf(e.placeholder);
-  field.value = ctx.typed(block, e);
-  field.addEventListener("change", () => ctx.changed(block, e, field.value));
-  const node = h("div", { class: "input" }, h("label", { for: id }, about.label), field, about.below);
-  return { node, read: () => field.value, focus: () => field.focus(), target: field };
-}
+// What an input of a form is in fields.js.
+const kinds = {
+  radio_buttons: "radio", checkboxes: "checkbox", static_select: "select",
+  plain_text_input: "line", number_input: "line", email_text_input: "line", url_text_input: "line",
+};
 
 function input(block, ctx) {
   const e = block.element || {};
-  const base = `field${++ids}`;
-  const hint = block.hint ? h("p", { class: "hint", id: base + "-hint" }, textObject(block.hint, ctx)) : null;
-  const error = h("p", { class: "error", id: base + "-error", hidden: true });
-  const about = {
-    label: [textObject(block.label, ctx), block.optional ? h("span", { class: "optional" }, " (optional)") : null],
-    below: [hint, error], ids: [hint && hint.id, error.id].filter(Boolean).join(" "),
-  };
-  let made;
-  switch (e.type) {
-    case "radio_buttons": made = choices("radio", e, block, ctx, about); break;
-    case "checkboxes": made = choices("checkbox", e, block, ctx, about); break;
-    case "plain_text_input": case "number_input": case "static_select": case "email_text_input": case "url_text_input":
-      made = oneField(e, block, ctx, about); break;
-    default: return unknown(block);
-  }
-  ctx.field({
-    ...made, id: block.block_id, action: e.action_id, kind: e.type, first: e.focus_on_load === true,
-    say(problem) {
-      error.textContent = problem ? "⚠ " + problem : "";
-      error.hidden = !problem;
-      made.node.classList.toggle("wrong", Boolean(problem));
-      if (problem) made.target.setAttribute("aria-invalid", "true"); else made.target.removeAttribute("aria-invalid");
-    },
+  if (!kinds[e.type]) return unknown(block);
+  const kind = e.multiline ? "paragraph" : kinds[e.type];
+  const rich = kind === "radio" || kind === "checkbox"; // an option of a select is plain text
+  const option = (o) => ({
+    value: o.value, label: rich ? textObject(o.text, ctx) : plainOf(o.text), about: o.description ? textObject(o.description, ctx) : null,
   });
+  const made = field({
+    id: block.block_id, kind, required: !block.optional,
+    label: [textObject(block.label, ctx), block.optional ? h("span", { class: "optional" }, " (optional)") : null],
+    hint: block.hint ? textObject(block.hint, ctx) : null,
+    value: ctx.value(block.block_id, e.action_id, e.type), max: e.max_length, placeholder: plainOf(e.placeholder), numeric: e.type === "number_input",
+    options: (e.options || []).map(option),
+    groups: e.option_groups && e.option_groups.map((g) => ({ label: plainOf(g.label), options: g.options.map(option) })),
+    changed: (value) => (block.dispatch_action ? ctx.act(e, value) : ctx.changed(block.block_id, value)),
+  });
+  ctx.field({ ...made, action: e.action_id, type: e.type, first: e.focus_on_load === true });
   return made.node;
 }
 
@@ -239,11 +164,11 @@ function block(b, ctx) {
       h("div", {},
         b.text ? isolate(h("p", {}, textObject(b.text, ctx))) : null,
         b.fields ? h("div", { class: "fields" }, b.fields.map((f) => isolate(h("p", {}, textObject(f, ctx))))) : null),
-      b.accessory ? element(b.accessory, b, ctx) : null);
+      b.accessory ? element(b.accessory, ctx) : null);
     case "rich_text": return h("div", {}, (b.elements || []).map((e) => richElement(e, ctx)));
-    case "context": return h("div", { class: "context" }, (b.elements || []).map((e) => element(e, b, ctx)));
+    case "context": return h("div", { class: "context" }, (b.elements || []).map((e) => element(e, ctx)));
     case "divider": return h("hr");
-    case "actions": return h("div", { class: "actions" }, (b.elements || []).map((e) => element(e, b, ctx)));
+    case "actions": return h("div", { class: "actions" }, (b.elements || []).map((e) => element(e, ctx)));
     case "image": return h("p", { class: "picture" }, "[picture: " + (b.alt_text || "") + "]");
     case "alert": return h("div", { class: "note" }, textObject(b.text, ctx));
     case "input": if (ctx.field) return input(b, ctx);
@@ -251,9 +176,9 @@ function block(b, ctx) {
   return unknown(b);
 }
 
-// blocks draws a list of blocks. ctx holds names (by id), act(element, block,
-// value, node) for what tells the app at once, heading (a tag name); in a form
-// also typed(block, element), changed(block, element, value), field(handle).
+// blocks draws a list of blocks. ctx holds names (by id), act(element, value,
+// node) for what tells the app at once, heading (a tag name); in a form also
+// value(block id, action id, type), changed(block id, value), field(handle).
 export function blocks(list, ctx) {
   return (list || []).map((b) => block(b, ctx));
 }

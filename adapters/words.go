@@ -73,14 +73,17 @@ type Part struct {
 }
 
 // String is s in plain text, with times in UTC.
-func (s Sentence) String() string {
+func (s Sentence) String() string { return s.On("") }
+
+// On is String for readers on platform on, which may be empty; see [NameOn].
+func (s Sentence) On(on tickets.Platform) string {
 	var b strings.Builder
 	for _, p := range s {
 		switch {
 		case !p.Time.IsZero():
 			b.WriteString(Moment(p.Time))
 		case p.Actor.ID != "":
-			b.WriteString(Name(p.Actor))
+			b.WriteString(NameOn(on, p.Actor))
 		default:
 			b.WriteString(p.Text)
 		}
@@ -101,9 +104,9 @@ func Name(a tickets.Actor) string {
 
 // NameOn is what to call a in a message on platform on: people of another
 // platform are named with it, because the same name may be somebody else
-// there.
+// there. An empty platform names everybody without.
 func NameOn(on tickets.Platform, a tickets.Actor) string {
-	if a.Platform == on || a.Platform == "" {
+	if a.Platform == on || a.Platform == "" || on == "" {
 		return Name(a)
 	}
 	return Name(a) + " (" + PlatformName(a.Platform) + ")"
@@ -374,12 +377,13 @@ func Subject(t *tickets.Ticket) string {
 	return s
 }
 
-// Fallback is t in one plain paragraph, for notifications and for screen
-// readers, which read it instead of the card. It is shorter than 2000 runes.
-func Fallback(t *tickets.Ticket) string {
-	s := fmt.Sprintf("%s %s, %s: %s. %s.", Emoji(t), t.Number, strings.ToLower(access(t)), Subject(t), strings.TrimRight(Status(t).String(), "."))
+// Fallback is t in one plain paragraph for readers on platform on, for
+// notifications and for screen readers, which read it instead of the card. It
+// is shorter than 2000 runes.
+func Fallback(t *tickets.Ticket, on tickets.Platform) string {
+	s := fmt.Sprintf("%s %s, %s: %s. %s.", Emoji(t), t.Number, strings.ToLower(access(t)), Subject(t), strings.TrimRight(Status(t).On(on), "."))
 	if r := t.Request; r != nil {
-		if reason := short(r.Reason, 200); reason != "" && t.Progress() == tickets.Pending {
+		if reason := strings.TrimRight(short(r.Reason, 200), "."); reason != "" && t.Progress() == tickets.Pending {
 			s += " Reason given: “" + reason + "”."
 		}
 		if warned(t) {

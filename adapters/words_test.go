@@ -206,7 +206,7 @@ func TestStatus(t *testing.T) {
 			if got := adapters.Status(tk).String(); got != tt.status {
 				t.Errorf("Status() = %q, want %q", got, tt.status)
 			}
-			fallback := adapters.Fallback(tk)
+			fallback := adapters.Fallback(tk, "slack")
 			if !strings.Contains(fallback, string(tk.Number)) || !strings.Contains(fallback, strings.TrimRight(tt.status, ".")) {
 				t.Errorf("Fallback() = %q", fallback)
 			}
@@ -231,7 +231,7 @@ func TestFallbackIsShort(t *testing.T) {
 	tk := tickets.Start("JIT-1042", r.ID, rules, now)
 	tk.Ask(r, rules, now)
 	tk.Outcome = &tickets.Outcome{Verdict: tickets.Other, Raw: r.Reason, By: r.Command, Duration: r.Command}
-	if n := utf8.RuneCountInString(adapters.Fallback(tk)); n > 2000 {
+	if n := utf8.RuneCountInString(adapters.Fallback(tk, "slack")); n > 2000 {
 		t.Errorf("the fallback has %d runes", n)
 	}
 }

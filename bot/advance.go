@@ -298,8 +298,9 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 		next := b.placeLost(s, f)
 		return func(now *tickets.Ticket) { now.ShowFailed(s.Place, f.Error(), next, false) }, err
 	}
-	// A message that cannot be edited any more stays so.
-	dead := f.Class == tickets.Gone && s.Kind == tickets.StepEdit
+	// A message that cannot be edited or replied to any more stays so, and one
+	// that was deleted before its post was recorded is not posted again.
+	dead := f.Class == tickets.Gone
 	if f.Class == tickets.Refused && s.Kind == tickets.StepReply {
 		return done, err // a locked thread: the card tells all the same
 	}

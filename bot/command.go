@@ -11,25 +11,16 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// word is one word of the slash command.
-type word struct {
-	name  string
-	args  string
-	help  string
-	admin bool
-	run   func(b *Bot, ctx context.Context, c adapters.Command, args []string) string
-}
-
-// words returns the words in the order of help. It is a function because
-// help lists them all.
-func words() []word {
-	return []word{
-		{"help", "", "this text", false, (*Bot).help},
-		{"status", "", "what waits, and whether every connection works", false, (*Bot).status},
-		{"tickets", "[pending|submitting|submitted|final]", "the newest requests", false, (*Bot).list},
-		{"ticket", "NUMBER", "one request and its history", false, (*Bot).ticket},
-		{"state", "NUMBER STATE", "move a request to another state", true, (*Bot).state},
-		{"test-connection", "", "try the connection to EPM", true, (*Bot).testConnection},
+// words is what each of [adapters.Words] does. It is a function because help
+// lists them all.
+func words() map[string]func(*Bot, context.Context, adapters.Command, []string) string {
+	return map[string]func(*Bot, context.Context, adapters.Command, []string) string{
+		"help":            (*Bot).help,
+		"status":          (*Bot).status,
+		"tickets":         (*Bot).list,
+		"ticket":          (*Bot).ticket,
+		"state":           (*Bot).state,
+		"test-connection": (*Bot).testConnection,
 	}
 }
 
@@ -39,17 +30,17 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 	if len(fields) == 0 {
 		fields = []string{"help"}
 	}
-	for _, w := range words() {
-		if !strings.EqualFold(w.name, fields[0]) {
+	for _, w := range adapters.Words() {
+		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
 		}
-		if w.admin {
+		if w.Admin {
 			if no := b.mayAdmin(ctx, c.Actor); no != "" {
 				b.refused(c.Actor, "", no)
 				return adapters.Note{Text: no}
 			}
 		}
-		return adapters.Note{Text: w.run(b, ctx, c, fields[1:])}
+		return adapters.Note{Text: words()[w.Name](b, ctx, c, fields[1:])}
 	}
 	return adapters.Note{Text: "I do not know that word.\n" + b.help(ctx, c, nil)}
 }
@@ -57,9 +48,9 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 func (b *Bot) help(context.Context, adapters.Command, []string) string {
 	var s strings.Builder
 	s.WriteString("What I understand:")
-	for _, w := range words() {
-		s.WriteString("\n/epm " + strings.TrimSpace(w.name+" "+w.args) + " – " + w.help)
-		if w.admin {
+	for _, w := range adapters.Words() {
+		s.WriteString("\n/" + adapters.CommandName + " " + w.Usage() + " – " + w.Help)
+		if w.Admin {
 			s.WriteString(" (admins)")
 		}
 	}
@@ -103,7 +94,7 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	return s.String()
 }
 
-func (b *Bot) list(ctx context.Context, _ adapters.Command, args []string) string {
+func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) string {
 	q := store.Query{Limit: 10}
 	if len(args) > 0 {
 		q.Progress = tickets.Progress(strings.ToLower(args[0]))
@@ -118,12 +109,12 @@ func (b *Bot) list(ctx context.Context, _ adapters.Command, args []string) strin
 	}
 	lines := make([]string, 0, len(list))
 	for _, t := range list {
-		lines = append(lines, adapters.Fallback(t))
+		lines = append(lines, adapters.Fallback(t, c.Actor.Platform))
 	}
 	return strings.Join(lines, "\n")
 }
 
-func (b *Bot) ticket(ctx context.Context, _ adapters.Command, args []string) string {
+func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) string {
 	if len(args) != 1 {
 		return "Say which: /epm ticket JIT-1042"
 	}
@@ -131,9 +122,9 @@ func (b *Bot) ticket(ctx context.Context, _ adapters.Command, args []string) str
 	if err != nil {
 		return b.lost(number(args[0]), err).(adapters.Note).Text
 	}
-	lines := []string{adapters.Fallback(t), "State: " + string(t.State)}
+	lines := []string{adapters.Fallback(t, c.Actor.Platform), "State: " + string(t.State)}
 	for i, e := range t.Events {
-		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+adapters.Tell(t, i).String())
+		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+adapters.Tell(t, i).On(c.Actor.Platform))
 	}
 	return strings.Join(lines, "\n")
 }

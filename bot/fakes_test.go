@@ -74,7 +74,9 @@ func (f *faults) call(kind tickets.StepKind, effect func()) error {
 	if now.did {
 		effect()
 	}
-	return &tickets.Failure{Class: now.class, Say: "a planned failure", Err: errors.New("planned")}
+	// Before there is a message, only the channel can be gone.
+	gone := now.class == tickets.Gone && kind == tickets.StepPost
+	return &tickets.Failure{Class: now.class, Place: gone, Say: "a planned failure", Err: errors.New("planned")}
 }
 
 type posted struct {

@@ -88,9 +88,7 @@ func useOf(s tickets.Step) use { return use{s.Place, s.Kind} }
 // text: whoever wrote that must not be able to close the place to others.
 func blamesPlace(f *tickets.Failure, kind tickets.StepKind) bool {
 	switch kind {
-	case tickets.StepPost:
-		return f.Place || f.Class == tickets.Denied || f.Class == tickets.Gone
-	case tickets.StepEdit, tickets.StepReply:
+	case tickets.StepPost, tickets.StepEdit, tickets.StepReply:
 		return f.Place || f.Class == tickets.Denied
 	}
 	return false // EPM is no place

@@ -36,7 +36,7 @@ const (
 // card is t as a message.
 func (c *Chat) card(t *tickets.Ticket) message {
 	settings := c.cfg.Card()
-	m := message{text: escapeWithin(adapters.Fallback(t), maxTopText)}
+	m := message{text: escapeWithin(adapters.Fallback(t, Platform), maxTopText)}
 	facts := adapters.Facts(t, settings.Fields)
 	for scale := 1; ; scale *= 2 {
 		m.blocks = cardBlocks(t, facts, settings.Assign, scale)
@@ -45,7 +45,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 		}
 	}
 	m.simple = &message{text: m.text, blocks: []slack.Block{
-		section(plain(adapters.Cut(adapters.Fallback(t), showReason))),
+		section(plain(adapters.Cut(adapters.Fallback(t, Platform), showReason))),
 		buttons(t),
 	}}
 	return m
@@ -152,12 +152,12 @@ func (c *Chat) reply(t *tickets.Ticket, i int) message {
 	}
 	top := text.String()
 	if utf8.RuneCountInString(top) > maxTopText {
-		top = escapeWithin(s.String(), maxTopText)
+		top = escapeWithin(s.On(Platform), maxTopText)
 	}
 	return message{
 		text:   top,
 		blocks: []slack.Block{slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))},
-		simple: &message{text: escapeWithin(s.String(), maxTopText)},
+		simple: &message{text: escapeWithin(s.On(Platform), maxTopText)},
 	}
 }
 
@@ -288,7 +288,7 @@ func elements(s adapters.Sentence) []slack.MixedElement {
 	}
 	flush()
 	if len(out) > maxContext {
-		return []slack.MixedElement{mrkdwn(escapeWithin(s.String(), maxText))}
+		return []slack.MixedElement{mrkdwn(escapeWithin(s.On(Platform), maxText))}
 	}
 	return out
 }

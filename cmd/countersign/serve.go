@@ -164,7 +164,7 @@ func newEPM(cfg config, p process, log *slog.Logger, m *metrics) (*epm.Client, e
 	client, err := epm.New(epm.Config{
 		Host: cfg.EPMHost, ClientID: cfg.EPMClientID, ClientSecret: cfg.EPMClientSecret.Reveal(), TenantID: cfg.EPMTenantID,
 		AppDecisionPath: cfg.EPMAppDecisionPath, AdminDecisionPath: cfg.EPMAdminDecisionPath, PublicURL: cfg.publicURL,
-		Transport: m.transport("epm", epm.Transport(), epm.CallName), Now: p.Now, Log: log,
+		Transport: m.transport("epm", epm.Transport(), epm.CallName), Rate: p.EPMRate, Now: p.Now, Log: log,
 	})
 	if err != nil {
 		return nil, configError{{"EPM_HOST", err.Error()}}

@@ -15,7 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/discord"
+	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
@@ -32,6 +36,11 @@ type story struct {
 	logs  *syncBuffer
 	skew  atomic.Int64 // of the program's clock, ns
 	pace  slack.Pace   // default Slack's own
+
+	discord     *discordtest.Server // nil without withDiscord
+	discordPace discord.Pace
+	gateway     discord.Gateway
+	epmRate     rate.Limit
 
 	addr string
 	stop func()
@@ -59,8 +68,7 @@ func tell(t testing.TB, options ...option) *story {
 	}
 	t.Cleanup(s.slack.Close)
 	for _, id := range []string{"U01ANN", "U02BOB", "U03GRACE", "U09SAM"} {
-		name := strings.ToLower(id[3:])
-		s.slack.AddUser(slacktest.User{ID: id, Name: name, RealName: strings.ToUpper(name[:1]) + name[1:] + " Example", Email: name + "@example.com"})
+		s.addPerson(id)
 	}
 	s.slack.AddChannel(slacktest.Channel{ID: channel, Name: "epm-requests", Members: []string{slacktest.BotUserID, "U01ANN", "U02BOB", "U03GRACE", "U09SAM"}})
 	s.slack.AddGroup(slacktest.Group{ID: "S01HELP", Handle: "helpdesk", Users: []string{"U03GRACE"}})
@@ -89,6 +97,13 @@ func tell(t testing.TB, options ...option) *story {
 	return s
 }
 
+// addPerson adds somebody to Slack, named by the end of their id.
+func (s *story) addPerson(id string) {
+	name := strings.ToLower(id[3:])
+	s.slack.AddUser(slacktest.User{ID: id, Name: name, RealName: strings.ToUpper(name[:1]) + name[1:] + " Example", Email: name + "@example.com"})
+	s.slack.Invite(channel, id)
+}
+
 // start runs the program until stop is called.
 func (s *story) start() {
 	s.Helper()
@@ -100,7 +115,7 @@ func (s *story) start() {
 			Stdout:      io.Discard, Stderr: s.logs,
 			Now:       func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) },
 			Listening: func(addr string) { listening <- addr },
-			SlackPace: s.pace,
+			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate,
 		})
 	}()
 	select {
@@ -121,6 +136,11 @@ func (s *story) start() {
 	if s.env.SlackAppToken == "" {
 		s.slack.SetURLs(slacktest.URLs{Interactions: base + "/slack/interactions", Commands: base + "/slack/commands", Events: base + "/slack/events"})
 	}
+	if s.env.DiscordMode == "http" {
+		if err := s.discord.SetInteractionsURL(s.Context(), base+"/discord/interactions"); err != nil {
+			s.Fatal(err)
+		}
+	}
 	s.epm.SetWebhook(base+"/webhooks/epm", webhookUser, webhookPass)
 	s.eventually("ready", func() bool {
 		res, err := http.Get(base + "/readyz")
@@ -137,10 +157,15 @@ func (s *story) verify() {
 	for _, v := range s.slack.Violations() {
 		s.Errorf("Slack's rules: %s", v)
 	}
+	if s.discord != nil {
+		for _, v := range s.discord.Violations() {
+			s.Errorf("Discord's rules: %s", v)
+		}
+	}
 	for _, v := range s.epm.Violations() {
 		s.Errorf("EPM's rules: %s", v)
 	}
-	for _, v := range []string{webhookPass, "epm-secret-1", slacktest.BotToken, slacktest.SigningSecret, slacktest.AppToken, "hooks.slack.com"} {
+	for _, v := range []string{webhookPass, discordtest.BotToken, "epm-secret-1", slacktest.BotToken, slacktest.SigningSecret, slacktest.AppToken, "hooks.slack.com"} {
 		if strings.Contains(s.logs.String(), v) {
 			s.Errorf("the log holds the secret %s…", v[:4])
 		}

@@ -1,7 +1,6 @@
 package discordtest
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,8 +14,6 @@ import (
 	"strings"
 	"time"
 )
-
-var errTrailing = errors.New("more than one JSON value")
 
 // Call is one request to the REST API.
 type Call struct {
@@ -247,8 +244,25 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 
-	s.mu.Lock()
 	h := http.Header{"Content-Type": {"application/json"}, "Date": {s.cfg.Now().UTC().Format(http.TimeFormat)}}
+	right, status, answer, drop := s.answer(c, to, version, fault, h)
+	if right != nil {
+		right.Path = r.URL.RequestURI()
+		s.check(*right)
+	}
+	if fault != nil && !s.wait(r.Context(), fault.Delay) || drop {
+		panic(http.ErrAbortHandler)
+	}
+	maps.Copy(w.Header(), h)
+	w.WriteHeader(status)
+	_, _ = w.Write(answer) // a client that went away is not our problem
+}
+
+// answer runs a route and spoils its answer as a fault says. What the fault
+// did not touch is returned too, if the call went well.
+func (s *Server) answer(c *call, to *route, version string, fault *Fault, h http.Header) (right *Exchange, status int, answer []byte, drop bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	limited := s.headers(h, c)
 	rep, ready := s.admit(c, to, version)
 	if ready && limited != nil {
@@ -258,24 +272,16 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if ran {
 		rep = to.serve(s, c)
 	}
-	status, answer := render(rep, h)
-	right := Exchange{Method: c.method, Path: r.URL.RequestURI(), Header: r.Header, Body: body, Status: status, AnswerHeader: h.Clone(), Answer: answer}
-	drop := false
+	did := ran && rep.err == nil
+	status, answer = render(rep, h)
+	if did {
+		right = &Exchange{Method: c.method, Header: c.header, Body: c.body, Status: status, AnswerHeader: h.Clone(), Answer: answer}
+	}
 	if fault != nil {
 		status, answer, drop = fault.answer(s, c, status, h, answer)
 	}
-	s.record(s.callRecord(c, status, answer, drop, ran && rep.err == nil, h))
-	s.mu.Unlock()
-
-	if ran && right.Status < 300 {
-		s.check(right)
-	}
-	if fault != nil && !s.wait(r.Context(), fault.Delay) || drop {
-		panic(http.ErrAbortHandler)
-	}
-	maps.Copy(w.Header(), h)
-	w.WriteHeader(status)
-	_, _ = w.Write(answer) // a client that went away is not our problem
+	s.record(s.callRecord(c, status, answer, drop, did, h))
+	return right, status, answer, drop
 }
 
 // check asks Config.Check, without the lock: it takes its time.

@@ -21,7 +21,7 @@ const commands = `[{"name":"epm","description":"Privileged access","options":[
  {"name":"ping","description":"Plain","default_member_permissions":"0"}]`
 
 func TestCommands(t *testing.T) {
-	s := newFake(t, discordtest.Config{AckWait: 500 * time.Millisecond})
+	s := newFake(t, discordtest.Config{})
 	a := rest(s, "PUT", commandsPath, commands)
 	want(t, "put", a, 200, 0)
 	if strings.Contains(string(a.raw), `"required":false`) || !strings.Contains(string(a.raw), `"version":"`) || s.CommandWrites() != 1 {

@@ -127,35 +127,34 @@ func (s *Server) deliverHTTP(it *interaction, d *Delivery) error {
 	if ctx.Err() != nil {
 		err = errors.New("no answer in time")
 	}
+	if err == nil && status == http.StatusOK && json.Valid(answer) { // before the person learns of the answer
+		s.check(Exchange{Method: http.MethodPost, Path: "/api/v10/interactions/" + it.id + "/" + it.token + "/callback",
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: answer, Status: http.StatusNoContent, AnswerHeader: http.Header{}})
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	d.Status, d.Answer = status, string(answer)
-	inline := false
 	if err == nil {
-		inline, err = s.inline(it, status, header, answer)
+		err = s.inline(it, status, header, answer)
 	}
 	if err != nil {
 		d.Err = err.Error()
-	}
-	s.mu.Unlock()
-	if inline {
-		s.check(Exchange{Method: http.MethodPost, Path: "/api/v10/interactions/" + it.id + "/" + it.token + "/callback",
-			Header: http.Header{"Content-Type": {"application/json"}}, Body: answer, Status: http.StatusNoContent, AnswerHeader: http.Header{}})
 	}
 	return err
 }
 
 // inline takes the answer to a POST: 200 with JSON answers the interaction,
-// which it reports; 202 says that a callback will.
-func (s *Server) inline(it *interaction, status int, header http.Header, answer []byte) (bool, error) {
+// 202 says that a callback will.
+func (s *Server) inline(it *interaction, status int, header http.Header, answer []byte) error {
 	const where = "answer to an interaction"
 	if status == http.StatusAccepted || status == http.StatusNoContent {
 		if len(answer) > 0 {
 			s.violate("%s: status %d with a body", where, status)
 		}
-		return false, nil
+		return nil
 	}
 	if status != http.StatusOK {
-		return false, fmt.Errorf("%w: status %d", ErrBadAnswer, status)
+		return fmt.Errorf("%w: status %d", ErrBadAnswer, status)
 	}
 	if kind, _, _ := mime.ParseMediaType(header.Get("Content-Type")); kind != "application/json" {
 		s.violate("%s: Content-Type %q", where, header.Get("Content-Type"))
@@ -163,19 +162,19 @@ func (s *Server) inline(it *interaction, status int, header http.Header, answer 
 	var body map[string]any
 	if decode(answer, &body) != nil || body == nil {
 		s.violate("%s: not a JSON object", where)
-		return false, fmt.Errorf("%w: not a JSON object", ErrBadAnswer)
+		return fmt.Errorf("%w: not a JSON object", ErrBadAnswer)
 	}
 	if e := s.tooLate(it); e != nil {
 		if it.answer != 0 {
 			s.violate("%s: answered twice, by callback and inline", where)
 		}
-		return false, fmt.Errorf("%w: %w", ErrBadAnswer, e)
+		return fmt.Errorf("%w: %w", ErrBadAnswer, e)
 	}
 	if e := s.respond(where, it, body); e != nil {
 		s.violate("%s: %s %s", where, e.text(), marshal(e.errors))
-		return false, fmt.Errorf("%w: %w", ErrBadAnswer, e)
+		return fmt.Errorf("%w: %w", ErrBadAnswer, e)
 	}
-	return true, nil
+	return nil
 }
 
 // RawDelivery is a request to the interactions URL that may be wrong in many ways.

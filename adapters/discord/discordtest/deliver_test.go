@@ -123,7 +123,8 @@ func TestHTTPAnswers(t *testing.T) {
 		}, nil, "answered twice", "called back"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newFake(t, discordtest.Config{AckWait: 500 * time.Millisecond})
+			t.Parallel() // one of them waits until it is too late
+			s := newFake(t, discordtest.Config{AckWait: 1500 * time.Millisecond})
 			if err := s.SetInteractionsURL(t.Context(), endpoint(t, s, c.on(t))); err != nil {
 				t.Fatal(err)
 			}
@@ -139,6 +140,7 @@ func TestHTTPAnswers(t *testing.T) {
 			if c.violation == "" {
 				noViolations(t, s)
 			} else {
+				eventually(t, "the violation is noted", func() bool { return len(s.Violations()) > 0 })
 				oneViolation(t, s, c.violation)
 			}
 			if d := s.Deliveries()[0]; d.Via != "http" || d.Header.Get("X-Signature-Ed25519") == "" {
@@ -146,6 +148,23 @@ func TestHTTPAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestCallbackAfterBadAnswer(t *testing.T) {
+	s := newFake(t, discordtest.Config{})
+	var seen interaction
+	url := endpoint(t, s, func(w http.ResponseWriter, in interaction) {
+		seen = in
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	if err := s.SetInteractionsURL(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Person(ann).Click(t.Context(), epm, post(t, s, card), "approve:JIT-1042"); !errors.Is(err, discordtest.ErrBadAnswer) {
+		t.Errorf("Click: %v", err)
+	}
+	want(t, "the person was told that it failed", seen.callback(message(4, 64, "x")), 404, 10062)
+	noViolations(t, s)
 }
 
 func TestFormOverHTTP(t *testing.T) {

@@ -405,6 +405,10 @@ func TestMentions(t *testing.T) {
 					t.Errorf("Pings = %q, want %q", got.Pings, c.want)
 				}
 				want(t, "edit", rest(s, "PATCH", "/channels/"+epm+"/messages/"+id, `{"allowed_mentions":{"parse":["users"]}}`), 200, 0)
+				m = s.Messages(epm)
+				if got := m[len(m)-1]; !slices.Equal(got.Pings, c.want) || got.Edits != 1 {
+					t.Errorf("an edit notified: %q", got.Pings)
+				}
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package discordtest
 
 import (
-	"encoding/json"
 	"math"
 	"net/http"
 	"slices"
@@ -216,17 +215,4 @@ func (f *Fault) unknownComponent(s *Server, c *call, status int, body []byte) (i
 		}
 	}
 	return status, marshal(answer), false
-}
-
-// decode keeps numbers as they were written.
-func decode(data []byte, v any) error {
-	d := json.NewDecoder(strings.NewReader(string(data)))
-	d.UseNumber()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if d.More() {
-		return errTrailing
-	}
-	return nil
 }

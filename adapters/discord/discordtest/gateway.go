@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -118,9 +119,10 @@ type conn struct {
 	version string
 	session *session // nil until READY or RESUMED; guarded by Server.mu
 
-	mu    sync.Mutex
-	queue []packet
-	wake  chan struct{}
+	ending atomic.Bool // a close frame is out
+	mu     sync.Mutex
+	queue  []packet
+	wake   chan struct{}
 }
 
 // packet is a message to send, or the end of the connection.
@@ -144,10 +146,8 @@ type event struct {
 	data []byte
 }
 
-func (c *conn) push(v any) { c.put(packet{data: marshal(v)}) }
-func (c *conn) end(code int) {
-	c.put(packet{close: code})
-}
+func (c *conn) push(v any)   { c.put(packet{data: marshal(v)}) }
+func (c *conn) end(code int) { c.put(packet{close: code}) }
 
 // put never waits: it is called with the server's lock held.
 func (c *conn) put(p packet) {
@@ -170,8 +170,11 @@ func (c *conn) write(done <-chan struct{}) {
 		for _, p := range queue {
 			_ = c.ws.SetWriteDeadline(time.Now().Add(10 * time.Second)) // only fails with the write
 			if p.close != 0 {
+				c.ending.Store(true)
 				_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(p.close, closeTexts[p.close]), time.Now().Add(time.Second))
-				c.ws.Close()
+				// The bot ends the connection: if this side did, what the bot
+				// still sends would take the close code from it.
+				_ = c.ws.SetReadDeadline(time.Now().Add(5 * time.Second))
 				return
 			}
 			if c.ws.WriteMessage(websocket.TextMessage, p.data) != nil {
@@ -252,7 +255,9 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 	}
 	var closed int
 	for {
-		_ = ws.SetReadDeadline(time.Now().Add(3*s.cfg.Heartbeat + 5*time.Second)) // only fails with the read
+		if !c.ending.Load() {
+			_ = ws.SetReadDeadline(time.Now().Add(3*s.cfg.Heartbeat + 5*time.Second)) // only fails with the read
+		}
 		_, raw, err := ws.ReadMessage()
 		if err != nil {
 			var ce *websocket.CloseError
@@ -260,6 +265,9 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 				closed = ce.Code
 			}
 			break
+		}
+		if c.ending.Load() {
+			continue
 		}
 		s.mu.Lock()
 		s.receive(c, raw)

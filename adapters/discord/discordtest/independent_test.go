@@ -28,7 +28,7 @@ func independentFake(t *testing.T) (s *discordtest.Server, person *discordtest.P
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err = discordtest.New(discordtest.Config{Heartbeat: time.Second, Check: func(e discordtest.Exchange) []string {
+	s, err = discordtest.New(discordtest.Config{Heartbeat: 2 * time.Second, Check: func(e discordtest.Exchange) []string {
 		return checker.Exchange(e.Method, e.Path, e.Header, e.Body, e.Status, e.AnswerHeader, e.Answer)
 	}})
 	if err != nil {
@@ -269,6 +269,9 @@ func driveDiscordJS(t *testing.T, intents string) {
 		t.Errorf("messages after the command = %+v", m)
 	}
 
+	if beats, resumes := s.Heartbeats(), s.Resumes(); beats == 0 || resumes > 0 {
+		t.Errorf("before anything was broken: %d heartbeats and %d resumes, want some and none", beats, resumes)
+	}
 	// Whatever happens to the connection, discord.js comes back and clicks work.
 	for i, tt := range []struct {
 		name string

@@ -65,11 +65,15 @@ func (s *Server) newInteraction(kind int, user, channel string) *interaction {
 	return it
 }
 
+// owners says who installed the app where an interaction comes from.
 func (s *Server) owners(channel string) map[string]any {
+	guild := s.cfg.GuildID
 	if c := s.channels[channel]; c != nil && c.DM != "" {
-		return map[string]any{"0": "0"}
+		guild = "0"
+	} else if c != nil {
+		guild = c.Guild
 	}
-	return map[string]any{"0": s.cfg.GuildID}
+	return map[string]any{"0": guild}
 }
 
 // payload is the interaction as the bot gets it, with everything that real ones have.
@@ -421,8 +425,7 @@ func (s *Server) followUp(c *call) reply {
 		return refuse(bad)
 	}
 	if m := it.original; it.answer == answerDeferred && m != nil && m.Flags&FlagLoading != 0 {
-		d.flags &^= FlagEphemeral // decided when it was deferred
-		s.complete(m, d)
+		s.complete(m, d) // who sees it was decided when it was deferred
 		return ok(s.wireMessage(m, false))
 	}
 	m := s.answerMessage(it, d.flags&FlagEphemeral != 0, "follow-up")

@@ -78,7 +78,7 @@ func TestCallback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // half of them wait until it is too late
-			s := newFake(t, discordtest.Config{AckWait: 500 * time.Millisecond})
+			s := newFake(t, discordtest.Config{AckWait: 1500 * time.Millisecond})
 			err := click(t, s, func(in interaction) {
 				want(t, "follow-up before", follow(in), 404, 10015)
 				want(t, "@original before", original(in), 404, 10015)
@@ -193,7 +193,7 @@ func TestDeferredThenFollowUp(t *testing.T) {
 }
 
 func TestForm(t *testing.T) {
-	s := newFake(t, discordtest.Config{AckWait: 500 * time.Millisecond})
+	s := newFake(t, discordtest.Config{AckWait: time.Second})
 	var submitted interaction
 	var answerWith atomic.Value
 	answerWith.Store(form)
@@ -318,7 +318,7 @@ func TestFormFields(t *testing.T) {
 }
 
 func TestPersonSeesButtons(t *testing.T) {
-	s := newFake(t, discordtest.Config{AckWait: 20 * time.Millisecond})
+	s := newFake(t, discordtest.Config{})
 	p := s.Person(ann)
 	id := post(t, s, card)
 	ctx := t.Context()

@@ -53,32 +53,33 @@ const (
 
 // Types of components (discord.com/developers/docs/components/reference).
 const (
-	typeRow            = 1
-	typeButton         = 2
-	typeStringSelect   = 3
-	typeTextInput      = 4
-	typeUserSelect     = 5
-	typeRoleSelect     = 6
-	typeMentionSelect  = 7
-	typeChannelSelect  = 8
-	typeSection        = 9
-	typeText           = 10
-	typeThumbnail      = 11
-	typeGallery        = 12
-	typeFile           = 13
-	typeSeparator      = 14
-	typeContainer      = 17
-	typeLabel          = 18
-	typeFileUpload     = 19
-	typeRadioGroup     = 21
-	typeCheckboxGroup  = 22
-	typeCheckbox       = 23
-	styleLink          = 5
-	stylePremium       = 6
-	inputParagraph     = 2
-	selectDefaultUser  = "user"
-	selectDefaultRole  = "role"
-	selectDefaultPlace = "channel"
+	typeRow           = 1
+	typeButton        = 2
+	typeStringSelect  = 3
+	typeTextInput     = 4
+	typeUserSelect    = 5
+	typeRoleSelect    = 6
+	typeMentionSelect = 7
+	typeChannelSelect = 8
+	typeSection       = 9
+	typeText          = 10
+	typeThumbnail     = 11
+	typeGallery       = 12
+	typeFile          = 13
+	typeSeparator     = 14
+	typeContainer     = 17
+	typeLabel         = 18
+	typeFileUpload    = 19
+	typeRadioGroup    = 21
+	typeCheckboxGroup = 22
+	typeCheckbox      = 23
+)
+
+// Styles of buttons and of text inputs.
+const (
+	styleLink      = 5
+	stylePremium   = 6
+	inputParagraph = 2
 )
 
 // problems collects what is wrong with a body.
@@ -861,8 +862,7 @@ func (t *tree) stringSelect(path string, m map[string]any) {
 
 func (t *tree) otherSelect(path string, m map[string]any) {
 	known := []string{"custom_id", "placeholder", "min_values", "max_values", "disabled", "required", "default_values"}
-	allowed := map[int][]string{typeUserSelect: {selectDefaultUser}, typeRoleSelect: {selectDefaultRole},
-		typeMentionSelect: {selectDefaultUser, selectDefaultRole}, typeChannelSelect: {selectDefaultPlace}}[num(m, "type")]
+	allowed := map[int][]string{typeUserSelect: {"user"}, typeRoleSelect: {"role"}, typeMentionSelect: {"user", "role"}, typeChannelSelect: {"channel"}}[num(m, "type")]
 	if num(m, "type") == typeChannelSelect {
 		known = append(known, "channel_types")
 	}

@@ -110,8 +110,11 @@ client.once(Events.ClientReady, async () => {
   ok('post');
   const edited = await channel.messages.edit(posted.id, card('edited'));
   assert.strictEqual(edited.components[0].components[0].content, 'edited');
-  const old = await channel.messages.fetch({ limit: 10 });
-  assert.deepStrictEqual([...old.keys()], [posted.id]);
+  const second = await channel.send('second');
+  const list = async (query) => [...(await channel.messages.fetch({ limit: 10, cache: false, ...query })).keys()];
+  assert.deepStrictEqual(await list(), [second.id, posted.id]);
+  assert.deepStrictEqual(await list({ after: posted.id }), [second.id]);
+  await channel.messages.delete(second.id);
   ok('edit');
   const thread = await channel.threads.create({ name: 'JIT-1042', startMessage: posted.id });
   assert.strictEqual(thread.id, posted.id);

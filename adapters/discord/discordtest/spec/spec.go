@@ -55,7 +55,7 @@ var load = sync.OnceValues(func() (*Checker, error) {
 	for _, name := range []string{"ApplicationCommandCreateRequest", "ApplicationCommandPatchRequestPartial", "ApplicationCommandUpdateRequest"} {
 		schema := doc.Components.Schemas[name]
 		if schema == nil || schema.Value.Properties["default_member_permissions"] == nil {
-			return nil, fmt.Errorf("Discord's OpenAPI document: no default_member_permissions in %s", name)
+			return nil, fmt.Errorf("no default_member_permissions in %s of Discord's OpenAPI document", name)
 		}
 		p := schema.Value.Properties["default_member_permissions"].Value
 		p.Type = &openapi3.Types{"integer", "string", "null"}

@@ -1,0 +1,7 @@
+//go:build race
+
+package main
+
+// instants is how often TestStoryBothAtTheSameInstant lets two people decide:
+// the race detector makes each ten times dearer. .ci/run runs it without.
+const instants = 160

@@ -340,4 +340,9 @@ func TestCommands(t *testing.T) {
 			t.Errorf("/epm %s = %q, want %q in it", text, got, want)
 		}
 	}
+	for _, word := range adapters.Words() {
+		if a, ok := w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: word.Name}).(adapters.Note); !ok || a.Text == "" {
+			t.Errorf("/epm %s has no answer", word.Name)
+		}
+	}
 }

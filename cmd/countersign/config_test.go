@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,7 +62,8 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 		"SLACK_BOT_TOKEN": planted, "SLACK_APP_TOKEN": planted, "SLACK_CHANNEL": "#" + planted, "SLACK_API_URL": "http://" + planted + "/",
 		"APPROVERS": planted + ",slack:" + planted + ",discord:1,slack:role:S1", "LOG_LEVEL": planted, "LOG_FORMAT": planted,
 		"SETTINGS_TICKET_TYPE": planted, "SETTINGS_AUTO_CLOSE": planted, "TLS_CERT": planted,
-		"SLAKC_CHANNEL": planted, "DISCORD_BOT_TOKEN": planted, "SETTINGS_FIELDS": planted,
+		"SLAKC_CHANNEL": planted, "SETTINGS_FIELDS": planted,
+		"DISCORD_BOT_TOKEN": "Bot " + planted, "DISCORD_GUILD": planted, "DISCORD_MODE": planted, "DISCORD_PUBLIC_KEY": planted, "DISCORD_API_URL": "http://" + planted,
 		"EPM_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), planted),
 	})
 	var out bytes.Buffer
@@ -73,7 +75,8 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 	for _, name := range []string{
 		"LISTEN", "PUBLIC_URL", "STORE", "WEBHOOK_USER", "WEBHOOK_PASSWORD", "WEBHOOK_ALLOW", "EPM_HOST", "EPM_CLIENT_ID", "EPM_CLIENT_SECRET",
 		"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL", "SLACK_API_URL", "APPROVERS", "LOG_LEVEL", "LOG_FORMAT", "SETTINGS_TICKET_TYPE",
-		"TLS_CERT", "SLAKC_CHANNEL", "DISCORD_BOT_TOKEN", "SETTINGS_FIELDS", "EPM_CLIENT_SECRET_FILE",
+		"TLS_CERT", "SLAKC_CHANNEL", "SETTINGS_FIELDS",
+		"DISCORD_BOT_TOKEN", "DISCORD_APPLICATION_ID", "DISCORD_GUILD", "DISCORD_CHANNEL", "DISCORD_MODE", "DISCORD_PUBLIC_KEY", "DISCORD_API_URL", "EPM_CLIENT_SECRET_FILE",
 	} {
 		if !strings.Contains(text, "COUNTERSIGN_"+name+": ") {
 			t.Errorf("no finding for %s in\n%s", name, text)
@@ -81,6 +84,59 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 	}
 	if strings.Contains(text+out.String(), planted) {
 		t.Errorf("a value is printed:\n%s", text)
+	}
+}
+
+// TestConfigChats: Slack, Discord or both; who is named must be of a chat that
+// is configured.
+func TestConfigChats(t *testing.T) {
+	discordVars := map[string]string{
+		"DISCORD_BOT_TOKEN": "a.b.c", "DISCORD_APPLICATION_ID": "1100000000000000001", "DISCORD_GUILD": "1100000000000000003", "DISCORD_CHANNEL": "1200000000000000001",
+	}
+	for _, c := range []struct {
+		name           string
+		slack, discord bool
+		set            map[string]string
+		places         int
+		say            string // in the finding; empty for none
+	}{
+		{name: "Slack", slack: true, places: 1},
+		{name: "Discord", discord: true, set: map[string]string{"APPROVERS": "discord:1300000000000000001, discord:role:1200000000000000002"}, places: 1},
+		{name: "Both", slack: true, discord: true, places: 2},
+		{name: "HTTP", slack: true, discord: true, set: map[string]string{"DISCORD_MODE": "http", "DISCORD_PUBLIC_KEY": strings.Repeat("0a", 32)}, places: 2},
+		{name: "None", set: map[string]string{"APPROVERS": ""}, say: "COUNTERSIGN_SLACK_BOT_TOKEN: no chat is configured"},
+		{name: "HTTPWithoutKey", slack: true, discord: true, set: map[string]string{"DISCORD_MODE": "http"}, say: "COUNTERSIGN_DISCORD_PUBLIC_KEY: is missing"},
+		{name: "SlackPeopleWithoutSlack", discord: true, say: "COUNTERSIGN_APPROVERS: item 1: Slack is not configured"},
+		{name: "DiscordPeopleWithoutDiscord", slack: true, set: map[string]string{"ADMINS": "discord:1300000000000000001"}, say: "COUNTERSIGN_ADMINS: item 1: Discord is not configured"},
+		{name: "Everyone", discord: true, set: map[string]string{"APPROVERS": "discord:role:1100000000000000003"}, say: "COUNTERSIGN_APPROVERS: item 1: that is the role @everyone"},
+		{name: "DiscordGroup", discord: true, set: map[string]string{"APPROVERS": "discord:group:1200000000000000002"}, say: "COUNTERSIGN_APPROVERS: item 1: Discord has users and roles"},
+		{name: "NoSuchPlatform", slack: true, set: map[string]string{"APPROVERS": "teams:1"}, say: "COUNTERSIGN_APPROVERS: item 1: there is no such platform"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			vars := complete()
+			for name := range vars {
+				if strings.HasPrefix(name, "SLACK_") && !c.slack {
+					delete(vars, name)
+				}
+			}
+			if c.discord {
+				maps.Copy(vars, discordVars)
+			}
+			maps.Copy(vars, c.set)
+			setenv(t, vars)
+			env, findings := readEnvironment()
+			cfg, err := env.check(findings)
+			switch {
+			case c.say != "":
+				if err == nil || !strings.Contains(err.Error(), c.say) {
+					t.Errorf("check = %v, want %q", err, c.say)
+				}
+			case err != nil:
+				t.Error(err)
+			case len(cfg.rules.Places) != c.places:
+				t.Errorf("places = %v, want %d", cfg.rules.Places, c.places)
+			}
+		})
 	}
 }
 

@@ -92,11 +92,11 @@ func (c *Chat) Check(ctx context.Context, places []tickets.Place, who []tickets.
 }
 
 func (in *inspection) ok(format string, args ...any) {
-	in.findings = append(in.findings, adapters.Finding{What: "discord: " + fmt.Sprintf(format, args...)})
+	in.findings = append(in.findings, adapters.Finding{What: fmt.Sprintf(format, args...)})
 }
 
 func (in *inspection) bad(what, problem, fix string) {
-	in.findings = append(in.findings, adapters.Finding{What: "discord: " + what, Problem: problem, Fix: fix})
+	in.findings = append(in.findings, adapters.Finding{What: what, Problem: problem, Fix: fix})
 }
 
 // get reads path. It reports false if it could not; then what is said about
@@ -161,7 +161,10 @@ func (in *inspection) application() {
 		}
 	}
 	endpoint := strings.TrimRight(string(app.Endpoint), "/")
-	ours := in.cfg.PublicURL + "/discord/interactions"
+	ours := in.cfg.PublicURL + interactionsPath
+	if in.cfg.PublicURL == "" {
+		ours = "https://, the bot's address, and " + interactionsPath
+	}
 	switch {
 	case !in.cfg.HTTP && endpoint != "":
 		in.bad("interactions come over the gateway", "the application has an Interactions Endpoint URL, so Discord sends them there and none over the gateway",
@@ -170,7 +173,7 @@ func (in *inspection) application() {
 		in.gateway()
 	case endpoint == "":
 		in.bad("interactions come over HTTP", "the application has no Interactions Endpoint URL",
-			"Start the bot, then set the Interactions Endpoint URL on the application's General Information page to PUBLIC_URL/discord/interactions")
+			"Start the bot, then set the Interactions Endpoint URL on the application's General Information page to "+ours)
 	case in.cfg.PublicURL != "" && endpoint != ours:
 		in.bad("interactions come over HTTP", "the application's Interactions Endpoint URL is not "+ours,
 			"Set it on the application's General Information page, or correct COUNTERSIGN_PUBLIC_URL")
@@ -307,9 +310,6 @@ func (in *inspection) permissions(overwrites []overwrite) uint64 {
 		return o.Type == 0 && string(o.ID) != in.cfg.Guild && slices.Contains(in.mine, string(o.ID))
 	})
 	apply(func(o overwrite) bool { return o.Type == 1 && string(o.ID) == in.bot })
-	if may&permitView == 0 {
-		return 0 // without it nothing else counts
-	}
 	return may
 }
 
@@ -353,4 +353,40 @@ func (in *inspection) principal(p tickets.Principal) {
 	default:
 		in.bad(what, "Discord has no such thing as a "+string(p.Kind), "Name a user, discord:ID, or a role, discord:role:ID")
 	}
+}
+
+// Probe calls the bot at its public address, base, without a signature, as
+// Discord does to see that this is refused. The answer proves that the
+// address leads to a bot that checks signatures; nobody but Discord can make
+// one. There is no finding if interactions come over the gateway.
+func (c *Chat) Probe(ctx context.Context, base string) []adapters.Finding {
+	if !c.cfg.HTTP {
+		return nil
+	}
+	address := strings.TrimRight(base, "/") + interactionsPath
+	what := "Discord's way in, " + address
+	finding := func(problem, fix string) []adapters.Finding {
+		return []adapters.Finding{{What: what, Problem: problem, Fix: fix}}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(`{"type":1}`))
+	if err != nil {
+		return finding("that is no address", "Correct COUNTERSIGN_PUBLIC_URL.")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	client := &http.Client{Timeout: c.cfg.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
+	if err != nil {
+		return finding(wire.Describe(err), "Start the bot with countersign serve, or correct COUNTERSIGN_PUBLIC_URL.")
+	}
+	defer res.Body.Close()
+	const pass = "let the proxy there pass " + interactionsPath + " on to the bot as it is, for everybody"
+	switch {
+	case res.StatusCode == http.StatusUnauthorized && res.Header.Get("WWW-Authenticate") == "":
+		return []adapters.Finding{{What: what + ": the bot answers, and refuses what Discord did not sign"}}
+	case res.StatusCode == http.StatusUnauthorized:
+		return finding("something before the bot asks for a password", strings.ToUpper(pass[:1])+pass[1:]+".")
+	case res.StatusCode == http.StatusNotFound:
+		return finding("nothing there answers Discord", "Start the bot with COUNTERSIGN_DISCORD_MODE=http, or correct COUNTERSIGN_PUBLIC_URL.")
+	}
+	return finding(fmt.Sprintf("something else than the bot answers, with HTTP status %d", res.StatusCode), "Correct COUNTERSIGN_PUBLIC_URL, or "+pass+".")
 }

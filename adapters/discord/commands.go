@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
@@ -100,7 +101,7 @@ func (c *Chat) register(ctx context.Context) {
 			wait = 5 * time.Minute // an admin has to invite the bot again
 		}
 		c.log.Warn("slash command not registered, trying again", "err", err)
-		if !sleep(ctx, max(wait, f.After)) {
+		if !pace.Sleep(ctx, max(wait, f.After)) {
 			return
 		}
 	}

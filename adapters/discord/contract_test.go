@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,12 +25,28 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-const channel = "500000000000000001"
+const (
+	channel = "500000000000000001"
+	// interactionToken is how the tokens of interactions begin.
+	interactionToken = "aW50ZXJhY3Rpb24"
+)
+
+// TestMain lets the tests wait side by side: most of them wait for others, and
+// a session of the library takes a second to end.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // TestContract runs the contract over both ways of delivery.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"gateway", "http"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			adaptertest.Run(t, func(t *testing.T, h adapters.Handler) adaptertest.Harness {
 				return begin(t, mode, h, nil)
 			})
@@ -43,6 +61,7 @@ type world struct {
 	chat *discord.Chat
 	log  *journal
 	bot  string // address of the bot's endpoint, in HTTP mode
+	cfg  discord.Config
 
 	stop  context.CancelFunc
 	ended chan error
@@ -103,6 +122,7 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 	}
 	fake.AddChannel(discordtest.Channel{ID: channel, Name: "epm"})
 	config.APIURL, config.PublicKey = fake.URL(), fake.PublicKey()
+	w.cfg = config
 	if w.chat, err = discord.New(config); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +142,7 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 		for _, v := range fake.Violations() {
 			t.Errorf("violation: %s", v)
 		}
-		for _, secret := range []string{discordtest.BotToken, "/callback?", "/webhooks/" + discordtest.ApplicationID} {
+		for _, secret := range []string{discordtest.BotToken, interactionToken, "/callback?", "/webhooks/" + discordtest.ApplicationID} {
 			if strings.Contains(w.log.String(), secret) {
 				t.Errorf("%q is in the log:\n%s", secret, w.log)
 			}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/memory"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
@@ -73,12 +74,12 @@ type Chat struct {
 	seen   *memory.Deliveries[said] // interactions
 	drafts *drafts
 	work   memory.Gate // interactions being worked on
+	line   memory.Line // the gateway
 
 	mu    sync.Mutex
 	self  string // the bot's user id; "" until Discord has told
 	auth  error  // why Discord does not accept us, nil while it does
 	ended error  // why Run gave up
-	line  lineState
 }
 
 var _ adapters.Chat = (*Chat)(nil)
@@ -243,11 +244,17 @@ func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (st
 func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) error {
 	show := c.card(t)
 	for {
+		var edited struct {
+			ID wire.Text `json:"id"`
+		}
 		err := c.api.call(ctx, c.pace, request{
 			method: http.MethodPatch, route: routeMessage, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID, channel: m.Place.Channel,
 			effect: true, old: c.isOld(m.ID), body: show,
-		}, nil)
+		}, &edited)
 		c.note(err)
+		if err == nil && string(edited.ID) != m.ID {
+			return &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessage, errNoEcho)}
+		}
 		if err != nil && show.simple != nil && codeOf(err) == codeInvalid {
 			c.log.Error("discord refuses an edit, sending a plain one", "ticket", string(t.Number), "channel", m.Place.Channel, "err", err)
 			show = *show.simple
@@ -266,7 +273,7 @@ func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, 
 			err = nil // no thread, so nothing in it
 		}
 		if err != nil || id != "" {
-			return err
+			return aside(err)
 		}
 	}
 	send := func() error {
@@ -275,7 +282,7 @@ func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, 
 	}
 	err := send()
 	if codeOf(err) != codeUnknownChannel {
-		return inThread(err)
+		return aside(err)
 	}
 	err = c.api.call(ctx, c.pace, request{
 		method: http.MethodPost, route: routeThreads, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID + "/threads", channel: m.Place.Channel, effect: true,
@@ -283,18 +290,19 @@ func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, 
 	}, nil)
 	c.note(err)
 	if err != nil && codeOf(err) != codeThreadExists {
-		return inThread(err)
+		return aside(err)
 	}
-	return inThread(send())
+	return aside(send())
 }
 
 // threadRests is after how many minutes of silence Discord folds a thread
 // away: a day. Sending opens it again.
 const threadRests = 1440
 
-// inThread says what a failure in a thread means: the card tells all the
-// same, so what an admin has forbidden there is let be.
-func inThread(err error) error {
+// aside says what a failure in a thread or a direct message means. It speaks
+// of no place: what an admin has forbidden there is let be, since the card
+// tells all the same, and who is gone cannot be written to.
+func aside(err error) error {
 	var f *tickets.Failure
 	if !errors.As(err, &f) {
 		return err
@@ -500,12 +508,15 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 		method: http.MethodPost, route: "/users/@me/channels", path: "/users/@me/channels", body: map[string]string{"recipient_id": p.ID},
 	}, &channel)
 	c.note(err)
+	if err == nil && channel.ID == "" {
+		err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord /users/@me/channels: %w", errNoEcho)}
+	}
 	if err != nil {
-		return err
+		return aside(err)
 	}
 	sum := sha256.Sum256([]byte(p.ID + "\x00" + text + "\x00" + c.cfg.Now().Truncate(time.Minute).String()))
 	_, err = c.create(ctx, string(channel.ID), base64.RawURLEncoding.EncodeToString(sum[:18]), note(text))
-	return err
+	return aside(err)
 }
 
 // Ready says why Discord cannot be posted to or listened to, or nil.
@@ -522,7 +533,7 @@ func (c *Chat) Ready() error {
 		wrong = append(wrong, errors.New("discord has not confirmed the bot token yet"))
 	}
 	if !c.cfg.HTTP {
-		wrong = append(wrong, c.line.problem(c.cfg.Now(), c.cfg.Gateway.Gap))
+		wrong = append(wrong, c.line.Problem("discord's gateway", c.cfg.Now(), c.cfg.Gateway.Gap))
 	}
 	return errors.Join(wrong...)
 }
@@ -561,7 +572,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 			bad := c.auth != nil
 			c.mu.Unlock()
 			if bad {
-				c.note(c.api.call(ctx, c.pace, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, nil))
+				c.note(c.api.call(ctx, c.pace, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &struct{}{}))
 			}
 		}
 	}
@@ -579,30 +590,12 @@ func (c *Chat) end(err error) error {
 // not accept is fatal: asking on would have the address banned
 // (discord.com/developers/docs/topics/rate-limits, "invalid request limit").
 func (c *Chat) introduce(ctx context.Context) error {
-	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+	err := pace.Until(ctx, func(ctx context.Context) error {
 		_, err := c.identity(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		f := tickets.FailureOf(err)
-		if f.Class == tickets.Denied {
-			return c.end(f.Err)
-		}
-		c.log.Warn("discord does not tell who we are, asking again", "err", err)
-		if !sleep(ctx, max(wait, f.After)) {
-			return nil
-		}
+		return err
+	}, func(err error) { c.log.Warn("discord does not tell who we are, asking again", "err", err) })
+	if err != nil {
+		return c.end(err)
 	}
-}
-
-// sleep waits for d, and reports false if ctx ended before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return nil
 }

@@ -23,6 +23,7 @@ const (
 	codeUnknownMember      = 10007
 	codeUnknownMessage     = 10008
 	codeUnknownUser        = 10013
+	codeUnknownWebhook     = 10015
 	codeUnknownInteraction = 10062
 	codeOldEdits           = 30046
 	codeUnauthorized       = 40001
@@ -32,16 +33,11 @@ const (
 	codeNoDirectMessage    = 50007
 	codeNotText            = 50008
 	codeMissingPermission  = 50013
-	codeBadToken           = 50027
 	codeInvalid            = 50035
 	codeArchived           = 50083
 	codeThreadExists       = 160004
 	codeThreadLocked       = 160005
 )
-
-// late lists the codes that mean that an interaction can no longer be
-// answered.
-var late = []int{codeUnknownInteraction, codeAcknowledged, codeBadToken}
 
 // classes tells what a code means for a call that writes. A code that is not
 // here goes by its HTTP status.
@@ -73,8 +69,6 @@ func codeOf(err error) int {
 	return 0
 }
 
-func isLate(err error) bool { return slices.Contains(late, codeOf(err)) }
-
 // failure says what err of r means.
 func failure(r *request, err error) *tickets.Failure {
 	f := &tickets.Failure{Class: tickets.Down}
@@ -89,13 +83,18 @@ func failure(r *request, err error) *tickets.Failure {
 		a := &answered{status: re.Response.StatusCode, text: fmt.Sprintf("HTTP status %d", re.Response.StatusCode)}
 		if re.Message != nil && re.Message.Code != 0 {
 			a.code = re.Message.Code
-			a.text += fmt.Sprintf(", code %d%s", a.code, meaning(a.code))
+			a.text += fmt.Sprintf(", code %d", a.code)
+			if means := meaning(a.code); means != "" {
+				a.text += " (" + means + ")"
+			}
 			if a.code == codeInvalid {
 				a.text += wrongFields(re.ResponseBody)
 			}
 		}
-		f.Class = classOf(a)
-		f.Place = slices.Contains(ofThePlace, a.code)
+		f.Class = classOf(a, f.Class)
+		if f.Place = slices.Contains(ofThePlace, a.code); f.Place {
+			f.Say = meaning(a.code)
+		}
 		cause = a
 	case errors.As(err, &limited):
 		f.Class, f.After = tickets.Limited, limited.wait
@@ -116,14 +115,19 @@ func failure(r *request, err error) *tickets.Failure {
 	return f
 }
 
-func classOf(a *answered) tickets.Class {
+// classOf is what an answer means. One without a code, but for 401, is not
+// Discord's: a proxy on the way says nothing about a message, and unknown
+// stays what is known.
+func classOf(a *answered, unknown tickets.Class) tickets.Class {
 	if class, known := classes[a.code]; known {
 		return class
 	}
-	switch a.status {
-	case http.StatusUnauthorized:
+	switch {
+	case a.status == http.StatusUnauthorized:
 		return tickets.Denied
-	case http.StatusNotFound:
+	case a.code == 0:
+		return unknown
+	case a.status == http.StatusNotFound:
 		return tickets.Gone
 	}
 	return tickets.Refused
@@ -133,21 +137,21 @@ func classOf(a *answered) tickets.Class {
 func meaning(code int) string {
 	switch code {
 	case codeUnknownChannel:
-		return " (there is no such channel)"
+		return "there is no such channel"
 	case codeUnknownGuild:
-		return " (the bot is not in the server)"
+		return "the bot is not in the server"
 	case codeUnknownMessage:
-		return " (the message was deleted)"
+		return "the message was deleted"
 	case codeMissingAccess:
-		return " (the bot cannot see the channel)"
+		return "the bot cannot see the channel"
 	case codeMissingPermission:
-		return " (the bot lacks a permission there)"
+		return "the bot lacks a permission there"
 	case codeNoDirectMessage:
-		return " (this person takes no direct messages)"
+		return "this person takes no direct messages"
 	case codeUnknownInteraction:
-		return " (answered too late)"
+		return "answered too late"
 	case codeAcknowledged:
-		return " (answered before)"
+		return "answered before"
 	}
 	return ""
 }

@@ -177,7 +177,7 @@ func (d *drafts) keep(k draftKey, f tickets.Form) {
 			delete(d.all, old)
 		}
 	}
-	if len(d.all) < maxDrafts {
+	if _, known := d.all[k]; known || len(d.all) < maxDrafts {
 		d.all[k] = draft{f, now}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
 )
 
@@ -50,37 +51,6 @@ func (g Gateway) withDefaults() Gateway {
 // is short again.
 const healthy = time.Minute
 
-// lineState is what is known of the connection.
-type lineState struct {
-	up    bool
-	since time.Time // of up, or of being away
-	err   error     // why it is away, if known
-}
-
-func (s *lineState) problem(now time.Time, gap time.Duration) error {
-	switch {
-	case s.up, !s.since.IsZero() && now.Sub(s.since) < gap:
-		return nil
-	case s.err != nil:
-		return fmt.Errorf("discord's gateway is not connected: %w", s.err)
-	}
-	return errors.New("discord's gateway is not connected")
-}
-
-func (c *Chat) connection(up bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := &c.line
-	switch {
-	case up:
-		*s = lineState{up: true, since: c.cfg.Now()}
-	case s.up:
-		*s = lineState{since: c.cfg.Now(), err: err}
-	case err != nil:
-		s.err = err
-	}
-}
-
 // fatalCodes are the close codes after which Discord demands not to connect
 // again (discord.com/developers/docs/topics/opcodes-and-status-codes#gateway).
 var fatalCodes = map[int]string{
@@ -109,13 +79,13 @@ func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 		if code, fatal := fatalClose(err); fatal {
 			return fmt.Errorf("discord's gateway closed with code %d: %s", code, fatalCodes[code])
 		}
-		c.connection(false, err)
+		c.line.Down(c.cfg.Now(), err)
 		if time.Since(begun) > healthy {
 			wait = c.cfg.Gateway.First
 		}
 		pause := wait/2 + rand.N(wait)
 		c.log.Warn("the gateway is away, connecting again", "err", err, "after", pause.Round(time.Millisecond))
-		if !sleep(ctx, pause) {
+		if !pace.Sleep(ctx, pause) {
 			return nil
 		}
 		wait = min(2*wait, c.cfg.Gateway.Last)
@@ -211,7 +181,7 @@ func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) er
 		c.settle(opened)
 		return ctx.Err()
 	}
-	c.connection(true, nil)
+	c.line.Up(c.cfg.Now())
 	c.log.Info("the gateway is connected")
 
 	watch := time.NewTicker(c.cfg.Gateway.Ack / 4)

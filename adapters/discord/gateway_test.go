@@ -50,6 +50,7 @@ func (w *world) opens(i int, id string) {
 // TestGatewayComesBack: after each way of losing the connection, and of not
 // getting one, there is another, and clicks are answered.
 func TestGatewayComesBack(t *testing.T) {
+	t.Parallel()
 	fails := func(kinds ...discordtest.GatewayFaultKind) func(*world) {
 		return func(w *world) {
 			for _, k := range kinds {
@@ -105,6 +106,7 @@ func (w *world) waitFor(n int) {
 // TestGatewayStopsForGood: after these codes Discord demands not to come
 // again; coming again would have the token reset.
 func TestGatewayStopsForGood(t *testing.T) {
+	t.Parallel()
 	for _, code := range []int{4004, 4010, 4011, 4012, 4013, 4014} {
 		for _, when := range []string{"AtOnce", "Later"} {
 			t.Run(when, func(t *testing.T) {
@@ -139,6 +141,7 @@ func TestGatewayStopsForGood(t *testing.T) {
 }
 
 func TestGatewayNotReadyWhenAway(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	b := adaptertest.NewBook()
 	w := begin(t, "gateway", b, func(f *discordtest.Config, c *discord.Config) {
@@ -162,6 +165,7 @@ func TestGatewayNotReadyWhenAway(t *testing.T) {
 
 // TestGatewayTraps: whatever comes over the gateway, the next click works.
 func TestGatewayTraps(t *testing.T) {
+	t.Parallel()
 	b := adaptertest.NewBook()
 	w := begin(t, "gateway", b, quick)
 	_, id := posted(t, b, w)
@@ -184,6 +188,7 @@ func TestGatewayTraps(t *testing.T) {
 // TestOddComponentsInTheMessage: a click on a message that holds components
 // which the library cannot decode.
 func TestOddComponentsInTheMessage(t *testing.T) {
+	t.Parallel()
 	b := adaptertest.NewBook()
 	w := begin(t, "gateway", b, nil)
 	_, id := posted(t, b, w)
@@ -199,6 +204,7 @@ func TestOddComponentsInTheMessage(t *testing.T) {
 // TestInteractionTwice: an interaction that comes over two connections, or
 // again, is worked on once and answered once.
 func TestInteractionTwice(t *testing.T) {
+	t.Parallel()
 	b := &counting{Book: adaptertest.NewBook()}
 	w := begin(t, "gateway", b, nil)
 	_, id := posted(t, b.Book, w)
@@ -230,6 +236,7 @@ func (c *counting) Click(ctx context.Context, click adapters.Click) adapters.Ans
 // TestStopAnswersWhatHasBegun: a click that is being worked on when the
 // program is told to end is answered.
 func TestStopAnswersWhatHasBegun(t *testing.T) {
+	t.Parallel()
 	b := &slow{Book: adaptertest.NewBook(), begun: make(chan struct{}, 1), hold: make(chan struct{})}
 	w := begin(t, "gateway", b, nil)
 	_, id := posted(t, b.Book, w)
@@ -257,6 +264,7 @@ func (s *slow) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 
 // TestBusy: what is more than can be worked on at once is refused in words.
 func TestBusy(t *testing.T) {
+	t.Parallel()
 	b := &slow{Book: adaptertest.NewBook(), begun: make(chan struct{}, 10), hold: make(chan struct{})}
 	w := begin(t, "gateway", b, func(_ *discordtest.Config, c *discord.Config) { c.Workers = 1 })
 	_, id := posted(t, b.Book, w)

@@ -16,6 +16,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
@@ -159,21 +160,9 @@ func (c *Chat) refuse(in *interaction) string {
 	return ""
 }
 
-// ask runs one call of the Handler: within its time, and without letting a
-// panic end the program.
-func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) (a adapters.Answer) {
-	ctx, cancel := context.WithDeadline(ctx, received.Add(thinkTime))
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("panic while somebody acted", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			a = adapters.Note{Text: adapters.SayBroken}
-		}
-	}()
-	if a = call(ctx); a == nil {
-		return adapters.Done{}
-	}
-	return a
+// ask makes one call of the Handler within its time.
+func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
+	return adapters.Ask(ctx, received.Add(thinkTime), c.log, call)
 }
 
 // interact is the answer to in. One that comes again, as with two connections
@@ -314,7 +303,7 @@ func (c *Chat) callback(ctx context.Context, in *interaction, body answer) error
 			return nil
 		}
 		f := tickets.FailureOf(err)
-		if attempt == 3 || (f.Class != tickets.Unclear && f.Class != tickets.Down) || !sleep(ctx, time.Duration(attempt)*50*time.Millisecond) {
+		if attempt == 3 || (f.Class != tickets.Unclear && f.Class != tickets.Down) || !pace.Sleep(ctx, time.Duration(attempt)*50*time.Millisecond) {
 			return err
 		}
 	}
@@ -325,15 +314,27 @@ func (c *Chat) follow(ctx context.Context, in *interaction, rest []message) {
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
 	for _, m := range rest {
-		err := c.api.call(ctx, nil, request{
-			method: http.MethodPost, route: routeFollowUp, path: "/webhooks/" + c.cfg.ApplicationID + "/" + string(in.Token), effect: true, body: m,
-		}, nil)
-		if err != nil {
+		if err := c.followUp(ctx, in, m); err != nil {
 			c.log.Warn("a person was not told the rest", "actor", string(in.Member.User.ID), "err", err)
 			return
 		}
 	}
 }
+
+// followUp says one more thing. Until Discord has read an answer that went
+// out over HTTP it knows of none to follow.
+func (c *Chat) followUp(ctx context.Context, in *interaction, m message) error {
+	r := request{method: http.MethodPost, route: routeFollowUp, path: "/webhooks/" + c.cfg.ApplicationID + "/" + string(in.Token), effect: true, body: m}
+	for attempt := 1; ; attempt++ {
+		err := c.api.call(ctx, nil, r, nil)
+		if codeOf(err) != codeUnknownWebhook || attempt == 5 || !pace.Sleep(ctx, time.Duration(attempt)*100*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// interactionsPath is where Discord sends signed interactions.
+const interactionsPath = "/discord/interactions"
 
 // Endpoints are the signed paths. There are none in gateway mode: Discord
 // sends to one of the two.
@@ -341,7 +342,7 @@ func (c *Chat) Endpoints(h adapters.Handler) map[string]http.Handler {
 	if !c.cfg.HTTP {
 		return nil
 	}
-	return map[string]http.Handler{"/discord/interactions": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.receive(w, r, h) })}
+	return map[string]http.Handler{interactionsPath: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.receive(w, r, h) })}
 }
 
 // receive answers a signed delivery.

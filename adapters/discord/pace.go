@@ -20,7 +20,7 @@ type Pace struct {
 	// channel within OldEditsIn. Discord does not document it; 3 in 6 s is
 	// common experience (github.com/discord/discord-api-docs/issues/4413).
 	OldEdits   int           // default 3
-	OldEditsIn time.Duration // default 6 s
+	OldEditsIn time.Duration // default 7 s: calls are not all equally long on their way
 }
 
 type pacer struct {
@@ -37,11 +37,13 @@ func newPacer(p Pace) *pacer {
 		p.OldEdits = 3
 	}
 	if p.OldEditsIn <= 0 {
-		p.OldEditsIn = 6 * time.Second
+		p.OldEditsIn = 7 * time.Second
 	}
 	return &pacer{
 		all: rate.NewLimiter(rate.Limit(p.CallsPerSecond), int(p.CallsPerSecond)),
-		old: pace.NewLimiters(float64(p.OldEdits)/p.OldEditsIn.Seconds(), p.OldEdits),
+		// One after the other: several at once, and those that may follow
+		// while Discord still counts them, would be too many.
+		old: pace.NewLimiters(float64(p.OldEdits)/p.OldEditsIn.Seconds(), 1),
 	}
 }
 

@@ -158,7 +158,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 		}
 	}
 	simple := message{Flags: flagComponents, Mentions: nobody(), Components: []any{
-		text(escapeWithin(adapters.Fallback(t), showSentence)),
+		text(escapeWithin(adapters.Fallback(t, Platform), showSentence)),
 		buttons(t),
 	}}
 	m.simple = &simple
@@ -173,7 +173,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 // and a screen reader say first.
 func cardMessage(t *tickets.Ticket, facts []adapters.Fact, assign tickets.Principal, scale int) message {
 	m := message{Flags: flagComponents, Mentions: nobody()}
-	parts := []any{text(escapeWithin(adapters.Fallback(t), showSentence/min(scale, 4)))}
+	parts := []any{text(escapeWithin(adapters.Fallback(t, Platform), showSentence/min(scale, 4)))}
 	if warning := adapters.Warning(t); warning != "" {
 		parts = append(parts, text("**"+escape(warning)+"**"))
 	}
@@ -252,7 +252,7 @@ func (c *Chat) reply(t *tickets.Ticket, i int) message {
 	s := adapters.Tell(t, i)
 	content := sentence(s)
 	if !within(content, keepText) {
-		content = escapeWithin(s.String(), keepText)
+		content = escapeWithin(s.On(Platform), keepText)
 	}
 	m := message{Flags: flagComponents, Mentions: nobody(), Components: []any{textDisplay{typeText, mark(i), content}}}
 	if i >= 0 && i < len(t.Events) && t.Events[i].Kind == tickets.EventRefused && t.Events[i].Decision != nil {
@@ -260,7 +260,7 @@ func (c *Chat) reply(t *tickets.Ticket, i int) message {
 			m.Mentions.Users = []string{by.ID}
 		}
 	}
-	m.simple = &message{Flags: flagComponents, Mentions: nobody(), Components: []any{textDisplay{typeText, mark(i), escapeWithin(s.String(), showSentence)}}}
+	m.simple = &message{Flags: flagComponents, Mentions: nobody(), Components: []any{textDisplay{typeText, mark(i), escapeWithin(s.On(Platform), showSentence)}}}
 	return m
 }
 

@@ -96,9 +96,8 @@ const keepSet = time.Minute
 type Sets struct {
 	now func() time.Time
 
-	mu    sync.Mutex
-	sets  map[string]*set
-	swept time.Time
+	mu   sync.Mutex
+	sets map[string]*set
 }
 
 type set struct {

@@ -144,3 +144,31 @@ func TestGate(t *testing.T) {
 		<-passed
 	})
 }
+
+func TestLine(t *testing.T) {
+	now := time.Now()
+	later := now.Add(time.Minute)
+	why := errors.New("cut")
+	var l Line
+	says := func(when string, at time.Time, want bool) {
+		t.Helper()
+		if err := l.Problem("it", at, 15*time.Second); (err != nil) != want {
+			t.Errorf("%s: Problem = %v, want one: %v", when, err, want)
+		}
+	}
+	says("never up", now, true)
+	l.Down(now, why)
+	says("could not connect", now, true)
+	if err := l.Problem("it", now, time.Second); !errors.Is(err, why) {
+		t.Errorf("Problem = %v, want the reason", err)
+	}
+	l.Up(now)
+	says("up", later, false)
+	l.Down(later, why)
+	says("away for a moment", later.Add(14*time.Second), false)
+	l.Down(later.Add(14*time.Second), nil)
+	says("away too long", later.Add(15*time.Second), true)
+	if err := l.Problem("it", later.Add(time.Hour), time.Second); !errors.Is(err, why) {
+		t.Errorf("Problem = %v, want the reason kept", err)
+	}
+}

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -89,4 +90,37 @@ func TestIdleLimitersAreForgotten(t *testing.T) {
 	if l.Of("busy") != busy {
 		t.Error("one that somebody waits for was forgotten")
 	}
+}
+
+func TestUntil(t *testing.T) {
+	away := &tickets.Failure{Class: tickets.Down}
+	denied := &tickets.Failure{Class: tickets.Denied, Err: errors.New("wrong token")}
+	for name, c := range map[string]struct {
+		answers []error
+		took    time.Duration
+		want    error
+	}{
+		"AtOnce":     {[]error{nil}, 0, nil},
+		"ThirdTime":  {[]error{away, away, nil}, 3 * time.Second, nil},
+		"AsToldTo":   {[]error{&tickets.Failure{Class: tickets.Limited, After: time.Minute}, nil}, time.Minute, nil},
+		"Denied":     {[]error{away, denied}, time.Second, denied.Err},
+		"LongPauses": {[]error{away, away, away, away, away, away, away, nil}, (1 + 2 + 4 + 8 + 16 + 30 + 30) * time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun, i, failed := time.Now(), 0, 0
+				err := Until(t.Context(), func(context.Context) error { i++; return c.answers[i-1] }, func(error) { failed++ })
+				if !errors.Is(err, c.want) || time.Since(begun) != c.took || i != len(c.answers) || failed != i-1 {
+					t.Errorf("Until = %v in %s after %d answers, %d told; want %v in %s", err, time.Since(begun), i, failed, c.want, c.took)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if err := Until(ctx, func(context.Context) error { return away }, func(error) {}); err != nil {
+			t.Errorf("Until = %v after the end of its context, want nil", err)
+		}
+	})
 }

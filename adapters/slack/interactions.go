@@ -182,21 +182,9 @@ func (c *Chat) once(ctx context.Context, key string, do func() said) said {
 	return s
 }
 
-// ask runs one call of the Handler: within its time, and without letting a
-// panic end the program.
-func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) (a adapters.Answer) {
-	ctx, cancel := context.WithDeadline(ctx, received.Add(thinkTime))
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("panic while somebody acted", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			a = adapters.Note{Text: adapters.SayBroken}
-		}
-	}()
-	if a = call(ctx); a == nil {
-		return adapters.Done{}
-	}
-	return a
+// ask makes one call of the Handler within its time.
+func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
+	return adapters.Ask(ctx, received.Add(thinkTime), c.log, call)
 }
 
 // interact answers the delivery of an interaction.

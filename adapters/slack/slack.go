@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/memory"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
@@ -71,14 +72,14 @@ type Chat struct {
 	seen    *memory.Deliveries[said] // deliveries
 	forms   *newest                  // changes of open forms
 	work    memory.Gate              // deliveries being worked on
+	socket  memory.Line              // of Socket Mode
 
-	mu     sync.Mutex
-	self   *identity // nil until auth.test has told
-	appID  string    // "" until known
-	auth   error     // why Slack does not accept us, nil while it does
-	ended  error     // why Run gave up
-	socket socketState
-	dead   chan error // a reason to stop, from an event
+	mu    sync.Mutex
+	self  *identity  // nil until auth.test has told
+	appID string     // "" until known
+	auth  error      // why Slack does not accept us, nil while it does
+	ended error      // why Run gave up
+	dead  chan error // a reason to stop, from an event
 }
 
 // identity is who the bot is in Slack.
@@ -522,7 +523,7 @@ func (c *Chat) Ready() error {
 		wrong = append(wrong, errors.New("slack has not confirmed the bot token yet"))
 	}
 	if c.cfg.AppToken != "" {
-		if err := c.socket.problem(c.cfg.Now()); err != nil {
+		if err := c.socket.Problem("slack socket mode", c.cfg.Now(), socketGap); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
@@ -585,22 +586,12 @@ func (c *Chat) end(err error) error {
 
 // introduce asks who we are until Slack tells. Before that nobody may act.
 func (c *Chat) introduce(ctx context.Context) error {
-	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+	err := pace.Until(ctx, func(ctx context.Context) error {
 		_, err := c.identity(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		f := tickets.FailureOf(err)
-		if f.Class == tickets.Denied {
-			return c.end(f.Err)
-		}
-		c.log.Warn("slack does not tell who we are, asking again", "err", err)
-		timer := time.NewTimer(max(wait, f.After))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		}
+		return err
+	}, func(err error) { c.log.Warn("slack does not tell who we are, asking again", "err", err) })
+	if err != nil {
+		return c.end(err)
 	}
+	return nil
 }

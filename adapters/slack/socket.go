@@ -34,38 +34,6 @@ const (
 	flushTime = 150 * time.Millisecond
 )
 
-// socketState is what is known of the connection.
-type socketState struct {
-	up    bool
-	since time.Time // of up, or of being away
-	err   error     // why it is away, if known
-}
-
-func (s *socketState) problem(now time.Time) error {
-	switch {
-	case s.up, !s.since.IsZero() && now.Sub(s.since) < socketGap:
-		return nil
-	case s.err != nil:
-		return fmt.Errorf("slack socket mode is not connected: %w", s.err)
-	}
-	return errors.New("slack socket mode is not connected")
-}
-
-// connection notes a change of the connection.
-func (c *Chat) connection(up bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := &c.socket
-	switch {
-	case up:
-		*s = socketState{up: true, since: c.cfg.Now()}
-	case s.up:
-		*s = socketState{since: c.cfg.Now(), err: err}
-	case err != nil:
-		s.err = err
-	}
-}
-
 // envelope is what Socket Mode wraps a delivery in
 // (docs.slack.dev/apis/events-api/using-socket-mode).
 type envelope struct {
@@ -156,7 +124,7 @@ func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 func (c *Chat) notice(e socketmode.Event) (env envelope, bad bool, fatal error) {
 	switch e.Type {
 	case socketmode.EventTypeConnecting:
-		c.connection(false, nil)
+		c.socket.Down(c.cfg.Now(), nil)
 	case socketmode.EventTypeConnected:
 		c.log.Debug("socket mode connects")
 	case socketmode.EventTypeHello:
@@ -167,7 +135,7 @@ func (c *Chat) notice(e socketmode.Event) (env envelope, bad bool, fatal error) 
 			}
 			c.mu.Unlock()
 		}
-		c.connection(true, nil)
+		c.socket.Up(c.cfg.Now())
 		c.log.Info("socket mode is connected")
 	case socketmode.EventTypeConnectionError:
 		if ce, ok := e.Data.(*slack.ConnectionErrorEvent); ok {
@@ -175,7 +143,7 @@ func (c *Chat) notice(e socketmode.Event) (env envelope, bad bool, fatal error) 
 			if isFatal(ce.ErrorObj) {
 				return envelope{}, false, f.Err
 			}
-			c.connection(false, f.Err)
+			c.socket.Down(c.cfg.Now(), f.Err)
 			c.log.Warn("socket mode cannot connect, trying again", "err", f.Err, "after", ce.Backoff)
 		}
 	case socketmode.EventTypeInvalidAuth:

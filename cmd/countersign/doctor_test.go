@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store/sqlite"
@@ -47,7 +48,7 @@ func (s *story) doctored(ctx context.Context, change func(*environment)) (text s
 	if err != nil && strings.Contains(err.Error(), "\n") || side.Len() > 0 {
 		s.Errorf("the list comes twice: %v, and %s", err, &side)
 	}
-	for _, v := range []string{webhookPass, "epm-secret", slacktest.BotToken, slacktest.SigningSecret, slacktest.AppToken, "another-secret", "planted"} {
+	for _, v := range []string{webhookPass, "epm-secret", slacktest.BotToken, slacktest.SigningSecret, slacktest.AppToken, discordtest.BotToken, "another-secret", "planted"} {
 		if strings.Contains(text, v) {
 			s.Errorf("doctor prints a secret, %q:\n%s", v, text)
 		}
@@ -96,6 +97,53 @@ func TestDoctorAllGood(t *testing.T) {
 			}
 			if (name == "Socket") == strings.Contains(text, "way in") {
 				t.Errorf("Slack's way in over HTTP, in mode %s:\n%s", name, text)
+			}
+		})
+	}
+}
+
+func TestDoctorDiscord(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		options []option
+		wayIn   []string
+	}{
+		"HTTP": {[]option{discordByHTTP, discordOnly}, []string{"ok   Discord: interactions come over HTTP: Discord sends them to http://",
+			"ok   Discord's way in, http://", ": the bot answers, and refuses what Discord did not sign\n"}},
+		"Gateway": {[]option{withDiscord}, []string{"ok   Discord: interactions come over the gateway at ws://", "ok   Slack's way in, "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := tell(t, tt.options...)
+			text, fixes, err := s.doctored(t.Context(), nil)
+			if err != nil || len(fixes) > 0 {
+				t.Fatalf("doctor = %v\n%s", err, text)
+			}
+			for _, want := range append([]string{
+				"ok   the configuration is complete\n",
+				"ok   Discord: the bot token is accepted: the bot is countersign\n",
+				"ok   Discord: the bot may work in #epm-requests (" + discordChannel + ")\n",
+				"ok   Discord: discord:" + discordAnn + " is known: Ann of Discord\n",
+				"ok   Discord: discord:role:" + discordRole + " is known: the role helpdesk\n",
+				"ok   the bot at http://" + s.addr + ": answers\n",
+				"checks are fine.\n",
+			}, tt.wayIn...) {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q in\n%s", want, text)
+				}
+			}
+			if strings.Contains(text, "skip") || (name == "Gateway") == strings.Contains(text, "Discord's way in") {
+				t.Errorf("in mode %s doctor prints\n%s", name, text)
+			}
+			if n := len(s.discord.Messages(discordChannel)); n != 0 {
+				t.Errorf("doctor posted %d messages", n)
+			}
+
+			s.discord.SetPermissions(discordChannel, discordtest.BotPermissions&^discordtest.ReadMessageHistory)
+			text, fixes, _ = s.doctored(t.Context(), nil)
+			if len(fixes) != 1 || !strings.Contains(fixes[0], "Discord: the bot may work in #epm-requests") || !strings.Contains(fixes[0], "Read Message History") ||
+				!strings.Contains(fixes[0], "invite the bot again: https://discord.com/oauth2/authorize") {
+				t.Errorf("with a permission missing doctor prints\n%s", text)
 			}
 		})
 	}

@@ -26,7 +26,7 @@ var uri = openapi3.WithStringFormatValidator("uri", openapi3.NewCallbackValidato
 // meant for, it explains the one with v's type, or else the nearest: the
 // library alone only says that none of them fits.
 func faults(at string, s *openapi3.Schema, v any) []string {
-	err := s.VisitJSON(v, openapi3.MultiErrors(), uri)
+	err := s.VisitJSON(v, openapi3.MultiErrors(), openapi3.DisableSchemaErrorDetails(), uri)
 	if err == nil {
 		return nil
 	}

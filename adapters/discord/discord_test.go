@@ -191,7 +191,7 @@ func TestPostFaults(t *testing.T) {
 					w.fake.Fail(f)
 					first := w.chat
 					if f.Kind == discordtest.Slow {
-						w.cfg.Timeout = 300 * time.Millisecond
+						w.cfg.Timeout = 3 * time.Second
 						first = w.restarted()
 						w.cfg.Timeout = 0
 					}

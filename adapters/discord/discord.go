@@ -88,7 +88,7 @@ var _ adapters.Chat = (*Chat)(nil)
 // lives (discord.com/developers/docs/interactions/receiving-and-responding).
 const keepSeen = 15 * time.Minute
 
-var snowflake = regexp.MustCompile(`^[0-9]{15,20}$`)
+var snowflake = regexp.MustCompile(`^[0-9]{17,20}$`)
 
 // IsID reports whether s has the shape of Discord's identifiers.
 func IsID(s string) bool { return snowflake.MatchString(s) }

@@ -195,6 +195,7 @@ func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction
 
 const (
 	sayUnknownButton = "This button belongs to another version of Countersign. Please use the newest message of the ticket"
+	sayNotTaken      = "Discord did not take Countersign's answer. Please look at the request's message, and tell your admin if this happens again"
 	saySent          = "Sent. The message of %s shows what comes of it"
 )
 
@@ -286,7 +287,13 @@ func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction,
 	if again {
 		return // whoever took it first answers
 	}
-	if err := c.callback(ctx, in, s.body); err != nil {
+	err := c.callback(ctx, in, s.body)
+	if codeOf(err) == codeInvalid {
+		c.log.Error("discord refuses an answer, sending words instead", "err", err)
+		s = telling(in, sayNotTaken)
+		err = c.callback(ctx, in, s.body)
+	}
+	if err != nil {
 		c.log.Warn("a person was not answered", "actor", string(in.Member.User.ID), "after", time.Since(received).Round(time.Millisecond), "err", err)
 		return
 	}

@@ -817,7 +817,7 @@ func TestCallbackFails(t *testing.T) {
 		"TooLate":            {forEver(10062, 404), 1, false, true},
 		"AnsweredBefore":     {forEver(40060, 400), 1, false, true},
 		"BadToken":           {forEver(50027, 401), 1, false, true},
-		"Invalid":            {forEver(50035, 400), 1, false, true},
+		"Invalid":            {forEver(50035, 400), 2, false, true},
 		"Limited":            {kind(discordtest.Limited, false, -1), 1, false, true},
 		"LimitedHTML":        {kind(discordtest.LimitedHTML, false, -1), 1, false, true},
 		"Proxy":              {named(0, 404), 2, true, false},
@@ -875,5 +875,21 @@ func TestSignedNonsense(t *testing.T) {
 	}
 	if n := h.all(); n != 0 {
 		t.Errorf("%d reached the handler", n)
+	}
+}
+
+// TestRefusedAnswerIsSaidInWords: a form or a note that Discord does not take
+// leaves nobody without a word.
+func TestRefusedAnswerIsSaidInWords(t *testing.T) {
+	t.Parallel()
+	b := adaptertest.NewBook()
+	w := begin(t, "gateway", b, nil)
+	_, id := posted(t, b, w)
+	w.fake.Fail(discordtest.Fault{Route: routeCallback, Kind: discordtest.DiscordError, Code: 50035, Status: 400})
+	if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(w.Notes(0), "\n"); !strings.Contains(got, "Discord did not take Countersign's answer") {
+		t.Errorf("told %q", got)
 	}
 }

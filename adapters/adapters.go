@@ -137,7 +137,8 @@ type Command struct {
 type Answer interface{ answer() }
 
 // Form asks for a decision: it opens the form, or shows it again with
-// problems. The amount field is in it only if the unit needs one.
+// problems. The amount field is in it only if the unit needs one, where the
+// platform can change an open form.
 type Form struct {
 	Ticket   *tickets.Ticket
 	Verdict  tickets.Verdict
@@ -149,7 +150,12 @@ type Form struct {
 type Details struct{ Ticket *tickets.Ticket }
 
 // Note is a sentence or a few lines, plain text. Adapters escape it.
-type Note struct{ Text string }
+type Note struct {
+	Text string
+	// Again says of the answer to a form that nothing was done and that the
+	// same may be sent once more: what was typed is kept.
+	Again bool
+}
 
 // Done needs no words: the card will tell.
 type Done struct{}

@@ -16,7 +16,7 @@ func Ask(ctx context.Context, deadline time.Time, log *slog.Logger, call func(co
 	defer func() {
 		if p := recover(); p != nil {
 			log.Error("panic while somebody acted", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			a = Note{Text: SayBroken}
+			a = Note{Text: SayBroken, Again: true}
 		}
 	}()
 	if a = call(ctx); a == nil {

@@ -294,9 +294,17 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 		return done, nil
 	}
 	f := tickets.FailureOf(err)
+	failed := func(next time.Time, dead bool) func(*tickets.Ticket) {
+		return func(now *tickets.Ticket) {
+			now.ShowFailed(s.Place, f.Error(), next, dead)
+			// A platform that says "limited" has been seen to have done it.
+			if f.Class != tickets.Unclear && f.Class != tickets.Limited && s.Kind != tickets.StepEdit {
+				now.NothingThere(s.Place)
+			}
+		}
+	}
 	if blamesPlace(f, s.Kind) {
-		next := b.placeLost(s, f)
-		return func(now *tickets.Ticket) { now.ShowFailed(s.Place, f.Error(), next, false) }, err
+		return failed(b.placeLost(s, f), false), err
 	}
 	// A message that cannot be edited or replied to any more stays so, and one
 	// that was deleted before its post was recorded is not posted again.
@@ -304,8 +312,7 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	if f.Class == tickets.Refused && s.Kind == tickets.StepReply {
 		return done, err // a locked thread: the card tells all the same
 	}
-	next := b.Now().Add(wait(f, m.Attempts))
-	return func(now *tickets.Ticket) { now.ShowFailed(s.Place, f.Error(), next, dead) }, err
+	return failed(b.Now().Add(wait(f, m.Attempts)), dead), err
 }
 
 // send sends the decision, after asking EPM whether it has it already if

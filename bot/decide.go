@@ -57,7 +57,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 	}
 	if no := b.mayDecide(ctx, s.Actor); no != "" {
 		b.refused(s.Actor, t.Number, no)
-		return adapters.Note{Text: no}
+		return adapters.Note{Text: no, Again: no == adapters.SayCannotCheck}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
 	if err := t.Decidable(b.Rules); err == nil && problems != nil {
@@ -92,7 +92,7 @@ func (b *Bot) lost(n tickets.Number, err error) adapters.Answer {
 		return adapters.Note{Text: adapters.SayNoTicket(n)}
 	}
 	b.Log.Error("cannot read ticket", "ticket", n, "err", err)
-	return adapters.Note{Text: sayStoreAway}
+	return adapters.Note{Text: sayStoreAway, Again: true}
 }
 
 func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {

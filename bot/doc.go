@@ -45,7 +45,8 @@
 // be refused ([tickets.Failure].Place). Then no step calls the platform for
 // what cannot be done there; the tickets note that they wait, one step sees
 // every five minutes whether it works again, and once it does all go on
-// (places.go). Admins are told once in each direction, by direct message.
+// (places.go). Admins who can be written to are told once in each
+// direction, by direct message.
 // This is known in memory only: the tickets say what is owed, and after a
 // restart the first step that fails tells again.
 //

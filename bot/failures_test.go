@@ -303,3 +303,34 @@ func (e *fakeEPM) first(id tickets.RequestID) tickets.Decision {
 	defer e.mu.Unlock()
 	return e.taken[id][0]
 }
+
+// TestNoEffectIsNotLookedFor: after an attempt that certainly did nothing,
+// nobody looks for its message; after one that may have, somebody does. To
+// see it fail, leave out NothingThere.
+func TestNoEffectIsNotLookedFor(t *testing.T) {
+	for _, c := range []struct {
+		faults []fault
+		looks  int
+	}{
+		{[]fault{{tickets.Down, false}, {tickets.Down, false}}, 0},
+		{[]fault{{tickets.Limited, false}}, 1},
+		{[]fault{{tickets.Unclear, false}}, 1},
+		{[]fault{{tickets.Unclear, false}, {tickets.Down, false}}, 2},
+		{[]fault{{tickets.Down, false}, {tickets.Unclear, false}}, 1},
+	} {
+		t.Run(fmt.Sprint(c.faults), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.chat.plan(tickets.StepPost, c.faults...)
+			w.start()
+			n := w.ask("r")
+			defer w.hurry()()
+			w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
+			w.chat.mu.Lock()
+			defer w.chat.mu.Unlock()
+			if w.chat.looking != c.looks {
+				t.Errorf("it was looked for %d times, want %d", w.chat.looking, c.looks)
+			}
+		})
+	}
+}

@@ -322,6 +322,16 @@ func (m *Message) Since() time.Time {
 	return m.FirstTry
 }
 
+// NothingThere notes that the attempt at the post or reply in place that was
+// begun last certainly had no effect: it is no reason to look for it.
+func (t *Ticket) NothingThere(place Place) {
+	if m := t.Message(place); m != nil && m.Tries > 0 {
+		if m.Tries--; m.Tries == 0 {
+			m.FirstTry = time.Time{}
+		}
+	}
+}
+
 func (m *Message) succeeded() {
 	m.Attempts, m.NotBefore, m.Problem = 0, time.Time{}, ""
 }

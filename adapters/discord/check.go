@@ -196,6 +196,15 @@ func (in *inspection) gateway() {
 		in.bad(what, fmt.Sprintf("the bot may connect only %d more times today; at 0 Discord resets its token", bot.Limit.Remaining),
 			"Find what connects so often with this token: another copy of Countersign, or another program")
 	default:
+		ctx, cancel := context.WithTimeout(in.ctx, in.cfg.Timeout)
+		defer cancel()
+		// Without signing on it does not count towards the sessions of a day.
+		s, err := openSession(ctx, string(bot.URL))
+		if err != nil {
+			in.bad(what, fmt.Sprintf("no connection to %s: %v", bot.URL, err), "Let this machine make WebSocket connections to that address (firewall, proxy, DNS)")
+			return
+		}
+		s.close()
 		in.ok("%s at %s", what, bot.URL)
 	}
 }

@@ -1,11 +1,13 @@
 package discord_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -268,8 +270,10 @@ func TestCheckSessions(t *testing.T) {
 			c.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 				res, err := http.DefaultTransport.RoundTrip(r)
 				if err == nil && strings.HasSuffix(r.URL.Path, "/gateway/bot") {
+					body, readErr := io.ReadAll(res.Body)
 					_ = res.Body.Close()
-					res.Body = io.NopCloser(strings.NewReader(`{"url":"wss://gateway.discord.gg","shards":1,"session_start_limit":{"total":1000,"remaining":` + left + `}}`))
+					body = regexp.MustCompile(`"remaining":\d+`).ReplaceAll(body, []byte(`"remaining":`+left))
+					res.Body, err = io.NopCloser(bytes.NewReader(body)), readErr
 				}
 				return res, err
 			})
@@ -356,5 +360,23 @@ func TestProbe(t *testing.T) {
 	w := prepare(t, "gateway", handler{}, nil)
 	if list := w.chat.Probe(t.Context(), "http://127.0.0.1:1"); len(list) != 0 {
 		t.Errorf("over the gateway Probe = %v, want nothing", list)
+	}
+}
+
+// TestCheckConnectsToTheGateway: an address that cannot be reached is found,
+// and looking does not sign on.
+func TestCheckConnectsToTheGateway(t *testing.T) {
+	t.Parallel()
+	w := prepare(t, "gateway", handler{}, nil)
+	furnish(w)
+	if got := problems(t, w.chat.Check(t.Context(), nil, nil)); len(got) > 0 {
+		t.Errorf("problems %q, want none", got)
+	}
+	w.fake.GatewayDown(true)
+	if got := problems(t, w.chat.Check(t.Context(), nil, nil)); len(got) != 1 || !strings.Contains(got[0], "no connection to ws://") {
+		t.Errorf("problems %q, want that the gateway cannot be reached", got)
+	}
+	if n := w.fake.Identifies(); n != 0 {
+		t.Errorf("signed on %d times", n)
 	}
 }

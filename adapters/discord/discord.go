@@ -75,6 +75,7 @@ type Chat struct {
 	drafts *drafts
 	work   memory.Gate // interactions being worked on
 	line   memory.Line // the gateway
+	cards  cards       // that were looked for
 
 	mu    sync.Mutex
 	self  string // the bot's user id; "" until Discord has told
@@ -168,29 +169,29 @@ func (c *Chat) Platform() tickets.Platform { return Platform }
 // was sent before by its nonce; later it is looked for by its buttons, which
 // name the ticket.
 func (c *Chat) Post(ctx context.Context, place tickets.Place, t *tickets.Ticket, since time.Time) (string, error) {
-	id := ""
+	var shown card
 	if c.mustLook(since) {
 		var err error
-		id, err = c.find(ctx, place.Channel, since, func(m *foundMessage) bool { return m.isCard(t.Number) })
+		if shown, err = c.findCard(ctx, place.Channel, t.Number, since); err != nil {
+			return "", err
+		}
+	}
+	if shown.id == "" {
+		made, err := c.create(ctx, place.Channel, nonce(t, place, 0), c.card(t))
 		if err != nil {
 			return "", err
 		}
+		shown = made.card()
 	}
-	if id == "" {
-		var err error
-		if id, err = c.create(ctx, place.Channel, nonce(t, place, 0), c.card(t)); err != nil {
-			return "", err
-		}
+	if since.IsZero() || shown.rev == t.Rev {
+		return shown.id, nil
 	}
-	if since.IsZero() {
-		return id, nil
-	}
-	// It may be a message of an earlier attempt: make it show what the caller
-	// will record.
-	if err := c.Edit(ctx, tickets.Message{Place: place, ID: id}, t); err != nil {
+	// A message of an earlier attempt: make it show what the caller will
+	// record.
+	if err := c.Edit(ctx, tickets.Message{Place: place, ID: shown.id}, t); err != nil {
 		return "", err
 	}
-	return id, nil
+	return shown.id, nil
 }
 
 // mustLook reports whether an attempt made at since may have left a message
@@ -216,27 +217,25 @@ type createMessage struct {
 	EnforceNonce bool   `json:"enforce_nonce"`
 }
 
-// create sends a message. Of the answer only the identifier is read: the
-// message exists, whatever else the answer holds.
-func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (string, error) {
+// create sends a message, and returns the one that Discord has: the message
+// exists, whatever else the answer holds.
+func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (foundMessage, error) {
 	for {
-		var made struct {
-			ID wire.Text `json:"id"`
-		}
+		var made foundMessage
 		err := c.api.call(ctx, c.pace, request{
 			method: http.MethodPost, route: routeMessages, path: "/channels/" + channel + "/messages", channel: channel, effect: true,
 			body: createMessage{m, nonce, true},
 		}, &made)
 		c.note(err)
 		if err == nil && made.ID == "" {
-			return "", &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessages, errNoEcho)}
+			return made, &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessages, errNoEcho)}
 		}
 		if err != nil && m.simple != nil && codeOf(err) == codeInvalid {
 			c.log.Error("discord refuses a message, sending a plain one", "channel", channel, "err", err)
 			m = *m.simple
 			continue
 		}
-		return string(made.ID), err
+		return made, err
 	}
 }
 
@@ -350,15 +349,16 @@ type foundMessage struct {
 	Components json.RawMessage `json:"components"`
 }
 
-// isCard reports whether m offers what the card of n offers.
-func (m *foundMessage) isCard(n tickets.Number) bool {
-	found := false
+// card is what m shows as a card; its rev is -1 if m does not tell, as in its
+// plain form.
+func (m *foundMessage) card() card {
+	shown := card{string(m.ID), -1}
 	eachComponent(m.Components, func(c *component) {
-		if _, of, ok := parseCustomID(string(c.CustomID)); ok && of == n {
-			found = true
+		if c.Type == typeContainer && c.ID >= firstMark {
+			shown.rev = c.ID - firstMark
 		}
 	})
-	return found
+	return shown
 }
 
 // isReply reports whether m is the reply about that event.
@@ -377,15 +377,43 @@ const (
 	lookPages  = 20
 )
 
-// find looks for a message of ours that was sent at or after since. It
-// returns "" if there is none, or if looking is not allowed here: then a
-// second message is the smaller harm, since the buttons of both work.
-func (c *Chat) find(ctx context.Context, channel string, since time.Time, is func(*foundMessage) bool) (string, error) {
+// findCard looks for the card of n that was sent at or after since. Each
+// message of a channel is read once for all who look: after an outage many
+// cards are looked for in a channel that has many messages.
+func (c *Chat) findCard(ctx context.Context, channel string, n tickets.Number, since time.Time) (card, error) {
+	return c.cards.find(channel, n, since, c.cfg.Now(), func(after string, found func(*foundMessage)) (string, error) {
+		after, all, err := c.look(ctx, channel, after, func(m *foundMessage) bool { found(m); return false })
+		if err == nil && !all {
+			err = &tickets.Failure{Class: tickets.Limited, After: time.Second, Err: errors.New("discord: still looking for an earlier message")}
+		}
+		return after, err
+	})
+}
+
+// find looks for a message of ours that was sent at or after since, and is
+// what is asked for. It returns "" if there is none.
+func (c *Chat) find(ctx context.Context, channel string, since time.Time, is func(*foundMessage) bool) (id string, err error) {
+	_, all, err := c.look(ctx, channel, idAt(since.Add(-lookMargin)), func(m *foundMessage) bool {
+		if is(m) {
+			id = string(m.ID)
+		}
+		return id != ""
+	})
+	if !all {
+		c.log.Warn("too many messages to look for an earlier one, sending another", "channel", channel)
+	}
+	return id, err
+}
+
+// look goes through our own messages that are newer than after until enough
+// says so, and returns how far it came and whether that was all. Where looking is not allowed there is
+// nothing to be seen: a second message is the smaller harm then, since the
+// buttons of both work.
+func (c *Chat) look(ctx context.Context, channel, after string, enough func(*foundMessage) bool) (far string, all bool, err error) {
 	self, err := c.identity(ctx)
 	if err != nil {
-		return "", err
+		return after, true, err
 	}
-	after := idAt(since.Add(-lookMargin))
 	for range lookPages {
 		var page []foundMessage
 		err := c.api.call(ctx, c.pace, request{
@@ -396,25 +424,85 @@ func (c *Chat) find(ctx context.Context, channel string, since time.Time, is fun
 		if err != nil {
 			if f := tickets.FailureOf(err); f.Class == tickets.Refused {
 				c.log.Warn("cannot look for an earlier message, sending another", "channel", channel, "err", err)
-				return "", nil
+				return after, true, nil
 			}
-			return "", err
+			return after, true, err
 		}
+		stop := false
 		for i := range page {
 			m := &page[i]
-			if string(m.Author.ID) == self && is(m) {
-				return string(m.ID), nil
+			if string(m.Author.ID) == self && enough(m) {
+				stop = true
 			}
 			if newer(string(m.ID), after) {
 				after = string(m.ID)
 			}
 		}
-		if len(page) < lookPage {
-			return "", nil
+		if stop || len(page) < lookPage {
+			return after, true, nil
 		}
 	}
-	c.log.Warn("too many messages to look for an earlier one, sending another", "channel", channel)
-	return "", nil
+	return after, false, nil
+}
+
+// card is a card in a channel, and the revision that it shows.
+type card struct {
+	id  string
+	rev int
+}
+
+// cards knows the cards in the channels in which some were looked for.
+type cards struct {
+	mu       sync.Mutex
+	channels map[string]*cardsIn
+}
+
+// cardsIn is what was read of one channel.
+type cardsIn struct {
+	mu    sync.Mutex // held while it is read, so that it is read once
+	from  time.Time  // since when messages were read
+	after string     // the newest that was read
+	begun time.Time
+	cards map[tickets.Number]card
+}
+
+// keepCards is how long what was read is built on: then it begins anew, so
+// that it does not grow for ever.
+const keepCards = time.Hour
+
+// find returns the card of n sent at or after since, or nothing. read reads
+// on from a message and returns how far it came, also beside an error.
+func (c *cards) find(channel string, n tickets.Number, since, now time.Time, read func(after string, found func(*foundMessage)) (string, error)) (card, error) {
+	c.mu.Lock()
+	if c.channels == nil {
+		c.channels = map[string]*cardsIn{}
+	}
+	in := c.channels[channel]
+	if in == nil {
+		in = &cardsIn{}
+		c.channels[channel] = in
+	}
+	c.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	from := since.Add(-lookMargin)
+	if in.cards == nil || from.Before(in.from) || now.Sub(in.begun) > keepCards {
+		in.from, in.after, in.begun, in.cards = from, idAt(from), now, map[tickets.Number]card{}
+	}
+	after, err := read(in.after, func(m *foundMessage) {
+		eachComponent(m.Components, func(c *component) {
+			if _, of, ok := parseCustomID(string(c.CustomID)); ok {
+				if _, known := in.cards[of]; !known {
+					in.cards[of] = m.card()
+				}
+			}
+		})
+	})
+	in.after = after
+	if m, ok := in.cards[n]; ok {
+		return m, nil
+	}
+	return card{}, err
 }
 
 // newer compares two identifiers.

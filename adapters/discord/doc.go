@@ -10,18 +10,18 @@
 //	render.go        a ticket as components
 //	form.go          the decision form, what was typed into it, the details
 //	interactions.go  what people do: clicks, forms, commands; HTTP
-//	gateway.go       the gateway and its supervisor
+//	gateway.go       the gateway: one fresh session after the other
 //	commands.go      the slash command and its registration
 //	rest.go          calls of the API
 //	errors.go        which failure of Discord or its library means what
 //	pace.go          rate limits
 //	check.go         what doctor looks at
 //
-// The library github.com/bwmarrin/discordgo signs on to the gateway and makes
-// the calls. What it does otherwise than Discord asks for is replaced here:
+// The library github.com/bwmarrin/discordgo makes the calls and checks the
+// signatures. What it does otherwise than Discord asks for is replaced here:
 // it decodes no interaction (it refuses component types that it does not
-// know), retries nothing, keeps no state, counts no rate limit, and never
-// reconnects: each connection is a fresh session.
+// know), retries nothing and counts no rate limit, and its gateway, which
+// deadlocks and panics, is not used.
 //
 // Cards use Components V2, not embeds: somebody who has switched embeds off
 // in their own settings, or a bot without the permission to embed, would see

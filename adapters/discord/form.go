@@ -121,7 +121,7 @@ const labelAgain = "Try again"
 // retryMessage tells one person what is wrong with the form that they sent.
 // Its button opens the form again; it is the button of the card, and what was
 // typed is remembered here, because an identifier has no room for it. The
-// reason stands in the message too, so that it is not lost if we forget it.
+// reason stands in the message too, a dozen lines of it, in case we forget it.
 func retryMessage(f adapters.Form) message {
 	var lines []string
 	for _, field := range []tickets.FormField{tickets.FieldReason, tickets.FieldUnit, tickets.FieldAmount} {
@@ -245,10 +245,14 @@ func detail(f tickets.Field) string {
 	if value == "" {
 		value = "(empty)"
 	}
-	if line := quote(name, value, showValue); within(line, keepText-200) {
-		return line
+	line := quote(name, value, showValue)
+	if !within(line, keepText-200) {
+		line = quote(name, value, showValue/4)
 	}
-	return quote(name, value, showValue/4)
+	if more := len(f.Value) - largestValue; more > 0 {
+		line += fmt.Sprintf(" (and %d KB beyond)", (more+1023)>>10)
+	}
+	return line
 }
 
 // private are messages for one person.

@@ -22,8 +22,8 @@ func TestDraftsEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, again := c.interact(t.Context(), time.Now(), in, b); again || s.body.Type == 0 {
-			t.Fatalf("interact() = %+v, %v", s, again)
+		if s := c.interact(t.Context(), time.Now(), in, b); s.body.Type == 0 {
+			t.Fatalf("interact() = %+v", s)
 		}
 	}
 	submit(1, "99")

@@ -2,12 +2,15 @@ package discord
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"net/url"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bwmarrin/discordgo"
@@ -16,6 +19,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
 )
 
 // Gateway is how patient we are with Discord's gateway.
@@ -63,10 +67,13 @@ var fatalCodes = map[int]string{
 }
 
 // listen takes interactions from the gateway until ctx ends, over one fresh
-// session after the other: the library's own ways back deadlock
-// (github.com/bwmarrin/discordgo/issues/1694 and 513), and resuming would
-// only bring interactions that are too old to be answered. It returns an
-// error when Discord will not let us connect however often we try.
+// session after the other: resuming one would only bring interactions that
+// are too old to be answered. It returns an error when Discord will not let
+// us connect however often we try.
+//
+// The library's own gateway is not used: its ways back deadlock
+// (github.com/bwmarrin/discordgo/issues/1694 and 513), and a packet that it
+// does not expect ends the whole process, Slack and EPM with it.
 func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 	slots := newSlots(c.cfg.Workers)
 	wait := c.cfg.Gateway.First
@@ -83,7 +90,7 @@ func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 		if time.Since(begun) > healthy {
 			wait = c.cfg.Gateway.First
 		}
-		pause := wait/2 + rand.N(wait)
+		pause := max(wait/2+rand.N(wait), tickets.FailureOf(err).After)
 		c.log.Warn("the gateway is away, connecting again", "err", err, "after", pause.Round(time.Millisecond))
 		if !pace.Sleep(ctx, pause) {
 			return nil
@@ -101,128 +108,230 @@ func fatalClose(err error) (int, bool) {
 	return 0, false
 }
 
-// socket remembers the connection under a session, so that it can be cut from
-// outside when the session hangs.
-type socket struct {
-	mu   sync.Mutex
-	conn net.Conn
-	shut bool
+// The operations of the gateway
+// (discord.com/developers/docs/topics/opcodes-and-status-codes#gateway).
+const (
+	opDispatch     = 0
+	opHeartbeat    = 1
+	opIdentify     = 2
+	opReconnect    = 7
+	opInvalid      = 9
+	opHello        = 10
+	opAcknowledged = 11
+)
+
+// packet is what comes over the gateway.
+type packet struct {
+	Op   int             `json:"op"`
+	Seq  *int64          `json:"s"`
+	Type wire.Text       `json:"t"`
+	Data json.RawMessage `json:"d"`
 }
 
-func (s *socket) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, addr)
+// maxPacket bounds a packet, in bytes: an interaction carries its message and
+// what was typed.
+const maxPacket = 4 << 20
+
+// session is one connection to the gateway.
+type session struct {
+	conn     *websocket.Conn
+	interval time.Duration // of heartbeats
+	seq      atomic.Int64  // of the last event; 0 before the first
+	acked    atomic.Int64  // when a heartbeat was last acknowledged, ns since 1970
+
+	writing sync.Mutex
+}
+
+// open connects to the gateway at address and waits for its greeting. It does
+// not sign on yet: that counts towards the sessions of a day.
+func openSession(ctx context.Context, address string) (*session, error) {
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "wss" && u.Scheme != "ws") {
+		return nil, errors.New("discord names no address of its gateway")
+	}
+	u.RawQuery = url.Values{"v": {discordgo.APIVersion}, "encoding": {"json"}}.Encode()
+	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment}
+	conn, _, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {userAgent}})
 	if err != nil {
+		return nil, plainError(err)
+	}
+	conn.SetReadLimit(maxPacket)
+	s := &session{conn: conn}
+	stop := context.AfterFunc(ctx, s.close)
+	defer stop()
+	hello, err := s.read()
+	if err != nil {
+		s.close()
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shut {
-		_ = conn.Close()
-		return nil, net.ErrClosed
+	var d struct {
+		Interval float64 `json:"heartbeat_interval"` // ms
 	}
-	s.conn = conn
-	return conn, nil
+	// What cannot be read is 0.
+	_ = json.Unmarshal(hello.Data, &d)
+	s.interval = time.Duration(d.Interval * float64(time.Millisecond))
+	if hello.Op != opHello || s.interval < time.Millisecond || s.interval > time.Hour {
+		s.close()
+		return nil, errors.New("it does not greet as Discord's gateway does")
+	}
+	s.acked.Store(time.Now().UnixNano())
+	return s, nil
 }
 
-func (s *socket) cut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.shut = true
-	if s.conn != nil {
-		_ = s.conn.Close()
+// read returns the next packet that can be read.
+func (s *session) read() (packet, error) {
+	for {
+		_, raw, err := s.conn.ReadMessage()
+		if err != nil {
+			return packet{}, plainError(err)
+		}
+		var p packet
+		if wire.Soft(json.Unmarshal(raw, &p)) == nil {
+			return p, nil
+		}
 	}
 }
 
-// stuckFor is how long a session may take to notice that it was cut. One that
-// does not is abandoned.
-const stuckFor = 2 * time.Second
+// writeTime is how long a packet may take to be sent.
+const writeTime = 10 * time.Second
 
-// connect is one session: it opens it, watches it and ends it. It returns why
-// it ended.
+func (s *session) write(op int, data any) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return plainError(err)
+	}
+	if err := s.conn.WriteJSON(map[string]any{"op": op, "d": data}); err != nil {
+		return plainError(err)
+	}
+	return nil
+}
+
+// close ends the session, saying so if it can.
+func (s *session) close() {
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = s.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second))
+	_ = s.conn.Close()
+}
+
+func (s *session) beat() error {
+	var seq any
+	if n := s.seq.Load(); n != 0 {
+		seq = n
+	}
+	return s.write(opHeartbeat, seq)
+}
+
+// keepAlive sends heartbeats until ctx ends, the first after a part of the
+// interval, as Discord asks. A connection on which they are not answered for
+// patience is closed.
+func (s *session) keepAlive(ctx context.Context, patience time.Duration) {
+	wait := time.Duration(rand.Float64() * float64(s.interval))
+	for pace.Sleep(ctx, min(wait, patience/4)) {
+		if time.Since(time.Unix(0, s.acked.Load())) > patience {
+			s.close()
+			return
+		}
+		if wait -= patience / 4; wait > 0 {
+			continue
+		}
+		wait = s.interval
+		if s.beat() != nil {
+			s.close()
+			return
+		}
+	}
+}
+
+// connect is one session: it opens it, signs on and takes what comes. It
+// returns why it ended.
 func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) error {
-	s, err := newSession(c.cfg, c.api.host)
+	opening, opened := context.WithTimeout(ctx, c.cfg.Gateway.Open)
+	defer opened()
+	var gateway struct {
+		URL wire.Text `json:"url"`
+	}
+	if err := c.api.call(opening, c.pace, request{method: http.MethodGet, route: "/gateway", path: "/gateway"}, &gateway); err != nil {
+		return err
+	}
+	if err := c.trusts(string(gateway.URL)); err != nil {
+		return err
+	}
+	s, err := openSession(opening, string(gateway.URL))
 	if err != nil {
 		return err
 	}
-	// What people do outlives ctx until it is answered.
-	acts := context.WithoutCancel(ctx)
-	s.AddHandler(func(_ *discordgo.Session, e *discordgo.Event) {
-		if ctx.Err() == nil {
-			c.onEvent(acts, e.Type, e.RawData, h, slots)
-		}
-	})
-	down := make(chan error, 1)
-	s.AddHandler(func(*discordgo.Session, *discordgo.Disconnect) {
-		select {
-		case down <- nil:
-		default:
-		}
-	})
-	line := &socket{}
-	s.Dialer = &websocket.Dialer{Proxy: http.ProxyFromEnvironment, NetDialContext: line.dial, HandshakeTimeout: c.cfg.Gateway.Open}
-	defer line.cut()
+	live, end := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	defer beating.Wait()
+	defer end()
+	defer s.close()
+	defer context.AfterFunc(ctx, s.close)()
+	beating.Go(func() { s.keepAlive(live, c.cfg.Gateway.Ack) })
 
-	opened := make(chan error, 1)
-	go func() { opened <- s.Open() }()
-	patience := time.NewTimer(c.cfg.Gateway.Open)
-	defer patience.Stop()
-	select {
-	case err := <-opened:
-		if err != nil {
-			return openError(err)
-		}
-	case <-patience.C:
-		line.cut()
-		c.settle(opened)
-		return errors.New("it did not become ready in time")
-	case <-ctx.Done():
-		line.cut()
-		c.settle(opened)
-		return ctx.Err()
+	err = s.write(opIdentify, map[string]any{
+		"token": c.cfg.BotToken, "intents": 0, // interactions need none
+		"properties": map[string]string{"os": runtime.GOOS, "browser": "countersign", "device": "countersign"},
+	})
+	if err != nil {
+		return err
 	}
-	c.line.Up(c.cfg.Now())
-	c.log.Info("the gateway is connected")
-
-	watch := time.NewTicker(c.cfg.Gateway.Ack / 4)
-	defer watch.Stop()
+	late := context.AfterFunc(opening, s.close) // until it is ready
 	for {
-		select {
-		case <-ctx.Done():
-			line.cut()
-			c.settle(down)
-			return ctx.Err()
-		case <-down:
-			return errors.New("the connection ended")
-		case <-watch.C:
-			s.RLock()
-			last := s.LastHeartbeatAck
-			s.RUnlock()
-			if time.Since(last) > c.cfg.Gateway.Ack {
-				line.cut()
-				c.settle(down)
-				return errors.New("heartbeats are not answered")
+		p, err := s.read()
+		switch {
+		case err != nil && time.Since(time.Unix(0, s.acked.Load())) > c.cfg.Gateway.Ack:
+			return errors.New("heartbeats are not answered")
+		case err != nil:
+			return err
+		}
+		switch p.Op {
+		case opHeartbeat:
+			if err := s.beat(); err != nil {
+				return err
+			}
+		case opAcknowledged:
+			s.acked.Store(time.Now().UnixNano())
+		case opReconnect:
+			return errors.New("discord asks to connect again")
+		case opInvalid:
+			return errors.New("discord ended the session")
+		case opDispatch:
+			if p.Seq != nil {
+				s.seq.Store(*p.Seq)
+			}
+			switch {
+			case p.Type == "READY":
+				late()
+				c.line.Up(c.cfg.Now())
+				c.log.Info("the gateway is connected")
+			case p.Type == "INTERACTION_CREATE" && ctx.Err() == nil:
+				c.work.Begin()
+				// What people do outlives ctx until it is answered.
+				go c.onInteraction(context.WithoutCancel(ctx), p.Data, h, slots)
 			}
 		}
 	}
 }
 
-// settle waits for a session that was cut. One that does not end is
-// abandoned: its goroutine can do nothing without a connection.
-func (c *Chat) settle(ended <-chan error) {
-	select {
-	case <-ended:
-	case <-time.After(stuckFor):
-		c.log.Error("a session of the library is stuck and was abandoned")
+// trusts reports an error for a gateway to which the bot token would go in
+// plain text, unless the API is on this machine.
+func (c *Chat) trusts(address string) error {
+	if u, err := url.Parse(address); err != nil || (u.Scheme != "wss" && c.api.host.Scheme == "https") {
+		return errors.New("discord names no safe address of its gateway")
 	}
+	return nil
 }
 
-// openError is why a session did not open, without what the library or
-// Discord put into its text, but for a close code.
-func openError(err error) error {
+// plainError is why the gateway is away, without what the library or Discord
+// put into its text, but for a close code.
+func plainError(err error) error {
 	var ce *websocket.CloseError
-	if errors.As(err, &ce) {
+	switch {
+	case errors.As(err, &ce):
 		return &wire.Hidden{Text: fmt.Sprintf("closed with code %d", ce.Code), Cause: ce}
+	case errors.Is(err, websocket.ErrBadHandshake):
+		return &wire.Hidden{Text: "the connection was refused", Cause: err}
 	}
 	return &wire.Hidden{Text: wire.Describe(err), Cause: err}
 }

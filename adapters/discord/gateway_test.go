@@ -3,12 +3,17 @@ package discord_test
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
@@ -331,5 +336,62 @@ func TestManyInteractions(t *testing.T) {
 	_, after := measure()
 	if grown := int64(after) - int64(heap); grown > 4<<20 {
 		t.Errorf("%d interactions left %d KiB behind", interactions, grown>>10)
+	}
+}
+
+// TestOddGreetings: packets that no gateway should send end the session and
+// nothing else.
+func TestOddGreetings(t *testing.T) {
+	t.Parallel()
+	greetings := []string{
+		`null`, `{}`, `7`, `[]`, `{"op":10}`, `{"op":10,"d":null}`, `{"op":10,"d":{"heartbeat_interval":0}}`, `{"op":10,"d":{"heartbeat_interval":-1}}`,
+		`{"op":10,"d":{"heartbeat_interval":1e30}}`, `{"op":"x","d":{"heartbeat_interval":"y"}}`, `{"op":0,"t":"READY","d":{}}`, `{"op":11}`,
+	}
+	afterwards := []string{`null`, `{"op":0}`, `{"op":0,"t":7,"s":"x","d":7}`, `{"op":1}`, `{"op":1,"d":"x"}`, `{"op":99,"d":[]}`, `{"op":0,"t":"READY"}`, `not JSON`}
+	var upgrader websocket.Upgrader
+	var sessions atomic.Int32
+	gateway := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(rw, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		n := int(sessions.Add(1)) - 1
+		if n < len(greetings) {
+			_ = conn.WriteMessage(websocket.TextMessage, []byte(greetings[n]))
+		} else {
+			for _, odd := range append([]string{`{"op":10,"d":{"heartbeat_interval":41250}}`}, afterwards...) {
+				_ = conn.WriteMessage(websocket.TextMessage, []byte(odd))
+			}
+		}
+		if n < len(greetings)+1 {
+			_, _, _ = conn.ReadMessage()
+			return
+		}
+		for { // stays
+			if _, _, err := conn.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(gateway.Close)
+	b := adaptertest.NewBook()
+	w := prepare(t, "gateway", b, func(f *discordtest.Config, c *discord.Config) {
+		quick(f, c)
+		c.Gateway.Open = 500 * time.Millisecond
+		c.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			res, err := http.DefaultTransport.RoundTrip(r)
+			if err == nil && strings.HasSuffix(r.URL.Path, "/gateway") {
+				_ = res.Body.Close()
+				res.Body = io.NopCloser(strings.NewReader(`{"url":"ws` + strings.TrimPrefix(gateway.URL, "http") + `"}`))
+				res.ContentLength = -1
+			}
+			return res, err
+		})
+	})
+	w.run(b)
+	w.poll("a session after every odd one", func() bool { return int(sessions.Load()) > len(greetings)+1 && w.chat.Ready() == nil })
+	if strings.Contains(w.log.String(), "panic") {
+		t.Error("something panicked")
 	}
 }

@@ -165,32 +165,29 @@ func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Co
 	return adapters.Ask(ctx, received.Add(thinkTime), c.log, call)
 }
 
-// interact is the answer to in. One that comes again, as with two connections
-// or when somebody replays it, has no effect a second time and gets the first
-// answer.
-func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) (s said, again bool) {
-	return c.seen.Once(ctx, string(in.ID), func() said {
-		if stop := c.refuse(in); stop != "" {
-			return telling(in, stop)
-		}
-		roles := make([]string, len(in.Member.Roles))
-		for i, r := range in.Member.Roles {
-			roles[i] = string(r)
-		}
-		c.roles.Put(string(in.Member.User.ID), roles)
-		switch in.Type {
-		case typeCommand:
-			return c.command(ctx, received, in, h)
-		case typeClick:
-			return c.click(ctx, received, in, h)
-		case typeSubmit:
-			return c.submit(ctx, received, in, h)
-		case typeComplete:
-			return said{body: answer{answerComplete, map[string]any{"choices": []any{}}}}
-		}
-		c.log.Warn("an interaction of a kind that we do not offer", "type", in.Type)
-		return telling(in, sayUnknownButton)
-	})
+// interact is the answer to in, which must be new: one that comes again, as
+// with two connections or when somebody replays it, must have no effect.
+func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	if stop := c.refuse(in); stop != "" {
+		return telling(in, stop)
+	}
+	roles := make([]string, len(in.Member.Roles))
+	for i, r := range in.Member.Roles {
+		roles[i] = string(r)
+	}
+	c.roles.Put(string(in.Member.User.ID), roles)
+	switch in.Type {
+	case typeCommand:
+		return c.command(ctx, received, in, h)
+	case typeClick:
+		return c.click(ctx, received, in, h)
+	case typeSubmit:
+		return c.submit(ctx, received, in, h)
+	case typeComplete:
+		return said{body: answer{answerComplete, map[string]any{"choices": []any{}}}}
+	}
+	c.log.Warn("an interaction of a kind that we do not offer", "type", in.Type)
+	return telling(in, sayUnknownButton)
 }
 
 const (
@@ -227,6 +224,10 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	key := draftKey{s.Actor.ID, number, s.Verdict}
 	a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Submit(ctx, s) })
 	f, wrong := a.(adapters.Form)
+	if n, note := a.(adapters.Note); note && n.Again {
+		f = adapters.Form{Ticket: &tickets.Ticket{Number: number}, Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: n.Text}}
+		wrong = true
+	}
 	if !wrong {
 		c.drafts.drop(key)
 		if _, done := a.(adapters.Done); done && in.private() {
@@ -283,10 +284,10 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) {
 	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
 	defer cancel()
-	s, again := c.interact(ctx, received, in, h)
-	if again {
+	if !c.seen.New(string(in.ID)) {
 		return // whoever took it first answers
 	}
+	s := c.interact(ctx, received, in, h)
 	err := c.callback(ctx, in, s.body)
 	if codeOf(err) == codeInvalid {
 		c.log.Error("discord refuses an answer, sending words instead", "err", err)
@@ -386,18 +387,22 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 	ctx := context.WithoutCancel(r.Context())
 	think, cancel := context.WithDeadline(ctx, received.Add(ackTime))
 	defer cancel()
-	s, again := c.interact(think, received, in, h)
+	var then []message
+	s, again := c.seen.Once(think, string(in.ID), func() said {
+		s := c.interact(think, received, in, h)
+		then = s.then
+		return said{body: s.body} // what follows is not said twice
+	})
 	if again {
 		c.log.Warn("a signed request came twice")
-		s.then = nil
 	}
 	if s.body.Type == 0 { // the first one is still at work
 		fail(http.StatusServiceUnavailable)
 		return
 	}
-	if c.answer(w, s.body) && len(s.then) > 0 {
+	if c.answer(w, s.body) && len(then) > 0 {
 		_ = http.NewResponseController(w).Flush() // without it the answer waits for what follows
-		c.follow(ctx, in, s.then)
+		c.follow(ctx, in, then)
 	}
 }
 
@@ -433,13 +438,10 @@ func (c *Chat) verified(h http.Header, body []byte) bool {
 	return discordgo.VerifyInteraction(&http.Request{Header: h, Body: io.NopCloser(bytes.NewReader(body))}, c.key)
 }
 
-// onEvent takes an event of the gateway.
-func (c *Chat) onEvent(ctx context.Context, kind string, raw []byte, h adapters.Handler, slots *slots) {
-	if kind != "INTERACTION_CREATE" {
-		return
-	}
+// onInteraction takes an interaction of the gateway, which has been counted
+// as being worked on.
+func (c *Chat) onInteraction(ctx context.Context, raw []byte, h adapters.Handler, slots *slots) {
 	received := time.Now()
-	c.work.Begin()
 	defer c.work.End()
 	defer func() {
 		if p := recover(); p != nil {

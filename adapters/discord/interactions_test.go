@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -280,7 +281,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 				t.Error(err)
 			}
 			for i := range 3 {
-				if got := w.Notes(i); len(got) != 1 || got[0] != adapters.SayBroken {
+				if got := w.Notes(i); len(got) != 1 || !strings.Contains(got[0], adapters.SayBroken) {
 					t.Errorf("person %d is told %q", i, got)
 				}
 			}
@@ -891,5 +892,60 @@ func TestRefusedAnswerIsSaidInWords(t *testing.T) {
 	}
 	if got := strings.Join(w.Notes(0), "\n"); !strings.Contains(got, "Discord did not take Countersign's answer") {
 		t.Errorf("told %q", got)
+	}
+}
+
+// TestTypedIsKeptWhenNothingWasDone: an answer that says so keeps what was
+// typed, on the first form and on one that was opened again.
+func TestTypedIsKeptWhenNothingWasDone(t *testing.T) {
+	t.Parallel()
+	b := &away{Book: adaptertest.NewBook()}
+	w := begin(t, "gateway", b, nil)
+	tk, id := posted(t, b.Book, w)
+	if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	b.away.Store(true)
+	typed := map[tickets.FormField]string{tickets.FieldReason: "patch window", tickets.FieldUnit: "minutes", tickets.FieldAmount: "30"}
+	for range 2 {
+		said, err := w.Submit(t.Context(), 0, typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(said) != 1 || !strings.Contains(said[0], "the store is away") || !strings.Contains(said[0], "patch window") {
+			t.Fatalf("told %q, want the reason and what was typed", said)
+		}
+		typed = nil // the form holds it
+	}
+	b.away.Store(false)
+	if said, err := w.Submit(t.Context(), 0, nil); err != nil || len(said) > 0 {
+		t.Fatalf("Submit() = %q, %v", said, err)
+	}
+	if b.mustDecide(tk.Number); len(w.Notes(0)) != 1 {
+		t.Errorf("notes %q, want one, which was changed", w.Notes(0))
+	}
+}
+
+// away is a bot whose store comes and goes.
+type away struct {
+	*adaptertest.Book
+	away    atomic.Bool
+	decided sync.Map
+}
+
+func (a *away) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
+	if a.away.Load() {
+		return adapters.Note{Text: "the store is away", Again: true}
+	}
+	answer := a.Book.Submit(ctx, s)
+	if _, done := answer.(adapters.Done); done {
+		a.decided.Store(s.Number, s.Form)
+	}
+	return answer
+}
+
+func (a *away) mustDecide(n tickets.Number) {
+	if form, ok := a.decided.Load(n); !ok || form != any(tickets.Form{Reason: "patch window", Unit: tickets.UnitMinutes, Amount: "30"}) {
+		panic(fmt.Sprintf("decided with %v", form))
 	}
 }

@@ -57,11 +57,19 @@ func (r *request) lane() string { return r.method + " " + r.route + " " + r.chan
 // oldLane is what it counts further for edits of old messages.
 func (r *request) oldLane() string { return "old " + r.channel }
 
+// oldPatience is how long an edit of an old message waits for its turn before
+// it makes room for others.
+const oldPatience = time.Second
+
 // wait returns when r may be made, or at once with class Limited if that is
 // after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, r *request) error {
 	lanes, limits := []string{laneAll, r.lane()}, []*rate.Limiter{p.all}
 	if r.old {
+		// Many old cards must not hold the workers that newer ones wait for.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, oldPatience)
+		defer cancel()
 		lanes, limits = append(lanes, r.oldLane()), append(limits, p.old.Of(r.channel))
 	}
 	return p.Wait(ctx, "discord "+r.route, lanes, limits...)

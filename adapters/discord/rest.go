@@ -81,11 +81,8 @@ func newSession(cfg Config, host *url.URL) (*discordgo.Session, error) {
 	s.UserAgent = userAgent
 	s.MaxRestRetries = 0
 	s.ShouldRetryOnRateLimit = false
-	s.ShouldReconnectOnError = false
 	s.StateEnabled = false
 	s.LogLevel = -1 // its log holds what people wrote, and tokens
-	s.Identify.Intents = 0
-	s.Identify.Compress = false
 	return s, nil
 }
 
@@ -128,6 +125,7 @@ type limits struct {
 	wait   time.Duration // until the next call may be made; 0 for no limit
 	global bool          // no call at all until then
 	code   int           // Discord's JSON code
+	edge   bool          // refused by somebody before Discord, such as its edge or a proxy
 }
 
 type limitsKey struct{}
@@ -135,7 +133,12 @@ type limitsKey struct{}
 // limitedError is an answer 429.
 type limitedError struct{ limits }
 
-func (e *limitedError) Error() string { return fmt.Sprintf("rate limited for %s", e.wait) }
+func (e *limitedError) Error() string {
+	if e.edge {
+		return "HTTP status 403 from Discord's edge or a proxy"
+	}
+	return fmt.Sprintf("rate limited for %s", e.wait)
+}
 
 // serverError is an answer of 500 or more. What was asked may have happened.
 type serverError struct{ status int }
@@ -152,6 +155,9 @@ type transport struct {
 
 // limitedFor is how long to wait after a rate limit that does not say.
 const limitedFor = 5 * time.Second
+
+// edgeFor is how long to wait after a page of 403 that Discord did not write.
+const edgeFor = time.Minute
 
 // maxLimit bounds how long one answer can make us wait.
 const maxLimit = time.Hour
@@ -174,7 +180,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		*to = said
 	}
 	switch {
-	case res.StatusCode == http.StatusTooManyRequests:
+	case res.StatusCode == http.StatusTooManyRequests, said.edge:
 		return nil, &limitedError{said}
 	case res.StatusCode >= 500:
 		return nil, &serverError{res.StatusCode}
@@ -201,6 +207,10 @@ func limitsOf(res *http.Response, body []byte) limits {
 		return time.Duration(min(f, maxLimit.Seconds()) * float64(time.Second))
 	}
 	var l limits
+	if res.StatusCode == http.StatusForbidden && !json.Valid(body) {
+		// Going on would have the address banned for a longer time.
+		return limits{wait: edgeFor, global: true, edge: true}
+	}
 	if res.StatusCode != http.StatusTooManyRequests {
 		if res.Header.Get("X-RateLimit-Remaining") == "0" {
 			l.wait = seconds(res.Header.Get("X-RateLimit-Reset-After"))

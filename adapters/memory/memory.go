@@ -126,14 +126,7 @@ func (c *Sets) Has(ctx context.Context, name, member string, load func(context.C
 		}
 		c.mu.Unlock()
 		if mine {
-			s.members, s.err = load(ctx)
-			c.mu.Lock()
-			s.at = c.now()
-			if s.err != nil && c.sets[name] == s {
-				delete(c.sets, name)
-			}
-			c.mu.Unlock()
-			close(s.ready)
+			c.load(ctx, name, s, load)
 		}
 		select {
 		case <-s.ready:
@@ -147,6 +140,23 @@ func (c *Sets) Has(ctx context.Context, name, member string, load func(context.C
 		return slices.Contains(s.members, member), s.err
 	}
 }
+
+// load fills s in, also if load panics: then it holds an error.
+func (c *Sets) load(ctx context.Context, name string, s *set, load func(context.Context) ([]string, error)) {
+	s.err = errNotLoaded
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		s.at = c.now()
+		if s.err != nil && c.sets[name] == s {
+			delete(c.sets, name)
+		}
+		close(s.ready)
+	}()
+	s.members, s.err = load(ctx)
+}
+
+var errNotLoaded = errors.New("the members could not be read")
 
 // Put notes the members of a set as they are now.
 func (c *Sets) Put(name string, members []string) {

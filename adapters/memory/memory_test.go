@@ -172,3 +172,16 @@ func TestLine(t *testing.T) {
 		t.Errorf("Problem = %v, want the reason kept", err)
 	}
 }
+
+func TestSetsSurviveAPanic(t *testing.T) {
+	s := NewSets(time.Now)
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = s.Has(t.Context(), "g", "ann", func(context.Context) ([]string, error) { panic("broken") })
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if ok, err := s.Has(ctx, "g", "ann", func(context.Context) ([]string, error) { return []string{"ann"}, nil }); !ok || err != nil {
+		t.Errorf("after a panic Has = %v, %v", ok, err)
+	}
+}

@@ -358,6 +358,9 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 			return said{body: submission{Action: "errors", Errors: errs}}
 		}
 	}
+	if n, ok := answer.(adapters.Note); ok && n.Again && in.View.shows(tickets.FieldReason) {
+		return said{body: submission{Action: "errors", Errors: map[string]string{string(tickets.FieldReason): n.Text}}} // keeps what was typed
+	}
 	v, ok := viewOf(answer)
 	if !ok {
 		return said{} // an empty answer closes the form

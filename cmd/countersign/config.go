@@ -484,3 +484,14 @@ func items(s string) []string {
 	}
 	return list
 }
+
+// unreachableAdmins says that nobody can be told when something needs an
+// admin, or "": a Discord role and a Slack channel cannot be written to.
+func unreachableAdmins(cfg config) string {
+	for _, p := range cfg.admins {
+		if p.Kind == tickets.User || p.Kind == tickets.Group {
+			return ""
+		}
+	}
+	return "no admin can be told when a channel cannot be used any more: name at least one person in " + envPrefix + "_ADMINS"
+}

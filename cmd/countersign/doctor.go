@@ -187,6 +187,13 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 		c.bad("who may decide", "nobody is named, so that nobody can decide a request",
 			"Set "+envPrefix+"_APPROVERS, for example to slack:U0123ABC,slack:group:S0123ABC.")
 	}
+	switch problem := unreachableAdmins(cfg); {
+	case wrong.about("ADMINS", ""):
+	case problem == "":
+		c.ok(fmt.Sprintf("who is told when something needs an admin: named in %s_ADMINS", envPrefix))
+	default:
+		c.bad("who is told when something needs an admin", problem, "Add a person to "+envPrefix+"_ADMINS, for example slack:U0123ABC or discord:123456789012345678.")
+	}
 }
 
 func checkStore(ctx context.Context, c *checkup, path string) {

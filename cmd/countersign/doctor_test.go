@@ -175,7 +175,8 @@ func TestDoctorFinds(t *testing.T) {
 		"NotInvited": {world: func(s *story) { s.slack.Kick(channel, slacktest.BotUserID) }, want: [][]string{{"#epm-requests (C01EPM)", "the bot is not in it", "/invite @countersign"}}},
 		"Approver": {change: func(e *environment) { e.Approvers += ", slack:group:S0NONE" },
 			want: [][]string{{"the user group S0NONE", "no such user group"}}},
-		"Admin": {change: func(e *environment) { e.Admins += ", slack:U0NONE" }, want: [][]string{{"the user U0NONE", "no such user"}}},
+		"NobodyToTell": {change: func(e *environment) { e.Admins = "slack:channel:" + channel }, want: [][]string{{"no admin can be told"}}},
+		"Admin":        {change: func(e *environment) { e.Admins += ", slack:U0NONE" }, want: [][]string{{"the user U0NONE", "no such user"}}},
 		"SlackDown": {world: func(s *story) { s.slack.SetDown(true) }, want: [][]string{{"Slack: the bot token", "there is no answer"}},
 			text: []string{"ok   EPM", ": answers"}},
 

@@ -86,6 +86,9 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if len(cfg.approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
 	}
+	if say := unreachableAdmins(cfg); say != "" {
+		log.Warn(say)
+	}
 	receiver, err := epm.NewReceiver(epm.ReceiverConfig{
 		User: cfg.WebhookUser, Password: cfg.WebhookPassword.Reveal(), PasswordPrevious: cfg.WebhookPasswordPrevious.Reveal(),
 		Allow: cfg.webhookAllow, TrustedProxies: cfg.proxies,

@@ -331,7 +331,7 @@ const special = "\\`*_~|<[]@"
 
 // beginning finds what has a meaning at the beginning of a line only, and
 // what makes an address a link.
-var beginning = regexp.MustCompile(`(?m)^(\s*)([#>-]|\d+\.)|(:)//`)
+var beginning = regexp.MustCompile(`(?m)^([\s\v\x{85}\p{Z}]*)([#>-]|\d+\.)|(:)//`)
 
 // escape makes s harmless in a text: no mention, no link, no formatting.
 func escape(s string) string {

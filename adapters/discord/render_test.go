@@ -114,7 +114,7 @@ func outsideCode(s string) string {
 		for j := 0; j < len(part); j++ {
 			if part[j] == '\\' {
 				j++
-				b.WriteByte(' ')
+				b.WriteByte('x')
 				continue
 			}
 			b.WriteByte(part[j])

@@ -576,3 +576,42 @@ func TestSignedNonsense(t *testing.T) {
 		}
 	}
 }
+
+// TestTypedIsKeptWhenNothingWasDone: an answer that says so leaves the form
+// open with what was typed.
+func TestTypedIsKeptWhenNothingWasDone(t *testing.T) {
+	b := &away{Book: adaptertest.NewBook()}
+	w := begin(t, "http", b, nil)
+	tk := b.Add(1042, adaptertest.Request(), w.Place())
+	id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	b.away.Store(true)
+	typed := map[tickets.FormField]string{tickets.FieldReason: "patch window", tickets.FieldUnit: "once"}
+	if said, err := w.Submit(t.Context(), 0, typed); err != nil || len(said) != 1 || said[0] != sayAway {
+		t.Fatalf("Submit() = %q, %v; want the reason", said, err)
+	}
+	b.away.Store(false)
+	if said, err := w.Submit(t.Context(), 0, nil); err != nil || len(said) > 0 {
+		t.Errorf("Submit() again = %q, %v; want it decided with what was typed", said, err)
+	}
+}
+
+const sayAway = "the store is away"
+
+// away is a bot whose store comes and goes.
+type away struct {
+	*adaptertest.Book
+	away atomic.Bool
+}
+
+func (a *away) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
+	if a.away.Load() {
+		return adapters.Note{Text: sayAway, Again: true}
+	}
+	return a.Book.Submit(ctx, s)
+}

@@ -21,8 +21,9 @@ var ErrNotFound = errors.New("not found")
 
 // Apply says what a webhook does to a ticket. t is the ticket of its
 // request, or nil if there is none; then seq is the counter for a new one.
-// It returns the ticket to write, or nil to write none. It may be called
-// more than once and must have no other effect.
+// It returns the ticket to write, or nil to write none. Of a new ticket only
+// its number may depend on seq, which a store may settle afterwards. It may
+// be called more than once and must have no other effect.
 type Apply func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status)
 
 // Store keeps tickets. Its methods are safe for concurrent use. Errors other

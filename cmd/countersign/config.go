@@ -21,6 +21,7 @@ import (
 
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -172,7 +173,8 @@ func unknown(environ []string, known map[string]bool) []finding {
 // config is the environment, checked.
 type config struct {
 	environment
-	storePath    string
+	storePath    string // of SQLite; empty with storeURL
+	storeURL     secret // of Redis; empty with storePath
 	webhookAllow []netip.Prefix
 	proxies      []netip.Prefix
 	publicURL    string // without a slash at its end; empty if not set
@@ -208,7 +210,7 @@ func (env environment) check(earlier []finding) (config, error) {
 		c.add("TLS_CERT", "TLS_CERT and TLS_KEY belong together: set both or neither")
 	}
 	cfg.publicURL = c.httpURL("PUBLIC_URL", env.PublicURL)
-	cfg.storePath = c.store(env.Store.Reveal())
+	cfg.storePath, cfg.storeURL = c.store(env.Store)
 
 	c.need("WEBHOOK_USER", env.WebhookUser, "the user name that EPM's webhooks send by Basic authentication")
 	c.need("WEBHOOK_PASSWORD", env.WebhookPassword.Reveal(), "the password that EPM's webhooks send by Basic authentication")
@@ -252,17 +254,21 @@ func (c *checker) httpURL(name, value string) string {
 	return strings.TrimRight(value, "/")
 }
 
-func (c *checker) store(value string) string {
-	kind, path, _ := strings.Cut(value, ":")
+// store is the path of a SQLite file, or the address of a Redis.
+func (c *checker) store(value secret) (path string, url secret) {
+	kind, path, _ := strings.Cut(value.Reveal(), ":")
 	switch {
 	case kind == "sqlite" && path != "":
-		return path
+		return path, ""
 	case strings.HasPrefix(kind, "redis"):
-		c.add("STORE", "this version does not speak Redis yet: write sqlite:PATH")
-	default:
-		c.add("STORE", "write sqlite:PATH, for example sqlite:/var/lib/countersign/countersign.db")
+		if _, err := redis.Address(value.Reveal()); err != nil {
+			c.add("STORE", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			return "", ""
+		}
+		return "", value
 	}
-	return ""
+	c.add("STORE", "write sqlite:PATH, for example sqlite:/var/lib/countersign/countersign.db, or the address of a Redis, for example redis://HOST:6379")
+	return "", ""
 }
 
 func (c *checker) prefixes(name, value string) []netip.Prefix {

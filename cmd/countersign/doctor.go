@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
 )
@@ -64,7 +66,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 
 	parts := []func(context.Context, *checkup){
 		func(_ context.Context, c *checkup) { checkConfig(c, cfg, wrong) },
-		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg.storePath) },
+		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg) },
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
 	}
 	// What the parts log, they also find.
@@ -154,7 +156,7 @@ func usable(env environment, wrong configError) config {
 	var c checker // the same findings once more, for nobody
 	cfg := config{environment: env}
 	if !wrong.about("STORE", "") {
-		cfg.storePath = c.store(env.Store.Reveal())
+		cfg.storePath, cfg.storeURL = c.store(env.Store)
 	}
 	cfg.publicURL = c.httpURL("PUBLIC_URL", env.PublicURL)
 	cfg.admins = c.principals(env, "ADMINS", env.Admins)
@@ -196,11 +198,41 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 	}
 }
 
-func checkStore(ctx context.Context, c *checkup, path string) {
-	if path == "" {
+func checkStore(ctx context.Context, c *checkup, cfg config) {
+	switch {
+	case cfg.storeURL != "":
+		checkRedis(ctx, c, cfg.storeURL)
+	case cfg.storePath != "":
+		checkSQLite(ctx, c, cfg.storePath)
+	default:
 		c.skip("the store: correct the configuration first")
+	}
+}
+
+func checkRedis(ctx context.Context, c *checkup, url secret) {
+	shown, err := redis.Address(url.Reveal())
+	if err != nil {
+		c.bad("the store", err.Error(), "Correct "+envPrefix+"_STORE; docs/configuration.md explains it.")
 		return
 	}
+	what := "the store " + shown
+	keep, err := redis.Open(ctx, redis.Config{URL: url.Reveal()})
+	if err == nil {
+		defer func() { _ = keep.Close() }()
+		err = keep.Ping(ctx)
+	}
+	if err != nil {
+		c.bad(what, err.Error(), "Start that Redis, or correct "+envPrefix+"_STORE: its host, user, password and kind; docs/configuration.md explains them.")
+		return
+	}
+	c.ok(what + ": answers and can be written")
+	for _, sentence := range keep.Warnings(ctx) {
+		problem, fix, _ := strings.Cut(sentence, ". ")
+		c.bad(what, problem, cmp.Or(fix, "Run doctor again."))
+	}
+}
+
+func checkSQLite(ctx context.Context, c *checkup, path string) {
 	what := "the store " + path
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		// Whoever runs this may be another user than the bot: it shall not

@@ -32,12 +32,14 @@ var rooms = map[string][]string{
 	"adapters/slack/slacktest":          {},
 	"store":                             {"tickets"},
 	"store/storetest":                   {"store", "tickets"},
+	"store/redis":                       {"store", "tickets"},
+	"store/redis/redistest":             {},
 	"store/sqlite":                      {"store", "tickets"},
 	"epm":                               {"tickets"},
 	"epm/epmtest":                       {},
 	"adapters/wire":                     {},
 	"bot":                               {"adapters", "store", "tickets"},
-	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/sqlite", "tickets"},
+	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
 }
 
 // suites may import testing outside of tests: they are tests for others.

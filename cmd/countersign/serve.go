@@ -18,6 +18,8 @@ import (
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/epm"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
 )
 
@@ -58,7 +60,7 @@ func newLog(cfg config, w io.Writer) *slog.Logger {
 // new is taken up, what is under way gets grace.
 func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err error) {
 	m := newMetrics()
-	keep, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+	keep, err := openStore(ctx, cfg, p, log)
 	if err != nil {
 		return err
 	}
@@ -112,6 +114,21 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		p.Listening(listener.Addr().String())
 	}
 	return live(ctx, server, listener, b, log)
+}
+
+// openStore opens the configured store.
+func openStore(ctx context.Context, cfg config, p process, log *slog.Logger) (store.Store, error) {
+	if cfg.storeURL == "" {
+		return sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+	}
+	s, err := redis.Open(ctx, redis.Config{URL: cfg.storeURL.Reveal(), Now: p.Now})
+	if err != nil {
+		return nil, err
+	}
+	for _, sentence := range s.Warnings(ctx) {
+		log.Warn("the store may lose what it acknowledges", "err", sentence)
+	}
+	return s, nil
 }
 
 // live serves and runs the bot until ctx ends or serving fails.

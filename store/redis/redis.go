@@ -1,0 +1,705 @@
+// Package redis keeps tickets in Redis, so that several replicas of the bot
+// can share them. It needs Redis 6.2 or newer, or Valkey: alone, with TLS,
+// behind Sentinel or as a Cluster.
+//
+// # Address
+//
+//	redis://[USER[:PASSWORD]@]HOST[:6379][/DB]
+//	redis+sentinel://[USER[:PASSWORD]@]HOST[:26379],HOST2[:26379][/DB]?master=NAME
+//	redis+cluster://[USER[:PASSWORD]@]HOST[:6379],HOST2[:6379]
+//
+// With TLS: rediss://, rediss+sentinel://, rediss+cluster://. User and
+// password are those of the Redis servers. Parameters: tenant=NAME (default
+// "default") keeps several bots apart in one Redis; sentinel_user and
+// sentinel_password for Sentinels that want their own; ca=FILE, cert=FILE and
+// key=FILE for TLS with a private authority or client certificates.
+//
+// # Keys
+//
+// Every key begins with {countersign:TENANT}: and is named in keys.go. The
+// braces keep a tenant in one slot of a Cluster, so that one script can
+// commit a webhook, its ticket and their indexes together.
+//
+//	key                type    what it holds
+//	schema             string  the version of this table, 1
+//	seq                string  the counter of the last ticket number
+//	ticket:SEQ         hash    version (of writes), doc (the stored form, JSON
+//	                           with its own version), progress, lanes (those
+//	                           in whose index it is)
+//	request:ID         string  the SEQ of a request's ticket
+//	tickets            zset    SEQ by SEQ
+//	tickets:PROGRESS   zset    SEQ by SEQ
+//	lanes              set     every lane that there was
+//	due:LANE           zset    SEQ by when it owes something there, µs
+//	leases:LANE        zset    "SEQ OWNER" by the lease's end, µs of Redis' clock
+//	incoming:ID        hash    at (µs), remote, ticket, status, error,
+//	                           repaired, raw
+//	incomings          zset    ID by arrival, µs
+//	incomings:STATUS   zset    ID by arrival, µs
+//	ping               string  what Ping writes
+//
+// Nothing ever expires. Scripts name keys of tickets and webhooks that they
+// have just found themselves; those are in the slot of the keys they are
+// given.
+//
+// # What it promises
+//
+// A new request costs one round trip, and so does a webhook about none;
+// another webhook costs two. Updates compare and swap: two round trips, and
+// one more each time that another was faster. Reads, claims and releases cost
+// one. Nothing is sent twice by itself: after a call that got no answer the
+// write may have happened, which the contract says. Accept may be repeated
+// with the same webhook: it is known by its id.
+//
+// A write is as durable as Redis is told to be; see [Store.Warnings].
+package redis
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	mrand "math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+var _ store.Store = (*Store)(nil)
+
+const (
+	firstSeq      = 1001 // of the first ticket: JIT-1001
+	schemaVersion = 1    // of the table of keys; a newer one is refused
+	// notYet is the counter that apply sees of a new ticket. The stored form
+	// gets the true one in Redis.
+	notYet = int64(1) << 62
+)
+
+// Config says which Redis to use.
+type Config struct {
+	URL string           // the address, see the package comment. Required
+	Now func() time.Time // the clock of Claim's callers. Default time.Now
+}
+
+// Store is an open store. Make one with [Open].
+type Store struct {
+	c     goredis.UniversalClient
+	k     keys
+	now   func() time.Time
+	owner string // of this store's leases
+
+	mu     sync.RWMutex // held for reading by each call, for writing by Close
+	closed bool
+
+	// Leases whose release failed, for the next Claim to end: their tickets
+	// must not wait for the leases to be over.
+	owed   map[tickets.Lane][]string
+	owedMu sync.Mutex
+}
+
+// Open connects, and makes the store if there is none. No error shows a
+// password.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	logging.Disable() // the library's lines on standard error; we return errors
+	a, err := parse(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	client, err := a.client()
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", a, err)
+	}
+	s := &Store{c: client, k: keysOf(a.tenant), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", a, err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	r, err := s.run(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, firstSeq-1)
+	if err != nil {
+		return err
+	}
+	switch v, err := strconv.Atoi(r.text(1)); {
+	case err != nil || v < 1:
+		return fmt.Errorf("the key %s is not a countersign store's", s.k.schema())
+	case v > schemaVersion:
+		return fmt.Errorf("schema %d: %w", v, store.ErrNewerForm)
+	}
+	return nil
+}
+
+// Close waits for calls in progress, and closes the connections.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.c.Close()
+}
+
+// enter begins a call. Unless it returns an error, leave must be called.
+func (s *Store) enter() (leave func(), err error) {
+	s.mu.RLock()
+	if s.closed {
+		s.mu.RUnlock()
+		return nil, errClosed
+	}
+	return s.mu.RUnlock, nil
+}
+
+// run runs a script.
+func (s *Store) run(ctx context.Context, script *goredis.Script, keys []string, args ...any) (reply, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	r, err := script.Run(ctx, s.c, keys, args...).Slice()
+	return r, s.failed(ctx, err)
+}
+
+// failed is said, and has a cluster's map read anew if a node does not answer.
+func (s *Store) failed(ctx context.Context, err error) error {
+	var answer goredis.Error
+	if cluster, ok := s.c.(*goredis.ClusterClient); ok && err != nil && !errors.As(err, &answer) {
+		cluster.ReloadState(ctx)
+	}
+	return said(err)
+}
+
+// Ping writes, because a Redis that only answers is not enough.
+func (s *Store) Ping(ctx context.Context) error {
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return s.failed(ctx, s.c.Set(ctx, s.k.ping(), s.now().UTC().Format(time.RFC3339Nano), 0).Err())
+}
+
+// Accept implements [store.Store].
+func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	r, t, err := s.accept(ctx, in, apply)
+	if err != nil {
+		return tickets.Receipt{}, nil, fmt.Errorf("keep webhook: %w", err)
+	}
+	return r, t, nil
+}
+
+func (s *Store) accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	receipt := tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}
+	if apply == nil {
+		r, err := s.begin(ctx, in, false, nil, receipt.Status)
+		if err != nil {
+			return receipt, nil, err
+		}
+		return s.after(ctx, in, receipt, nil, r)
+	}
+	// Most requests are new: trying that first saves looking. Other webhooks
+	// are about tickets that there are.
+	look := in.News.Request == nil
+	for try := 0; ; try++ {
+		var old *record
+		if look {
+			r, err := s.run(ctx, lookScript, []string{s.k.request(in.News.ID)}, s.k.everyTicket())
+			if err != nil {
+				return receipt, nil, err
+			}
+			if r.text(0) == "known" {
+				old = known(r)
+			}
+		}
+		if old == nil {
+			t, status, err := safely(apply, nil)
+			if err != nil {
+				return receipt, nil, err
+			}
+			r, err := s.begin(ctx, in, true, t, status)
+			if err != nil {
+				return receipt, nil, err
+			}
+			if r.text(0) != "known" {
+				receipt.Status = status
+				return s.after(ctx, in, receipt, t, r)
+			}
+			old = known(r)
+		}
+		for {
+			t, err := old.ticket()
+			if err != nil {
+				return receipt, nil, err
+			}
+			receipt.Ticket = t.Number
+			t, status, err := safely(apply, t)
+			if err != nil {
+				return receipt, nil, err
+			}
+			r, err := s.put(ctx, old, t, &in, receipt.Ticket, status)
+			if err != nil {
+				return receipt, nil, err
+			}
+			if r.text(0) != "other" {
+				receipt.Status = status
+				return s.after(ctx, in, receipt, t, r)
+			}
+			if old = old.now(r); old == nil {
+				break // it was removed: begin again
+			}
+			if err := pause(ctx, try); err != nil {
+				return receipt, nil, err
+			}
+			try++
+		}
+		look = true
+		if err := pause(ctx, try); err != nil {
+			return receipt, nil, err
+		}
+	}
+}
+
+// begin keeps a webhook and the ticket t that it begins, if that is not nil.
+// With about it does so only if the webhook's request has no ticket.
+func (s *Store) begin(ctx context.Context, in tickets.Incoming, about bool, t *tickets.Ticket, status tickets.Status) (reply, error) {
+	keys := append(make([]string, 0, 12), s.k.incoming(in.ID), s.k.incomings(), s.k.incomingsOf(status))
+	args := append(make([]any, 0, 24), incomingArgs(in, status)...)
+	if about {
+		keys = append(keys, s.k.request(in.News.ID))
+		args = append(args, s.k.everyTicket())
+	}
+	if t != nil {
+		head, tail, prefix, err := halves(t)
+		if err != nil {
+			return nil, err
+		}
+		due, lanes := dueOf(t)
+		keys = append(keys, s.k.seq(), s.k.tickets(), s.k.progress(t.Progress()), s.k.lanes())
+		args = append(args, head, tail, prefix, string(t.Progress()), laneText(lanes))
+		for _, l := range lanes {
+			keys = append(keys, s.k.due(l))
+			args = append(args, string(l), micros(due[l]))
+		}
+	}
+	return s.run(ctx, acceptScript, keys, args...)
+}
+
+// halves is the stored form of a new ticket before and after the counter of
+// its number, and the number without its counter.
+func halves(t *tickets.Ticket) (head, tail []byte, prefix string, err error) {
+	counter := strconv.FormatInt(notYet, 10)
+	prefix, ok := strings.CutSuffix(string(t.Number), counter)
+	if !ok || t.Version != 0 {
+		return nil, nil, "", fmt.Errorf("%s is not a new ticket with the number it was given", t.Number)
+	}
+	doc, err := store.Encode(t)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	number, err := json.Marshal(t.Number)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	// The number comes before everything that anybody else has written.
+	at := bytes.Index(doc, number)
+	if at < 0 {
+		return nil, nil, "", errors.New("the stored form has no number")
+	}
+	at += len(number) - len(counter) - len(`"`)
+	return doc[:at], doc[at+len(counter):], prefix, nil
+}
+
+// put writes t, which was made of old, and the webhook in, if these are not
+// nil.
+func (s *Store) put(ctx context.Context, old *record, t *tickets.Ticket, in *tickets.Incoming, n tickets.Number, status tickets.Status) (reply, error) {
+	keys := append(make([]string, 0, 12), s.k.ticket(old.seq), s.k.progress(old.progress), s.k.progress(old.progress), s.k.lanes())
+	args := append(make([]any, 0, 24), old.seq, old.version, "", string(old.progress), "", 0, 0)
+	if t != nil {
+		if seq, ok := t.Number.Seq(); !ok || seq != old.seq || t.Version != old.version {
+			return nil, fmt.Errorf("request %s has the ticket %d already", t.ID, old.seq)
+		}
+		doc, err := store.Encode(t)
+		if err != nil {
+			return nil, err
+		}
+		due, lanes := dueOf(t)
+		left := slices.DeleteFunc(lanesOf(old.lanes), func(l tickets.Lane) bool { return slices.Contains(lanes, l) })
+		keys[2] = s.k.progress(t.Progress())
+		for _, l := range left {
+			keys = append(keys, s.k.due(l))
+		}
+		args = append(args[:2], doc, string(t.Progress()), laneText(lanes), len(left), len(lanes))
+		for _, l := range lanes {
+			keys = append(keys, s.k.due(l))
+			args = append(args, string(l), micros(due[l]))
+		}
+	}
+	if in != nil {
+		keys = append(keys, s.k.incoming(in.ID), s.k.incomings(), s.k.incomingsOf(status))
+		args = append(append(args, incomingArgs(*in, status)...), string(n))
+	}
+	return s.run(ctx, putScript, keys, args...)
+}
+
+// after is what Accept returns once its script has answered. t is the ticket
+// that the script was to write.
+func (s *Store) after(ctx context.Context, in tickets.Incoming, receipt tickets.Receipt, t *tickets.Ticket, r reply) (tickets.Receipt, *tickets.Ticket, error) {
+	switch r.text(0) {
+	case "made":
+		seq, err := strconv.ParseInt(r.text(1), 10, 64)
+		if err != nil {
+			return receipt, nil, fmt.Errorf("counter: %w", err)
+		}
+		prefix := strings.TrimSuffix(string(t.Number), "-"+strconv.FormatInt(notYet, 10))
+		t.Number, t.Version = tickets.NewNumber(prefix, seq), 1
+		receipt.Ticket = t.Number
+		return receipt, t, nil
+	case "done":
+		if t != nil {
+			t.Version++
+			receipt.Ticket = t.Number
+		}
+		return receipt, t, nil
+	case "kept":
+		// It was sent before, and its answer lost.
+		receipt.Ticket, receipt.Status = tickets.Number(r.text(1)), tickets.Status(r.text(2))
+		if receipt.Status != tickets.StatusCreated && receipt.Status != tickets.StatusUpdated {
+			return receipt, nil, nil
+		}
+		t, err := s.Get(ctx, receipt.Ticket)
+		return receipt, t, err
+	case "taken":
+		return receipt, nil, fmt.Errorf("%s is the id of another webhook", in.ID)
+	case "used":
+		return receipt, nil, fmt.Errorf("number %s is in use: %w", r.text(1), errNumberUsed)
+	}
+	return receipt, nil, r.unknown()
+}
+
+func incomingArgs(in tickets.Incoming, status tickets.Status) []any {
+	repaired := ""
+	if in.Repaired {
+		repaired = "1"
+	}
+	return []any{in.ID, in.At.UnixMicro(), in.Remote, string(status), in.Error, repaired, in.Raw}
+}
+
+// safely calls apply; a panic in it is an error of this call alone.
+func safely(apply store.Apply, t *tickets.Ticket) (_ *tickets.Ticket, _ tickets.Status, err error) {
+	defer recovered(&err)
+	t, status := apply(t, notYet)
+	return t, status, nil
+}
+
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	}
+}
+
+// Update implements [store.Store].
+func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	t, refused, err := s.update(ctx, n, change)
+	if err != nil {
+		return nil, fmt.Errorf("update %s: %w", n, err)
+	}
+	return t, refused
+}
+
+func (s *Store) update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (t *tickets.Ticket, refused, err error) {
+	old, err := s.record(ctx, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	for try := 0; ; try++ {
+		if t, err = old.ticket(); err != nil {
+			return nil, nil, err
+		}
+		if t.Number != n {
+			return nil, nil, store.ErrNotFound
+		}
+		if refused, err = changed(change, t); err != nil {
+			return nil, nil, err
+		}
+		if refused != nil {
+			t, err = old.ticket() // as it stands: change may have touched it
+			return t, refused, err
+		}
+		r, err := s.put(ctx, old, t, nil, "", "")
+		if err != nil {
+			return nil, nil, err
+		}
+		switch r.text(0) {
+		case "done":
+			t.Version++
+			return t, nil, nil
+		case "other":
+			if old = old.now(r); old == nil {
+				return nil, nil, store.ErrNotFound
+			}
+		default:
+			return nil, nil, r.unknown()
+		}
+		if err := pause(ctx, try); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// changed calls change; a panic in it is an error of this call alone.
+func changed(change func(*tickets.Ticket) error, t *tickets.Ticket) (refused, err error) {
+	defer recovered(&err)
+	return change(t), nil
+}
+
+// pause waits before a write that lost against another is tried again: a
+// random time, which grows with the tries, so that all who compete come in.
+func pause(ctx context.Context, try int) error {
+	if try == 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(mrand.N(min(time.Millisecond<<min(try, 6), 50*time.Millisecond)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, error) {
+	old, err := s.record(ctx, n)
+	var t *tickets.Ticket
+	if err == nil {
+		t, err = old.ticket()
+	}
+	if err == nil && t.Number != n {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ticket %s: %w", n, err)
+	}
+	return t, nil
+}
+
+// List implements [store.Store].
+func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
+	before := int64(math.MaxInt64)
+	if q.Before != "" {
+		seq, ok := q.Before.Seq()
+		if !ok {
+			return nil, fmt.Errorf("ticket %q: %w", q.Before, store.ErrNotFound)
+		}
+		before = seq
+	}
+	key := s.k.tickets()
+	if q.Progress != "" {
+		key = s.k.progress(q.Progress)
+	}
+	r, err := s.run(ctx, listScript, []string{key}, before, limit(q.Limit), s.k.everyTicket())
+	if err != nil {
+		return nil, fmt.Errorf("list tickets: %w", err)
+	}
+	var list []*tickets.Ticket
+	for row := range slices.Chunk(r, 3) {
+		t, err := found(row)
+		if err != nil {
+			return nil, fmt.Errorf("list tickets: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, nil
+}
+
+func limit(n int) int {
+	if n <= 0 {
+		return 50
+	}
+	return n
+}
+
+// Claim implements [store.Store]. A lease is this store's: no other one can
+// release it.
+func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) ([]*tickets.Ticket, error) {
+	var claimed []*tickets.Ticket
+	var errs []error
+	for len(claimed) < n {
+		r, err := s.claim(ctx, lane, now, until, n-len(claimed))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("claim %s: %w", lane, err))
+			break
+		}
+		damaged := 0
+		for row := range slices.Chunk(r, 3) {
+			t, err := found(row)
+			if err != nil {
+				// It is leased too, and reported again when that ends. Others
+				// take its place.
+				damaged++
+				errs = append(errs, fmt.Errorf("claim in %s: %w", lane, err))
+				continue
+			}
+			claimed = append(claimed, t)
+		}
+		if damaged == 0 {
+			break
+		}
+	}
+	return claimed, errors.Join(errs...)
+}
+
+// claim runs the script, which also ends the leases that are to be released.
+func (s *Store) claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) (reply, error) {
+	s.owedMu.Lock()
+	release := s.owed[lane]
+	delete(s.owed, lane)
+	s.owedMu.Unlock()
+	args := append(make([]any, 0, 6+len(release)), now.UnixMicro(), until.UnixMicro(), s.now().UnixMicro(), n, s.owner, s.k.everyTicket())
+	for _, l := range release {
+		args = append(args, l)
+	}
+	r, err := s.run(ctx, claimScript, []string{s.k.due(lane), s.k.leases(lane)}, args...)
+	if err != nil {
+		s.oweRelease(lane, release...)
+	}
+	return r, err
+}
+
+func (s *Store) oweRelease(lane tickets.Lane, leases ...string) {
+	s.owedMu.Lock()
+	defer s.owedMu.Unlock()
+	for _, l := range leases {
+		if !slices.Contains(s.owed[lane], l) {
+			s.owed[lane] = append(s.owed[lane], l)
+		}
+	}
+}
+
+// Release implements [store.Store]. If it fails the next Claim does it.
+func (s *Store) Release(ctx context.Context, lane tickets.Lane, n tickets.Number) error {
+	seq, ok := n.Seq()
+	if !ok {
+		return fmt.Errorf("release %q: %w", n, store.ErrNotFound)
+	}
+	leave, err := s.enter()
+	lease := strconv.FormatInt(seq, 10) + " " + s.owner
+	if err == nil {
+		defer leave()
+		err = s.failed(ctx, s.c.ZRem(ctx, s.k.leases(lane), lease).Err())
+	}
+	if err != nil {
+		s.oweRelease(lane, lease)
+		return fmt.Errorf("release %s: %w", n, err)
+	}
+	return nil
+}
+
+// Incoming implements [store.Store].
+func (s *Store) Incoming(ctx context.Context, id string) (store.Kept, error) {
+	k, err := s.kept(ctx, id)
+	if err != nil {
+		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
+	}
+	return k, nil
+}
+
+func (s *Store) kept(ctx context.Context, id string) (store.Kept, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return store.Kept{}, err
+	}
+	defer leave()
+	v, err := s.c.HMGet(ctx, s.k.incoming(id), "at", "remote", "ticket", "status", "error", "repaired", "raw").Result()
+	if err != nil {
+		return store.Kept{}, s.failed(ctx, err)
+	}
+	r := reply(v)
+	if r.at(6) == nil {
+		return store.Kept{}, store.ErrNotFound
+	}
+	k, err := keptOf(append(reply{id}, r[:6]...))
+	k.Raw = []byte(r.text(6))
+	return k, err
+}
+
+// Incomings implements [store.Store].
+func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.Kept, error) {
+	key := s.k.incomings()
+	if q.Status != "" {
+		key = s.k.incomingsOf(q.Status)
+	}
+	r, err := s.run(ctx, incomingsScript, []string{key}, limit(q.Limit), s.k.everyIncoming())
+	if err != nil {
+		return nil, fmt.Errorf("list incoming: %w", err)
+	}
+	var list []store.Kept
+	for row := range slices.Chunk(r, 7) {
+		k, err := keptOf(row)
+		if err != nil {
+			return nil, fmt.Errorf("list incoming: %w", err)
+		}
+		list = append(list, k)
+	}
+	return list, nil
+}
+
+// Stats implements [store.Store].
+func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
+	keys := []string{s.k.lanes()}
+	for _, p := range tickets.Progresses() {
+		keys = append(keys, s.k.progress(p))
+	}
+	r, err := s.run(ctx, statsScript, keys, now.UnixMicro(), s.k.dues())
+	if err != nil {
+		return store.Stats{}, fmt.Errorf("count tickets: %w", err)
+	}
+	stats := store.Stats{Progress: map[tickets.Progress]int{}, Due: map[tickets.Lane]store.Backlog{}}
+	for i, p := range tickets.Progresses() {
+		if n, _ := r.at(i).(int64); n > 0 {
+			stats.Progress[p] = int(n)
+		}
+	}
+	for row := range slices.Chunk(r[min(len(r), len(tickets.Progresses())):], 3) {
+		n, _ := row.at(1).(int64)
+		oldest, err := strconv.ParseFloat(row.text(2), 64)
+		if err != nil {
+			return store.Stats{}, fmt.Errorf("count what is due: %w", err)
+		}
+		stats.Due[tickets.Lane(row.text(0))] = store.Backlog{Count: int(n), Oldest: time.UnixMicro(int64(oldest)).UTC()}
+	}
+	return stats, nil
+}
+
+// dueOf is t's entries in the index.
+func dueOf(t *tickets.Ticket) (map[tickets.Lane]time.Time, []tickets.Lane) {
+	due := t.Due()
+	lanes := make([]tickets.Lane, 0, len(due))
+	for l := range due {
+		lanes = append(lanes, l)
+	}
+	slices.Sort(lanes)
+	return due, lanes
+}
+
+// micros is at in the index, rounded up: what the index calls due, the ticket
+// owes.
+func micros(at time.Time) int64 { return at.Add(time.Microsecond - 1).UnixMicro() }

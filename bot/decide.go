@@ -60,6 +60,9 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 		return adapters.Note{Text: no, Again: no == adapters.SayCannotCheck}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
+	if problems == nil && s.Verdict == tickets.Approve {
+		problems = s.Form.Stray(t.Request)
+	}
 	if err := t.Decidable(b.Rules); err == nil && problems != nil {
 		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
 	}

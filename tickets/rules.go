@@ -22,6 +22,9 @@ const (
 	SayFinal    = "The server has accepted the decision. It is now final and cannot be changed"
 )
 
+// SayStray is our own sentence, for what the manual's form cannot produce.
+const SayStray = "You chose Once and typed a number: choose Minutes or Hours, or empty the number"
+
 // Limits of a decision, from the vendor's manual.
 const (
 	MinMinutes = 5
@@ -203,6 +206,18 @@ func (f Form) Check(v Verdict) (reason string, d Duration, problems Problems) {
 		return "", Duration{}, problems
 	}
 	return reason, d, nil
+}
+
+// Stray is the problem of a form of r that says Once and yet holds an amount
+// that somebody typed: one of the two is a slip, and EPM would make it final.
+// A form may show the amount for every unit, filled in with what was asked
+// for; that one means nothing.
+func (f Form) Stray(r *Request) Problems {
+	amount := trim(f.Amount)
+	if _, asked := r.FormDuration(); f.Unit != UnitOnce || amount == "" || amount == asked {
+		return nil
+	}
+	return Problems{FieldUnit: SayStray}
 }
 
 func (f Form) duration() (Duration, FormField, string) {

@@ -162,3 +162,26 @@ func TestTypes(t *testing.T) {
 		t.Errorf("default = %+v", d)
 	}
 }
+
+func TestStray(t *testing.T) {
+	hours := &tickets.Request{Requested: "7200"}
+	for name, c := range map[string]struct {
+		form tickets.Form
+		r    *tickets.Request
+		want bool
+	}{
+		"Nothing":   {tickets.Form{Unit: tickets.UnitOnce}, hours, false},
+		"AsAsked":   {tickets.Form{Unit: tickets.UnitOnce, Amount: "2"}, hours, false},
+		"Typed":     {tickets.Form{Unit: tickets.UnitOnce, Amount: "60"}, hours, true},
+		"NotAsked":  {tickets.Form{Unit: tickets.UnitOnce, Amount: "60"}, &tickets.Request{}, true},
+		"Blanks":    {tickets.Form{Unit: tickets.UnitOnce, Amount: "  "}, &tickets.Request{}, false},
+		"Hours":     {tickets.Form{Unit: tickets.UnitHours, Amount: "3"}, hours, false},
+		"NoUnitYet": {tickets.Form{Amount: "3"}, hours, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.form.Stray(c.r); (got[tickets.FieldUnit] != "") != c.want {
+				t.Errorf("Stray() = %v, want a problem: %v", got, c.want)
+			}
+		})
+	}
+}

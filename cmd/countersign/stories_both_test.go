@@ -263,7 +263,14 @@ func TestStoryDiscordAlone(t *testing.T) {
 	if !open || form.Typed["reason"] != "needs a driver" || form.Typed["unit"] != "minutes" || form.Typed["amount"] != "3" {
 		t.Fatalf("the form opened again with %v", form.Typed)
 	}
-	s.discordSubmits(discordGrace, map[string]string{"amount": "30"})
+	s.discordSubmits(discordGrace, map[string]string{"unit": "once", "amount": "45"})
+	if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.SayStray) {
+		t.Fatalf("told %q, want that the number has no effect", told)
+	}
+	if err := s.discord.Person(discordGrace).ClickEphemeral(t.Context(), again.ID, card.custom["approve"]); err != nil {
+		t.Fatal(err)
+	}
+	s.discordSubmits(discordGrace, map[string]string{"unit": "minutes", "amount": "30"})
 	s.inEffect(r.ID, "Approved", "1800")
 	s.confirmed(r.ID)
 	s.discordShows("Confirmed by EPM: approved for 30 minutes, until")

@@ -19,6 +19,8 @@ import (
 
 // Pacer makes the callers of one platform wait. The zero value is ready.
 type Pacer struct {
+	booking sync.Mutex // held while a place in the limits is taken
+
 	mu     sync.Mutex
 	closed map[string]time.Time // by lane: not before, as the platform said
 }
@@ -31,33 +33,17 @@ var errPaced = errors.New("waiting for the rate limit")
 // with class Limited. what names the call in the error.
 func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ...*rate.Limiter) error {
 	for {
-		now := time.Now()
-		d := p.left(now, lanes)
-		var booked []*rate.Reservation
-		for _, l := range limits {
-			if l != nil {
-				r := l.ReserveN(now, 1)
-				booked = append(booked, r)
-				d = max(d, r.DelayFrom(now))
-			}
-		}
-		if d <= 0 {
-			return nil
-		}
+		d, cancel, late := p.book(ctx, lanes, limits)
 		giveUp := func() error {
-			for _, r := range booked {
-				r.CancelAt(now)
-			}
+			cancel()
 			return &tickets.Failure{Class: tickets.Limited, After: d, Err: fmt.Errorf("%s: %w", what, errPaced)}
 		}
-		if end, ok := ctx.Deadline(); ok && now.Add(d).After(end) {
+		switch {
+		case d <= 0:
+			return nil
+		case late:
 			return giveUp()
-		}
-		timer := time.NewTimer(d)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		case !Sleep(ctx, d):
 			return giveUp()
 		}
 		// Somebody may have been told to wait meanwhile; the booking stands.
@@ -66,6 +52,34 @@ func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ..
 			return nil
 		}
 	}
+}
+
+// book takes a place in limits and tells how long it is until then. One that
+// is too late for ctx is given back at once, before anybody else books behind
+// it.
+func (p *Pacer) book(ctx context.Context, lanes []string, limits []*rate.Limiter) (d time.Duration, cancel func(), late bool) {
+	p.booking.Lock()
+	defer p.booking.Unlock()
+	now := time.Now()
+	d = p.left(now, lanes)
+	var booked []*rate.Reservation
+	for _, l := range limits {
+		if l != nil {
+			r := l.ReserveN(now, 1)
+			booked = append(booked, r)
+			d = max(d, r.DelayFrom(now))
+		}
+	}
+	cancel = func() {
+		for _, r := range booked {
+			r.CancelAt(now)
+		}
+	}
+	if end, ok := ctx.Deadline(); ok && d > 0 && now.Add(d).After(end) {
+		cancel()
+		return d, func() {}, true
+	}
+	return d, cancel, false
 }
 
 // left is how long the lanes stay closed.

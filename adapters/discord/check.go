@@ -65,7 +65,6 @@ type roleInfo struct {
 	ID          wire.Text `json:"id"`
 	Name        wire.Text `json:"name"`
 	Permissions wire.Text `json:"permissions"`
-	Mentionable bool      `json:"mentionable"`
 }
 
 // Check looks at the token, the application, the way in, the server, each

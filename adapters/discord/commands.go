@@ -81,12 +81,12 @@ func (c *Chat) register(ctx context.Context) {
 	want := commandTree()
 	for wait := time.Second; ; wait = min(2*wait, 5*time.Minute) {
 		var have []command
-		err := c.api.call(ctx, c.pace, request{method: http.MethodGet, route: routeCommands, path: path}, &have)
+		err := c.call(ctx, request{method: http.MethodGet, route: routeCommands, path: path}, &have)
 		if err == nil && slices.EqualFunc(have, want, same) {
 			return
 		}
 		if err == nil {
-			err = c.api.call(ctx, c.pace, request{method: http.MethodPut, route: routeCommands, path: path, effect: true, body: want}, nil)
+			err = c.call(ctx, request{method: http.MethodPut, route: routeCommands, path: path, effect: true, body: want}, nil)
 			if err == nil {
 				c.log.Info("slash command registered")
 				return
@@ -95,7 +95,6 @@ func (c *Chat) register(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		c.note(err)
 		f := tickets.FailureOf(err)
 		if f.Class == tickets.Refused || f.Class == tickets.Gone {
 			wait = 5 * time.Minute // an admin has to invite the bot again

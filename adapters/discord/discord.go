@@ -77,10 +77,10 @@ type Chat struct {
 	line   memory.Line // the gateway
 	cards  cards       // that were looked for
 
-	mu    sync.Mutex
-	self  string // the bot's user id; "" until Discord has told
-	auth  error  // why Discord does not accept us, nil while it does
-	ended error  // why Run gave up
+	standing memory.Standing
+
+	mu   sync.Mutex
+	self string // the bot's user id; "" until Discord has told
 }
 
 var _ adapters.Chat = (*Chat)(nil)
@@ -222,11 +222,10 @@ type createMessage struct {
 func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (foundMessage, error) {
 	for {
 		var made foundMessage
-		err := c.api.call(ctx, c.pace, request{
+		err := c.call(ctx, request{
 			method: http.MethodPost, route: routeMessages, path: "/channels/" + channel + "/messages", channel: channel, effect: true,
 			body: createMessage{m, nonce, true},
 		}, &made)
-		c.note(err)
 		if err == nil && made.ID == "" {
 			return made, &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessages, errNoEcho)}
 		}
@@ -246,11 +245,10 @@ func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) e
 		var edited struct {
 			ID wire.Text `json:"id"`
 		}
-		err := c.api.call(ctx, c.pace, request{
+		err := c.call(ctx, request{
 			method: http.MethodPatch, route: routeMessage, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID, channel: m.Place.Channel,
 			effect: true, old: c.isOld(m.ID), body: show,
 		}, &edited)
-		c.note(err)
 		if err == nil && string(edited.ID) != m.ID {
 			return &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessage, errNoEcho)}
 		}
@@ -283,11 +281,10 @@ func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, 
 	if codeOf(err) != codeUnknownChannel {
 		return aside(err)
 	}
-	err = c.api.call(ctx, c.pace, request{
+	err = c.call(ctx, request{
 		method: http.MethodPost, route: routeThreads, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID + "/threads", channel: m.Place.Channel, effect: true,
 		body: map[string]any{"name": threadName(t), "auto_archive_duration": threadRests},
 	}, nil)
-	c.note(err)
 	if err != nil && codeOf(err) != codeThreadExists {
 		return aside(err)
 	}
@@ -416,11 +413,10 @@ func (c *Chat) look(ctx context.Context, channel, after string, enough func(*fou
 	}
 	for range lookPages {
 		var page []foundMessage
-		err := c.api.call(ctx, c.pace, request{
+		err := c.call(ctx, request{
 			method: http.MethodGet, route: routeMessages, channel: channel,
 			path: "/channels/" + channel + "/messages?" + url.Values{"after": {after}, "limit": {strconv.Itoa(lookPage)}}.Encode(),
 		}, &page)
-		c.note(err)
 		if err != nil {
 			if f := tickets.FailureOf(err); f.Class == tickets.Refused {
 				c.log.Warn("cannot look for an earlier message, sending another", "channel", channel, "err", err)
@@ -513,18 +509,17 @@ func newer(a, b string) bool {
 	return a > b
 }
 
-// note keeps whether Discord accepts our token.
-func (c *Chat) note(err error) {
-	f := (*tickets.Failure)(nil)
-	if err != nil && (!errors.As(err, &f) || f.Class != tickets.Denied) {
-		return
+// call makes a call within the pace, and notes whether Discord accepts our
+// token.
+func (c *Chat) call(ctx context.Context, r request, to any) error {
+	err := c.api.call(ctx, c.pace, r, to)
+	switch f := (*tickets.Failure)(nil); {
+	case err == nil:
+		c.standing.Accepts()
+	case errors.As(err, &f) && f.Class == tickets.Denied:
+		c.standing.Refuses(f.Err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.auth = nil
-	if f != nil {
-		c.auth = f.Err
-	}
+	return err
 }
 
 // identity is the bot's user id, asked once.
@@ -538,8 +533,7 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 	var me struct {
 		ID wire.Text `json:"id"`
 	}
-	err := c.api.call(ctx, c.pace, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &me)
-	c.note(err)
+	err := c.call(ctx, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &me)
 	if err != nil {
 		return "", err
 	}
@@ -549,6 +543,7 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.self = string(me.ID)
+	c.standing.Knows()
 	return c.self, nil
 }
 
@@ -575,8 +570,7 @@ func (c *Chat) memberRoles(ctx context.Context, user string) ([]string, error) {
 	var member struct {
 		Roles []string `json:"roles"`
 	}
-	err := c.api.call(ctx, c.pace, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(user)}, &member)
-	c.note(err)
+	err := c.call(ctx, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(user)}, &member)
 	if codeOf(err) == codeUnknownMember || codeOf(err) == codeUnknownUser {
 		return nil, nil // has left the server
 	}
@@ -592,10 +586,9 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 	var channel struct {
 		ID wire.Text `json:"id"`
 	}
-	err := c.api.call(ctx, c.pace, request{
+	err := c.call(ctx, request{
 		method: http.MethodPost, route: "/users/@me/channels", path: "/users/@me/channels", body: map[string]string{"recipient_id": p.ID},
 	}, &channel)
-	c.note(err)
 	if err == nil && channel.ID == "" {
 		err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord /users/@me/channels: %w", errNoEcho)}
 	}
@@ -609,25 +602,12 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 
 // Ready says why Discord cannot be posted to or listened to, or nil.
 func (c *Chat) Ready() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var wrong []error
-	switch {
-	case c.ended != nil:
-		return c.ended
-	case c.auth != nil:
-		wrong = append(wrong, c.auth)
-	case c.self == "":
-		wrong = append(wrong, errors.New("discord has not confirmed the bot token yet"))
+	why, over := c.standing.Problem()
+	if over || c.cfg.HTTP {
+		return why
 	}
-	if !c.cfg.HTTP {
-		wrong = append(wrong, c.line.Problem("discord's gateway", c.cfg.Now(), c.cfg.Gateway.Gap))
-	}
-	return errors.Join(wrong...)
+	return errors.Join(why, c.line.Problem("discord's gateway", c.cfg.Now(), c.cfg.Gateway.Gap))
 }
-
-// recheck is how often a token that Discord does not accept is tried again.
-const recheck = time.Minute
 
 // Run listens until ctx ends.
 func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
@@ -640,38 +620,14 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	defer running.Wait()
 	defer stop()
 	running.Go(func() { c.register(inner) })
-	gateway := make(chan error, 1)
+	over := make(chan error, 1)
 	if !c.cfg.HTTP {
-		running.Go(func() { gateway <- c.listen(inner, h) })
+		running.Go(func() { over <- c.listen(inner, h) })
 	}
-	again := time.NewTicker(recheck)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-gateway:
-			if ctx.Err() != nil {
-				return nil
-			}
-			return c.end(err)
-		case <-again.C:
-			c.mu.Lock()
-			bad := c.auth != nil
-			c.mu.Unlock()
-			if bad {
-				c.note(c.api.call(ctx, c.pace, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &struct{}{}))
-			}
-		}
-	}
-}
-
-// end notes why the chat is given up.
-func (c *Chat) end(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = err
-	return err
+	return c.standing.Watch(ctx, over, func(ctx context.Context) {
+		// The outcome is noted by call.
+		_ = c.call(ctx, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &struct{}{})
+	})
 }
 
 // introduce asks who we are until Discord tells. A token that Discord does
@@ -683,7 +639,7 @@ func (c *Chat) introduce(ctx context.Context) error {
 		return err
 	}, func(err error) { c.log.Warn("discord does not tell who we are, asking again", "err", err) })
 	if err != nil {
-		return c.end(err)
+		return c.standing.End(err)
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ type session struct {
 	writing sync.Mutex
 }
 
-// open connects to the gateway at address and waits for its greeting. It does
+// openSession connects to the gateway at address and waits for its greeting. It does
 // not sign on yet: that counts towards the sessions of a day.
 func openSession(ctx context.Context, address string) (*session, error) {
 	u, err := url.Parse(address)
@@ -251,7 +251,7 @@ func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) er
 	var gateway struct {
 		URL wire.Text `json:"url"`
 	}
-	if err := c.api.call(opening, c.pace, request{method: http.MethodGet, route: "/gateway", path: "/gateway"}, &gateway); err != nil {
+	if err := c.call(opening, request{method: http.MethodGet, route: "/gateway", path: "/gateway"}, &gateway); err != nil {
 		return err
 	}
 	if err := c.trusts(string(gateway.URL)); err != nil {

@@ -1,7 +1,7 @@
-// Package memory is what an adapter remembers of the people who act: which
-// deliveries it saw and how it answered them, what is being worked on, who
-// belongs to which group. All of it may be lost; nothing is decided by it
-// alone.
+// Package memory is what an adapter remembers: which deliveries it saw and how
+// it answered them, what is being worked on, who belongs to which group,
+// whether the platform accepts us and is connected. All of it may be lost;
+// nothing is decided by it alone.
 package memory
 
 import (
@@ -79,13 +79,6 @@ func (d *Deliveries[T]) first(key string) (*past[T], bool) {
 	p := &past[T]{done: make(chan struct{}), at: now}
 	d.past[key] = p
 	return p, true
-}
-
-// Len is how many deliveries are remembered.
-func (d *Deliveries[T]) Len() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.past)
 }
 
 // keepSet is how long the members of a set are believed.
@@ -173,13 +166,6 @@ func (c *Sets) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.sets)
-}
-
-// Len is how many sets are remembered.
-func (c *Sets) Len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.sets)
 }
 
 // sweep drops what is no longer believed.

@@ -69,8 +69,8 @@ func TestDeliveriesAreForgotten(t *testing.T) {
 		t.Error("a delivery that was seen counts as new")
 	}
 	now = now.Add(11 * time.Minute)
-	if !d.New("7") || d.Len() != 1 {
-		t.Errorf("after its time %d are remembered, want the new one", d.Len())
+	if !d.New("7") || len(d.past) != 1 {
+		t.Errorf("after its time %d are remembered, want the new one", len(d.past))
 	}
 }
 
@@ -120,8 +120,8 @@ func TestPutReplaces(t *testing.T) {
 		t.Error("what was taken away is still there")
 	}
 	s.Forget()
-	if s.Len() != 0 {
-		t.Errorf("%d sets after Forget", s.Len())
+	if len(s.sets) != 0 {
+		t.Errorf("%d sets after Forget", len(s.sets))
 	}
 }
 
@@ -184,4 +184,55 @@ func TestSetsSurviveAPanic(t *testing.T) {
 	if ok, err := s.Has(ctx, "g", "ann", func(context.Context) ([]string, error) { return []string{"ann"}, nil }); !ok || err != nil {
 		t.Errorf("after a panic Has = %v, %v", ok, err)
 	}
+}
+
+func TestStanding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s Standing
+		refusal, end := errors.New("token revoked"), errors.New("closed for good")
+		is := func(when string, want error, over bool) {
+			t.Helper()
+			if why, o := s.Problem(); !errors.Is(why, want) || o != over {
+				t.Errorf("%s: Problem = %v, %v; want %v, %v", when, why, o, want, over)
+			}
+		}
+		is("at first", errNotYet, false)
+		s.Accepts()
+		is("not known yet", errNotYet, false)
+		s.Knows()
+		is("accepted", nil, false)
+
+		over := make(chan error, 1)
+		var tries atomic.Int32
+		watched := make(chan error, 1)
+		go func() {
+			watched <- s.Watch(t.Context(), over, func(context.Context) {
+				if tries.Add(1) == 2 {
+					s.Accepts()
+				}
+			})
+		}()
+		time.Sleep(10 * time.Minute)
+		if n := tries.Load(); n != 0 {
+			t.Errorf("%d tries while it was accepted", n)
+		}
+		s.Refuses(refusal)
+		is("refused", refusal, false)
+		time.Sleep(10 * time.Minute)
+		if n := tries.Load(); n != 2 {
+			t.Errorf("%d tries, want two: the second was accepted", n)
+		}
+		is("accepted again", nil, false)
+		over <- end
+		if err := <-watched; !errors.Is(err, end) {
+			t.Errorf("Watch = %v, want the reason", err)
+		}
+		is("given up", end, true)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Watch(ctx, nil, nil); err != nil {
+			t.Errorf("Watch = %v after the end of its context", err)
+		}
+	})
 }

@@ -554,10 +554,7 @@ func (c *Chat) event(payload []byte) said {
 	}
 	switch kind := string(e.Event.Type); {
 	case kind == "app_uninstalled", kind == "tokens_revoked" && len(e.Event.Tokens.Bot) > 0:
-		select {
-		case c.dead <- fmt.Errorf("slack: %s: install the app again and set its new bot token", kind):
-		default: // one reason is enough
-		}
+		c.giveUp(fmt.Errorf("slack: %s: install the app again and set its new bot token", kind))
 	case strings.HasPrefix(kind, "subteam_"), kind == "member_joined_channel", kind == "member_left_channel":
 		c.members.Forget()
 	default:

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,17 +69,16 @@ type Chat struct {
 	log  *slog.Logger
 	pace *pacer
 
-	members *memory.Sets             // of groups and channels
-	seen    *memory.Deliveries[said] // deliveries
-	forms   *newest                  // changes of open forms
-	work    memory.Gate              // deliveries being worked on
-	socket  memory.Line              // of Socket Mode
+	members  *memory.Sets             // of groups and channels
+	seen     *memory.Deliveries[said] // deliveries
+	forms    *newest                  // changes of open forms
+	work     memory.Gate              // deliveries being worked on
+	socket   memory.Line              // of Socket Mode
+	standing memory.Standing
 
 	mu    sync.Mutex
 	self  *identity  // nil until auth.test has told
 	appID string     // "" until known
-	auth  error      // why Slack does not accept us, nil while it does
-	ended error      // why Run gave up
 	dead  chan error // a reason to stop, from an event
 }
 
@@ -408,7 +408,7 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 	}
 	err := do()
 	if err == nil {
-		c.accepted(nil)
+		c.standing.Accepts()
 		return nil
 	}
 	f := failure(method, effect, err)
@@ -417,17 +417,10 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 		c.pace.close(method, channel, f.After)
 	case tickets.Denied:
 		if slackError(err) != "missing_scope" { // one method's trouble, not the token's
-			c.accepted(f.Err)
+			c.standing.Refuses(f.Err)
 		}
 	}
 	return f
-}
-
-// accepted notes whether Slack accepts our token.
-func (c *Chat) accepted(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.auth = err
 }
 
 // identity is who we are, asked once.
@@ -456,6 +449,7 @@ func (c *Chat) identity(ctx context.Context) (identity, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.self = &got
+	c.standing.Knows()
 	return got, nil
 }
 
@@ -511,27 +505,12 @@ func (c *Chat) channelMembers(ctx context.Context, channel string) ([]string, er
 
 // Ready says why Slack cannot be posted to or listened to, or nil.
 func (c *Chat) Ready() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var wrong []error
-	switch {
-	case c.ended != nil:
-		return c.ended
-	case c.auth != nil:
-		wrong = append(wrong, c.auth)
-	case c.self == nil:
-		wrong = append(wrong, errors.New("slack has not confirmed the bot token yet"))
+	why, over := c.standing.Problem()
+	if over || c.cfg.AppToken == "" {
+		return why
 	}
-	if c.cfg.AppToken != "" {
-		if err := c.socket.Problem("slack socket mode", c.cfg.Now(), socketGap); err != nil {
-			wrong = append(wrong, err)
-		}
-	}
-	return errors.Join(wrong...)
+	return errors.Join(why, c.socket.Problem("slack socket mode", c.cfg.Now(), socketGap))
 }
-
-// recheck is how often a token that Slack does not accept is tried again.
-const recheck = time.Minute
 
 // Run listens until ctx ends.
 func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
@@ -540,48 +519,28 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 		return err
 	}
 	inner, stop := context.WithCancel(ctx)
-	defer stop()
-	socket := make(chan error, 1)
 	var listening sync.WaitGroup
 	defer listening.Wait()
 	defer stop()
 	if c.cfg.AppToken != "" {
-		listening.Go(func() { socket <- c.listen(inner, h) })
+		listening.Go(func() {
+			if err := c.listen(inner, h); inner.Err() == nil {
+				c.giveUp(cmp.Or(err, errors.New("slack socket mode: ended")))
+			}
+		})
 	}
-	again := time.NewTicker(recheck)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-socket:
-			if ctx.Err() != nil {
-				return nil
-			}
-			if err == nil {
-				err = errors.New("slack socket mode: ended")
-			}
-			return c.end(err)
-		case err := <-c.dead:
-			return c.end(err)
-		case <-again.C:
-			c.mu.Lock()
-			bad := c.auth != nil
-			c.mu.Unlock()
-			if bad {
-				// The outcome is noted by call.
-				_ = c.call(ctx, "auth.test", "", false, func() error { _, err := c.api.AuthTestContext(ctx); return err })
-			}
-		}
-	}
+	return c.standing.Watch(ctx, c.dead, func(ctx context.Context) {
+		// The outcome is noted by call.
+		_ = c.call(ctx, "auth.test", "", false, func() error { _, err := c.api.AuthTestContext(ctx); return err })
+	})
 }
 
-// end notes why the chat is given up.
-func (c *Chat) end(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = err
-	return err
+// giveUp has Run end with err, or with what was said before.
+func (c *Chat) giveUp(err error) {
+	select {
+	case c.dead <- err:
+	default: // one reason is enough
+	}
 }
 
 // introduce asks who we are until Slack tells. Before that nobody may act.
@@ -591,7 +550,7 @@ func (c *Chat) introduce(ctx context.Context) error {
 		return err
 	}, func(err error) { c.log.Warn("slack does not tell who we are, asking again", "err", err) })
 	if err != nil {
-		return c.end(err)
+		return c.standing.End(err)
 	}
 	return nil
 }

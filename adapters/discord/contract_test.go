@@ -1,7 +1,6 @@
 package discord_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,7 +58,7 @@ type world struct {
 	t    testing.TB
 	fake *discordtest.Server
 	chat *discord.Chat
-	log  *journal
+	log  *adaptertest.Journal
 	bot  string // address of the bot's endpoint, in HTTP mode
 	cfg  discord.Config
 
@@ -70,24 +69,6 @@ type world struct {
 	details map[int]string // by person: the details they look at
 }
 
-// journal keeps the log, to be searched for secrets.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
 // prepare makes the fake and the chat without running it.
 func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discordtest.Config, *discord.Config)) *world {
 	t.Helper()
@@ -95,7 +76,7 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, log: &journal{}, ended: make(chan error, 1), details: map[int]string{}}
+	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1), details: map[int]string{}}
 	// Patience for a machine that does much else; tests of our deadlines set
 	// Discord's own.
 	fakeConfig := discordtest.Config{AckWait: 20 * time.Second, Check: func(x discordtest.Exchange) []string {

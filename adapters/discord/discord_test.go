@@ -90,7 +90,7 @@ func failed(t testing.TB, what string, err error, want tickets.Class) *tickets.F
 	return f
 }
 
-func logger(j *journal) *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+func logger(j *adaptertest.Journal) *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
 func named(code, status int) discordtest.Fault {
 	return discordtest.Fault{Kind: discordtest.DiscordError, Code: code, Status: status}
@@ -825,7 +825,7 @@ func TestDeniedIsCheckedAgain(t *testing.T) {
 		}
 		c, err := discord.New(discord.Config{
 			BotToken: "a.b.c", ApplicationID: discordtest.ApplicationID, Guild: discordtest.GuildID, HTTP: true, PublicKey: strings.Repeat("ab", 32),
-			Log: logger(&journal{}),
+			Log: logger(&adaptertest.Journal{}),
 			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				switch {
 				case revoked.Load():
@@ -1067,7 +1067,7 @@ func TestNoSecretInErrors(t *testing.T) {
 			if answer == nil {
 				api.Close()
 			}
-			log := &journal{}
+			log := &adaptertest.Journal{}
 			place := tickets.Place{Platform: discord.Platform, Channel: channel}
 			tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), place)
 			m := tickets.Message{Place: place, ID: "600000000000000001"}
@@ -1302,7 +1302,7 @@ func TestCommandsAreTriedSlowly(t *testing.T) {
 				var asked atomic.Int32
 				c, err := discord.New(discord.Config{
 					BotToken: "a.b.c", ApplicationID: discordtest.ApplicationID, Guild: discordtest.GuildID, HTTP: true, PublicKey: strings.Repeat("ab", 32),
-					Log: logger(&journal{}),
+					Log: logger(&adaptertest.Journal{}),
 					Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 						res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"id":"` + discordtest.BotUserID + `"}`))}
 						if strings.HasSuffix(r.URL.Path, "/commands") {

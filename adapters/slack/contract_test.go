@@ -1,7 +1,6 @@
 package slack_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,29 +37,11 @@ type world struct {
 	t    *testing.T
 	fake *slacktest.Server
 	chat *slack.Chat
-	log  *journal
+	log  *adaptertest.Journal
 	bot  string // address of the bot's endpoints, in HTTP mode
 
 	stop  context.CancelFunc
 	ended chan error
-}
-
-// journal keeps the log, to be searched for secrets.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
 }
 
 // prepare makes the fake and the chat without running it.
@@ -70,7 +50,7 @@ func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slackte
 	// Patience for a machine that does much else; tests of our deadlines
 	// set Slack's own.
 	fakeConfig := slacktest.Config{AckWait: 20 * time.Second, TriggerLife: 20 * time.Second}
-	w := &world{t: t, log: &journal{}, ended: make(chan error, 1)}
+	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1)}
 	config := slack.Config{
 		BotToken: slacktest.BotToken,
 		Pace:     slack.Pace{PostsPerSecond: 1000, PostBurst: 1000, EditsPerMinute: 60000, EditBurst: 1000},

@@ -42,7 +42,7 @@ func TestSignatureKnownAnswer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Until(signed.Add(tt.after)))
-				c, err := slack.New(slack.Config{BotToken: "xoxb-x", SigningSecrets: []string{tt.secret}, Log: logger(&journal{})})
+				c, err := slack.New(slack.Config{BotToken: "xoxb-x", SigningSecrets: []string{tt.secret}, Log: logger(&adaptertest.Journal{})})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -480,7 +480,7 @@ func TestNoSecretInErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			api := httptest.NewServer(http.HandlerFunc(answer))
 			defer api.Close()
-			log := &journal{}
+			log := &adaptertest.Journal{}
 			c, err := slack.New(slack.Config{BotToken: token, AppToken: app, SigningSecrets: []string{secret}, APIURL: api.URL + "/api/", Log: logger(log)})
 			if err != nil {
 				t.Fatal(err)

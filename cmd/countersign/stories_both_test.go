@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
+	"github.com/countersign/countersign/adapters/discord/discordtest/spec"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
@@ -31,7 +32,13 @@ const (
 // withDiscord has the program speak Discord too, over the gateway.
 func withDiscord(s *story) {
 	s.Helper()
-	fake, err := discordtest.New(discordtest.Config{AckWait: 20 * time.Second})
+	check, err := spec.New()
+	if err != nil {
+		s.Fatal(err)
+	}
+	fake, err := discordtest.New(discordtest.Config{AckWait: 20 * time.Second, Check: func(x discordtest.Exchange) []string {
+		return check.Exchange(x.Method, x.Path, x.Header, x.Body, x.Status, x.AnswerHeader, x.Answer)
+	}})
 	if err != nil {
 		s.Fatal(err)
 	}

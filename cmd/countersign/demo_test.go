@@ -284,14 +284,15 @@ func (p *page) press(keys ...string) {
 // the focused element f, is true.
 func (p *page) tabTo(what, expression string) {
 	p.t.Helper()
+	// Both in one look: the page may be drawn again between two.
+	there := `(f => Boolean(` + expression + `) && f.matches(":focus-visible"))(document.activeElement)`
 	for range 60 {
-		if eval[bool](p, "look at the focus", `(f => Boolean(`+expression+`))(document.activeElement)`) {
-			p.is("the focus on "+what+" can be seen", `document.activeElement.matches(":focus-visible")`)
+		if eval[bool](p, "look at the focus", there) {
 			return
 		}
 		p.press(kb.Tab)
 	}
-	p.t.Fatalf("the tab key does not lead to %s", what)
+	p.t.Fatalf("the tab key does not lead to %s, or the focus on it cannot be seen", what)
 }
 
 // request asks for a program and waits for its card.

@@ -37,8 +37,14 @@
 //	incomings          zset    ID by arrival, µs
 //	incomings:STATUS   zset    ID by arrival, µs
 //	ping               string  what Ping writes
+//	hold:NAME          string  who has a lease, until it expires
+//	once:KEY           string  what was claimed, until that expires
+//	pace:KEY           string  of a limit, when its last call is due without
+//	                           bursts, µs of Redis' clock, until then
+//	shut:LANE          string  until when a platform wants no calls, µs of
+//	                           Redis' clock, until then
 //
-// Nothing ever expires. Scripts name keys of tickets and webhooks that they
+// Only the last four expire. Scripts name keys of tickets and webhooks that they
 // have just found themselves; those are in the slot of the keys they are
 // given.
 //

@@ -23,8 +23,22 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// conform runs the suite with a tenant for each test.
+// conform runs the suites, the first with a tenant for each test.
 func conform(t *testing.T, url func(tenant string) string) {
+	t.Run("Shared", func(t *testing.T) {
+		storetest.RunShared(t, func(t *testing.T) store.Shared {
+			s, err := redis.Open(t.Context(), redis.Config{URL: url("shared")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return s
+		})
+	})
 	var n atomic.Int64
 	storetest.Run(t, func(t *testing.T) storetest.Open {
 		u := url(fmt.Sprintf("t%d", n.Add(1)))

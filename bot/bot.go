@@ -38,6 +38,8 @@ type Config struct {
 	Approvers []tickets.Principal // who may decide; nobody if empty
 	Admins    []tickets.Principal // who may use the admin words and is told when a place cannot be used; nobody if empty
 
+	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
+
 	Log   *slog.Logger                 // required
 	Now   func() time.Time             // default time.Now
 	Meter Meter                        // default: counts nothing

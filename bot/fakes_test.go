@@ -228,6 +228,7 @@ type world struct {
 	admins    []tickets.Principal // default: the first approver
 	chats     []adapters.Chat     // default: chat
 	log       slog.Handler        // default: none
+	shared    store.Shared        // default: none
 	store     store.Store
 	bot       *bot.Bot
 	stop      func()
@@ -269,7 +270,7 @@ func (w *world) start() {
 		log = slog.DiscardHandler
 	}
 	w.bot, err = bot.New(bot.Config{
-		Store: w.store, EPM: w.epm, Chats: chats, Rules: w.rules, Approvers: w.approvers, Admins: admins,
+		Store: w.store, EPM: w.epm, Chats: chats, Rules: w.rules, Approvers: w.approvers, Admins: admins, Shared: w.shared,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
 		Lease: 1000 * time.Hour,

@@ -18,6 +18,9 @@ import (
 const (
 	// tellTimeout is for telling all admins one thing once.
 	tellTimeout = 30 * time.Second
+	// keepTold is how long replicas leave it to the one that has told that a
+	// place is lost.
+	keepTold = time.Hour
 	// tellTries and firstTell: a chat that is down is tried for five minutes.
 	tellTries = 6
 	firstTell = 10 * time.Second
@@ -66,6 +69,7 @@ type recall struct {
 // note is what admins have to be told about a place.
 type note struct {
 	place tickets.Place
+	lost  bool // else it works again
 	text  string
 	left  []tickets.Principal // who has to be told still
 	told  int
@@ -129,7 +133,7 @@ func (b *Bot) placeLost(s tickets.Step, f *tickets.Failure) time.Time {
 	}
 	if !p.isOut(s.Place) {
 		b.Log.Error("place out of use", "platform", s.Place.Platform, "channel", s.Place.Channel, "step", s.Kind, "err", why)
-		b.note(s.Place, adapters.SayPlaceLost(s.Place, why), now)
+		b.note(note{place: s.Place, lost: true, text: adapters.SayPlaceLost(s.Place, why), at: now})
 	}
 	o = &trouble{since: now, why: why, next: now.Add(slowRetry), waiting: map[tickets.Number]struct{}{}}
 	if p.out == nil {
@@ -173,7 +177,7 @@ func (b *Bot) placeTried(s tickets.Step, n tickets.Number, pass pass, failure er
 	signal(b.recalled)
 	if !p.isOut(s.Place) {
 		b.Log.Info("place in use again", "platform", s.Place.Platform, "channel", s.Place.Channel)
-		b.note(s.Place, adapters.SayPlaceBack(s.Place), now)
+		b.note(note{place: s.Place, text: adapters.SayPlaceBack(s.Place), at: now})
 	}
 }
 
@@ -293,16 +297,17 @@ func (b *Bot) Places() []Outage {
 // note wants text told to the admins. A newer note takes the place of an
 // older one that some have not got, and if nobody has, neither is told: they
 // say the opposite of each other. The caller holds places.mu.
-func (b *Bot) note(place tickets.Place, text string, now time.Time) {
+func (b *Bot) note(n note) {
 	p := &b.places
-	if i := p.noted(place); i >= 0 {
+	if i := p.noted(n.place); i >= 0 {
 		fresh := p.notes[i].tries == 0
 		p.notes = slices.Delete(p.notes, i, i+1)
 		if fresh {
 			return
 		}
 	}
-	p.notes = append(p.notes, &note{place: place, text: text, left: b.Admins, at: now})
+	n.left = b.Admins
+	p.notes = append(p.notes, &n)
 	signal(b.noted)
 }
 
@@ -355,6 +360,9 @@ func (b *Bot) runNotes(ctx context.Context) {
 func (b *Bot) tell(ctx context.Context, n *note) {
 	call, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
+	if n.tries == 0 && !b.tells(call, n) {
+		return
+	}
 	errs := make([]error, len(n.left))
 	var wg sync.WaitGroup
 	for i, who := range n.left {
@@ -387,6 +395,21 @@ func (b *Bot) tell(ctx context.Context, n *note) {
 	if n.told == 0 {
 		b.Log.Error("no admin could be told about a place", "platform", n.place.Platform, "channel", n.place.Channel, "admins", len(b.Admins))
 	}
+}
+
+// tells reports whether this process is to tell n: of several that see the
+// same, one does. If they cannot be asked, twice is better than never.
+func (b *Bot) tells(ctx context.Context, n *note) bool {
+	if b.Shared == nil {
+		return true
+	}
+	key := fmt.Sprintf("lost %s %s", n.place.Platform, n.place.Channel)
+	ask := b.Shared.Forget
+	if n.lost {
+		ask = func(ctx context.Context, key string) (bool, error) { return b.Shared.First(ctx, key, keepTold) }
+	}
+	first, err := ask(ctx, key)
+	return first || err != nil
 }
 
 func (b *Bot) tellOne(ctx context.Context, who tickets.Principal, text string) (err error) {

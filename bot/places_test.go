@@ -811,3 +811,84 @@ func (s *slowStore) Update(ctx context.Context, n tickets.Number, change func(*t
 	}
 	return t, err
 }
+
+// told is what several replicas agree on about what admins were told.
+type told struct {
+	store.Shared // the bot asks for nothing else
+	mu           sync.Mutex
+	keys         map[string]bool
+	away         bool
+	asked        int
+}
+
+func (t *told) First(_ context.Context, key string, _ time.Duration) (bool, error) {
+	return t.set(key, true)
+}
+
+func (t *told) Forget(_ context.Context, key string) (bool, error) { return t.set(key, false) }
+
+func (t *told) set(key string, to bool) (changed bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked++
+	if t.away {
+		return false, errors.New("away")
+	}
+	changed = t.keys[key] != to
+	t.keys[key] = to
+	return changed, nil
+}
+
+// TestReplicasTellOnce: what several replicas see of one place is told by one
+// of them, or by each if they cannot be asked. To see it fail, let tells
+// return true.
+func TestReplicasTellOnce(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		t.Run(fmt.Sprintf("away=%t", away), func(t *testing.T) {
+			t.Parallel()
+			want := 1
+			if away {
+				want = 2
+			}
+			shared := &told{keys: map[string]bool{}, away: away}
+			var chats []*placesChat
+			var worlds []*world
+			for range 2 { // each with tickets of its own: both meet the place
+				w, c := newPlacesWorld(t)
+				w.shared = shared
+				c.breaks(only("C1", failure(tickets.Gone, true)))
+				worlds, chats = append(worlds, w), append(chats, c)
+			}
+			count := func() (n int) {
+				for _, c := range chats {
+					_, told, _ := c.count()
+					n += told
+				}
+				return n
+			}
+			each := func(do func(*world)) {
+				for _, w := range worlds {
+					do(w)
+				}
+			}
+			each(func(w *world) { w.start(); w.ask("r"); w.eventually("out of use", w.isOut(true)) })
+			settle := func(asked, told int) {
+				worlds[0].eventually("told", func() bool {
+					shared.mu.Lock()
+					defer shared.mu.Unlock()
+					return shared.asked >= asked && count() >= told
+				})
+			}
+			settle(2, want)
+			for _, c := range chats {
+				c.breaks(nil)
+			}
+			each(func(w *world) { defer w.hurry()(); w.eventually("in use", w.isOut(false)) })
+			settle(4, 2*want)
+			each(func(w *world) { w.stop() })
+			if n := count(); n != 2*want {
+				t.Errorf("admins were told %d times that the place is lost and back, want %d", n, 2*want)
+			}
+		})
+	}
+}

@@ -46,6 +46,7 @@ type Config struct {
 	Pace       Pace              // how fast Discord is called; default as in Pace
 	Gateway    Gateway           // patience with the gateway; default as in Gateway
 	Workers    int               // interactions worked on at once from the gateway; default 64
+	Peers      Peers             // the other processes that serve this application; default none, this process is alone
 	NonceTrust time.Duration     // how long Discord surely knows a nonce; default 1 min
 
 	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
@@ -139,10 +140,14 @@ func New(cfg Config) (*Chat, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	var ledger pace.Ledger
+	if cfg.Peers != nil {
+		ledger = cfg.Peers
+	}
 	c := &Chat{
 		cfg:    cfg,
 		log:    cfg.Log.With("platform", string(Platform)),
-		pace:   newPacer(cfg.Pace),
+		pace:   newPacer(cfg.Pace, ledger),
 		roles:  memory.NewSets(cfg.Now),
 		seen:   memory.NewDeliveries[said](keepSeen, cfg.Now),
 		drafts: newDrafts(cfg.Now),

@@ -11,6 +11,7 @@
 //	form.go          the decision form, what was typed into it, the details
 //	interactions.go  what people do: clicks, forms, commands; HTTP
 //	gateway.go       the gateway: one fresh session after the other
+//	peers.go         which of several processes has the gateway, and answers
 //	commands.go      the slash command and its registration
 //	rest.go          calls of the API
 //	errors.go        which failure of Discord or its library means what

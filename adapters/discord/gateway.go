@@ -37,13 +37,16 @@ type Gateway struct {
 	// (discord.com/developers/docs/events/gateway#rate-limiting); default 1 s
 	// and 2 min.
 	First, Last time.Duration
+	// Lease is how long a replica that holds the gateway may be silent before
+	// another takes it; default 15 s. Only replicas need it.
+	Lease time.Duration
 }
 
 func (g Gateway) withDefaults() Gateway {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&g.Open, 20 * time.Second}, {&g.Ack, 105 * time.Second}, {&g.Gap, 15 * time.Second}, {&g.First, time.Second}, {&g.Last, 2 * time.Minute}} {
+	}{{&g.Open, 20 * time.Second}, {&g.Ack, 105 * time.Second}, {&g.Gap, 15 * time.Second}, {&g.First, time.Second}, {&g.Last, 2 * time.Minute}, {&g.Lease, 15 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.d
 		}
@@ -66,37 +69,64 @@ var fatalCodes = map[int]string{
 	4014: "the intents are not allowed for this bot",
 }
 
-// listen takes interactions from the gateway until ctx ends, over one fresh
-// session after the other: resuming one would only bring interactions that
-// are too old to be answered. It returns an error when Discord will not let
-// us connect however often we try.
+// listen takes interactions from the gateway until ctx ends. It returns an
+// error when Discord will not let us connect however often we try.
+func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
+	if c.cfg.Peers != nil {
+		return c.takeTurns(ctx, h)
+	}
+	return c.newSupervisor(h).run(ctx, 0)
+}
+
+// supervisor keeps a connection to the gateway, over one fresh session after
+// the other: resuming one would only bring interactions that are too old to
+// be answered.
 //
 // The library's own gateway is not used: its ways back deadlock
 // (github.com/bwmarrin/discordgo/issues/1694 and 513), and a packet that it
 // does not expect ends the whole process, Slack and EPM with it.
-func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
-	slots := newSlots(c.cfg.Workers)
-	wait := c.cfg.Gateway.First
-	for {
+type supervisor struct {
+	*Chat
+	handler adapters.Handler
+	slots   *slots
+	wait    time.Duration // between a connection that failed and the next
+	next    time.Time     // not to connect before
+}
+
+func (c *Chat) newSupervisor(h adapters.Handler) *supervisor {
+	return &supervisor{Chat: c, handler: h, slots: newSlots(c.cfg.Workers), wait: c.cfg.Gateway.First}
+}
+
+// run connects until ctx ends. If patience is not 0 it gives up after not
+// being connected for so long. An error is fatal.
+func (s *supervisor) run(ctx context.Context, patience time.Duration) error {
+	away := time.Now()
+	for pace.Sleep(ctx, time.Until(s.next)) {
 		begun := time.Now()
-		err := c.connect(ctx, h, slots)
+		ready, err := s.connect(ctx, s.handler, s.slots)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if code, fatal := fatalClose(err); fatal {
 			return fmt.Errorf("discord's gateway closed with code %d: %s", code, fatalCodes[code])
 		}
-		c.line.Down(c.cfg.Now(), err)
-		if time.Since(begun) > healthy {
-			wait = c.cfg.Gateway.First
+		s.line.Down(s.cfg.Now(), err)
+		if ready {
+			away = time.Now()
 		}
-		pause := max(wait/2+rand.N(wait), tickets.FailureOf(err).After)
-		c.log.Warn("the gateway is away, connecting again", "err", err, "after", pause.Round(time.Millisecond))
-		if !pace.Sleep(ctx, pause) {
+		if time.Since(begun) > healthy {
+			s.wait = s.cfg.Gateway.First
+		}
+		pause := max(s.wait/2+rand.N(s.wait), tickets.FailureOf(err).After)
+		s.wait = min(2*s.wait, s.cfg.Gateway.Last)
+		s.next = time.Now().Add(pause)
+		if patience > 0 && time.Since(away) > patience {
+			s.log.Warn("the gateway is away, leaving it to other replicas", "err", err)
 			return nil
 		}
-		wait = min(2*wait, c.cfg.Gateway.Last)
+		s.log.Warn("the gateway is away, connecting again", "err", err, "after", pause.Round(time.Millisecond))
 	}
+	return nil
 }
 
 func fatalClose(err error) (int, bool) {
@@ -244,22 +274,22 @@ func (s *session) keepAlive(ctx context.Context, patience time.Duration) {
 }
 
 // connect is one session: it opens it, signs on and takes what comes. It
-// returns why it ended.
-func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) error {
+// returns whether it was ready, and why it ended.
+func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) (ready bool, err error) {
 	opening, opened := context.WithTimeout(ctx, c.cfg.Gateway.Open)
 	defer opened()
 	var gateway struct {
 		URL wire.Text `json:"url"`
 	}
 	if err := c.call(opening, request{method: http.MethodGet, route: "/gateway", path: "/gateway"}, &gateway); err != nil {
-		return err
+		return ready, err
 	}
 	if err := c.trusts(string(gateway.URL)); err != nil {
-		return err
+		return ready, err
 	}
 	s, err := openSession(opening, string(gateway.URL))
 	if err != nil {
-		return err
+		return ready, err
 	}
 	live, end := context.WithCancel(ctx)
 	var beating sync.WaitGroup
@@ -274,28 +304,28 @@ func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) er
 		"properties": map[string]string{"os": runtime.GOOS, "browser": "countersign", "device": "countersign"},
 	})
 	if err != nil {
-		return err
+		return ready, err
 	}
 	late := context.AfterFunc(opening, s.close) // until it is ready
 	for {
 		p, err := s.read()
 		switch {
 		case err != nil && time.Since(time.Unix(0, s.acked.Load())) > c.cfg.Gateway.Ack:
-			return errors.New("heartbeats are not answered")
+			return ready, errors.New("heartbeats are not answered")
 		case err != nil:
-			return err
+			return ready, err
 		}
 		switch p.Op {
 		case opHeartbeat:
 			if err := s.beat(); err != nil {
-				return err
+				return ready, err
 			}
 		case opAcknowledged:
 			s.acked.Store(time.Now().UnixNano())
 		case opReconnect:
-			return errors.New("discord asks to connect again")
+			return ready, errors.New("discord asks to connect again")
 		case opInvalid:
-			return errors.New("discord ended the session")
+			return ready, errors.New("discord ended the session")
 		case opDispatch:
 			if p.Seq != nil {
 				s.seq.Store(*p.Seq)
@@ -303,6 +333,7 @@ func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) er
 			switch {
 			case p.Type == "READY":
 				late()
+				ready = true
 				c.line.Up(c.cfg.Now())
 				c.log.Info("the gateway is connected")
 			case p.Type == "INTERACTION_CREATE" && ctx.Err() == nil:

@@ -284,7 +284,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) {
 	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
 	defer cancel()
-	if !c.seen.New(string(in.ID)) {
+	if !c.seen.New(string(in.ID)) || !c.claims(ctx, string(in.ID), received) {
 		return // whoever took it first answers
 	}
 	s := c.interact(ctx, received, in, h)
@@ -389,6 +389,9 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 	defer cancel()
 	var then []message
 	s, again := c.seen.Once(think, string(in.ID), func() said {
+		if !c.claims(think, string(in.ID), received) {
+			return said{} // somebody sends again what another replica has answered
+		}
 		s := c.interact(think, received, in, h)
 		then = s.then
 		return said{body: s.body} // what follows is not said twice

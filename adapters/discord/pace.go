@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/countersign/countersign/adapters/pace"
 )
 
@@ -24,12 +22,11 @@ type Pace struct {
 }
 
 type pacer struct {
-	pace.Pacer
-	all *rate.Limiter
-	old *pace.Limiters // by channel
+	*pace.Pacer
+	all, old pace.Limit // old by channel
 }
 
-func newPacer(p Pace) *pacer {
+func newPacer(p Pace, shared pace.Ledger) *pacer {
 	if p.CallsPerSecond <= 0 {
 		p.CallsPerSecond = 45
 	}
@@ -40,10 +37,11 @@ func newPacer(p Pace) *pacer {
 		p.OldEditsIn = 7 * time.Second
 	}
 	return &pacer{
-		all: rate.NewLimiter(rate.Limit(p.CallsPerSecond), int(p.CallsPerSecond)),
+		Pacer: pace.New(string(Platform), shared),
+		all:   pace.Limit{Key: laneAll, Every: pace.PerSecond(p.CallsPerSecond), Burst: int(max(p.CallsPerSecond, 1))},
 		// One after the other: several at once, and those that may follow
 		// while Discord still counts them, would be too many.
-		old: pace.NewLimiters(float64(p.OldEdits)/p.OldEditsIn.Seconds(), 1),
+		old: pace.Limit{Key: "old", Every: p.OldEditsIn / time.Duration(p.OldEdits), Burst: 1},
 	}
 }
 
@@ -64,27 +62,29 @@ const oldPatience = time.Second
 // wait returns when r may be made, or at once with class Limited if that is
 // after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, r *request) error {
-	lanes, limits := []string{laneAll, r.lane()}, []*rate.Limiter{p.all}
+	lanes, limits := []string{laneAll, r.lane()}, []pace.Limit{p.all}
 	if r.old {
 		// Many old cards must not hold the workers that newer ones wait for.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, oldPatience)
 		defer cancel()
-		lanes, limits = append(lanes, r.oldLane()), append(limits, p.old.Of(r.channel))
+		limit := p.old
+		limit.Key += " " + r.channel
+		lanes, limits = append(lanes, r.oldLane()), append(limits, limit)
 	}
-	return p.Wait(ctx, "discord "+r.route, lanes, limits...)
+	return p.Wait(ctx, r.route, lanes, limits...)
 }
 
 // heed keeps what Discord said about its limits in the answer to r.
-func (p *pacer) heed(r *request, l limits) {
+func (p *pacer) heed(ctx context.Context, r *request, l limits) {
 	switch {
 	case l.wait <= 0:
 		return
 	case l.global:
-		p.Close(laneAll, l.wait)
+		p.Close(ctx, laneAll, l.wait)
 	case l.code == codeOldEdits:
-		p.Close(r.oldLane(), l.wait)
+		p.Close(ctx, r.oldLane(), l.wait)
 	default:
-		p.Close(r.lane(), l.wait)
+		p.Close(ctx, r.lane(), l.wait)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // edits of old messages in a channel at most.
 func TestOldEditsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(Pace{})
+		p := newPacer(Pace{}, nil)
 		edit := func(channel string, old bool) *request {
 			return &request{method: "PATCH", route: routeMessage, channel: channel, old: old}
 		}

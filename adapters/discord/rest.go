@@ -108,7 +108,7 @@ func (a *api) call(ctx context.Context, p *pacer, r request, to any) error {
 		discordgo.NewRatelimiter().LockBucket(r.route), 0,
 		discordgo.WithContext(ctx), discordgo.WithRestRetries(0), discordgo.WithRetryOnRatelimit(false))
 	if p != nil {
-		p.heed(&r, said)
+		p.heed(ctx, &r, said)
 	}
 	if err == nil && to != nil {
 		err = wire.Soft(json.Unmarshal(answer, to))

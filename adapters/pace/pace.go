@@ -1,8 +1,5 @@
 // Package pace makes calls wait for a platform's rate limits: those that are
 // known beforehand, and what the platform says when it is called too often.
-//
-// It runs on the machine's own clock, as the platforms do, and counts for one
-// process.
 package pace
 
 import (
@@ -17,136 +14,176 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Pacer makes the callers of one platform wait. The zero value is ready.
-type Pacer struct {
-	booking sync.Mutex // held while a place in the limits is taken
+// Limit is how often a platform may be called: once in each Every, and at
+// most Burst times at once after a pause. Calls with the same Key are counted
+// together.
+type Limit struct {
+	Key   string
+	Every time.Duration // more than 0
+	Burst int           // at least 1
+}
 
-	mu     sync.Mutex
-	closed map[string]time.Time // by lane: not before, as the platform said
+// PerSecond is n calls a second as the time between two.
+func PerSecond(n float64) time.Duration { return time.Duration(float64(time.Second) / n) }
+
+// Ledger is where calls are counted, by one process or by several together.
+type Ledger interface {
+	// Book takes one call out of each of limits, and returns how long to wait
+	// before it may be made, which is not before the lanes are open. If that
+	// is longer than patience, nothing is taken and booked is false. A
+	// negative patience has no end.
+	Book(ctx context.Context, lanes []string, limits []Limit, patience time.Duration) (wait time.Duration, booked bool, err error)
+	// Shut closes a lane for d, or leaves it closed for longer.
+	Shut(ctx context.Context, lane string, d time.Duration) error
+}
+
+// Pacer makes the callers of one platform wait.
+type Pacer struct {
+	name   string // of the platform
+	shared Ledger // nil if this process is alone
+	own    ledger // counts while the shared one cannot be asked
+}
+
+// New returns a pacer for the platform called name. It counts in shared, as
+// all processes do that call the platform for the same app, and for itself if
+// shared is nil or cannot be asked.
+func New(name string, shared Ledger) *Pacer {
+	return &Pacer{name: name, shared: shared, own: ledger{shut: map[string]time.Time{}, limits: map[string]*rate.Limiter{}}}
 }
 
 // errPaced is why a call was not made.
 var errPaced = errors.New("waiting for the rate limit")
 
-// Wait returns when a call may be made that is counted in lanes and limits;
-// nil limits are skipped. If that is after ctx's deadline it returns at once
-// with class Limited. what names the call in the error.
-func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ...*rate.Limiter) error {
+// Wait returns when a call may be made that is counted in lanes and limits.
+// If that is after ctx's deadline it returns at once with class Limited. what
+// names the call in the error.
+func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ...Limit) error {
 	for {
-		d, cancel, late := p.book(ctx, lanes, limits)
-		giveUp := func() error {
-			cancel()
-			return &tickets.Failure{Class: tickets.Limited, After: d, Err: fmt.Errorf("%s: %w", what, errPaced)}
+		patience := time.Duration(-1)
+		if end, ok := ctx.Deadline(); ok {
+			patience = max(time.Until(end), 0)
 		}
-		switch {
-		case d <= 0:
+		d, booked := p.book(ctx, lanes, limits, patience)
+		if booked && d <= 0 {
 			return nil
-		case late:
-			return giveUp()
-		case !Sleep(ctx, d):
-			return giveUp()
+		}
+		if !booked || !Sleep(ctx, d) {
+			return &tickets.Failure{Class: tickets.Limited, After: d, Err: fmt.Errorf("%s %s: %w", p.name, what, errPaced)}
 		}
 		// Somebody may have been told to wait meanwhile; the booking stands.
-		limits = nil
-		if p.left(time.Now(), lanes) <= 0 {
+		if len(lanes) == 0 {
 			return nil
 		}
+		limits = nil
 	}
 }
 
-// book takes a place in limits and tells how long it is until then. One that
-// is too late for ctx is given back at once, before anybody else books behind
-// it.
-func (p *Pacer) book(ctx context.Context, lanes []string, limits []*rate.Limiter) (d time.Duration, cancel func(), late bool) {
-	p.booking.Lock()
-	defer p.booking.Unlock()
-	now := time.Now()
-	d = p.left(now, lanes)
-	var booked []*rate.Reservation
-	for _, l := range limits {
-		if l != nil {
-			r := l.ReserveN(now, 1)
-			booked = append(booked, r)
-			d = max(d, r.DelayFrom(now))
-		}
-	}
-	cancel = func() {
-		for _, r := range booked {
-			r.CancelAt(now)
-		}
-	}
-	if end, ok := ctx.Deadline(); ok && d > 0 && now.Add(d).After(end) {
-		cancel()
-		return d, func() {}, true
-	}
-	return d, cancel, false
-}
+// askTime is how long the shared ledger may take to answer. Without it each
+// process counts for itself, and the platform says when that is too much.
+const askTime = 2 * time.Second
 
-// left is how long the lanes stay closed.
-func (p *Pacer) left(now time.Time, lanes []string) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var d time.Duration
-	for _, lane := range lanes {
-		d = max(d, p.closed[lane].Sub(now))
+func (p *Pacer) book(ctx context.Context, lanes []string, limits []Limit, patience time.Duration) (time.Duration, bool) {
+	if p.shared != nil {
+		ask, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		d, booked, err := p.shared.Book(ask, p.named(lanes), p.namedLimits(limits), patience)
+		if err == nil {
+			return d, booked
+		}
 	}
-	return d
+	return p.own.book(lanes, limits, patience)
 }
 
 // Close notes that the platform wants no call in lane for d.
-func (p *Pacer) Close(lane string, d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	for k, until := range p.closed {
-		if until.Before(now) {
-			delete(p.closed, k)
-		}
-	}
-	if p.closed == nil {
-		p.closed = map[string]time.Time{}
-	}
-	if until := now.Add(d); until.After(p.closed[lane]) {
-		p.closed[lane] = until
+func (p *Pacer) Close(ctx context.Context, lane string, d time.Duration) {
+	p.own.close(lane, d)
+	if p.shared != nil {
+		ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+		defer cancel()
+		// Those who do not hear it are told by the platform itself.
+		_ = p.shared.Shut(ask, p.name+" "+lane, d)
 	}
 }
 
-// Limiters are limits of the same size, one for each key, for example for
-// each channel. Those that nobody waits for are forgotten.
-type Limiters struct {
-	limit rate.Limit
-	burst int
-
-	mu  sync.Mutex
-	all map[string]*rate.Limiter
+func (p *Pacer) named(lanes []string) []string {
+	out := make([]string, len(lanes))
+	for i, l := range lanes {
+		out[i] = p.name + " " + l
+	}
+	return out
 }
 
-// keepLimiters is how many keys are kept before the idle ones are dropped.
-const keepLimiters = 1000
-
-// NewLimiters returns limits of perSecond calls with at most burst at once.
-func NewLimiters(perSecond float64, burst int) *Limiters {
-	return &Limiters{limit: rate.Limit(perSecond), burst: burst, all: map[string]*rate.Limiter{}}
+func (p *Pacer) namedLimits(limits []Limit) []Limit {
+	out := make([]Limit, len(limits))
+	for i, l := range limits {
+		l.Key = p.name + " " + l.Key
+		out[i] = l
+	}
+	return out
 }
 
-// Of returns the limit for key.
-func (l *Limiters) Of(key string) *rate.Limiter {
+// ledger counts for one process, on the machine's own clock.
+type ledger struct {
+	mu     sync.Mutex
+	shut   map[string]time.Time // lanes, until when
+	limits map[string]*rate.Limiter
+}
+
+// book is [Ledger]'s Book. A place that is too late is given back at once,
+// before anybody else books behind it.
+func (l *ledger) book(lanes []string, limits []Limit, patience time.Duration) (d time.Duration, booked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if one := l.all[key]; one != nil {
+	now := time.Now()
+	for _, lane := range lanes {
+		d = max(d, l.shut[lane].Sub(now))
+	}
+	taken := make([]*rate.Reservation, len(limits))
+	open := now.Add(d)
+	for i, limit := range limits {
+		taken[i] = l.limiter(limit, now).ReserveN(open, 1)
+		d = max(d, taken[i].DelayFrom(open)+open.Sub(now))
+	}
+	if d > 0 && patience >= 0 && d > patience {
+		for _, r := range taken {
+			r.CancelAt(open)
+		}
+		return d, false
+	}
+	return d, true
+}
+
+// keepLimiters is how many limits are kept before the idle ones are dropped.
+const keepLimiters = 1000
+
+func (l *ledger) limiter(limit Limit, now time.Time) *rate.Limiter {
+	if one := l.limits[limit.Key]; one != nil {
 		return one
 	}
-	if len(l.all) >= keepLimiters {
-		now := time.Now()
-		for k, one := range l.all {
-			if one.TokensAt(now) >= float64(l.burst) { // as good as new
-				delete(l.all, k)
+	if len(l.limits) >= keepLimiters {
+		for k, one := range l.limits {
+			if one.TokensAt(now) >= float64(one.Burst()) { // as good as new
+				delete(l.limits, k)
 			}
 		}
 	}
-	one := rate.NewLimiter(l.limit, l.burst)
-	l.all[key] = one
+	one := rate.NewLimiter(rate.Every(limit.Every), limit.Burst)
+	l.limits[limit.Key] = one
 	return one
+}
+
+func (l *ledger) close(lane string, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	for k, until := range l.shut {
+		if until.Before(now) {
+			delete(l.shut, k)
+		}
+	}
+	if until := now.Add(d); until.After(l.shut[lane]) {
+		l.shut[lane] = until
+	}
 }
 
 // Sleep waits for d, and reports false if ctx ended before.

@@ -8,18 +8,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/countersign/countersign/tickets"
 )
 
 func TestWaitForTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p Pacer
-		limit := rate.NewLimiter(1, 2)
+		p := New("chat", nil)
+		limit := Limit{"c1", time.Second, 2}
 		begun := time.Now()
 		for range 5 {
-			if err := p.Wait(t.Context(), "post", nil, nil, limit); err != nil {
+			if err := p.Wait(t.Context(), "post", nil, limit); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -31,9 +29,9 @@ func TestWaitForTheLimit(t *testing.T) {
 
 func TestClosedLaneHoldsOnlyItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p Pacer
-		p.Close("a", 10*time.Second)
-		p.Close("a", time.Second) // the later end counts
+		p := New("chat", nil)
+		p.Close(t.Context(), "a", 10*time.Second)
+		p.Close(t.Context(), "a", time.Second) // the later end counts
 		begun := time.Now()
 		if err := p.Wait(t.Context(), "post", []string{"b"}); err != nil || time.Since(begun) != 0 {
 			t.Errorf("another lane waited %s, %v", time.Since(begun), err)
@@ -46,10 +44,10 @@ func TestClosedLaneHoldsOnlyItsOwn(t *testing.T) {
 
 func TestClosedWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p Pacer
-		p.Close("a", time.Second)
+		p := New("chat", nil)
+		p.Close(t.Context(), "a", time.Second)
 		begun := time.Now()
-		time.AfterFunc(500*time.Millisecond, func() { p.Close("a", 4*time.Second) })
+		time.AfterFunc(500*time.Millisecond, func() { p.Close(t.Context(), "a", 4*time.Second) })
 		if err := p.Wait(t.Context(), "post", []string{"a"}); err != nil || time.Since(begun) != 4500*time.Millisecond {
 			t.Errorf("waited %s, %v; want until the later end", time.Since(begun), err)
 		}
@@ -58,8 +56,8 @@ func TestClosedWhileWaiting(t *testing.T) {
 
 func TestTooLongIsSaidAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p Pacer
-		limit := rate.NewLimiter(rate.Every(time.Minute), 1)
+		p := New("chat", nil)
+		limit := Limit{"c1", time.Minute, 1}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		if err := p.Wait(ctx, "post", nil, limit); err != nil {
@@ -77,19 +75,96 @@ func TestTooLongIsSaidAtOnce(t *testing.T) {
 }
 
 func TestIdleLimitersAreForgotten(t *testing.T) {
-	l := NewLimiters(1000, 1)
-	busy := l.Of("busy")
-	busy.ReserveN(time.Now(), 1)
-	busy.SetLimit(rate.Every(time.Hour))
-	for i := range 5 * keepLimiters {
-		l.Of(fmt.Sprint(i))
+	p := New("chat", nil)
+	busy := Limit{"busy", time.Hour, 1}
+	patient := func(limit Limit) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		return p.Wait(ctx, "post", nil, limit)
 	}
-	if n := len(l.all); n > keepLimiters+1 {
+	if err := patient(busy); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 * keepLimiters {
+		if err := patient(Limit{fmt.Sprint(i), time.Nanosecond, 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(p.own.limits); n > keepLimiters+1 {
 		t.Errorf("%d limiters are kept, want about %d", n, keepLimiters)
 	}
-	if l.Of("busy") != busy {
-		t.Error("one that somebody waits for was forgotten")
+	if patient(busy) == nil {
+		t.Error("one that was used up was forgotten")
 	}
+}
+
+// several is a ledger of several processes, which may be away.
+type several struct {
+	own  *Pacer
+	away bool
+	got  []string
+}
+
+func (s *several) Book(_ context.Context, lanes []string, limits []Limit, patience time.Duration) (time.Duration, bool, error) {
+	if s.away {
+		return 0, false, errors.New("away")
+	}
+	s.got = append(s.got, fmt.Sprint(lanes, limits))
+	d, booked := s.own.own.book(lanes, limits, patience)
+	return d, booked, nil
+}
+
+func (s *several) Shut(_ context.Context, lane string, d time.Duration) error {
+	if s.away {
+		return errors.New("away")
+	}
+	s.own.own.close(lane, d)
+	return nil
+}
+
+func TestSeveralCountTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &several{own: New("", nil)}
+		one, other := New("chat", shared), New("chat", shared)
+		limit := Limit{"c1", time.Second, 1}
+		begun := time.Now()
+		for i := range 6 {
+			p := one
+			if i%2 == 1 {
+				p = other
+			}
+			if err := p.Wait(t.Context(), "post", []string{"lane"}, limit); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begun); took != 5*time.Second {
+			t.Errorf("6 calls of two processes at 1 a second took %s, want 5s", took)
+		}
+		if want := "[chat lane] [{chat c1 1s 1}]"; shared.got[0] != want {
+			t.Errorf("booked %s, want %s: platforms must not share limits", shared.got[0], want)
+		}
+		one.Close(t.Context(), "lane", time.Minute)
+		begun = time.Now()
+		if err := other.Wait(t.Context(), "post", []string{"lane"}); err != nil || time.Since(begun) != time.Minute {
+			t.Errorf("the other process waited %s, %v; want a minute", time.Since(begun), err)
+		}
+	})
+}
+
+func TestAloneWhileTheOthersCannotBeAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New("chat", &several{away: true})
+		p.Close(t.Context(), "lane", time.Minute)
+		begun := time.Now()
+		for range 3 {
+			if err := p.Wait(t.Context(), "post", []string{"lane"}, Limit{"c1", time.Second, 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begun); took != time.Minute+2*time.Second {
+			t.Errorf("3 calls took %s, want a second between them once the lane was open", took)
+		}
+	})
 }
 
 func TestUntil(t *testing.T) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/countersign/countersign/adapters/pace"
 )
 
@@ -38,16 +36,16 @@ func (p Pace) withDefaults() Pace {
 // pacer makes every caller of a method wait for Slack's limits: one for all,
 // since Slack counts all of an app's calls together.
 type pacer struct {
-	pace.Pacer
-	edits *rate.Limiter
-	posts *pace.Limiters // by channel
+	*pace.Pacer
+	edits, posts pace.Limit // posts by channel
 }
 
-func newPacer(p Pace) *pacer {
+func newPacer(p Pace, shared pace.Ledger) *pacer {
 	p = p.withDefaults()
 	return &pacer{
-		edits: rate.NewLimiter(rate.Limit(p.EditsPerMinute/60), p.EditBurst),
-		posts: pace.NewLimiters(p.PostsPerSecond, p.PostBurst),
+		Pacer: pace.New(string(Platform), shared),
+		edits: pace.Limit{Key: methodUpdate, Every: pace.PerSecond(p.EditsPerMinute / 60), Burst: p.EditBurst},
+		posts: pace.Limit{Key: methodPost, Every: pace.PerSecond(p.PostsPerSecond), Burst: p.PostBurst},
 	}
 }
 
@@ -68,17 +66,19 @@ func lane(method, channel string) string {
 // wait returns when the method may be called, or at once with class Limited
 // if that is after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, method, channel string) error {
-	var limit *rate.Limiter
+	var limits []pace.Limit
 	switch method {
 	case methodUpdate:
-		limit = p.edits
+		limits = append(limits, p.edits)
 	case methodPost:
-		limit = p.posts.Of(channel)
+		limit := p.posts
+		limit.Key += " " + channel
+		limits = append(limits, limit)
 	}
-	return p.Wait(ctx, "slack "+method, []string{lane(method, channel)}, limit)
+	return p.Wait(ctx, method, []string{lane(method, channel)}, limits...)
 }
 
 // close notes that Slack asked to wait for d.
-func (p *pacer) close(method, channel string, d time.Duration) {
-	p.Close(lane(method, channel), d)
+func (p *pacer) close(ctx context.Context, method, channel string, d time.Duration) {
+	p.Close(ctx, lane(method, channel), d)
 }

@@ -44,6 +44,7 @@ type Config struct {
 	Transport http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
 	Timeout   time.Duration     // of one call; default 10 s
 	Pace      Pace              // how fast Slack is called; default as in Pace
+	Ledger    pace.Ledger       // where several processes count their calls together; default none, this process is alone
 	Workers   int               // deliveries worked on at once in Socket Mode; default 32
 
 	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
@@ -148,7 +149,7 @@ func New(cfg Config) (*Chat, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		log:     cfg.Log.With("platform", string(Platform)),
-		pace:    newPacer(cfg.Pace),
+		pace:    newPacer(cfg.Pace, cfg.Ledger),
 		members: memory.NewSets(cfg.Now),
 		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
 		forms:   newNewest(cfg.Now),
@@ -414,7 +415,7 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 	f := failure(method, effect, err)
 	switch f.Class {
 	case tickets.Limited:
-		c.pace.close(method, channel, f.After)
+		c.pace.close(ctx, method, channel, f.After)
 	case tickets.Denied:
 		if slackError(err) != "missing_scope" { // one method's trouble, not the token's
 			c.standing.Refuses(f.Err)

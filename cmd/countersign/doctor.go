@@ -70,7 +70,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
 	}
 	// What the parts log, they also find.
-	chats, err := newChats(cfg, p, slog.New(slog.DiscardHandler), newMetrics())
+	chats, err := newChats(cfg, p, nil, slog.New(slog.DiscardHandler), newMetrics())
 	if err != nil {
 		parts = append(parts, func(_ context.Context, c *checkup) {
 			if len(wrong) > 0 {

@@ -87,6 +87,13 @@ func (m *metrics) watch(s store.Store, now func() time.Time) {
 	m.registry.MustRegister(&storeCollector{store: s, now: now})
 }
 
+// watchClock adds to m how far this machine's clock is off.
+func (m *metrics) watchClock(c *clock) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_clock_offset_seconds", Help: "How far Redis' clock is ahead of this machine's; the program works by Redis'.",
+	}, func() float64 { return c.Offset().Seconds() }))
+}
+
 // watchPlaces adds to m which places can be used.
 func (m *metrics) watchPlaces(b *bot.Bot) { m.registry.MustRegister(placeCollector{b}) }
 

@@ -39,7 +39,7 @@ var rooms = map[string][]string{
 	"epm/epmtest":                       {},
 	"adapters/wire":                     {},
 	"bot":                               {"adapters", "store", "tickets"},
-	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
+	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
 }
 
 // suites may import testing outside of tests: they are tests for others.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/epm"
@@ -60,25 +61,35 @@ func newLog(cfg config, w io.Writer) *slog.Logger {
 // new is taken up, what is under way gets grace.
 func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err error) {
 	m := newMetrics()
+	clock := &clock{own: p.Now}
+	p.Now = clock.Now
 	keep, err := openStore(ctx, cfg, p, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	m.watch(keep, p.Now)
+	shared, _ := keep.(store.Shared)
+	if shared != nil {
+		clock.compare(ctx, shared, log)
+		m.watchClock(clock)
+		follow, stop := context.WithCancel(ctx)
+		defer stop()
+		go clock.follow(follow, shared, log)
+	}
 
 	client, err := newEPM(cfg, p, log, m)
 	if err != nil {
 		return err
 	}
-	chats, err := newChats(cfg, p, log, m)
+	chats, err := newChats(cfg, p, shared, log, m)
 	if err != nil {
 		return err
 	}
 	b, err := bot.New(bot.Config{
 		Store: keep, EPM: client, Chats: chats,
 		Rules: cfg.rules, Approvers: cfg.approvers, Admins: cfg.admins,
-		Log: log, Now: p.Now, Meter: m, Grace: grace,
+		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace,
 		Test: func(ctx context.Context) string { return client.Test(ctx).String() },
 	})
 	if err != nil {
@@ -193,8 +204,8 @@ func newEPM(cfg config, p process, log *slog.Logger, m *metrics) (*epm.Client, e
 }
 
 // newChats makes the configured chats. With an error it returns those that
-// could be made.
-func newChats(cfg config, p process, log *slog.Logger, m *metrics) ([]adapters.Chat, error) {
+// could be made. shared is nil for a process that is alone.
+func newChats(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) ([]adapters.Chat, error) {
 	var chats []adapters.Chat
 	var wrong []error
 	add := func(chat adapters.Chat, err error) {
@@ -205,20 +216,24 @@ func newChats(cfg config, p process, log *slog.Logger, m *metrics) ([]adapters.C
 		chats = append(chats, chat)
 	}
 	if cfg.usesSlack() {
-		add(newSlack(cfg, p, log, m))
+		add(newSlack(cfg, p, shared, log, m))
 	}
 	if cfg.usesDiscord() {
-		add(newDiscord(cfg, p, log, m))
+		add(newDiscord(cfg, p, shared, log, m))
 	}
 	return chats, errors.Join(wrong...)
 }
 
-func newSlack(cfg config, p process, log *slog.Logger, m *metrics) (*slack.Chat, error) {
+func newSlack(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) (*slack.Chat, error) {
 	var secrets []string
 	for _, s := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
 		if s != "" {
 			secrets = append(secrets, s.Reveal())
 		}
+	}
+	var ledger pace.Ledger
+	if shared != nil {
+		ledger = peers{shared}
 	}
 	return slack.New(slack.Config{
 		BotToken: cfg.SlackBotToken.Reveal(), AppToken: cfg.SlackAppToken.Reveal(), SigningSecrets: secrets,
@@ -229,16 +244,20 @@ func newSlack(cfg config, p process, log *slog.Logger, m *metrics) (*slack.Chat,
 			}
 			return path.Base(r.URL.Path)
 		}),
-		Pace: p.SlackPace, Log: log, Now: p.Now,
+		Pace: p.SlackPace, Ledger: ledger, Log: log, Now: p.Now,
 	})
 }
 
-func newDiscord(cfg config, p process, log *slog.Logger, m *metrics) (*discord.Chat, error) {
+func newDiscord(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) (*discord.Chat, error) {
+	var others discord.Peers
+	if shared != nil {
+		others = peers{shared}
+	}
 	return discord.New(discord.Config{
 		BotToken: cfg.DiscordBotToken.Reveal(), ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
 		Transport: m.transport("discord", http.DefaultTransport, discord.CallName),
-		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Log: log, Now: p.Now,
+		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Peers: others, Log: log, Now: p.Now,
 	})
 }

@@ -139,9 +139,11 @@ func (s *story) discordShows(words ...string) discordCard {
 	return card
 }
 
+// discordOpens clicks on the newest card.
 func (s *story) discordOpens(person, action string) {
 	s.Helper()
-	card := s.discordCards()[0]
+	cards := s.discordCards()
+	card := cards[len(cards)-1]
 	p := s.discord.Person(person)
 	if err := p.Click(s.Context(), discordChannel, card.id, card.custom[action]); err != nil {
 		s.Fatalf("%s clicks %s: %v", person, action, err)

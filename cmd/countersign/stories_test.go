@@ -107,43 +107,65 @@ func (s *story) addPerson(id string) {
 // start runs the program until stop is called.
 func (s *story) start() {
 	s.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	listening, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		ended <- run(ctx, []string{"serve"}, process{
-			Environment: func() (environment, []finding) { return s.env, nil },
-			Stdout:      io.Discard, Stderr: s.logs,
-			Now:       func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) },
-			Listening: func(addr string) { listening <- addr },
-			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate,
-		})
-	}()
-	select {
-	case s.addr = <-listening:
-	case err := <-ended:
-		cancel()
-		s.Fatalf("the program ended: %v\n%s", err, s.logs)
-	}
+	s.addr, s.stop = s.launch(&s.skew)
+	end := s.stop
 	s.stop = func() {
-		s.Helper()
-		cancel()
-		if err := <-ended; err != nil {
-			s.Errorf("the program ended with %v", err)
-		}
+		end()
 		s.stop = nil
 	}
 	base := "http://" + s.addr
-	if s.env.SlackAppToken == "" {
-		s.slack.SetURLs(slacktest.URLs{Interactions: base + "/slack/interactions", Commands: base + "/slack/commands", Events: base + "/slack/events"})
-	}
+	s.slackCalls(s.addr)
 	if s.env.DiscordMode == "http" {
 		if err := s.discord.SetInteractionsURL(s.Context(), base+"/discord/interactions"); err != nil {
 			s.Fatal(err)
 		}
 	}
 	s.epm.SetWebhook(base+"/webhooks/epm", webhookUser, webhookPass)
+	s.ready(s.addr)
+}
+
+// launch runs the program, its clock ahead by skew in ns, until stop is
+// called.
+func (s *story) launch(skew *atomic.Int64) (addr string, stop func()) {
+	s.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	listening, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"serve"}, process{
+			Environment: func() (environment, []finding) { return s.env, nil },
+			Stdout:      io.Discard, Stderr: s.logs,
+			Now:       func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
+			Listening: func(addr string) { listening <- addr },
+			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate,
+		})
+	}()
+	select {
+	case addr = <-listening:
+	case err := <-ended:
+		cancel()
+		s.Fatalf("the program ended: %v\n%s", err, s.logs)
+	}
+	return addr, func() {
+		s.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			s.Errorf("the program ended with %v", err)
+		}
+	}
+}
+
+// slackCalls has Slack send what people do to addr.
+func (s *story) slackCalls(addr string) {
+	if s.env.SlackAppToken == "" {
+		base := "http://" + addr
+		s.slack.SetURLs(slacktest.URLs{Interactions: base + "/slack/interactions", Commands: base + "/slack/commands", Events: base + "/slack/events"})
+	}
+}
+
+func (s *story) ready(addr string) {
+	s.Helper()
 	s.eventually("ready", func() bool {
-		res, err := http.Get(base + "/readyz")
+		res, err := http.Get("http://" + addr + "/readyz")
 		if err != nil {
 			return false
 		}

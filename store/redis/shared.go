@@ -54,11 +54,11 @@ local lanes, patience, wait = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
 for i = 1, lanes do
 	wait = math.max(wait, (tonumber(redis.call('GET', KEYS[i])) or 0) - now)
 end
-local last = {}
+local open, last = now + wait, {}
 for i = lanes + 1, #KEYS do
 	local a = 3 + 2 * (i - lanes - 1)
 	local every, burst = tonumber(ARGV[a]), tonumber(ARGV[a+1])
-	local at = math.max(tonumber(redis.call('GET', KEYS[i])) or 0, now) + every
+	local at = math.max(tonumber(redis.call('GET', KEYS[i])) or 0, open) + every
 	last[i] = at
 	wait = math.max(wait, at - burst * every - now)
 end

@@ -191,6 +191,12 @@ func lanesShut(t *testing.T, one, other store.Shared) {
 	if wait, _ := book(t, other, -1, []string{"b"}, store.Limit{Key: "untouched", Every: time.Hour, Burst: 1}); wait != 0 {
 		t.Errorf("another lane waits for %s", wait)
 	}
+	afterwards := store.Limit{Key: "afterwards", Every: time.Minute, Burst: 1}
+	for _, want := range []time.Duration{time.Minute, 2 * time.Minute} {
+		if wait, _ := book(t, other, -1, []string{"a"}, afterwards); !near(wait, want) {
+			t.Errorf("a call in a shut lane waits for %s, want %s", wait, want)
+		}
+	}
 	shut("c", short)
 	eventually(t, "the lane is open", func() bool { wait, _ := book(t, other, -1, []string{"c"}); return wait == 0 })
 }

@@ -1,0 +1,190 @@
+package discord
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/pace"
+)
+
+// Peers is what the processes that serve one application agree on.
+type Peers interface {
+	pace.Ledger
+	// Hold takes the lease called name for holder, or renews it, for d from
+	// now, and reports whether holder has it.
+	Hold(ctx context.Context, name, holder string, d time.Duration) (bool, error)
+	// Drop ends the lease called name, if holder has it.
+	Drop(ctx context.Context, name, holder string) error
+	// First reports whether nobody has asked for key in the last keep.
+	First(ctx context.Context, key string, keep time.Duration) (bool, error)
+}
+
+// turns is the order in which processes hold the gateway: Discord sends every
+// interaction to every connection, so one is enough, and another must take
+// its place soon.
+type turns struct {
+	peers  Peers
+	holder string
+	lease  time.Duration
+}
+
+// The leases: who holds the gateway, and who would take it next.
+const (
+	leaseGateway = "discord gateway"
+	leaseNext    = "discord gateway next"
+)
+
+// look is how often somebody looks whether the gateway is free, and renew how
+// often its holder says that it still is there.
+func (t *turns) look() time.Duration  { return t.lease / 10 }
+func (t *turns) renew() time.Duration { return t.lease / 4 }
+
+// askTime is how long peers may take to answer.
+const askTime = 2 * time.Second
+
+func (t *turns) hold(ctx context.Context, name string, d time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return t.peers.Hold(ctx, name, t.holder, d)
+}
+
+func (t *turns) drop(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	defer cancel()
+	_ = t.peers.Drop(ctx, name, t.holder) // else it ends by itself
+}
+
+// wait returns true when this process has the gateway, and false when ctx
+// ended.
+func (t *turns) wait(ctx context.Context, c *Chat) bool {
+	told := false
+	for {
+		has, err := t.hold(ctx, leaseGateway, t.lease)
+		switch {
+		case ctx.Err() != nil:
+			if has {
+				t.drop(ctx, leaseGateway)
+			}
+			return false
+		case has:
+			t.drop(ctx, leaseNext)
+			return true
+		case err != nil:
+			c.log.Warn("cannot ask who holds the gateway", "err", err)
+		default:
+			c.line.Up(c.cfg.Now()) // another process is connected for all
+			if !told {
+				told = true
+				c.log.Info("another replica holds the gateway; standing by")
+			}
+			// Who leaves the gateway wants to know whether somebody stands by.
+			_, _ = t.hold(ctx, leaseNext, t.lease)
+		}
+		if !pace.Sleep(ctx, t.look()) {
+			t.drop(ctx, leaseNext)
+			return false
+		}
+	}
+}
+
+// keep renews the lease until ctx ends, and calls lost if another process has
+// it. While the peers cannot be asked the gateway is kept: there would be
+// nobody to tell people so.
+func (t *turns) keep(ctx context.Context, lost func()) {
+	for pace.Sleep(ctx, t.renew()) {
+		if has, err := t.hold(ctx, leaseGateway, t.lease); err == nil && !has {
+			lost()
+			return
+		}
+	}
+}
+
+// alone reports whether nobody stands by, as far as can be found out.
+func (t *turns) alone(ctx context.Context) bool {
+	none, err := t.hold(ctx, leaseNext, time.Millisecond)
+	return none || err != nil
+}
+
+// handOver ends the lease while the connection still stands, and returns when
+// another process has taken it and had time to connect, or nobody will. What
+// arrives on both connections meanwhile is claimed.
+func (t *turns) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.lease/2)
+	defer cancel()
+	alone := t.alone(ctx)
+	t.drop(ctx, leaseGateway)
+	if alone {
+		return
+	}
+	for pace.Sleep(ctx, t.look()) {
+		// Taking the lease for a moment shows whether it is free.
+		if free, err := t.hold(ctx, leaseGateway, time.Millisecond); err != nil {
+			return
+		} else if !free {
+			pace.Sleep(ctx, 2*t.look())
+			return
+		}
+	}
+}
+
+// takeTurns listens whenever it is this process' turn, until ctx ends. Its
+// error is fatal.
+func (c *Chat) takeTurns(ctx context.Context, h adapters.Handler) error {
+	t := &turns{peers: c.cfg.Peers, holder: rand.Text(), lease: c.cfg.Gateway.Lease}
+	line := c.newSupervisor(h)
+	for pace.Sleep(ctx, time.Until(line.next)) && t.wait(ctx, c) {
+		err := c.turn(ctx, t, line)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() == nil && !t.alone(ctx) {
+			pace.Sleep(ctx, 2*t.look()) // perhaps somebody else has better luck
+		}
+	}
+	return nil
+}
+
+// turn listens until ctx ends, another process has the gateway, or it cannot
+// be reached for the length of a lease.
+func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
+	turn, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer t.drop(ctx, leaseGateway)
+	go t.keep(turn, func() {
+		c.log.Warn("another replica has taken the gateway")
+		end()
+	})
+	left := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(left)
+		defer end()
+		t.handOver(ctx)
+	})
+	err := line.run(turn, t.lease)
+	if !stop() {
+		<-left
+	}
+	return err
+}
+
+// lateAnswer is when a process that cannot ask its peers answers: one that
+// can comes first.
+const lateAnswer = 1500 * time.Millisecond
+
+// claims reports whether this process is to answer the interaction called id,
+// which came at received. It waits if it cannot tell.
+func (c *Chat) claims(ctx context.Context, id string, received time.Time) bool {
+	if c.cfg.Peers == nil {
+		return true
+	}
+	ask, cancel := context.WithTimeout(ctx, lateAnswer/2)
+	defer cancel()
+	first, err := c.cfg.Peers.First(ask, "discord "+id, keepSeen)
+	if err != nil {
+		c.log.Warn("cannot ask whether another replica answers", "err", err)
+		return pace.Sleep(ctx, time.Until(received.Add(lateAnswer)))
+	}
+	return first
+}

@@ -1,9 +1,9 @@
 // Package store is the contract for how tickets are kept. Child packages
 // keep it; the suite in storetest says what keeping it means.
 //
-// A store holds four things: tickets, webhooks as they arrived, an index of
-// when each ticket next owes something in which lane, and the counter of
-// ticket numbers. What is owed is computed from the ticket; the index only
+// A store holds five things: tickets, webhooks as they arrived, an index of
+// when each ticket next owes something in which lane, the counter of ticket
+// numbers, and the settings with their changes. What is owed is computed from the ticket; the index only
 // says when to look, and is written in the same commit as the ticket, so the
 // two cannot disagree.
 package store
@@ -18,6 +18,10 @@ import (
 
 // ErrNotFound means that there is no such ticket or webhook.
 var ErrNotFound = errors.New("not found")
+
+// ErrChanged means that somebody else has changed the settings since they
+// were read.
+var ErrChanged = errors.New("the settings were changed by somebody else meanwhile")
 
 // Apply says what a webhook does to a ticket. t is the ticket of its
 // request, or nil if there is none; then seq is the counter for a new one.
@@ -64,6 +68,18 @@ type Store interface {
 
 	// Incomings lists webhooks, newest first, without bodies.
 	Incomings(ctx context.Context, q IncomingQuery) ([]Kept, error)
+
+	// Settings returns what admins have set, the zero Settings if they have
+	// set nothing.
+	Settings(ctx context.Context) (tickets.Settings, error)
+
+	// Configure makes changes to the settings of version from, and keeps both
+	// in one durable commit. The changes get the new version. ErrChanged if
+	// the settings are of another version; nothing is written then.
+	Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error)
+
+	// Changes returns up to limit changes of the settings, newest first.
+	Changes(ctx context.Context, limit int) ([]tickets.Change, error)
 
 	// Stats counts what the store holds as of now.
 	Stats(ctx context.Context, now time.Time) (Stats, error)

@@ -36,6 +36,8 @@
 //	                           repaired, raw
 //	incomings          zset    ID by arrival, µs
 //	incomings:STATUS   zset    ID by arrival, µs
+//	settings           string  what admins have set, JSON with its own version
+//	changes            list    the changes of that, JSON, newest first
 //	ping               string  what Ping writes
 //	hold:NAME          string  who has a lease, until it expires
 //	once:KEY           string  what was claimed, until that expires

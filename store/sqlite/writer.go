@@ -229,7 +229,7 @@ func newBatch(ctx context.Context, db *sql.DB, pack *packer) (*batch, error) {
 }
 
 func (b *batch) init(ctx context.Context) error {
-	if _, err := b.conn.ExecContext(ctx, schema); err != nil {
+	if _, err := b.conn.ExecContext(ctx, schema+changesSchema); err != nil {
 		return err
 	}
 	if _, err := b.conn.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT DO NOTHING`, schemaVersion); err != nil {

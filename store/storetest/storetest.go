@@ -83,6 +83,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"ManyAtOnce":                     (*suite).many,
 		"SurvivesReopening":              (*suite).reopen,
 		"Stats":                          (*suite).stats,
+		"Settings":                       (*suite).settings,
+		"OneOfManyConfigures":            (*suite).oneConfigures,
 		"PanicHarmsNobody":               (*suite).panics,
 		"ClosedSaysSo":                   (*suite).closed,
 	} {

@@ -1,0 +1,344 @@
+package bot
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Settings is how the bot works at present: what admins have set, over what
+// the program was started with.
+type Settings struct {
+	Rules        tickets.Rules       // for new tickets and for decisions
+	Category     string              // of new tickets; may be empty
+	Assign       []tickets.Principal // mentioned on new tickets, at most one on each platform
+	Approvers    []tickets.Principal // who may decide; nobody if empty
+	Admins       []tickets.Principal // who may use the admin words and is told of troubles; nobody if empty
+	Fields       []string            // what cards show, in order; empty for [adapters.DefaultFields]
+	SelfApproval bool                // whether people may decide what they asked for themselves
+}
+
+// The keys of the settings.
+const (
+	KeyTicketType       = "ticket_type"
+	KeyActiveStates     = "active_states"
+	KeyShortDescription = "short_description"
+	KeyAssignmentGroup  = "assignment_group"
+	KeyCategory         = "category"
+	KeyAutoClose        = "auto_close"
+	KeyApprovers        = "approvers"
+	KeyAdmins           = "admins"
+	KeyChannels         = "channels"
+	KeyFields           = "fields"
+	KeySelfApproval     = "self_approval"
+)
+
+// World is what settings may name.
+type World struct {
+	Types []tickets.Type // of tickets; the first is the default
+	// Principal checks a person, group, role or channel in the way of its
+	// platform. Its error is a sentence for people, without a full stop.
+	Principal func(tickets.Principal) error
+	// Place checks a channel, likewise.
+	Place func(tickets.Place) error
+}
+
+// Setting describes one setting, for people.
+type Setting struct {
+	Key  string
+	Help string
+}
+
+// AllSettings lists the settings in the order in which they are shown.
+func AllSettings() []Setting {
+	list := make([]Setting, len(settings))
+	for i, s := range settings {
+		list[i] = Setting{s.key, s.help}
+	}
+	return list
+}
+
+// setting is one of them: read checks text and puts it into s, whose earlier
+// settings of the list are in place; show is the text that read would make s
+// of.
+type setting struct {
+	key, help string
+	read      func(s *Settings, text string, w World) error
+	show      func(s *Settings) string
+}
+
+// settings in an order in which each may need those before it.
+var settings = []setting{
+	{
+		KeyTicketType, "the type of new tickets, with its number prefix and its states",
+		func(s *Settings, text string, w World) error {
+			if text == "" {
+				s.Rules.Type = w.Types[0]
+				return nil
+			}
+			for _, t := range w.Types {
+				if strings.EqualFold(t.Name, text) {
+					s.Rules.Type = t
+					return nil
+				}
+			}
+			names := make([]string, len(w.Types))
+			for i, t := range w.Types {
+				names[i] = t.Name
+			}
+			return fmt.Errorf("choose one of: %s", strings.Join(names, ", "))
+		},
+		func(s *Settings) string { return s.Rules.Type.Name },
+	},
+	{
+		KeyActiveStates, "the states in which a request may be decided",
+		func(s *Settings, text string, _ World) error {
+			s.Rules.Active = s.Rules.Type.Active
+			if text == "" {
+				return nil
+			}
+			s.Rules.Active = nil
+			for i, item := range items(text) {
+				state, ok := s.Rules.Type.FindState(item)
+				if !ok {
+					return fmt.Errorf("item %d is not a state of %s: choose from %s", i+1, s.Rules.Type.Name, join(s.Rules.Type.States))
+				}
+				if !slices.Contains(s.Rules.Active, state) {
+					s.Rules.Active = append(s.Rules.Active, state)
+				}
+			}
+			if len(s.Rules.Active) == 0 {
+				return fmt.Errorf("without a state nobody could decide: choose from %s", join(s.Rules.Type.States))
+			}
+			return nil
+		},
+		func(s *Settings) string { return join(s.Rules.Active) },
+	},
+	{
+		KeyShortDescription, "the short description of new tickets",
+		func(s *Settings, text string, _ World) error { return oneLine(&s.Rules.Title, text, 160) },
+		func(s *Settings) string { return s.Rules.Title },
+	},
+	{
+		KeyAssignmentGroup, "who is mentioned on new tickets, at most one on each platform",
+		func(s *Settings, text string, w World) (err error) {
+			if s.Assign, err = principals(text, w); err != nil {
+				return err
+			}
+			for i, p := range s.Assign {
+				if slices.ContainsFunc(s.Assign[:i], func(q tickets.Principal) bool { return q.Platform == p.Platform }) {
+					return fmt.Errorf("name one for %s, not two", adapters.PlatformName(p.Platform))
+				}
+				if p.Kind == tickets.Channel {
+					return errors.New("a whole channel is not mentioned: name a person, a group or a role")
+				}
+			}
+			return nil
+		},
+		func(s *Settings) string { return sayPrincipals(s.Assign) },
+	},
+	{
+		KeyCategory, "the category of new tickets, free text",
+		func(s *Settings, text string, _ World) error { return oneLine(&s.Category, text, 80) },
+		func(s *Settings) string { return s.Category },
+	},
+	{
+		KeyAutoClose, "whether a ticket is moved to its type's closed state when EPM has recorded the decision: true or false",
+		func(s *Settings, text string, _ World) error { return yesNo(&s.Rules.AutoClose, text, "true", "false") },
+		func(s *Settings) string { return strconv.FormatBool(s.Rules.AutoClose) },
+	},
+	{
+		KeyApprovers, "who may decide requests",
+		func(s *Settings, text string, w World) (err error) {
+			s.Approvers, err = principals(text, w)
+			return err
+		},
+		func(s *Settings) string { return sayPrincipals(s.Approvers) },
+	},
+	{
+		KeyAdmins, "who may use the words of admins",
+		func(s *Settings, text string, w World) (err error) { s.Admins, err = principals(text, w); return err },
+		func(s *Settings) string { return sayPrincipals(s.Admins) },
+	},
+	{
+		KeyChannels, "where new requests are shown, for example slack:C0123ABC, discord:1234567890123456789",
+		func(s *Settings, text string, w World) error {
+			s.Rules.Places = nil
+			for i, item := range items(text) {
+				platform, channel, ok := strings.Cut(item, ":")
+				p := tickets.Place{Platform: tickets.Platform(platform), Channel: channel}
+				err := w.Place(p)
+				if !ok {
+					err = errors.New("write platform:ID, for example slack:C0123ABC")
+				}
+				if err != nil {
+					return fmt.Errorf("item %d: %w", i+1, err)
+				}
+				if !slices.Contains(s.Rules.Places, p) {
+					s.Rules.Places = append(s.Rules.Places, p)
+				}
+			}
+			if len(s.Rules.Places) == 0 {
+				return errors.New("without a channel nobody would see a request: name one")
+			}
+			return nil
+		},
+		func(s *Settings) string {
+			list := make([]string, len(s.Rules.Places))
+			for i, p := range s.Rules.Places {
+				list[i] = p.String()
+			}
+			return strings.Join(list, ", ")
+		},
+	},
+	{
+		KeyFields, "what cards show, in this order; empty for what suits each kind of request",
+		func(s *Settings, text string, _ World) error {
+			s.Fields = nil
+			for i, item := range items(strings.ToLower(text)) {
+				if !slices.Contains(adapters.Fields(), item) {
+					return fmt.Errorf("item %d is not a field: choose from %s", i+1, strings.Join(adapters.Fields(), ", "))
+				}
+				if !slices.Contains(s.Fields, item) {
+					s.Fields = append(s.Fields, item)
+				}
+			}
+			return nil
+		},
+		func(s *Settings) string { return strings.Join(s.Fields, ", ") },
+	},
+	{
+		KeySelfApproval, "whether people may decide what they asked for themselves: deny or allow",
+		func(s *Settings, text string, _ World) error { return yesNo(&s.SelfApproval, text, "allow", "deny") },
+		func(s *Settings) string {
+			if s.SelfApproval {
+				return "allow"
+			}
+			return "deny"
+		},
+	},
+}
+
+// Read makes Settings of text by key. What a key says that is not in values
+// is the default. problems tells by key what is wrong, in sentences without a
+// full stop; such a key has its default too.
+func Read(values map[string]string, w World) (s Settings, problems map[string]error) {
+	problems = map[string]error{}
+	for _, one := range settings {
+		text, ok := values[one.key]
+		if !ok && one.key == KeyChannels {
+			continue // there is no default: the environment names them
+		}
+		before := s
+		if err := one.read(&s, strings.TrimSpace(text), w); err != nil {
+			problems[one.key], s = err, before
+			_ = one.read(&s, "", w) // the default, where there is one
+		}
+	}
+	for key := range values {
+		if !slices.ContainsFunc(settings, func(one setting) bool { return one.key == key }) {
+			problems[key] = errors.New("there is no such setting")
+		}
+	}
+	return s, problems
+}
+
+// Show is the text of a setting, or "" if there is no such key.
+func (s *Settings) Show(key string) string {
+	for _, one := range settings {
+		if one.key == key {
+			return one.show(s)
+		}
+	}
+	return ""
+}
+
+// stuck says why nobody could decide with s, or "".
+func (s *Settings) stuck() string {
+	switch {
+	case len(s.Approvers) == 0:
+		return "nobody could decide requests any more: name at least one approver"
+	case len(s.Admins) == 0:
+		return "nobody could change the settings in chat any more: name at least one admin"
+	case !slices.Contains(s.Rules.Active, s.Rules.Type.States[0]):
+		return fmt.Sprintf("nobody could decide a new request any more: %s must be one of the active states", s.Rules.Type.States[0])
+	}
+	return ""
+}
+
+func principals(text string, w World) ([]tickets.Principal, error) {
+	var list []tickets.Principal
+	for i, item := range items(text) {
+		p, err := tickets.ParsePrincipal(item)
+		if err == nil {
+			err = w.Principal(p)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("item %d: %w", i+1, err)
+		}
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+func sayPrincipals(ps []tickets.Principal) string {
+	list := make([]string, len(ps))
+	for i, p := range ps {
+		list[i] = p.String()
+	}
+	return strings.Join(list, ", ")
+}
+
+func yesNo(v *bool, text, yes, no string) error {
+	switch {
+	case strings.EqualFold(text, yes):
+		*v = true
+	case strings.EqualFold(text, no), text == "":
+		*v = false
+	default:
+		return fmt.Errorf("write %s or %s", yes, no)
+	}
+	return nil
+}
+
+// oneLine takes text of up to most characters.
+func oneLine(v *string, text string, most int) error {
+	if n := len([]rune(text)); n > most {
+		return fmt.Errorf("shorten it to %d characters; it has %d", most, n)
+	}
+	*v = adapters.Line(text)
+	return nil
+}
+
+// items splits a comma list.
+func items(s string) []string {
+	var list []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
+}
+
+// nearest is the name most like word, or "" if none is like it.
+func nearest(word string, names []string) string {
+	apart := func(name string) int {
+		return levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(name))
+	}
+	best := slices.MinFunc(names, func(a, b string) int { return cmp.Compare(apart(a), apart(b)) })
+	if apart(best) > max(1, len(best)/3) {
+		return ""
+	}
+	return best
+}

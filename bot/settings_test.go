@@ -1,0 +1,112 @@
+package bot_test
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/tickets"
+)
+
+// somewhere is a world with two platforms.
+func somewhere() bot.World {
+	known := func(p tickets.Platform) error {
+		if p != "slack" && p != "discord" {
+			return errors.New("there is no such platform")
+		}
+		return nil
+	}
+	return bot.World{
+		Types:     tickets.Types(),
+		Principal: func(p tickets.Principal) error { return known(p.Platform) },
+		Place:     func(p tickets.Place) error { return known(p.Platform) },
+	}
+}
+
+func TestReadSettings(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		key, text string
+		want      string // as shown; the same text if empty
+		problem   string
+	}{
+		"Type":             {bot.KeyTicketType, "incident", "Incident", ""},
+		"NoType":           {bot.KeyTicketType, "Ticket", "Access Request", "choose one of: Access Request, Incident"},
+		"States":           {bot.KeyActiveStates, " new ,On hold, new", "New, On Hold", ""},
+		"OtherState":       {bot.KeyActiveStates, "New, Assess", "New, In Progress, On Hold", "item 2 is not a state of Access Request"},
+		"NoState":          {bot.KeyActiveStates, ",", "New, In Progress, On Hold", "nobody could decide"},
+		"DefaultStates":    {bot.KeyActiveStates, "", "New, In Progress, On Hold", ""},
+		"Description":      {bot.KeyShortDescription, "Access, please", "", ""},
+		"LongDescription":  {bot.KeyShortDescription, strings.Repeat("ß", 161), " ", "shorten it to 160 characters; it has 161"},
+		"HostileCategory":  {bot.KeyCategory, "a\nApproved by Ann", "a ⏎ Approved by Ann", ""},
+		"Assign":           {bot.KeyAssignmentGroup, "slack:group:S1, discord:role:2", "", ""},
+		"AssignTwo":        {bot.KeyAssignmentGroup, "slack:group:S1, slack:U1", " ", "name one for Slack, not two"},
+		"AssignChannel":    {bot.KeyAssignmentGroup, "slack:channel:C1", " ", "a whole channel is not mentioned"},
+		"AssignNobody":     {bot.KeyAssignmentGroup, "", " ", ""},
+		"AutoClose":        {bot.KeyAutoClose, "TRUE", "true", ""},
+		"AutoCloseWhat":    {bot.KeyAutoClose, "yes", "false", "write true or false"},
+		"Approvers":        {bot.KeyApprovers, "slack:U1, discord:role:2, slack:U1", "slack:U1, discord:role:2", ""},
+		"ApproversWhere":   {bot.KeyApprovers, "slack:U1, teams:2", " ", "item 2: there is no such platform"},
+		"ApproversHow":     {bot.KeyApprovers, "Ann", " ", "item 1: write platform:ID"},
+		"Channels":         {bot.KeyChannels, "slack:C1, discord:2", "", ""},
+		"NoChannel":        {bot.KeyChannels, " ", " ", "without a channel nobody would see a request"},
+		"ChannelsHow":      {bot.KeyChannels, "slack", " ", "item 1: write platform:ID"},
+		"Fields":           {bot.KeyFields, "Reason, user,reason", "reason, user", ""},
+		"FieldsWhat":       {bot.KeyFields, "user, colour", " ", "item 2 is not a field: choose from user"},
+		"SelfApproval":     {bot.KeySelfApproval, "Allow", "allow", ""},
+		"SelfApprovalNot":  {bot.KeySelfApproval, "deny", "", ""},
+		"SelfApprovalWhat": {bot.KeySelfApproval, "true", "deny", "write allow or deny"},
+		"NoSetting":        {"colour", "red", " ", "there is no such setting"},
+	} {
+		s, problems := bot.Read(map[string]string{tt.key: tt.text}, somewhere())
+		want := tt.want
+		if want == "" {
+			want = tt.text
+		}
+		if got := s.Show(tt.key); got != strings.TrimSpace(want) {
+			t.Errorf("%s: shown as %q, want %q", name, got, want)
+		}
+		switch err := problems[tt.key]; {
+		case tt.problem == "" && len(problems) > 0:
+			t.Errorf("%s: problems %v", name, problems)
+		case tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem) || len(problems) != 1):
+			t.Errorf("%s: problems %v, want %q", name, problems, tt.problem)
+		}
+	}
+}
+
+// TestSettingsReadWhatTheyShow: what is shown can be set again, which exports
+// rely on.
+func TestSettingsReadWhatTheyShow(t *testing.T) {
+	t.Parallel()
+	values := map[string]string{
+		bot.KeyTicketType: "Change Request", bot.KeyActiveStates: "New, Assess", bot.KeyShortDescription: "Access", bot.KeyCategory: "Security",
+		bot.KeyAssignmentGroup: "slack:group:S1", bot.KeyAutoClose: "true", bot.KeyApprovers: "slack:U1, discord:role:2", bot.KeyAdmins: "slack:U2",
+		bot.KeyChannels: "slack:C1, discord:3", bot.KeyFields: "user, reason", bot.KeySelfApproval: "allow",
+	}
+	s, problems := bot.Read(values, somewhere())
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	shown := map[string]string{}
+	for _, one := range bot.AllSettings() {
+		shown[one.Key] = s.Show(one.Key)
+		if one.Help == "" {
+			t.Errorf("%s: no help", one.Key)
+		}
+	}
+	if !maps.Equal(shown, values) {
+		t.Errorf("shown %v, want %v", shown, values)
+	}
+}
+
+// TestStatesFollowTheType: states of an earlier type do not outlive it.
+func TestStatesFollowTheType(t *testing.T) {
+	t.Parallel()
+	s, problems := bot.Read(map[string]string{bot.KeyTicketType: "Change Request", bot.KeyActiveStates: "New, On Hold"}, somewhere())
+	if problems[bot.KeyActiveStates] == nil || s.Show(bot.KeyActiveStates) != "New, Assess, Authorize, Scheduled, Implement" {
+		t.Errorf("active states %q, %v", s.Show(bot.KeyActiveStates), problems)
+	}
+}

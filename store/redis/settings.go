@@ -1,0 +1,112 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// configureScript writes settings, if nobody has changed them since they were
+// read.
+//
+//	KEYS[1]  settings
+//	KEYS[2]  changes
+//	ARGV[1]  the settings as they were read, empty for none
+//	ARGV[2]  the settings to write
+//	ARGV[3…] the changes, in their order
+//
+//	{"done"}
+//	{"other"}  nothing is written: they were changed
+var configureScript = goredis.NewScript(`
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return {'other'} end
+redis.call('SET', KEYS[1], ARGV[2])
+for i = 3, #ARGV do
+	redis.call('LPUSH', KEYS[2], ARGV[i])
+end
+return {'done'}
+`)
+
+// Settings implements [store.Store].
+func (s *Store) Settings(ctx context.Context) (tickets.Settings, error) {
+	doc, err := s.settings(ctx)
+	if err == nil {
+		var set tickets.Settings
+		if set, err = store.DecodeSettings(doc); err == nil {
+			return set, nil
+		}
+	}
+	return tickets.Settings{}, fmt.Errorf("settings: %w", err)
+}
+
+// settings is their stored form, empty if there are none.
+func (s *Store) settings(ctx context.Context) ([]byte, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	doc, err := s.c.Get(ctx, s.k.settings()).Bytes()
+	if err != nil && !errors.Is(err, goredis.Nil) {
+		return nil, s.failed(ctx, err)
+	}
+	return doc, nil
+}
+
+// Configure implements [store.Store].
+func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error) {
+	after, err := s.configure(ctx, from, changes)
+	if err != nil {
+		return after, fmt.Errorf("change settings: %w", err)
+	}
+	return after, nil
+}
+
+func (s *Store) configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error) {
+	before, err := s.settings(ctx)
+	if err != nil {
+		return tickets.Settings{}, err
+	}
+	after, doc, docs, err := store.Configured(before, from, changes)
+	if err != nil {
+		return after, err
+	}
+	args := []any{before, doc}
+	for _, d := range docs {
+		args = append(args, d)
+	}
+	r, err := s.run(ctx, configureScript, []string{s.k.settings(), s.k.changes()}, args...)
+	switch {
+	case err != nil:
+		return tickets.Settings{}, err
+	case r.text(0) == "other":
+		return tickets.Settings{}, store.ErrChanged
+	case r.text(0) != "done":
+		return tickets.Settings{}, r.unknown()
+	}
+	return after, nil
+}
+
+// Changes implements [store.Store].
+func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, fmt.Errorf("changes of the settings: %w", err)
+	}
+	defer leave()
+	docs, err := s.c.LRange(ctx, s.k.changes(), 0, int64(limit(n)-1)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("changes of the settings: %w", s.failed(ctx, err))
+	}
+	list := make([]tickets.Change, len(docs))
+	for i, doc := range docs {
+		if list[i], err = store.DecodeChange([]byte(doc)); err != nil {
+			return nil, fmt.Errorf("changes of the settings: %w", err)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,96 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// The settings are one row of meta; each change has a row of its own.
+const (
+	settingsKey   = "settings"
+	changesSchema = `
+CREATE TABLE IF NOT EXISTS changes (
+	id  INTEGER PRIMARY KEY AUTOINCREMENT,
+	doc TEXT NOT NULL
+);
+`
+	selMeta = `SELECT value FROM meta WHERE key = ?`
+)
+
+// Settings implements [store.Store].
+func (s *Store) Settings(ctx context.Context) (tickets.Settings, error) {
+	doc, err := stored(s.read.QueryRowContext(ctx, selMeta, settingsKey))
+	if err == nil {
+		var set tickets.Settings
+		if set, err = store.DecodeSettings(doc); err == nil {
+			return set, nil
+		}
+	}
+	return tickets.Settings{}, fmt.Errorf("settings: %w", err)
+}
+
+// stored is the value of row, nil if there is none.
+func stored(row *sql.Row) ([]byte, error) {
+	var doc []byte
+	if err := row.Scan(&doc); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	return doc, nil
+}
+
+// Configure implements [store.Store].
+func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error) {
+	var after tickets.Settings
+	var refused error
+	err := s.write(ctx, func(b *batch) error {
+		refused = nil
+		before, err := stored(b.conn.QueryRowContext(background, selMeta, settingsKey))
+		if err != nil {
+			return err
+		}
+		var doc []byte
+		var docs [][]byte
+		if after, doc, docs, refused = store.Configured(before, from, changes); refused != nil {
+			return nil // no reason to fail the writes beside this one
+		}
+		if _, err := b.conn.ExecContext(background, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, settingsKey, string(doc)); err != nil {
+			return err
+		}
+		for _, d := range docs {
+			if _, err := b.conn.ExecContext(background, `INSERT INTO changes (doc) VALUES (?)`, string(d)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = refused
+	}
+	if err != nil {
+		return after, fmt.Errorf("change settings: %w", err)
+	}
+	return after, nil
+}
+
+// Changes implements [store.Store].
+func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
+	var list []tickets.Change
+	err := s.each(ctx, func(row scanner) error {
+		var doc []byte
+		if err := row.Scan(&doc); err != nil {
+			return err
+		}
+		c, err := store.DecodeChange(doc)
+		list = append(list, c)
+		return err
+	}, `SELECT doc FROM changes ORDER BY id DESC LIMIT ?`, limit(n))
+	if err != nil {
+		return nil, fmt.Errorf("changes of the settings: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,39 @@
+package tickets
+
+import (
+	"maps"
+	"time"
+)
+
+// Settings is what admins have set at run time: text by key. A key that is
+// missing has the value that the program was started with.
+type Settings struct {
+	Version int64             `json:"version"` // counts the changes; 0 if there was none
+	Values  map[string]string `json:"values,omitempty"`
+}
+
+// With is s after changes.
+func (s Settings) With(changes []Change) Settings {
+	after := Settings{Version: s.Version + 1, Values: maps.Clone(s.Values)}
+	if after.Values == nil {
+		after.Values = map[string]string{}
+	}
+	for _, c := range changes {
+		if c.New == nil {
+			delete(after.Values, c.Key)
+		} else {
+			after.Values[c.Key] = *c.New
+		}
+	}
+	return after
+}
+
+// Change is one setting changed by somebody.
+type Change struct {
+	Version int64     `json:"version"` // of the settings that it made
+	At      time.Time `json:"at"`
+	By      Actor     `json:"by"` // empty for the operator, at the command line
+	Key     string    `json:"key"`
+	Old     *string   `json:"old,omitempty"` // nil: the value that the program was started with
+	New     *string   `json:"new,omitempty"`
+}

@@ -106,7 +106,11 @@ type Store struct {
 	// Leases whose release failed, for the next Claim to end: their tickets
 	// must not wait for the leases to be over.
 	owed   map[tickets.Lane][]string
-	owedMu sync.Mutex
+	owedMu sync.Mutex // of owed and reported
+
+	// Until when the tickets that Claim found, and that only a newer version
+	// can read, are not reported again: by lane and number.
+	reported map[string]time.Time
 }
 
 // Open connects, and makes the store if there is none. No error shows a
@@ -121,7 +125,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", a, err)
 	}
-	s := &Store{c: client, k: keysOf(a.tenant), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}}
+	s := &Store{c: client, k: keysOf(a.tenant), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}, reported: map[string]time.Time{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -520,14 +524,16 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, err
 		return nil, fmt.Errorf("list tickets: %w", err)
 	}
 	var list []*tickets.Ticket
+	var errs []error
 	for row := range slices.Chunk(r, 3) {
 		t, err := found(row)
 		if err != nil {
-			return nil, fmt.Errorf("list tickets: %w", err)
+			errs = append(errs, fmt.Errorf("list tickets: %w", err))
+			continue
 		}
 		list = append(list, t)
 	}
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
 func limit(n int) int {
@@ -550,6 +556,11 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 		}
 		damaged := 0
 		for row := range slices.Chunk(r, 3) {
+			if row.at(1) == nil && row.text(2) != "" {
+				// Left to replicas that can read it.
+				errs = append(errs, s.newer(lane, row.text(0), now, until))
+				continue
+			}
 			t, err := found(row)
 			if err != nil {
 				// It is leased too, and reported again when that ends. Others
@@ -567,13 +578,31 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 	return claimed, errors.Join(errs...)
 }
 
+// newer is the error about a ticket that this version cannot read, nil if it
+// was reported before and until has not passed since.
+func (s *Store) newer(lane tickets.Lane, seq string, now, until time.Time) error {
+	s.owedMu.Lock()
+	defer s.owedMu.Unlock()
+	key := string(lane) + " " + seq
+	if now.Before(s.reported[key]) {
+		return nil
+	}
+	for k, end := range s.reported {
+		if !now.Before(end) {
+			delete(s.reported, k)
+		}
+	}
+	s.reported[key] = until
+	return fmt.Errorf("claim in %s: ticket %s: %w", lane, seq, store.ErrNewerForm)
+}
+
 // claim runs the script, which also ends the leases that are to be released.
 func (s *Store) claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) (reply, error) {
 	s.owedMu.Lock()
 	release := s.owed[lane]
 	delete(s.owed, lane)
 	s.owedMu.Unlock()
-	args := append(make([]any, 0, 6+len(release)), now.UnixMicro(), until.UnixMicro(), s.now().UnixMicro(), n, s.owner, s.k.everyTicket())
+	args := append(make([]any, 0, 7+len(release)), now.UnixMicro(), until.UnixMicro(), s.now().UnixMicro(), n, s.owner, s.k.everyTicket(), store.FormVersion)
 	for _, l := range release {
 		args = append(args, l)
 	}

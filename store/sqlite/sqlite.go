@@ -321,14 +321,16 @@ func (s *Store) tickets(ctx context.Context, query string, args ...any) (list []
 		return nil, fmt.Errorf("list tickets: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	var errs []error
 	for rows.Next() {
 		t, err := s.pack.scan(rows)
 		if err != nil {
-			return nil, fmt.Errorf("list tickets: %w", err)
+			errs = append(errs, fmt.Errorf("list tickets: %w", err))
+			continue
 		}
 		list = append(list, t)
 	}
-	return list, rows.Err()
+	return list, errors.Join(append(errs, rows.Err())...)
 }
 
 // Claim implements [store.Store]. Leases live in this process.

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,9 +38,9 @@ func objects(path string, v any, visit func(path string, o map[string]any)) {
 	switch v := v.(type) {
 	case map[string]any:
 		visit(path, v)
-		for name, inner := range v {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
 			if !strings.HasPrefix(name, "x_") {
-				objects(path+"."+name, inner, visit)
+				objects(path+"."+name, v[name], visit)
 			}
 		}
 	case []any:

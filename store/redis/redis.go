@@ -36,7 +36,7 @@
 //	                           repaired, raw
 //	incomings          zset    ID by arrival, µs
 //	incomings:STATUS   zset    ID by arrival, µs
-//	ping               string  what Ping writes
+//	ping               string  what Ping and Same write
 //
 // Nothing ever expires. Scripts name keys of tickets and webhooks that they
 // have just found themselves; those are in the slot of the keys they are
@@ -77,7 +77,10 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Archive = (*Store)(nil)
+)
 
 const (
 	firstSeq      = 1001 // of the first ticket: JIT-1001
@@ -192,12 +195,7 @@ func (s *Store) failed(ctx context.Context, err error) error {
 
 // Ping writes, because a Redis that only answers is not enough.
 func (s *Store) Ping(ctx context.Context) error {
-	leave, err := s.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
-	return s.failed(ctx, s.c.Set(ctx, s.k.ping(), s.now().UTC().Format(time.RFC3339Nano), 0).Err())
+	return s.mark(ctx, s.now().UTC().Format(time.RFC3339Nano))
 }
 
 // Accept implements [store.Store].

@@ -29,7 +29,10 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Archive = (*Store)(nil)
+)
 
 // ErrLocked means that another process serves the same file.
 var ErrLocked = errors.New("another countersign process uses this file: stop it first, or choose another file")
@@ -498,6 +501,11 @@ func (p *packer) scan(row scanner) (*tickets.Ticket, error) {
 	case err != nil:
 		return nil, err
 	}
+	return p.ticket(version, packed)
+}
+
+// ticket reads a packed stored form.
+func (p *packer) ticket(version int64, packed []byte) (*tickets.Ticket, error) {
 	doc, err := p.unpack(packed)
 	if err != nil {
 		return nil, err

@@ -102,14 +102,19 @@ func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) strin
 	list, err := b.Store.List(ctx, q)
 	if err != nil {
 		b.Log.Error("cannot list tickets", "err", err)
-		return sayStoreAway
+		if len(list) == 0 {
+			return sayStoreAway
+		}
 	}
 	if len(list) == 0 {
 		return "There are none."
 	}
-	lines := make([]string, 0, len(list))
+	lines := make([]string, 0, len(list)+1)
 	for _, t := range list {
 		lines = append(lines, adapters.Fallback(t, c.Actor.Platform))
+	}
+	if err != nil {
+		lines = append(lines, "There are more, which cannot be read.")
 	}
 	return strings.Join(lines, "\n")
 }

@@ -97,7 +97,7 @@ func (o Outcome) agrees(other Outcome) bool {
 func (o Outcome) fill(other Outcome) Outcome {
 	o.Duration, o.By, o.AtRaw = cmp.Or(o.Duration, other.Duration), cmp.Or(o.By, other.By), cmp.Or(o.AtRaw, other.AtRaw)
 	o.At, o.Start, o.End = cmp.Or(o.At, other.At), cmp.Or(o.Start, other.Start), cmp.Or(o.End, other.End)
-	o.Imitates = o.Imitates || other.Imitates
+	o.Imitates, o.Newer = o.Imitates || other.Imitates, cmp.Or(o.Newer, other.Newer)
 	return o
 }
 
@@ -200,7 +200,7 @@ func (t *Ticket) Acknowledge(d Decision, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
-	t.Sending = Sending{Attempts: t.Sending.Attempts, Done: now, NotBefore: now.Add(firstLook)}
+	t.Sending = Sending{Attempts: t.Sending.Attempts, Done: now, NotBefore: now.Add(firstLook), Newer: t.Sending.Newer}
 	t.happened(Event{Kind: EventSubmitted, At: now})
 }
 

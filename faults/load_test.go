@@ -201,7 +201,9 @@ func (w *world) trouble(ctx context.Context) {
 			}
 		case 2:
 			kinds := []epmtest.FaultKind{epmtest.Drop, epmtest.Answer, epmtest.HTMLPage, epmtest.Garbage, epmtest.Late}
-			w.epm.Fail(epmtest.Fault{On: oneOf([]epmtest.Endpoint{epmtest.Decide, epmtest.Decide, epmtest.Read, epmtest.Token}), Times: 1, Kind: oneOf(kinds), Did: did, Delay: 200 * time.Millisecond})
+			kind := oneOf(kinds)
+			did = did || kind == epmtest.Garbage // a 2xx is EPM's word that it has the decision, whatever follows
+			w.epm.Fail(epmtest.Fault{On: oneOf([]epmtest.Endpoint{epmtest.Decide, epmtest.Decide, epmtest.Read, epmtest.Token}), Times: 1, Kind: kind, Did: did, Delay: 200 * time.Millisecond})
 		}
 	}
 }

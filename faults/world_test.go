@@ -27,7 +27,7 @@ const (
 )
 
 // patience is how long things may take that must happen in the end.
-const patience = 15 * time.Second
+const patience = 3 * time.Minute
 
 // world is processes of the program between neighbours that outlive them.
 type world struct {
@@ -178,6 +178,7 @@ func (w *world) checkLogs() {
 			}
 		}
 		if w.Failed() {
+
 			w.Logf("process %d, the end of its log:\n%s", i, b.log.end(60))
 		}
 	}

@@ -11,10 +11,7 @@ import (
 // What the suite in faults/ may override in its own build, the ordinary
 // program does not know: it refuses the variable, and holds nothing of it.
 func TestOrdinaryBinaryHasNoFaults(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "countersign")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	binary := build(t)
 	cmd := exec.CommandContext(t.Context(), binary, "serve")
 	cmd.Env = []string{`COUNTERSIGN_FAULTS={"Lease":1}`}
 	out, err := cmd.CombinedOutput()
@@ -34,8 +31,19 @@ func TestOrdinaryBinaryHasNoFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), "-tags") {
+		if strings.Contains(string(text), " -tags") {
 			t.Errorf("%s builds with tags", file)
 		}
 	}
+}
+
+// build makes the ordinary program.
+func build(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "countersign")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return binary
 }

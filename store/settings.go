@@ -26,7 +26,7 @@ func Configured(stored []byte, from int64, changes []tickets.Change) (after tick
 		return before, nil, nil, ErrChanged
 	}
 	after = before.With(changes)
-	if doc, err = json.Marshal(settingsForm{formVersion, after}); err != nil {
+	if doc, err = json.Marshal(settingsForm{FormVersion, after}); err != nil {
 		return tickets.Settings{}, nil, nil, err
 	}
 	for i := range changes {
@@ -50,7 +50,7 @@ func DecodeSettings(b []byte) (tickets.Settings, error) {
 		return tickets.Settings{}, fmt.Errorf("stored settings: %w", err)
 	}
 	switch {
-	case f.V > formVersion:
+	case f.V > FormVersion:
 		return tickets.Settings{}, fmt.Errorf("stored settings: %w", ErrNewerForm)
 	case f.V < 1 || f.Version < 1:
 		return tickets.Settings{}, errors.New("stored settings: no version")

@@ -325,7 +325,13 @@ func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Numbe
 				Cursor string `json:"next_cursor"`
 			} `json:"response_metadata"`
 		}
-		err := c.call(ctx, method, channel, false, func() error { return c.read(ctx, method, args, &page) })
+		err := c.call(ctx, method, channel, false, func() error {
+			err := c.read(ctx, method, args, &page)
+			if err == nil && page.Messages == nil {
+				err = errNoList // it does not say that there is none
+			}
+			return err
+		})
 		if err != nil {
 			switch tickets.FailureOf(err).Class {
 			case tickets.Denied, tickets.Gone, tickets.Refused:

@@ -34,6 +34,9 @@ type process struct {
 	// EPMRate is how many calls a second EPM gets; in production 0, which is
 	// the default.
 	EPMRate rate.Limit
+	// Lease and Timeout are those of a step; in production 0, which is the
+	// bot's default.
+	Lease, Timeout time.Duration
 }
 
 type command struct {

@@ -92,7 +92,7 @@ func New(c Config) (*Bot, error) {
 		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{},
 		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1),
 	}
-	add := func(name tickets.Lane) { b.lanes[name] = &lane{name: name, wake: make(chan struct{}, 1)} }
+	add := func(name tickets.Lane) { b.lanes[name] = newLane(name) }
 	add(tickets.LaneEPM)
 	add(tickets.LaneLook)
 	for _, chat := range c.Chats {

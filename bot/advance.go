@@ -60,8 +60,13 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 	poll := time.NewTicker(b.Poll)
 	defer poll.Stop()
 	for ctx.Err() == nil {
-		b.release(steps, l, l.over(b.Now())...)
-		claimed, until := b.claim(ctx, l, b.Workers-len(slots))
+		free := b.Workers - len(slots)
+		if l.inOrder && len(slots) > 0 {
+			free = 0
+		} else {
+			b.release(steps, l, l.over(b.Now())...)
+		}
+		claimed, until := b.claim(ctx, l, free)
 		for _, t := range claimed {
 			l.enqueue(t, b.Now())
 		}

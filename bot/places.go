@@ -151,6 +151,18 @@ func (p *places) pausedUntil(u use) time.Time {
 	return time.Time{}
 }
 
+// pausedOn is the longest pause of a place on platform, and why.
+func (p *places) pausedOn(platform tickets.Platform, now time.Time) (until time.Time, class tickets.Class) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for u, o := range p.pauses {
+		if u.place.Platform == platform && o.until.After(now) && o.until.After(until) {
+			until, class = o.until, o.class
+		}
+	}
+	return until, class
+}
+
 // enter asks whether s may call its platform now. If its use is out, one step
 // may every slowRetry.
 func (p *places) enter(s tickets.Step, now time.Time) pass {

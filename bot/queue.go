@@ -28,7 +28,10 @@ const (
 type lane struct {
 	name tickets.Lane
 	wake chan struct{}
-	line line // of posts
+	// A lane in order claims nothing before all that it had is given back:
+	// what it then claims is the oldest.
+	inOrder bool
+	line    line
 
 	mu     sync.Mutex
 	paused time.Time // by the bot's clock
@@ -44,8 +47,8 @@ type wait struct {
 	place  tickets.Place
 }
 
-func newLane(name tickets.Lane) *lane {
-	return &lane{name: name, wake: make(chan struct{}, 1), kept: map[tickets.Number]time.Time{}, waits: map[wait]time.Time{}}
+func newLane(name tickets.Lane, inOrder bool) *lane {
+	return &lane{name: name, inOrder: inOrder, wake: make(chan struct{}, 1), kept: map[tickets.Number]time.Time{}, waits: map[wait]time.Time{}}
 }
 
 func (l *lane) signal() { signal(l.wake) }
@@ -126,6 +129,18 @@ func (l *lane) over(now time.Time) []tickets.Number {
 		}
 	}
 	return list
+}
+
+// isOver reports whether a lease is kept whose wait is over.
+func (l *lane) isOver(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, until := range l.kept {
+		if !until.After(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // readyAt is when step s of n may be done: zero, unless it or its place has to
@@ -245,6 +260,9 @@ func (b *Bot) next(ctx context.Context, l *lane, t *tickets.Ticket, until time.T
 			}
 			if s.Kind != tickets.StepPost {
 				return s, true
+			}
+			if l.isOver(now) {
+				return tickets.Step{}, false // older ones come first
 			}
 			turn, m := l.line.join(s.Place, t.Number)
 			if turn {

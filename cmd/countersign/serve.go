@@ -65,7 +65,6 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	m.watch(keep, p.Now)
 
 	client, err := newEPM(cfg, p, log, m)
 	if err != nil {
@@ -84,6 +83,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	m.watch(keep, b.Lanes(), p.Now)
 	m.watchPlaces(b)
 	if len(cfg.approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")

@@ -22,6 +22,7 @@ const (
 	SayStarting      = "Countersign is still starting. Please try again in a moment"
 	SayBusy          = "Countersign is busy. Please try again in a moment"
 	SayAgain         = "That took too long, so nothing was done. Please click again"
+	SaySlow          = "Countersign did not answer itself in time, and nobody knows whether this was done. Please look at the request's message in a minute: if it does not show it, try again"
 	SayBroken        = "Something went wrong in Countersign, and nothing was decided. Please try again; if it happens again, tell your admin"
 	SayNothingToShow = "EPM sent nothing beyond what the message shows"
 	SayImitates      = "Careful: parts of this request look as if someone tried to write fields in EPM's name. Check it in the EPM console before you decide"

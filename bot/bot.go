@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,17 +96,17 @@ func New(c Config) (*Bot, error) {
 		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{},
 		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1),
 	}
-	add := func(name tickets.Lane) { b.lanes[name] = &lane{name: name, wake: make(chan struct{}, 1)} }
-	add(tickets.LaneEPM)
-	add(tickets.LaneLook)
+	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
+	add(tickets.LaneEPM, false)
+	add(tickets.LaneLook, false)
 	for _, chat := range c.Chats {
 		p := chat.Platform()
 		if b.chats[p] != nil {
 			return nil, fmt.Errorf("bot: two chats on %s", p)
 		}
 		b.chats[p] = chat
-		add(tickets.PostLane(p))
-		add(tickets.EditLane(p))
+		add(tickets.PostLane(p), true)
+		add(tickets.EditLane(p), false)
 	}
 	return b, nil
 }
@@ -135,6 +137,9 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Wait()
 	return nil
 }
+
+// Lanes lists the lanes that the bot works on.
+func (b *Bot) Lanes() []tickets.Lane { return slices.Sorted(maps.Keys(b.lanes)) }
 
 // Ready says for each neighbour why it is not ready; an empty map means that
 // everything is. A place that is out of use is no reason: others work. See

@@ -3,6 +3,8 @@ package bot
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,15 +69,8 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	var s strings.Builder
 	fmt.Fprintf(&s, "Waiting for a decision: %d. On their way to EPM: %d. Accepted by EPM and not confirmed: %d. Final: %d.",
 		stats.Progress[tickets.Pending], stats.Progress[tickets.Submitting], stats.Progress[tickets.Submitted], stats.Progress[tickets.Final])
-	count, oldest := 0, now
-	for _, d := range stats.Due {
-		count += d.Count
-		if d.Oldest.Before(oldest) {
-			oldest = d.Oldest
-		}
-	}
-	if count > 0 {
-		fmt.Fprintf(&s, "\nSteps waiting: %d, the oldest for %s.", count, now.Sub(oldest).Round(time.Second))
+	for _, line := range b.backlog(stats, now) {
+		s.WriteString("\n" + line)
 	}
 	problems := b.Ready(ctx)
 	for name, err := range problems {
@@ -92,6 +87,33 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 		s.WriteString("\n" + adapters.SayNoApprovers)
 	}
 	return s.String()
+}
+
+// backlog says what waits, for EPM and for each chat, and why if that is known.
+func (b *Bot) backlog(stats store.Stats, now time.Time) []string {
+	var lines []string
+	add := func(name string, say ...string) {
+		if say = slices.DeleteFunc(say, func(s string) bool { return s == "" }); len(say) > 0 {
+			lines = append(lines, name+": "+strings.Join(say, ". ")+".")
+		}
+	}
+	waiting := func(l tickets.Lane, one, many string) string { return sayWaiting(stats.Due[l], one, many, now) }
+	add("EPM",
+		waiting(tickets.LaneEPM, "decision waits to be sent", "decisions wait to be sent"),
+		waiting(tickets.LaneLook, "decision waits to be looked up", "decisions wait to be looked up"))
+	for _, p := range slices.Sorted(maps.Keys(b.chats)) {
+		posts := waiting(tickets.PostLane(p), "request waits to be shown", "requests wait to be shown")
+		edits := waiting(tickets.EditLane(p), "message waits to be updated", "messages wait to be updated")
+		var why string
+		if posts != "" || edits != "" {
+			why = b.sayWhy(p, now)
+		}
+		if why == "" && posts != "" {
+			why = b.chats[p].Limits()
+		}
+		add(adapters.PlatformName(p), posts, edits, why)
+	}
+	return lines
 }
 
 func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) string {
@@ -148,7 +170,7 @@ func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) stri
 		return nil
 	})
 	if err != nil {
-		return b.lost(n, err).(adapters.Note).Text
+		return b.unrecorded(n, err).(adapters.Note).Text
 	}
 	b.wake(t)
 	if t.Active {

@@ -74,7 +74,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 		b.wake(t)
 		return adapters.Done{}
 	case t == nil:
-		return b.lost(s.Number, err)
+		return b.unrecorded(s.Number, err)
 	case repeats(t.Decision, d):
 		return adapters.Done{} // the platform delivered the form twice
 	}
@@ -96,6 +96,16 @@ func (b *Bot) lost(n tickets.Number, err error) adapters.Answer {
 	}
 	b.Log.Error("cannot read ticket", "ticket", n, "err", err)
 	return adapters.Note{Text: sayStoreAway, Again: true}
+}
+
+// unrecorded answers an act whose write failed: it may have been made all the
+// same.
+func (b *Bot) unrecorded(n tickets.Number, err error) adapters.Answer {
+	if errors.Is(err, store.ErrNotFound) {
+		return b.lost(n, err)
+	}
+	b.Log.Error("cannot record what somebody did", "ticket", n, "err", err)
+	return adapters.Note{Text: sayUnrecorded, Again: true}
 }
 
 func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {

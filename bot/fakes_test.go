@@ -169,6 +169,7 @@ func (c *fakeChat) Check(context.Context, []tickets.Place, []tickets.Principal) 
 
 func (c *fakeChat) Endpoints(adapters.Handler) map[string]http.Handler { return nil }
 func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error  { <-ctx.Done(); return nil }
+func (c *fakeChat) Limits() string                                     { return "Chat takes what it takes" }
 func (c *fakeChat) Ready() error                                       { return nil }
 
 // fakeEPM remembers the decisions that took effect.

@@ -349,8 +349,11 @@ func TestAdminsAreToldOnce(t *testing.T) {
 	// Every worker of the lane is inside a call before the first one fails.
 	var mu sync.Mutex
 	inside, open := 0, make(chan struct{})
-	broken := only("C1", failure(tickets.Gone, true), tickets.StepPost)
+	broken := only("C1", failure(tickets.Gone, true), tickets.StepEdit)
 	c.breaks(func(kind tickets.StepKind, p tickets.Place) error {
+		if kind != tickets.StepEdit { // of which several are made at once
+			return nil
+		}
 		mu.Lock()
 		if inside++; inside == 4 {
 			close(open)
@@ -360,8 +363,13 @@ func TestAdminsAreToldOnce(t *testing.T) {
 		return broken(kind, p)
 	})
 	w.start()
+	var numbers []tickets.Number
 	for i := range 20 {
-		w.ask(fmt.Sprint("r", i))
+		numbers = append(numbers, w.ask(fmt.Sprint("r", i)))
+	}
+	for _, n := range numbers {
+		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+		w.approve(n, ann, twoHours)
 	}
 	w.eventually("all wait", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 20 })
 	told := func(n int) func() bool {
@@ -371,7 +379,9 @@ func TestAdminsAreToldOnce(t *testing.T) {
 
 	c.breaks(nil)
 	w.advance(5*time.Minute + time.Second)
-	w.eventually("all shown", func() bool { f := c.in(placeOne); f.mu.Lock(); defer f.mu.Unlock(); return len(f.posts) == 20 })
+	for _, n := range numbers {
+		w.until(n, "shown", func(t *tickets.Ticket) bool { return t.Message(placeOne).Shown == t.Rev })
+	}
 	w.eventually("told of the end", told(2))
 	for _, texts := range []map[tickets.Principal][]string{c.told, other.told} {
 		for who, said := range texts {
@@ -710,14 +720,19 @@ func (s *sickStore) Update(ctx context.Context, n tickets.Number, change func(*t
 	return s.Store.Update(ctx, n, change)
 }
 
-// TestSuccessUnderWayTellsNothing: a post that began before its place was lost
+// TestSuccessUnderWayTellsNothing: an edit that began before its place was lost
 // and ends afterwards does not bring the place back. To see it fail, let
 // placeTried take any success.
 func TestSuccessUnderWayTellsNothing(t *testing.T) {
 	w, c := newPlacesWorld(t)
 	entered, free := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	c.breaks(func(tickets.StepKind, tickets.Place) error {
+	w.start()
+	slow, other := w.ask("r1"), w.ask("r2")
+	for _, n := range []tickets.Number{slow, other} {
+		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+	}
+	c.breaks(func(kind tickets.StepKind, _ tickets.Place) error {
 		first := false
 		once.Do(func() { first = true })
 		if !first {
@@ -727,13 +742,12 @@ func TestSuccessUnderWayTellsNothing(t *testing.T) {
 		<-free
 		return nil
 	})
-	w.start()
-	slow := w.ask("r1")
+	w.approve(slow, ann, twoHours)
 	<-entered
-	w.ask("r2")
+	w.approve(other, ann, twoHours)
 	w.eventually("out", w.isOut(true))
 	close(free)
-	w.until(slow, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+	w.until(slow, "edited", func(t *tickets.Ticket) bool { return t.Message(placeOne).Shown > 1 })
 	if len(w.bot.Places()) != 1 {
 		t.Error("the place is in use, which nobody has tried")
 	}

@@ -519,6 +519,10 @@ func (c *Chat) Ready() error {
 	return errors.Join(why, c.socket.Problem("slack socket mode", c.cfg.Now(), socketGap))
 }
 
+// Limits says how fast Slack takes messages
+// (docs.slack.dev/apis/web-api/rate-limits).
+func (c *Chat) Limits() string { return "Slack takes one message a second in each channel" }
+
 // Run listens until ctx ends.
 func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	defer c.work.Wait()

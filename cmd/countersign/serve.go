@@ -63,12 +63,11 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	m := newMetrics()
 	clock := &clock{own: p.Now}
 	p.Now = clock.Now
-	keep, err := openStore(ctx, cfg, p, log)
+	keep, begin, err := openStore(ctx, cfg, p, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	m.watch(keep, p.Now)
 	shared, _ := keep.(store.Shared)
 	if shared != nil {
 		clock.compare(ctx, shared, log)
@@ -95,6 +94,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	m.watch(keep, b.Lanes(), p.Now)
 	m.watchPlaces(b)
 	if len(cfg.approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
@@ -124,26 +124,72 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if p.Listening != nil {
 		p.Listening(listener.Addr().String())
 	}
-	return live(ctx, server, listener, b, log)
+	return live(ctx, server, listener, b, begin, log)
 }
 
-// openStore opens the configured store.
-func openStore(ctx context.Context, cfg config, p process, log *slog.Logger) (store.Store, error) {
+const (
+	// beginTimeout is for one try to open the store.
+	beginTimeout = 5 * time.Second
+	// firstBegin and lastBegin are how long to wait before the next.
+	firstBegin = time.Second
+	lastBegin  = 5 * time.Second
+)
+
+// openStore opens the configured store. If that is away at present it returns
+// one that answers so until begin, which waits for it, has returned.
+func openStore(ctx context.Context, cfg config, p process, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
+	begin = func(context.Context) error { return nil }
 	if cfg.storeURL == "" {
-		return sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+		s, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+		return s, begin, err
 	}
-	s, err := redis.Open(ctx, redis.Config{URL: cfg.storeURL.Reveal(), Now: p.Now})
+	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Now: p.Now})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	switch err = beginOnce(ctx, s, log); {
+	case errors.Is(err, redis.ErrAway) && ctx.Err() == nil:
+		begin = func(ctx context.Context) error { return awaitStore(ctx, s, err, log) }
+	case err != nil:
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, begin, nil
+}
+
+func beginOnce(ctx context.Context, s *redis.Store, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	if err := s.Begin(ctx); err != nil {
+		return err
 	}
 	for _, sentence := range s.Warnings(ctx) {
 		log.Warn("the store may lose what it acknowledges", "err", sentence)
 	}
-	return s, nil
+	return nil
 }
 
-// live serves and runs the bot until ctx ends or serving fails.
-func live(ctx context.Context, server *http.Server, listener net.Listener, b *bot.Bot, log *slog.Logger) error {
+// awaitStore opens s, which was away with err, when it is there, and returns
+// nil then or when ctx ends.
+func awaitStore(ctx context.Context, s *redis.Store, err error, log *slog.Logger) error {
+	for wait := firstBegin; ; wait = min(2*wait, lastBegin) {
+		log.Warn("the store is away: nothing is taken or posted until it is back", "err", err, "again_in", wait.String())
+		if !pace.Sleep(ctx, wait) {
+			return nil
+		}
+		switch err = beginOnce(ctx, s, log); {
+		case err == nil:
+			log.Info("the store is there")
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, redis.ErrAway):
+			return err
+		}
+	}
+}
+
+// live serves and runs the bot until ctx ends, serving fails or begin does.
+func live(ctx context.Context, server *http.Server, listener net.Listener, b *bot.Bot, begin func(context.Context) error, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
@@ -151,8 +197,15 @@ func live(ctx context.Context, server *http.Server, listener net.Listener, b *bo
 		served <- server.Serve(listener)
 		cancel() // without the server the bot must not go on alone
 	}()
-	ran := make(chan error, 1)
+	ran, began := make(chan error, 1), make(chan error, 1)
 	go func() { ran <- b.Run(ctx) }()
+	go func() {
+		err := begin(ctx)
+		if err != nil {
+			cancel()
+		}
+		began <- err
+	}()
 
 	<-ctx.Done()
 	log.Info("stopping")
@@ -165,7 +218,7 @@ func live(ctx context.Context, server *http.Server, listener net.Listener, b *bo
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}
-	err = errors.Join(err, <-ran)
+	err = errors.Join(err, <-ran, <-began)
 	log.Info("stopped")
 	return err
 }

@@ -76,6 +76,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -111,6 +112,9 @@ type Store struct {
 	now   func() time.Time
 	owner string // of this store's leases
 
+	address string                    // without secrets
+	began   atomic.Pointer[beginning] // nil before Begin
+
 	mu     sync.RWMutex // held for reading by each call, for writing by Close
 	closed bool
 
@@ -124,9 +128,21 @@ type Store struct {
 	reported map[string]time.Time
 }
 
-// Open connects, and makes the store if there is none. No error shows a
-// password.
+// Open is New and Begin.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	s, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// New checks the address, and calls nobody. Until Begin has succeeded every
+// method but Close answers with an error. No error shows a password.
+func New(c Config) (*Store, error) {
 	logging.Disable() // the library's lines on standard error; we return errors
 	a, err := parse(c.URL)
 	if err != nil {
@@ -136,18 +152,36 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", a, err)
 	}
-	s := &Store{c: client, k: keysOf(a.tenant), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}, reported: map[string]time.Time{}}
+	s := &Store{c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}, reported: map[string]time.Time{}}
 	if s.now == nil {
 		s.now = time.Now
-	}
-	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", a, err), s.Close())
 	}
 	return s, nil
 }
 
+// Begin connects, and makes the store if there is none. It may be repeated
+// after an error; one that is ErrAway may pass by itself.
+func (s *Store) Begin(ctx context.Context) error {
+	err := s.open(ctx)
+	if err != nil {
+		err = fmt.Errorf("open store %s: %w", s.address, err)
+	}
+	s.began.Store(&beginning{err})
+	return err
+}
+
+// beginning is what came of Begin.
+type beginning struct{ err error }
+
+var errNotBegun = errors.New("the store was not opened yet")
+
 func (s *Store) open(ctx context.Context) error {
-	r, err := s.run(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, firstSeq-1)
+	leave, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	r, err := s.script(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, firstSeq-1)
 	if err != nil {
 		return err
 	}
@@ -173,6 +207,16 @@ func (s *Store) Close() error {
 
 // enter begins a call. Unless it returns an error, leave must be called.
 func (s *Store) enter() (leave func(), err error) {
+	switch b := s.began.Load(); {
+	case b == nil:
+		return nil, errNotBegun
+	case b.err != nil:
+		return nil, b.err
+	}
+	return s.lock()
+}
+
+func (s *Store) lock() (leave func(), err error) {
 	s.mu.RLock()
 	if s.closed {
 		s.mu.RUnlock()
@@ -188,6 +232,10 @@ func (s *Store) run(ctx context.Context, script *goredis.Script, keys []string, 
 		return nil, err
 	}
 	defer leave()
+	return s.script(ctx, script, keys, args...)
+}
+
+func (s *Store) script(ctx context.Context, script *goredis.Script, keys []string, args ...any) (reply, error) {
 	r, err := script.Run(ctx, s.c, keys, args...).Slice()
 	return r, s.failed(ctx, err)
 }

@@ -207,17 +207,12 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping writes nothing but takes the way that writes take. Unlike a write it
-// does not wait longer than ctx.
+// Ping writes, because a full disk can still be read.
 func (s *Store) Ping(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- s.write(ctx, func(*batch) error { return nil }) }()
-	select {
-	case err := <-done:
+	return s.write(ctx, func(b *batch) error {
+		_, err := b.conn.ExecContext(background, `INSERT OR REPLACE INTO meta (key, value) VALUES ('ping', ?)`, time.Now().UTC().Format(time.RFC3339Nano))
 		return err
-	case <-ctx.Done():
-		return fmt.Errorf("the store does not answer: %w", ctx.Err())
-	}
+	})
 }
 
 func (s *Store) write(ctx context.Context, run func(*batch) error) error {

@@ -470,6 +470,7 @@ var facts = []fact{
 	{field: "group", label: "Computer group", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Group }},
 	{field: "tenant", label: "Tenant", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Tenant }},
 	{field: "title", label: "Short description", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Title }},
+	{field: "category", label: "Category", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Category }},
 	{field: "type", label: "Type", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Type }},
 	{field: "state", label: "State", value: func(t *tickets.Ticket, _ *tickets.Request) string { return string(t.State) }},
 }

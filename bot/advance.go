@@ -49,6 +49,11 @@ func (b *Bot) wake(t *tickets.Ticket) {
 // runLane claims tickets that owe something in l and does it, Workers at
 // once, until ctx ends; then it waits for what is under way.
 func (b *Bot) runLane(ctx context.Context, l *lane) {
+	select {
+	case <-b.loaded:
+	case <-ctx.Done():
+		return
+	}
 	// Steps outlive ctx by Grace, so that what was begun is finished.
 	steps, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -323,7 +328,7 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	if unclear {
 		switch out, err := b.EPM.Outcome(ctx, t); {
 		case err == nil && out != nil:
-			return func(t *tickets.Ticket) { t.Conclude(*out, b.Rules, b.Now()) }, nil
+			return func(t *tickets.Ticket) { t.Conclude(*out, b.rulesOf(t), b.Now()) }, nil
 		case err == nil:
 			now := b.Now()
 			clear := *t
@@ -360,7 +365,7 @@ func (b *Bot) look(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	out, err := b.EPM.Outcome(ctx, t)
 	now := b.Now()
 	if err == nil && out != nil {
-		return func(t *tickets.Ticket) { t.Conclude(*out, b.Rules, now) }, nil
+		return func(t *tickets.Ticket) { t.Conclude(*out, b.rulesOf(t), now) }, nil
 	}
 	next := now.Add(backoff(firstLook, lastLook, t.Sending.Looks))
 	return func(t *tickets.Ticket) { t.Looked(next, now) }, err

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
@@ -33,12 +34,11 @@ type Meter interface {
 
 // Config is what a bot is made of.
 type Config struct {
-	Store     store.Store         // required
-	EPM       EPM                 // required
-	Chats     []adapters.Chat     // at least one
-	Rules     tickets.Rules       // for new tickets and for decisions; Type is required
-	Approvers []tickets.Principal // who may decide; nobody if empty
-	Admins    []tickets.Principal // who may use the admin words and is told when a place cannot be used; nobody if empty
+	Store    store.Store       // required
+	EPM      EPM               // required
+	Chats    []adapters.Chat   // at least one
+	Settings map[string]string // what the program was started with, by key; see [Read]. Must have no problems
+	World    World             // what settings may name; all of it is required
 
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
@@ -59,10 +59,14 @@ type Bot struct {
 	Config
 	chats map[tickets.Platform]adapters.Chat
 	lanes map[tickets.Lane]*lane
+	set   atomic.Pointer[inForce]
 
 	places   places
 	recalled chan struct{} // something is in places.recalls
 	noted    chan struct{} // something is in places.notes
+	changed  chan struct{} // the settings were changed here
+	loaded   chan struct{} // closed once the settings were read
+	loadOnce sync.Once
 }
 
 var _ adapters.Handler = (*Bot)(nil)
@@ -76,8 +80,8 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: no EPM")
 	case len(c.Chats) == 0:
 		return nil, errors.New("bot: no chat")
-	case len(c.Rules.Type.States) == 0:
-		return nil, errors.New("bot: no ticket type")
+	case len(c.World.Types) == 0 || c.World.Principal == nil || c.World.Place == nil:
+		return nil, errors.New("bot: no world")
 	case c.Log == nil:
 		return nil, errors.New("bot: no log")
 	}
@@ -94,7 +98,7 @@ func New(c Config) (*Bot, error) {
 	}
 	b := &Bot{
 		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{},
-		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1),
+		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}),
 	}
 	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
 	add(tickets.LaneEPM, false)
@@ -108,6 +112,11 @@ func New(c Config) (*Bot, error) {
 		add(tickets.PostLane(p), true)
 		add(tickets.EditLane(p), false)
 	}
+	start, problems := Read(c.Settings, c.World)
+	for key, err := range problems {
+		return nil, fmt.Errorf("bot: setting %s: %w", key, err)
+	}
+	b.set.Store(&inForce{Settings: start})
 	return b, nil
 }
 
@@ -127,6 +136,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { b.runRecalls(ctx) })
 	wg.Go(func() { b.runNotes(ctx) })
+	wg.Go(func() { b.runSettings(ctx) })
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {
@@ -161,6 +171,9 @@ func (b *Bot) Ready(ctx context.Context) map[string]error {
 // EPM receiver needs; when it returns without an error, everything is
 // durable.
 func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, error) {
+	if err := b.ensure(ctx); err != nil {
+		return tickets.Receipt{}, err
+	}
 	now := b.Now()
 	var apply store.Apply
 	if in.News != nil && in.Error == "" {
@@ -182,13 +195,14 @@ func (b *Bot) apply(n *tickets.News, t *tickets.Ticket, seq int64, now time.Time
 	if n.Waiting {
 		return nil, tickets.StatusDuplicate // says nothing that is not known
 	}
+	rules := b.rulesOf(t)
 	if t == nil {
-		t = tickets.Start(tickets.NewNumber(b.Rules.Type.Prefix, seq), n.ID, b.Rules, now)
+		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), n.ID, rules, now)
 	}
 	switch {
-	case n.Request != nil && t.Ask(*n.Request, b.Rules, now):
+	case n.Request != nil && t.Ask(*n.Request, rules, now):
 		return t, tickets.StatusCreated
-	case n.Outcome != nil && t.Conclude(*n.Outcome, b.Rules, now):
+	case n.Outcome != nil && t.Conclude(*n.Outcome, rules, now):
 		return t, tickets.StatusUpdated
 	}
 	return nil, tickets.StatusDuplicate

@@ -22,6 +22,7 @@ func words() map[string]func(*Bot, context.Context, adapters.Command, []string) 
 		"tickets":         (*Bot).list,
 		"ticket":          (*Bot).ticket,
 		"state":           (*Bot).state,
+		"config":          (*Bot).config,
 		"test-connection": (*Bot).testConnection,
 	}
 }
@@ -36,6 +37,10 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
 		}
+		if err := b.ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" {
+			b.Log.Error("cannot read the settings", "err", err)
+			return adapters.Note{Text: sayStoreAway}
+		}
 		if w.Admin {
 			if no := b.mayAdmin(ctx, c.Actor); no != "" {
 				b.refused(c.Actor, "", no)
@@ -44,7 +49,11 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 		}
 		return adapters.Note{Text: words()[w.Name](b, ctx, c, fields[1:])}
 	}
-	return adapters.Note{Text: "I do not know that word.\n" + b.help(ctx, c, nil)}
+	say := fmt.Sprintf("I do not know “%s”.", adapters.Line(fields[0]))
+	if near := nearest(fields[0], slices.Sorted(maps.Keys(words()))); near != "" {
+		say += fmt.Sprintf(" Did you mean /%s %s?", adapters.CommandName, near)
+	}
+	return adapters.Note{Text: say + "\n" + b.help(ctx, c, nil)}
 }
 
 func (b *Bot) help(context.Context, adapters.Command, []string) string {
@@ -83,8 +92,11 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	if len(problems)+len(out) == 0 {
 		s.WriteString("\nEvery connection works.")
 	}
-	if len(b.Approvers) == 0 {
+	if len(b.Current().Approvers) == 0 {
 		s.WriteString("\n" + adapters.SayNoApprovers)
+	}
+	for _, key := range slices.Sorted(maps.Keys(b.Broken())) {
+		fmt.Fprintf(&s, "\nThe setting %s cannot be used: %s.", key, b.Broken()[key])
 	}
 	return s.String()
 }
@@ -160,13 +172,17 @@ func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) stri
 	if len(args) < 2 {
 		return "Say which and where to: /epm state JIT-1042 On Hold"
 	}
-	to, ok := b.Rules.Type.FindState(strings.Join(args[1:], " "))
-	if !ok {
-		return fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.Rules.Type.States))
-	}
 	n := number(args[0])
-	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		t.Move(to, c.Actor, b.Rules, b.Now())
+	t, err := b.Store.Get(ctx, n)
+	if err != nil {
+		return b.lost(n, err).(adapters.Note).Text
+	}
+	to, ok := b.rulesOf(t).Type.FindState(strings.Join(args[1:], " "))
+	if !ok {
+		return fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.rulesOf(t).Type.States))
+	}
+	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		t.Move(to, c.Actor, b.rulesOf(t), b.Now())
 		return nil
 	})
 	if err != nil {

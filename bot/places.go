@@ -379,7 +379,7 @@ func (b *Bot) note(n note) {
 			return
 		}
 	}
-	n.left = b.Admins
+	n.left = b.Current().Admins
 	p.notes = append(p.notes, &n)
 	signal(b.noted)
 }
@@ -466,7 +466,7 @@ func (b *Bot) tell(ctx context.Context, n *note) {
 		return
 	}
 	if n.told == 0 {
-		b.Log.Error("no admin could be told about a place", "platform", n.place.Platform, "channel", n.place.Channel, "admins", len(b.Admins))
+		b.Log.Error("no admin could be told about a place", "platform", n.place.Platform, "channel", n.place.Channel, "admins", len(b.Current().Admins))
 	}
 }
 

@@ -13,6 +13,7 @@ type Rules struct {
 	Type      Type
 	Active    []State // states in which a decision may be made
 	Title     string  // short description of new tickets
+	Category  string  // of new tickets; may be empty
 	AutoClose bool    // move to Type.Closed when EPM has recorded an outcome
 	Places    []Place // where new tickets are shown
 }
@@ -35,7 +36,7 @@ func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
 		return false
 	}
 	t.ID, t.Request = r.ID, &r
-	t.Title = rules.Title
+	t.Title, t.Category = rules.Title, rules.Category
 	for _, p := range rules.Places {
 		if t.Message(p) == nil {
 			t.Messages = append(t.Messages, Message{Place: p})

@@ -293,6 +293,8 @@ type Ticket struct {
 	Title   string    `json:"title,omitempty"` // short description
 	Created time.Time `json:"created"`
 
+	Category string `json:"category,omitempty"`
+
 	// Request is nil while only an update has arrived (progress Unknown);
 	// ID is known from the first webhook on.
 	ID      RequestID `json:"id"`

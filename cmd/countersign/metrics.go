@@ -108,7 +108,7 @@ func (c placeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- placeDesc }
 // Collect implements prometheus.Collector.
 func (c placeCollector) Collect(ch chan<- prometheus.Metric) {
 	out := map[tickets.Place]float64{}
-	for _, p := range c.bot.Rules.Places {
+	for _, p := range c.bot.Current().Rules.Places {
 		out[p] = 0
 	}
 	for _, o := range c.bot.Places() {

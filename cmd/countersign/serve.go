@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
@@ -22,6 +23,7 @@ import (
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
+	"github.com/countersign/countersign/tickets"
 )
 
 const (
@@ -81,25 +83,32 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
-	chats, err := newChats(cfg, p, shared, log, m)
+	var running atomic.Pointer[bot.Bot]
+	chats, err := newChats(cfg, p, surroundings{shared, log, m, func(on tickets.Platform) adapters.Card {
+		if b := running.Load(); b != nil {
+			return b.Card(on)
+		}
+		return adapters.Card{}
+	}})
 	if err != nil {
 		return err
 	}
 	b, err := bot.New(bot.Config{
 		Store: keep, EPM: client, Chats: chats,
-		Rules: cfg.rules, Approvers: cfg.approvers, Admins: cfg.admins,
+		Settings: cfg.settings, World: cfg.world,
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout,
 		Test: func(ctx context.Context) string { return client.Test(ctx).String() },
 	})
 	if err != nil {
 		return err
 	}
+	running.Store(b)
 	m.watch(keep, b.Lanes(), p.Now)
 	m.watchPlaces(b)
-	if len(cfg.approvers) == 0 {
+	if len(cfg.start.Approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
 	}
-	if say := unreachableAdmins(cfg); say != "" {
+	if say := unreachableAdmins(&cfg.start); say != "" {
 		log.Warn(say)
 	}
 	receiver, err := epm.NewReceiver(epm.ReceiverConfig{
@@ -256,9 +265,17 @@ func newEPM(cfg config, p process, log *slog.Logger, m *metrics) (*epm.Client, e
 	return client, nil
 }
 
+// surroundings is what chats are connected to.
+type surroundings struct {
+	shared store.Shared // nil for a process that is alone
+	log    *slog.Logger
+	m      *metrics
+	card   func(tickets.Platform) adapters.Card // what the settings say about cards
+}
+
 // newChats makes the configured chats. With an error it returns those that
-// could be made. shared is nil for a process that is alone.
-func newChats(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) ([]adapters.Chat, error) {
+// could be made.
+func newChats(cfg config, p process, s surroundings) ([]adapters.Chat, error) {
 	var chats []adapters.Chat
 	var wrong []error
 	add := func(chat adapters.Chat, err error) {
@@ -269,48 +286,48 @@ func newChats(cfg config, p process, shared store.Shared, log *slog.Logger, m *m
 		chats = append(chats, chat)
 	}
 	if cfg.usesSlack() {
-		add(newSlack(cfg, p, shared, log, m))
+		add(newSlack(cfg, p, s))
 	}
 	if cfg.usesDiscord() {
-		add(newDiscord(cfg, p, shared, log, m))
+		add(newDiscord(cfg, p, s))
 	}
 	return chats, errors.Join(wrong...)
 }
 
-func newSlack(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) (*slack.Chat, error) {
+func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
 	var secrets []string
-	for _, s := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
-		if s != "" {
-			secrets = append(secrets, s.Reveal())
+	for _, one := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
+		if one != "" {
+			secrets = append(secrets, one.Reveal())
 		}
 	}
 	var ledger pace.Ledger
-	if shared != nil {
-		ledger = peers{shared}
+	if s.shared != nil {
+		ledger = peers{s.shared}
 	}
 	return slack.New(slack.Config{
 		BotToken: cfg.SlackBotToken.Reveal(), AppToken: cfg.SlackAppToken.Reveal(), SigningSecrets: secrets,
 		APIURL: strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
-		Transport: m.transport("slack", http.DefaultTransport, func(r *http.Request) string {
+		Transport: s.m.transport("slack", http.DefaultTransport, func(r *http.Request) string {
 			if !strings.Contains(r.URL.Path, "/api/") {
 				return "response_url" // its path is a secret
 			}
 			return path.Base(r.URL.Path)
 		}),
-		Pace: p.SlackPace, Ledger: ledger, Log: log, Now: p.Now,
+		Pace: p.SlackPace, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
 }
 
-func newDiscord(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) (*discord.Chat, error) {
+func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
 	var others discord.Peers
-	if shared != nil {
-		others = peers{shared}
+	if s.shared != nil {
+		others = peers{s.shared}
 	}
 	return discord.New(discord.Config{
 		BotToken: cfg.DiscordBotToken.Reveal(), ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
-		Transport: m.transport("discord", http.DefaultTransport, discord.CallName),
-		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Peers: others, Log: log, Now: p.Now,
+		Transport: s.m.transport("discord", http.DefaultTransport, discord.CallName),
+		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Peers: others, Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
 	})
 }

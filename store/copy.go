@@ -89,6 +89,7 @@ type Counts struct {
 // Progress is how far Copy has come: how many tickets and webhooks it has
 // brought to which end.
 type Progress struct {
+	Compared           int // tickets, before anything is written
 	Tickets, Incomings map[Restored]int
 	Unread             int // tickets and webhooks that could not be read
 	From, To           Counts
@@ -185,6 +186,8 @@ func (c *copying) compare(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("compare tickets: %w", err)
 		}
+		c.Compared += len(list)
+		c.tell(c.Progress)
 		for _, err := range found {
 			if err != nil && len(others) < maxNamed {
 				others = append(others, err)

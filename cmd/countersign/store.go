@@ -115,6 +115,10 @@ func copyStore(ctx context.Context, p process, from, to end) (err error) {
 	done, err := store.Copy(ctx, source, target, func(s store.Progress) {
 		if now := p.Now(); now.After(next) {
 			next = now.Add(tellEvery)
+			if sum(s.Tickets) == 0 {
+				say(p, "%d of %d tickets compared", s.Compared, s.From.Tickets)
+				return
+			}
 			say(p, "%d of %d tickets, %d of %d webhooks", sum(s.Tickets), s.From.Tickets, sum(s.Incomings), s.From.Incomings)
 		}
 	})

@@ -257,7 +257,7 @@ func (c *copying) tickets(ctx context.Context) error {
 			c.Tickets[did[i]]++
 			c.problem(why[i])
 			if errors.Is(why[i], ErrOtherTickets) {
-				return errors.Join(fmt.Errorf("%w %s", why[i], sayTarget), c.summary())
+				return errors.Join(fmt.Errorf("%w. %s", why[i], sayTarget), c.summary())
 			}
 		}
 		c.tell(c.Progress)
@@ -305,7 +305,7 @@ func (c *copying) incomings(ctx context.Context) error {
 func weigh(t *tickets.Ticket, have Standing) (write *tickets.Ticket, did Restored, problem error) {
 	old := have.ByNumber
 	if err := taken(t, have); err != nil {
-		return nil, Refused, fmt.Errorf("%w: %w.", ErrOtherTickets, err)
+		return nil, Refused, fmt.Errorf("%w: %w", ErrOtherTickets, err)
 	}
 	switch {
 	case have.Err != nil:

@@ -89,6 +89,7 @@ type Counts struct {
 // Progress is how far Copy has come: how many tickets and webhooks it has
 // brought to which end.
 type Progress struct {
+	Compared           int // tickets, before anything is written
 	Tickets, Incomings map[Restored]int
 	Unread             int // tickets and webhooks that could not be read
 	From, To           Counts
@@ -185,6 +186,8 @@ func (c *copying) compare(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("compare tickets: %w", err)
 		}
+		c.Compared += len(list)
+		c.tell(c.Progress)
 		for _, err := range found {
 			if err != nil && len(others) < maxNamed {
 				others = append(others, err)
@@ -254,7 +257,7 @@ func (c *copying) tickets(ctx context.Context) error {
 			c.Tickets[did[i]]++
 			c.problem(why[i])
 			if errors.Is(why[i], ErrOtherTickets) {
-				return errors.Join(fmt.Errorf("%w %s", why[i], sayTarget), c.summary())
+				return errors.Join(fmt.Errorf("%w. %s", why[i], sayTarget), c.summary())
 			}
 		}
 		c.tell(c.Progress)
@@ -302,7 +305,7 @@ func (c *copying) incomings(ctx context.Context) error {
 func weigh(t *tickets.Ticket, have Standing) (write *tickets.Ticket, did Restored, problem error) {
 	old := have.ByNumber
 	if err := taken(t, have); err != nil {
-		return nil, Refused, fmt.Errorf("%w: %w.", ErrOtherTickets, err)
+		return nil, Refused, fmt.Errorf("%w: %w", ErrOtherTickets, err)
 	}
 	switch {
 	case have.Err != nil:

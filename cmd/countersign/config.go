@@ -261,19 +261,27 @@ func (c *checker) httpURL(name, value string) string {
 
 // store is the path of a SQLite file, or the address of a Redis.
 func (c *checker) store(value secret) (path string, url secret) {
+	path, url, err := storeAddress(value)
+	if err != nil {
+		c.add("STORE", "%v", err)
+	}
+	return path, url
+}
+
+// storeAddress is the path of a SQLite file, or the address of a Redis. Its
+// error says what to write, and nothing of value.
+func storeAddress(value secret) (path string, url secret, err error) {
 	kind, path, _ := strings.Cut(value.Reveal(), ":")
 	switch {
 	case kind == "sqlite" && path != "":
-		return path, ""
+		return path, "", nil
 	case strings.HasPrefix(kind, "redis"):
 		if _, err := redis.Address(value.Reveal()); err != nil {
-			c.add("STORE", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-			return "", ""
+			return "", "", errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
-		return "", value
+		return "", value, nil
 	}
-	c.add("STORE", "write sqlite:PATH, for example sqlite:/var/lib/countersign/countersign.db, or the address of a Redis, for example redis://HOST:6379")
-	return "", ""
+	return "", "", errors.New("write sqlite:PATH, for example sqlite:/var/lib/countersign/countersign.db, or the address of a Redis, for example redis://HOST:6379")
 }
 
 func (c *checker) prefixes(name, value string) []netip.Prefix {

@@ -51,6 +51,7 @@ func commands() []command {
 		{"doctor", "", "check the configuration and every connection, and say what to do about what is wrong", doctor},
 		{"templates", "", "print the four webhook templates for EPM", templates},
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
+		{"store", "copy FROM TO", "copy everything from one store to another, each written as in COUNTERSIGN_STORE; stop the bot first", storeCommand},
 		{"version", "", "print the version", version},
 	}
 }

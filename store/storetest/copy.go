@@ -102,39 +102,18 @@ const hostile = "\x00\u202e<!channel> @everyone \"}{countersign:default}:' -- \x
 // fill makes n tickets of every kind there is, and webhooks of every kind.
 func (s *copySuite) fill(n int) {
 	s.Helper()
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range n {
-		id := fmt.Sprintf("r%04d", i)
-		in := Asked(id)
-		in.At = Now.Add(time.Duration(i/3) * time.Microsecond) // several at once
-		switch i % 10 {
-		case 1:
-			in.News.Request.Reason = strings.Repeat(hostile, 20)
-			in.News.Request.Fields = []tickets.Field{{Name: hostile, Value: hostile}}
-			in.Raw, in.Remote = []byte(hostile), hostile
-		case 2:
-			up := Concluded(id) // overtakes its request
-			_, _, err := s.from.Accept(s.Context(), up, Concludes(up))
-			s.must(err)
-			if i%20 == 2 {
-				continue // which never comes
-			}
-		}
-		t := s.ask(s.from, in)
-		if i%4 == 0 {
-			dup := in
-			dup.ID += "-again"
-			s.ask(s.from, dup)
-		}
-		if i%3 == 0 {
-			s.update(s.from, t.Number, func(t *tickets.Ticket) error {
-				for range rng.IntN(12) {
-					Live(t, rng, Now.Add(time.Duration(rng.IntN(100))*time.Second))
+	var wg sync.WaitGroup
+	const workers = 16 // whose commits are made together
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				if err := s.fillOne(i); err != nil {
+					s.Errorf("ticket %d: %v", i, err)
 				}
-				return nil
-			})
-		}
+			}
+		})
 	}
+	wg.Wait()
 	for i, in := range []tickets.Incoming{
 		{ID: "in-failed", At: Now.Add(time.Hour), Raw: []byte("{\x00\xff"), Error: "the body is not JSON " + hostile[:5], Repaired: true},
 		{ID: "in-empty", At: Now},
@@ -152,8 +131,46 @@ func (s *copySuite) fill(n int) {
 	s.from.SetDoc(1001, append([]byte(`{"v":1,"x_new":{"a":[1]},`), doc[len(`{"v":1,`):]...))
 }
 
+func (s *copySuite) fillOne(i int) error {
+	rng := rand.New(rand.NewPCG(1, uint64(i)))
+	id := fmt.Sprintf("r%04d", i)
+	in := Asked(id)
+	in.At = Now.Add(time.Duration(i/3) * time.Microsecond) // several at once
+	switch i % 10 {
+	case 1:
+		in.News.Request.Reason = strings.Repeat(hostile, 20)
+		in.News.Request.Fields = []tickets.Field{{Name: hostile, Value: hostile}}
+		in.Raw, in.Remote = []byte(hostile), hostile
+	case 2:
+		up := Concluded(id) // overtakes its request
+		if _, _, err := s.from.Accept(s.Context(), up, Concludes(up)); err != nil || i%20 == 2 {
+			return err // which may never come
+		}
+	}
+	_, t, err := s.from.Accept(s.Context(), in, Asks(in, Now))
+	if err != nil {
+		return err
+	}
+	if i%4 == 0 {
+		dup := in
+		dup.ID += "-again"
+		if _, _, err := s.from.Accept(s.Context(), dup, Asks(dup, Now)); err != nil {
+			return err
+		}
+	}
+	if i%3 == 0 {
+		_, err = s.from.Update(s.Context(), t.Number, func(t *tickets.Ticket) error {
+			for range rng.IntN(12) {
+				Live(t, rng, Now.Add(time.Duration(rng.IntN(100))*time.Second))
+			}
+			return nil
+		})
+	}
+	return err
+}
+
 // content is everything that can be seen of a store.
-func (s *copySuite) content(of store.Store) map[string]string {
+func (s *copySuite) content(of Keeper) map[string]string {
 	s.Helper()
 	all := map[string]string{}
 	list, err := of.List(s.Context(), store.Query{Limit: 1 << 20})
@@ -170,9 +187,13 @@ func (s *copySuite) content(of store.Store) map[string]string {
 	}
 	kept, err := of.Incomings(s.Context(), store.IncomingQuery{Limit: 1 << 20})
 	s.must(err)
+	raw := s.bodies(of)
 	for _, k := range kept {
-		k, err := of.Incoming(s.Context(), k.ID)
-		s.must(err)
+		k.Raw = raw[k.ID]
+		if !strings.HasPrefix(k.ID, "in-r") || strings.HasSuffix(k.ID, "1") {
+			k, err = of.Incoming(s.Context(), k.ID)
+			s.must(err)
+		}
 		all["webhook "+k.ID] = fmt.Sprintf("%v %q %x %+v %q %t", k.At, k.Remote, sha256.Sum256(k.Raw), k.Receipt, k.Error, k.Repaired)
 	}
 	failed, err := of.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed, Limit: 1 << 20})
@@ -186,6 +207,23 @@ func (s *copySuite) content(of store.Store) map[string]string {
 		}
 	}
 	return all
+}
+
+// bodies are those of all webhooks.
+func (s *copySuite) bodies(of store.Archive) map[string][]byte {
+	s.Helper()
+	raw := map[string][]byte{}
+	for id := ""; ; {
+		page, err := of.IncomingsAfter(s.Context(), id, 50)
+		s.must(err)
+		if len(page) == 0 {
+			return raw
+		}
+		for _, k := range page {
+			s.must(k.Err)
+			id, raw[k.ID] = k.ID, k.Raw
+		}
+	}
 }
 
 // same compares both stores, and what they will do.
@@ -259,8 +297,8 @@ func (s *copySuite) everything() {
 	if r.Status != tickets.StatusDuplicate {
 		s.Errorf("a request that was copied is %s, want a duplicate", r.Status)
 	}
-	if next := s.ask(s.to, Asked("new")); next.Number != tickets.NewNumber("JIT", 1001+n) {
-		s.Errorf("the next number is %s, want JIT-%d", next.Number, 1001+n)
+	if next := s.ask(s.to, Asked("new")); next.Number != tickets.NewNumber("JIT", p.From.Counter+1) {
+		s.Errorf("the next number is %s, want JIT-%d", next.Number, p.From.Counter+1)
 	}
 	s.update(s.to, "JIT-1002", func(t *tickets.Ticket) error { t.Rev++; return nil })
 	// And back.
@@ -327,6 +365,8 @@ func (b *breaking) RaiseCounter(ctx context.Context, seq int64) error {
 // goes on where the last broke off, and the last one ends.
 func (s *copySuite) interrupted() {
 	s.fill(140)
+	want, err := s.from.Count(s.Context())
+	s.must(err)
 	done := 0
 	for i := 0; ; i++ {
 		b := &breaking{Archive: s.to, n: i / 3, at: i % 3}
@@ -339,7 +379,7 @@ func (s *copySuite) interrupted() {
 		}
 		done++
 		// A bot that is started on it now gives out no number twice.
-		if counts, err := s.to.Count(s.Context()); err != nil || counts.Tickets > 0 && counts.Counter != 1140 {
+		if counts, err := s.to.Count(s.Context()); err != nil || counts.Tickets > 0 && counts.Counter != want.Counter {
 			s.Fatalf("counts after call %d broke = %+v, %v", b.n, counts, err)
 		}
 	}
@@ -353,7 +393,7 @@ func (s *copySuite) interrupted() {
 }
 
 func (s *copySuite) further() {
-	for i := range 6 {
+	for i := range 7 {
 		s.ask(s.from, Asked(fmt.Sprint(i)))
 	}
 	s.did()
@@ -372,9 +412,18 @@ func (s *copySuite) further() {
 	s.update(s.to, "JIT-1004", decide("U1", Now))
 	// Only something nobody sees.
 	s.update(s.from, "JIT-1005", func(t *tickets.Ticket) error { t.BeginPost(Place, Now); return nil })
+	// Written more often there, and decided here.
+	for range 3 {
+		s.update(s.to, "JIT-1007", func(t *tickets.Ticket) error { t.BeginPost(Place, Now); return nil })
+	}
+	s.update(s.from, "JIT-1007", decide("U1", Now))
 	kept := s.content(s.to)
-	if got, want := s.did(), "tickets map[1:0] "; strings.HasPrefix(got, want) || !strings.HasPrefix(got, fmt.Sprintf("tickets map[%d:2 %d:1 %d:3]", store.Updated, store.Same, store.Further)) {
-		s.Errorf("Copy = %s; want 2 updated, 1 the same, 3 further there", got)
+	if got := s.did(); !strings.HasPrefix(got, fmt.Sprintf("tickets map[%d:3 %d:1 %d:3]", store.Updated, store.Same, store.Further)) {
+		s.Errorf("Copy = %s; want 3 updated, 1 the same, 3 further there", got)
+	}
+	// Whoever has read it there before must see that it has changed.
+	if t, err := s.to.Get(s.Context(), "JIT-1007"); err != nil || t.Decision == nil || t.Version != 5 {
+		s.Errorf("JIT-1007 = %+v, %v; want it decided, at version 5", t, err)
 	}
 	from, to := s.content(s.from), s.content(s.to)
 	for n, want := range map[string]string{
@@ -388,15 +437,15 @@ func (s *copySuite) further() {
 	// The index follows.
 	due, err := s.to.Claim(s.Context(), tickets.LaneEPM, Now, Now.Add(time.Minute), 10)
 	s.must(err)
-	if got := numbers(due); !slices.Equal(got, []tickets.Number{"JIT-1001", "JIT-1002", "JIT-1004"}) {
+	if got := numbers(due); !slices.Equal(got, []tickets.Number{"JIT-1001", "JIT-1002", "JIT-1004", "JIT-1007"}) {
 		s.Errorf("due to EPM = %v; want the decisions that it has not", got)
 	}
 	// And back, so that nothing is left out anywhere.
 	s.from, s.to = s.to, s.from
-	if got := s.did(); !strings.HasPrefix(got, fmt.Sprintf("tickets map[%d:3 %d:3]", store.Updated, store.Same)) {
+	if got := s.did(); !strings.HasPrefix(got, fmt.Sprintf("tickets map[%d:3 %d:4]", store.Updated, store.Same)) {
 		s.Errorf("Copy back = %s; want the 3 that went further", got)
 	}
-	if got := s.did(); !strings.HasPrefix(got, fmt.Sprintf("tickets map[%d:6]", store.Same)) {
+	if got := s.did(); !strings.HasPrefix(got, fmt.Sprintf("tickets map[%d:7]", store.Same)) {
 		s.Errorf("Copy again = %s; want all the same", got)
 	}
 }

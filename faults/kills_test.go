@@ -9,12 +9,11 @@ import (
 
 // TestKills kills the program at random moments under load.
 func TestKills(t *testing.T) {
-	rounds, kills := 1, 10
-	if long {
-		rounds, kills = 6, 30
-	}
+	t.Parallel()
+	rounds, kills := times(1, 6), times(10, 30)
 	for name, keep := range map[string]func(testing.TB, *world){"SQLite": func(testing.TB, *world) {}, "Redis": withRedis} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for range rounds {
 				t.Run("", func(t *testing.T) {
 					w := newWorld(t, func(w *world) { keep(t, w) })
@@ -34,17 +33,20 @@ func TestKills(t *testing.T) {
 	}
 }
 
-// during runs what happens under load.
+// during runs what happens under load, and returns when all that was begun is
+// done.
 func (w *world) during(happens func(context.Context)) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 2*patience)
-	defer cancel()
+	enough, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.load(ctx)
+		w.load(ctx, enough)
 	}()
+	defer func() { <-done }()
+	defer cancel() // what happens may end the test
 	happens(ctx)
-	cancel()
+	stop()
 	<-done
 }

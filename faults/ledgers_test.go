@@ -108,14 +108,7 @@ func (w *world) settle() []*tickets.Ticket {
 		for _, b := range w.bots {
 			b.start()
 		}
-		w.eventually("the processes serve again", func() bool {
-			for _, b := range w.bots {
-				if b.addr() == "" {
-					return false
-				}
-			}
-			return true
-		})
+		w.serving()
 		// What is owed is replies, which untrue does not see.
 		time.Sleep(time.Second)
 	}

@@ -24,10 +24,8 @@ type asked struct {
 }
 
 // load has requests made, delivered and decided until enough ends, and
-// returns when everything that was begun is done.
-func (w *world) load(enough context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(enough), 2*patience)
-	defer cancel()
+// returns when everything that was begun is done, or ctx ends.
+func (w *world) load(ctx, enough context.Context) {
 	var troubled, working sync.WaitGroup
 	inTrouble, calm := context.WithCancel(ctx)
 	defer troubled.Wait()
@@ -37,7 +35,7 @@ func (w *world) load(enough context.Context) {
 	}
 	for i := range w.workers {
 		working.Go(func() {
-			for enough.Err() == nil && ctx.Err() == nil {
+			for enough.Err() == nil {
 				w.life(ctx, i)
 			}
 		})
@@ -48,6 +46,18 @@ func (w *world) load(enough context.Context) {
 // life is one request from the wish to the confirmation, with the people of
 // worker i.
 func (w *world) life(ctx context.Context, i int) {
+	a := w.asks(ctx)
+	if !a.console {
+		w.decides(ctx, a, i)
+	}
+	w.mu.Lock()
+	a.done = ctx.Err() == nil
+	w.mu.Unlock()
+}
+
+// asks makes a request and delivers its webhook. Now and then it is decided in
+// EPM's console before, and the update overtakes it.
+func (w *world) asks(ctx context.Context) *asked {
 	a := &asked{console: rand.N(8) == 0}
 	if rand.N(3) == 0 {
 		a.request = w.epm.RequestAdminQuietly(epmtest.Admin{})
@@ -58,7 +68,6 @@ func (w *world) life(ctx context.Context, i int) {
 	w.asked = append(w.asked, a)
 	w.mu.Unlock()
 	if a.console {
-		// The update overtakes its request.
 		if err := w.epm.DecideInConsole(a.request.ID, epmtest.Denied, "", "carol"); err != nil {
 			w.Error(err)
 		}
@@ -69,18 +78,19 @@ func (w *world) life(ctx context.Context, i int) {
 	if rand.N(5) == 0 { // EPM sends duplicates
 		w.delivers(ctx, a, created)
 	}
-	if !a.console {
-		a.last = "decide"
-		var people sync.WaitGroup
-		people.Go(func() { w.decidesInSlack(ctx, a, i) })
-		people.Go(func() { w.decidesInDiscord(ctx, a, i) })
-		people.Wait()
-		a.last = "update"
-		w.updates(ctx, a)
-	}
-	w.mu.Lock()
-	a.done = ctx.Err() == nil
-	w.mu.Unlock()
+	return a
+}
+
+// decides has the people of worker i decide a, each as they see fit, and
+// delivers what EPM then tells.
+func (w *world) decides(ctx context.Context, a *asked, i int) {
+	a.last = "decide"
+	var people sync.WaitGroup
+	people.Go(func() { w.decidesInSlack(ctx, a, i) })
+	people.Go(func() { w.decidesInDiscord(ctx, a, i) })
+	people.Wait()
+	a.last = "update"
+	w.updates(ctx, a)
 }
 
 func (w *world) updates(ctx context.Context, a *asked) {

@@ -88,7 +88,7 @@ func newWorld(t testing.TB, plan func(*world)) *world {
 		plan(w)
 	}
 	var members []string
-	for i := range w.workers {
+	for i := range w.people() {
 		u := w.slack.AddUser(slacktest.User{ID: slackPerson(i), Name: fmt.Sprintf("slack%d", i)})
 		members = append(members, u.ID)
 		w.discord.AddUser(discordtest.User{ID: discordPerson(i), Username: fmt.Sprintf("discord%d", i)})
@@ -113,8 +113,13 @@ func newWorld(t testing.TB, plan func(*world)) *world {
 	for _, b := range w.bots {
 		b.start()
 	}
+	w.serving()
 	return w
 }
+
+// people is how many approvers there are in each chat: one for each worker,
+// and one more whom no worker uses.
+func (w *world) people() int { return w.workers + 1 }
 
 func slackPerson(i int) string   { return fmt.Sprintf("U01PERSON%d", i) }
 func discordPerson(i int) string { return fmt.Sprintf("13000000000000000%02d", i) }
@@ -124,7 +129,7 @@ func (w *world) process(t testing.TB, binary string, i int) *process {
 	dir := t.TempDir()
 	p := &process{TB: t, binary: binary, clock: filepath.Join(dir, "clock")}
 	var approvers []string
-	for i := range w.workers {
+	for i := range w.people() {
 		approvers = append(approvers, "slack:"+slackPerson(i), "discord:"+discordPerson(i))
 	}
 	faults, err := json.Marshal(map[string]any{
@@ -161,6 +166,19 @@ func (w *world) kill() {
 	w.mu.Lock()
 	w.kills++
 	w.mu.Unlock()
+}
+
+// serving waits until all processes listen.
+func (w *world) serving() {
+	w.Helper()
+	w.eventually("all processes serve", func() bool {
+		for _, b := range w.bots {
+			if b.addr() == "" {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // checkLogs holds what must be true of every log.

@@ -766,24 +766,28 @@ func notKeptWaiting(t *testing.T) (told bool) {
 	w, c := newPlacesWorld(t)
 	slow := &slowStore{held: make(chan struct{}), free: make(chan struct{}), put: make(chan time.Time, 1)}
 	w.wrap = func(s store.Store) store.Store { slow.Store = s; return slow }
-	c.breaks(only("C1", failure(tickets.Gone, true)))
 	w.start()
-	first := w.ask("r1")
+	first, second := w.ask("r1"), w.ask("r2")
+	shown := func(t *tickets.Ticket) bool { m := t.Message(placeOne); return m.ID != "" && m.Shown == t.Rev }
+	for _, n := range []tickets.Number{first, second} {
+		w.until(n, "shown", shown)
+	}
+	c.breaks(only("C1", failure(tickets.Gone, true), tickets.StepEdit))
+	w.approve(first, ann, twoHours)
 	w.eventually("waits", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 1 })
-	slow.hold("JIT-1002")
-	second := w.ask("r2")
+	slow.hold(second)
+	w.approve(second, ann, twoHours)
 	<-slow.held
 	c.breaks(nil)
 	w.advance(5*time.Minute + time.Second)
-	w.until(first, "shown", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+	w.until(first, "shown", shown)
 	close(slow.free)
 	until := <-slow.put
 	if until.Sub(w.now()) < 10*time.Second {
 		return false
 	}
 	w.until(second, "shown, and waits no more", func(t *tickets.Ticket) bool {
-		m := t.Message(placeOne)
-		return m.ID != "" && !m.NotBefore.After(w.now())
+		return shown(t) && !t.Message(placeOne).NotBefore.After(w.now())
 	})
 	if !w.now().Before(until) {
 		t.Error("the ticket has waited for a place that was back")
@@ -791,8 +795,8 @@ func notKeptWaiting(t *testing.T) (told bool) {
 	return true
 }
 
-// slowStore holds up the next update of one ticket, and tells until when the
-// ticket then waits.
+// slowStore holds up the update that puts one ticket off, and tells until when
+// the ticket then waits.
 type slowStore struct {
 	store.Store
 	mu         sync.Mutex
@@ -810,6 +814,10 @@ func (s *slowStore) hold(n tickets.Number) {
 func (s *slowStore) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
 	s.mu.Lock()
 	hold := s.number == n
+	if hold {
+		t, err := s.Get(ctx, n)
+		hold = err == nil && change(t) == nil && strings.Contains(t.Message(placeOne).Problem, "out of use")
+	}
 	if hold {
 		s.number = ""
 	}

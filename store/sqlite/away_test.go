@@ -156,7 +156,10 @@ func TestFileIsHeld(t *testing.T) {
 	if _, err := other.Exec(`ROLLBACK`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keep(t.Context(), s, "b"); err != nil {
-		t.Errorf("Accept once it is free = %v", err)
+	if made, err := keep(t.Context(), s, "b"); err != nil || made.Number != "JIT-1001" {
+		t.Errorf("Accept once it is free = %v, %v; want the first number", made, err)
+	}
+	if _, err := s.Incoming(t.Context(), "in-a"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a webhook whose caller had given up was kept: %v", err)
 	}
 }

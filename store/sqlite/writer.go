@@ -35,6 +35,8 @@ type op struct {
 	ctx context.Context // of the caller: a write that nobody waits for is not begun
 	run func(*batch) error
 	err chan error
+
+	given error // up: nobody waited for it when its turn came
 }
 
 // safely runs o and turns a panic into an error: one write must not take the
@@ -200,7 +202,7 @@ func (w *writer) commit(b *batch, ops []*op) {
 	switch {
 	case err == nil:
 		for _, o := range ops {
-			o.err <- nil
+			o.err <- o.given
 		}
 	case len(ops) == 1, errors.Is(err, errTransaction):
 		for _, o := range ops {
@@ -208,9 +210,11 @@ func (w *writer) commit(b *batch, ops []*op) {
 		}
 	default:
 		for _, o := range ops {
-			if o.ctx.Err() == nil {
-				o.err <- b.transact([]*op{o})
+			err := b.transact([]*op{o})
+			if err == nil {
+				err = o.given
 			}
+			o.err <- err
 		}
 	}
 }
@@ -290,6 +294,10 @@ func (b *batch) transact(ops []*op) error {
 			return fmt.Errorf("%w: %w", errTransaction, err)
 		}
 		for _, o := range ops {
+			// To begin may have taken long.
+			if o.given = o.ctx.Err(); o.given != nil {
+				continue
+			}
 			if err := o.safely(b); err != nil {
 				return err
 			}

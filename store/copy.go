@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -32,6 +33,14 @@ type Archive interface {
 	// RestoreIncomings keeps webhooks as another store has kept them, and
 	// returns for each what it did. It changes none that is there.
 	RestoreIncomings(ctx context.Context, list []Kept) ([]Restored, error)
+
+	// Settings and Changes are those of [Store].
+	Settings(ctx context.Context) (tickets.Settings, error)
+	Changes(ctx context.Context, limit int) ([]tickets.Change, error)
+
+	// RestoreSettings keeps settings and their changes, newest first, if there
+	// are none, and returns what it did; see [WeighSettings].
+	RestoreSettings(ctx context.Context, s tickets.Settings, changes []tickets.Change) (Restored, error)
 
 	// RaiseCounter makes the counter of the last ticket number at least seq.
 	RaiseCounter(ctx context.Context, seq int64) error
@@ -91,6 +100,7 @@ type Counts struct {
 type Progress struct {
 	Compared           int // tickets, before anything is written
 	Tickets, Incomings map[Restored]int
+	Settings           Restored
 	Unread             int // tickets and webhooks that could not be read
 	From, To           Counts
 }
@@ -150,6 +160,9 @@ func (c *copying) run(ctx context.Context) error {
 		return err
 	}
 	if err := c.incomings(ctx); err != nil {
+		return err
+	}
+	if err := c.settings(ctx); err != nil {
 		return err
 	}
 	if err := c.count(ctx); err != nil {
@@ -299,6 +312,29 @@ func (c *copying) incomings(ctx context.Context) error {
 		}
 		c.tell(c.Progress)
 	}
+}
+
+// settings copies what admins have set. Two histories are not mixed.
+func (c *copying) settings(ctx context.Context) error {
+	s, err := c.from.Settings(ctx)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if s.Version == 0 {
+		return nil
+	}
+	changes, err := c.from.Changes(ctx, math.MaxInt32)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	did, err := c.to.RestoreSettings(ctx, s, changes)
+	if err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	if c.Settings = did; did == Further {
+		c.problem(errors.New("the settings are not copied: the store to copy to has settings of its own. Compare both with /epm config, or take those there back with /epm config reset"))
+	}
+	return nil
 }
 
 // weigh decides between t and what stands in its place.

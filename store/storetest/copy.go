@@ -44,6 +44,7 @@ func Copy(t *testing.T, from, to func(t *testing.T) Side) {
 		"WhatWentFurtherWins":          (*copySuite).further,
 		"TwoDecisionsStayWhereTheyAre": (*copySuite).twoDecisions,
 		"OtherTicketsAreRefused":       (*copySuite).others,
+		"SettingsAreNotMixed":          (*copySuite).twoSettings,
 		"CounterIsNeverLowered":        (*copySuite).counter,
 		"UnreadableHoldsUpNoOther":     (*copySuite).unreadable,
 		"FromALiveStore":               (*copySuite).live,
@@ -114,6 +115,10 @@ func (s *copySuite) fill(n int) {
 		})
 	}
 	wg.Wait()
+	for v := range int64(3) {
+		_, err := s.from.Configure(s.Context(), v, []tickets.Change{sets("category", fmt.Sprint(v, hostile[1:5])), sets("fields", "user")})
+		s.must(err)
+	}
 	for i, in := range []tickets.Incoming{
 		{ID: "in-failed", At: Now.Add(time.Hour), Raw: []byte("{\x00\xff"), Error: "the body is not JSON " + hostile[:5], Repaired: true},
 		{ID: "in-empty", At: Now},
@@ -196,6 +201,14 @@ func (s *copySuite) content(of Keeper) map[string]string {
 		}
 		all["webhook "+k.ID] = fmt.Sprintf("%v %q %x %+v %q %t", k.At, k.Remote, sha256.Sum256(k.Raw), k.Receipt, k.Error, k.Repaired)
 	}
+	set, err := of.(store.Store).Settings(s.Context())
+	s.must(err)
+	changes, err := of.(store.Store).Changes(s.Context(), 100)
+	s.must(err)
+	all["settings"] = fmt.Sprint(set)
+	for i, c := range changes {
+		all[fmt.Sprintf("change %d", i)] = fmt.Sprint(c.Version, c.At, c.By, c.Key, text(c.Old), text(c.New))
+	}
 	failed, err := of.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed, Limit: 1 << 20})
 	s.must(err)
 	all["failed"] = fmt.Sprint(len(failed))
@@ -207,6 +220,13 @@ func (s *copySuite) content(of Keeper) map[string]string {
 		}
 	}
 	return all
+}
+
+func text(v *string) string {
+	if v == nil {
+		return "none"
+	}
+	return *v
 }
 
 // bodies are those of all webhooks.
@@ -264,6 +284,21 @@ func (s *copySuite) same() {
 	s.must(err)
 	if got != counts {
 		s.Errorf("counts are %+v, want %+v", got, counts)
+	}
+}
+
+// twoSettings: settings that both have are left as they are in both.
+func (s *copySuite) twoSettings() {
+	for _, to := range []Side{s.from, s.to} {
+		_, err := to.Configure(s.Context(), 0, []tickets.Change{sets("category", fmt.Sprintf("%p", to.Keeper))})
+		s.must(err)
+	}
+	before := s.content(s.to)
+	if p, err := s.copy(); err == nil || p.Settings != store.Further || !strings.Contains(err.Error(), "the settings are not copied") {
+		s.Errorf("Copy = %v, %v", p.Settings, err)
+	}
+	if got := s.content(s.to); got["settings"] != before["settings"] || got["change 1"] != "" {
+		s.Errorf("the settings there were changed: %s", got["settings"])
 	}
 }
 

@@ -63,6 +63,10 @@ func (w *world) loaded(ctx context.Context, d time.Duration) {
 // TestRedisKilled kills Redis (append-only, appendfsync always) under load
 // and starts it again with its data, and kills the program as well half of
 // the times.
+//
+// The guard is Redis' append-only file, which doctor wants. With appendonly no
+// accepted webhooks were not found in the store, and two requests had been
+// given one number.
 func TestRedisKilled(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t, redistest.Config{})
@@ -88,6 +92,12 @@ func TestRedisKilled(t *testing.T) {
 // TestSentinelFailover has Sentinel make the replica the master: when the
 // master is killed under load, and when it is killed after the replica was
 // away for a while, so that all that it would have accepted meanwhile is lost.
+//
+// The guard is min-replicas-to-write 1, which doctor wants: a master without
+// its replica refuses, and webhooks are answered with 503. GUARDMIN
+// Redis copies after it has acknowledged. So what is acknowledged while the
+// replica is cut off, but not yet for min-replicas-max-lag seconds, is lost
+// with the master: only a replica that ends, as here, is noticed at once.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	needRedis(t)
@@ -192,7 +202,7 @@ func (w *world) failover(srv, old *redistest.Server) {
 	c := old.Client()
 	defer c.Close()
 	// Sentinel does this by itself, ten seconds later.
-	if err := c.SlaveOf(w.Context(), "127.0.0.1", strconv.Itoa(srv.Port)).Err(); err != nil {
+	if err := c.Do(w.Context(), "REPLICAOF", "127.0.0.1", srv.Port).Err(); err != nil {
 		w.Error(err)
 	}
 	w.eventually("the old master follows", func() bool { return strings.Contains(replication(w, old), "master_link_status:up") })
@@ -211,6 +221,10 @@ func refused(w *world) int {
 
 // TestClusterSlotMove moves the tenant's slot from node to node under load,
 // key by key, as redis-cli --cluster reshard does.
+//
+// The guard is that a webhook is answered with a 2xx only once it is stored:
+// while keys are on two nodes the store refuses what needs both. With 200 as
+// the answer to a failed write, four accepted requests were in no store.
 func TestClusterSlotMove(t *testing.T) {
 	t.Parallel()
 	needRedis(t)
@@ -294,6 +308,10 @@ func (w *world) moveSlot(ctx context.Context, cluster *redistest.Cluster) {
 // TestFullMemory fills Redis' memory (maxmemory, noeviction) under load.
 // Webhooks are answered with 503 and Retry-After, somebody who decides is
 // told, and when there is memory again all goes on: nothing is half written.
+//
+// The guard is the 503. With 200 as the answer to a failed write no webhook
+// came again, and with maxmemory-policy allkeys-random nobody was told: Redis
+// threw tickets away instead of refusing.
 func TestFullMemory(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t, redistest.Config{Args: []string{"--maxmemory-policy", "noeviction"}})
@@ -390,6 +408,8 @@ func (w *world) checkTold(ctx context.Context, a *asked, i int) {
 
 // TestSlowDisk has each write to Redis' disk take long, and some longer than
 // anybody waits: what the program takes for failed has happened all the same.
+//
+// GUARDSLOW
 func TestSlowDisk(t *testing.T) {
 	t.Parallel()
 	library := slowDisk(t)

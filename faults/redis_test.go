@@ -94,7 +94,10 @@ func TestRedisKilled(t *testing.T) {
 // away for a while, so that all that it would have accepted meanwhile is lost.
 //
 // The guard is min-replicas-to-write 1, which doctor wants: a master without
-// its replica refuses, and webhooks are answered with 503. GUARDMIN
+// its replica refuses, and webhooks are answered with 503. With 0 the
+// accepted requests of that time were gone, and their numbers were given to
+// others.
+//
 // Redis copies after it has acknowledged. So what is acknowledged while the
 // replica is cut off, but not yet for min-replicas-max-lag seconds, is lost
 // with the master: only a replica that ends, as here, is noticed at once.
@@ -409,7 +412,9 @@ func (w *world) checkTold(ctx context.Context, a *asked, i int) {
 // TestSlowDisk has each write to Redis' disk take long, and some longer than
 // anybody waits: what the program takes for failed has happened all the same.
 //
-// GUARDSLOW
+// The guard is the note that a post or a reply is about to be made
+// (bot.begin). Without it nobody looked for what a step had done whose record
+// was taken for failed: 9 cards and replies in Slack were there twice.
 func TestSlowDisk(t *testing.T) {
 	t.Parallel()
 	library := slowDisk(t)

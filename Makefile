@@ -31,6 +31,10 @@ test: ## set up what the tests need, then run all of them; TEST_ALL=1 leaves not
 long: ## the tests that are ten times longer without the race detector
 	$(GO) test -count=1 -run 'ManyInteractions|BothAtTheSameInstant' ./adapters/discord ./cmd/countersign
 
+.PHONY: faults
+faults: ## the long form of faults/: 360 kills, and what else can be taken away; takes about half an hour
+	COUNTERSIGN_TEST_FAULTS=long COUNTERSIGN_TEST_ALL=1 $(GO) test -count=1 -timeout 90m -v ./faults
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck and errcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }

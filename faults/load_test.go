@@ -149,6 +149,7 @@ func (w *world) decidesInSlack(ctx context.Context, a *asked, i int) {
 			continue
 		}
 		if _, open := p.View(); open {
+			think(ctx)
 			_, _ = p.Submit(ctx, map[string]string{"reason": reason()}) // the card tells
 		}
 		closeView(ctx, p)
@@ -176,12 +177,22 @@ func (w *world) decidesInDiscord(ctx context.Context, a *asked, i int) {
 			if _, has := f.Typed["unit"]; has {
 				values["unit"], values["amount"] = "once", ""
 			}
+			think(ctx)
 			_ = p.Submit(ctx, values)
 		}
 		p.CloseModal()
 	}
 	for _, e := range p.Ephemerals() {
 		p.Dismiss(e.ID)
+	}
+}
+
+// think is how long somebody looks at the form: long enough that the other
+// one often has it open too.
+func think(ctx context.Context) {
+	select {
+	case <-time.After(rand.N(150 * time.Millisecond)):
+	case <-ctx.Done():
 	}
 }
 

@@ -58,42 +58,52 @@ type process struct {
 
 	log logFile
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has ended
-	ours bool          // we have told it to end
+	mu     sync.Mutex
+	wanted bool // it is to run
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when cmd has ended
 }
 
-// start starts it, or again. A process that ends by itself, as one that finds
-// no Redis does, is started again, as by whatever runs it in production.
+// restartAfter is how long whatever runs the program in production waits
+// when it ended by itself, as without a Redis.
+const restartAfter = 100 * time.Millisecond
+
+// start starts it, and again whenever it ends by itself, until it is told to
+// end.
 func (p *process) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd != nil {
+	p.wanted = true
+	p.run()
+}
+
+// run is called with the lock held.
+func (p *process) run() {
+	if p.cmd != nil || !p.wanted {
 		return
 	}
-	cmd := exec.Command(p.binary, "serve")
+	cmd, done := exec.Command(p.binary, "serve"), make(chan struct{})
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.log, &p.log
 	cmd.SysProcAttr = endWithUs()
-	p.log.fresh()
 	if err := cmd.Start(); err != nil {
 		p.Errorf("start: %v", err)
 		return
 	}
-	done := make(chan struct{})
-	p.cmd, p.done, p.ours = cmd, done, false
+	p.cmd, p.done = cmd, done
 	go func() {
+		defer close(done)
 		err := cmd.Wait()
 		p.log.fresh()
 		p.mu.Lock()
-		again := !p.ours
+		defer p.mu.Unlock()
 		p.cmd = nil
-		p.mu.Unlock()
-		close(done)
-		if again {
+		if p.wanted {
 			fmt.Fprintf(&p.log, "ended by itself: %v\n", err)
-			time.Sleep(100 * time.Millisecond) // as a supervisor waits
-			p.start()
+			time.AfterFunc(restartAfter, func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.run()
+			})
 		}
 	}()
 }
@@ -108,16 +118,16 @@ func (p *process) stop() {
 	}
 }
 
-// end sends sig and waits.
+// end sends sig and waits. It returns nil if there was no process.
 func (p *process) end(sig os.Signal) *exec.Cmd {
+	p.mu.Lock()
+	p.wanted = false
+	cmd, done := p.cmd, p.done
+	p.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
 	for {
-		p.mu.Lock()
-		cmd, done := p.cmd, p.done
-		p.ours = true
-		p.mu.Unlock()
-		if cmd == nil {
-			return nil
-		}
 		if err := cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			p.Errorf("signal %v: %v", sig, err)
 		}
@@ -125,7 +135,7 @@ func (p *process) end(sig os.Signal) *exec.Cmd {
 		case <-done:
 			return cmd
 		case <-time.After(time.Minute):
-			p.Errorf("a process does not end")
+			p.Errorf("a process does not end by %v", sig)
 			sig = syscall.SIGKILL
 		}
 	}

@@ -41,15 +41,17 @@ type world struct {
 
 	store     string // COUNTERSIGN_STORE; default a new SQLite file
 	processes int    // how many serve; default 1
-	workers   int    // requests under way at once, each with its own approver in either chat; default 10
+	workers   int    // requests under way at once, each with its own approver in either chat; default 16
 	// Where the processes find their neighbours; default the fakes
 	// themselves. A proxy goes here.
 	slackURL, discordURL, epmURL string
 	// Discord's answer names its gateway, so that a proxy before the API does
 	// not see it.
-	lease, timeout time.Duration // of a step; default 6 s and 2 s
-	env            []string      // further variables for all processes
-	calm           bool          // the fakes do not fail by themselves; default false
+	// Of a step; default 3 s and 2 s. Several processes on one store need a
+	// lease that is longer than a step with its two records of 5 s.
+	lease, timeout time.Duration
+	env            []string // further variables for all processes
+	calm           bool     // the fakes do not fail by themselves; default false
 
 	bots []*process
 
@@ -68,7 +70,7 @@ func newWorld(t testing.TB, plan func(*world)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{TB: t, store: "sqlite:" + filepath.Join(t.TempDir(), "a.db"), processes: 1, workers: 10, lease: 6 * time.Second, timeout: 2 * time.Second, started: time.Now()}
+	w := &world{TB: t, store: "sqlite:" + filepath.Join(t.TempDir(), "a.db"), processes: 1, workers: 16, lease: 3 * time.Second, timeout: 2 * time.Second, started: time.Now()}
 	// The limits of the platforms are tested elsewhere; here they would only
 	// slow down.
 	if w.slack, err = slacktest.New(slacktest.Config{}); err != nil {

@@ -263,17 +263,22 @@ type benchProcess struct {
 	once  sync.Once
 }
 
-// startServer starts "serve", the program itself, or a server to compare with.
-// keep is its store: a URL of Redis or a path. more is added to the program's
-// environment.
-func startServer(b *testing.B, kind, binary string, fakes *benchFakes, keep string, more ...string) *benchProcess {
+func freeAddr(b *testing.B) string {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &benchProcess{addr: l.Addr().String()}
-	_ = l.Close()
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// startServer starts "serve", the program itself, or a server to compare with.
+// keep is its store: a URL of Redis or a path. more is added to the program's
+// environment.
+func startServer(b *testing.B, kind, binary string, fakes *benchFakes, keep string, more ...string) *benchProcess {
+	b.Helper()
+	s := &benchProcess{addr: freeAddr(b)}
 	if kind == "serve" {
 		if !strings.Contains(keep, ":") {
 			keep = "sqlite:" + keep

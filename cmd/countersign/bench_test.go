@@ -19,22 +19,28 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/epm/epmtest"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
 )
 
 // The benchmarks compare countersign with what cannot be done without: a
-// bare HTTP server that authenticates and decodes, and the same with one
-// durable, grouped SQLite commit for each webhook. Each server is a process
-// of its own, so that memory is its own; the load comes from this process,
-// over as many connections. Quote ratios within one run: machines differ.
+// bare HTTP server that authenticates and decodes ("bare"), the same with one
+// durable, grouped SQLite commit for each webhook ("commit"), and the same
+// with one round trip to Redis ("trip"). Each server is a process of its own,
+// so that memory is its own; the load comes from this process, over as many
+// connections. Quote ratios within one run: machines differ.
 //
 //	make bench
 
@@ -44,7 +50,7 @@ const benchServer = "BENCH_SERVER"
 
 func TestMain(m *testing.M) {
 	if kind := os.Getenv(benchServer); kind != "" {
-		if err := compare(kind, os.Getenv("BENCH_LISTEN"), os.Getenv("BENCH_DB")); err != nil {
+		if err := compare(kind, os.Getenv("BENCH_LISTEN"), os.Getenv("BENCH_STORE")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -54,33 +60,90 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	benchConns = 64
-	benchTime  = 4 * time.Second // of saturation, and of the steady rate
-	benchRate  = 1000            // webhooks per second, steady
+	benchConns  = 64
+	benchTime   = 2 * time.Second // of saturation, and of the steady rate, in each round
+	benchRounds = 5
+	benchRate   = 1000 // webhooks per second, steady
 )
 
 // BenchmarkWebhooks prints, for each server, webhooks accepted per second
-// and their latency at saturation, and the latency at a steady rate.
+// and their latency at saturation, and the latency at a steady rate. The
+// servers take turns; what is printed are medians of the rounds, also of the
+// ratio to the server that does least with the same store.
 func BenchmarkWebhooks(b *testing.B) {
 	binary := buildForBench(b)
-	for _, kind := range []string{"bare", "commit", "serve"} {
-		b.Run(kind, func(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) {
+		for b.Loop() {
+			takeTurns(b, []string{"bare", "commit", "serve"}, func(kind string) *benchProcess {
+				return startServer(b, kind, binary, newBenchFakes(b), filepath.Join(b.TempDir(), "bench.db"))
+			})
+		}
+	})
+	for _, fsync := range []string{"everysec", "always"} {
+		b.Run("redis-"+fsync, func(b *testing.B) {
 			for b.Loop() {
-				s := startServer(b, kind, binary)
-				saturated := load(b, s.addr, 0)
-				steady := load(b, s.addr, benchRate)
-				memory := s.memory()
-				b.ReportMetric(float64(saturated.count)/benchTime.Seconds(), "webhooks/s")
-				b.ReportMetric(ms(saturated.p(50)), "p50-ms")
-				b.ReportMetric(ms(saturated.p(99)), "p99-ms")
-				b.ReportMetric(ms(steady.p(50)), "steady-p50-ms")
-				b.ReportMetric(ms(steady.p(99)), "steady-p99-ms")
-				b.ReportMetric(memory, "peak-MiB")
-				b.ReportMetric(0, "ns/op")
-				s.stop()
+				takeTurns(b, []string{"trip", "serve"}, func(kind string) *benchProcess {
+					srv := startRedis(b, "--appendfsync", fsync)
+					return startServer(b, kind, binary, newBenchFakes(b), srv.URL("bench"))
+				})
 			}
 		})
 	}
+}
+
+// takeTurns measures servers of these kinds; the last one is compared with the
+// one before it.
+func takeTurns(b *testing.B, kinds []string, start func(kind string) *benchProcess) {
+	b.Helper()
+	servers := map[string]*benchProcess{}
+	for _, kind := range kinds {
+		servers[kind] = start(kind)
+	}
+	values := rounds{}
+	for round := range benchRounds {
+		perSecond := map[string]float64{}
+		for i := range kinds {
+			kind := kinds[(i+round)%len(kinds)]
+			s := servers[kind]
+			saturated := load(b, sending{to: []string{s.addr}, lasts: benchTime})
+			steady := load(b, sending{to: []string{s.addr}, lasts: benchTime, rate: benchRate})
+			perSecond[kind] = float64(len(saturated.latencies)) / benchTime.Seconds()
+			values.add(kind+"/s", perSecond[kind])
+			values.add(kind+"-p50-ms", ms(saturated.p(50)))
+			values.add(kind+"-p99-ms", ms(saturated.p(99)))
+			values.add(kind+"-steady-p50-ms", ms(steady.p(50)))
+			values.add(kind+"-steady-p99-ms", ms(steady.p(99)))
+		}
+		ours, theirs := kinds[len(kinds)-1], kinds[len(kinds)-2]
+		values.add(ours+"/"+theirs, perSecond[ours]/perSecond[theirs])
+	}
+	for _, kind := range kinds {
+		values.add(kind+"-peak-MiB", servers[kind].memory("VmHWM"))
+		servers[kind].stop()
+	}
+	values.report(b)
+}
+
+// rounds are the values of each round of several measurements.
+type rounds map[string][]float64
+
+func (r rounds) add(name string, v float64) { r[name] = append(r[name], v) }
+
+func (r rounds) median(name string) float64 {
+	v := slices.Sorted(slices.Values(r[name]))
+	if len(v) == 0 {
+		return 0
+	}
+	return v[len(v)/2]
+}
+
+// report prints the medians.
+func (r rounds) report(b *testing.B) {
+	b.Helper()
+	for name := range r {
+		b.ReportMetric(r.median(name), name)
+	}
+	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkStart is from the start of the process until /readyz says yes,
@@ -88,9 +151,10 @@ func BenchmarkWebhooks(b *testing.B) {
 func BenchmarkStart(b *testing.B) {
 	binary := buildForBench(b)
 	for b.Loop() {
-		s := startServer(b, "serve", binary)
+		s := startServer(b, "serve", binary, newBenchFakes(b), filepath.Join(b.TempDir(), "bench.db"))
 		b.ReportMetric(ms(s.ready), "ready-ms")
-		b.ReportMetric(s.memory(), "idle-MiB")
+		b.ReportMetric(s.memory("VmHWM"), "idle-MiB")
+		b.ReportMetric(0, "ns/op")
 		s.stop()
 	}
 }
@@ -168,46 +232,68 @@ func buildForBench(b *testing.B) string {
 	return binary
 }
 
+// benchFakes are the neighbours of one or more servers.
+type benchFakes struct {
+	slack *slacktest.Server
+	epm   *epmtest.Server
+}
+
+// newBenchFakes starts a Slack that keeps its limits, so that posting costs
+// what it costs, and an EPM.
+func newBenchFakes(b *testing.B) *benchFakes {
+	b.Helper()
+	sl, err := slacktest.New(slacktest.Config{Limits: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(sl.Close)
+	sl.AddChannel(slacktest.Channel{ID: channel, Name: "epm", Members: []string{slacktest.BotUserID}})
+	ep, err := epmtest.New(epmtest.Config{ClientID: "client", ClientSecret: "epm-secret-1"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(ep.Close)
+	return &benchFakes{sl, ep}
+}
+
 type benchProcess struct {
 	addr  string
 	cmd   *exec.Cmd
 	ready time.Duration
-	close func()
 	once  sync.Once
 }
 
-func startServer(b *testing.B, kind, binary string) *benchProcess {
+func freeAddr(b *testing.B) string {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &benchProcess{addr: l.Addr().String(), close: func() {}}
-	_ = l.Close()
-	db := filepath.Join(b.TempDir(), "bench.db")
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// startServer starts "serve", the program itself, or a server to compare with.
+// keep is its store: a URL of Redis or a path. more is added to the program's
+// environment.
+func startServer(b *testing.B, kind, binary string, fakes *benchFakes, keep string, more ...string) *benchProcess {
+	b.Helper()
+	s := &benchProcess{addr: freeAddr(b)}
 	if kind == "serve" {
-		// A Slack that keeps its limits, so that posting costs what it costs.
-		sl, err := slacktest.New(slacktest.Config{Limits: true})
-		if err != nil {
-			b.Fatal(err)
+		if !strings.Contains(keep, ":") {
+			keep = "sqlite:" + keep
 		}
-		sl.AddChannel(slacktest.Channel{ID: channel, Name: "epm", Members: []string{slacktest.BotUserID}})
-		ep, err := epmtest.New(epmtest.Config{ClientID: "client", ClientSecret: "epm-secret-1"})
-		if err != nil {
-			b.Fatal(err)
-		}
-		s.close = func() { sl.Close(); ep.Close() }
 		s.cmd = exec.Command(binary, "serve")
-		s.cmd.Env = []string{
-			"COUNTERSIGN_LISTEN=" + s.addr, "COUNTERSIGN_STORE=sqlite:" + db, "COUNTERSIGN_LOG_LEVEL=warn",
+		s.cmd.Env = append([]string{
+			"COUNTERSIGN_LISTEN=" + s.addr, "COUNTERSIGN_STORE=" + keep, "COUNTERSIGN_LOG_LEVEL=error",
 			"COUNTERSIGN_WEBHOOK_USER=" + webhookUser, "COUNTERSIGN_WEBHOOK_PASSWORD=" + webhookPass,
-			"COUNTERSIGN_EPM_HOST=" + ep.URL(), "COUNTERSIGN_EPM_CLIENT_ID=client", "COUNTERSIGN_EPM_CLIENT_SECRET=epm-secret-1",
+			"COUNTERSIGN_EPM_HOST=" + fakes.epm.URL(), "COUNTERSIGN_EPM_CLIENT_ID=client", "COUNTERSIGN_EPM_CLIENT_SECRET=epm-secret-1",
 			"COUNTERSIGN_SLACK_BOT_TOKEN=" + slacktest.BotToken, "COUNTERSIGN_SLACK_SIGNING_SECRET=" + slacktest.SigningSecret,
-			"COUNTERSIGN_SLACK_CHANNEL=" + channel, "COUNTERSIGN_SLACK_API_URL=" + sl.URL(), "COUNTERSIGN_APPROVERS=slack:U01ANN",
-		}
+			"COUNTERSIGN_SLACK_CHANNEL=" + channel, "COUNTERSIGN_SLACK_API_URL=" + fakes.slack.URL(), "COUNTERSIGN_APPROVERS=slack:U01ANN",
+		}, more...)
 	} else {
 		s.cmd = exec.Command(os.Args[0])
-		s.cmd.Env = []string{benchServer + "=" + kind, "BENCH_LISTEN=" + s.addr, "BENCH_DB=" + db}
+		s.cmd.Env = []string{benchServer + "=" + kind, "BENCH_LISTEN=" + s.addr, "BENCH_STORE=" + keep, "BENCH_BYTES=" + strconv.Itoa(bytesInRedis(b))}
 	}
 	s.cmd.Stderr = os.Stderr
 	start := time.Now()
@@ -223,7 +309,7 @@ func startServer(b *testing.B, kind, binary string) *benchProcess {
 				break
 			}
 		}
-		if time.Since(start) > 10*time.Second {
+		if time.Since(start) > 30*time.Second {
 			b.Fatalf("%s does not become ready", kind)
 		}
 		time.Sleep(time.Millisecond)
@@ -232,22 +318,24 @@ func startServer(b *testing.B, kind, binary string) *benchProcess {
 	return s
 }
 
-func (s *benchProcess) stop() {
+func (s *benchProcess) stop() { s.end(syscall.SIGTERM) }
+
+func (s *benchProcess) end(sig os.Signal) {
 	s.once.Do(func() {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		_ = s.cmd.Process.Signal(sig)
 		_ = s.cmd.Wait()
-		s.close()
 	})
 }
 
-// memory is the most that the process has held, in MiB.
-func (s *benchProcess) memory() float64 {
+// memory is a value of the process's status, in MiB: VmHWM is the most that it
+// has held, VmRSS what it holds.
+func (s *benchProcess) memory(name string) float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {
 		return 0 // not Linux
 	}
 	for line := range strings.Lines(string(status)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if v, ok := strings.CutPrefix(line, name+":"); ok {
 			kb, _ := strconv.ParseFloat(strings.Fields(v)[0], 64)
 			return kb / 1024
 		}
@@ -256,8 +344,8 @@ func (s *benchProcess) memory() float64 {
 }
 
 type measured struct {
-	count     int
-	latencies []time.Duration
+	latencies []time.Duration // sorted
+	answers   []string        // if they were to be kept
 }
 
 func (m measured) p(percent int) time.Duration {
@@ -267,20 +355,32 @@ func (m measured) p(percent int) time.Duration {
 	return m.latencies[min(len(m.latencies)*percent/100, len(m.latencies)-1)]
 }
 
-// load sends webhooks for benchTime: as fast as they are answered if rate is
-// 0, else rate a second by a clock of its own (open loop: a slow answer does
-// not slow the senders, and waiting counts).
-func load(b *testing.B, addr string, rate int) measured {
+// sending is how webhooks are sent: as fast as they are answered if rate is 0,
+// else rate a second by a clock of its own (open loop: a slow answer does not
+// slow the senders, and waiting counts).
+type sending struct {
+	to    []string // addresses, which the connections take in turn
+	conns int      // default benchConns
+	lasts time.Duration
+	count int // how many instead of how long; their answers are kept
+	rate  int // per second
+}
+
+// load sends webhooks and fails the benchmark if one is not accepted.
+func load(b *testing.B, how sending) measured {
 	b.Helper()
 	template := webhookTemplate(b)
+	if how.conns == 0 {
+		how.conns = benchConns
+	}
 	var mu sync.Mutex
 	var all measured
+	var sent atomic.Int64
 	var wg sync.WaitGroup
 	begin := time.Now()
-	end := begin.Add(benchTime)
-	for c := range benchConns {
+	for c := range how.conns {
 		wg.Go(func() {
-			conn, err := net.Dial("tcp", addr)
+			conn, err := net.Dial("tcp", how.to[c%len(how.to)])
 			if err != nil {
 				b.Error(err)
 				return
@@ -288,35 +388,40 @@ func load(b *testing.B, addr string, rate int) measured {
 			defer conn.Close()
 			in := bufio.NewReader(conn)
 			var took []time.Duration
+			var answers []string
 			for i := 0; ; i++ {
 				start := time.Now()
-				if rate > 0 {
-					start = begin.Add(time.Duration(i*benchConns+c) * time.Second / time.Duration(rate))
+				if how.rate > 0 {
+					start = begin.Add(time.Duration(i*how.conns+c) * time.Second / time.Duration(how.rate))
 					time.Sleep(time.Until(start))
 				}
-				if !start.Before(end) {
+				if how.count > 0 && sent.Add(1) > int64(how.count) || how.count == 0 && start.Sub(begin) >= how.lasts {
 					break
 				}
-				if err := roundTrip(conn, in, template()); err != nil {
+				answer, err := roundTrip(conn, in, template())
+				if err != nil {
 					b.Error(err)
 					break
 				}
 				took = append(took, time.Since(start))
+				if how.count > 0 {
+					answers = append(answers, answer)
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			all.latencies = append(all.latencies, took...)
+			all.answers = append(all.answers, answers...)
 		})
 	}
 	wg.Wait()
 	slices.Sort(all.latencies)
-	all.count = len(all.latencies)
 	return all
 }
 
-// webhookTemplate returns a maker of whole HTTP requests, each with another
-// request in it.
-func webhookTemplate(b *testing.B) func() []byte {
+// benchBody is a webhook in two halves, between which the request's id goes,
+// and that id.
+func benchBody(b *testing.B) (before, after, id string) {
 	b.Helper()
 	ep, err := epmtest.New(epmtest.Config{ClientID: "client", ClientSecret: "epm-secret-1"})
 	if err != nil {
@@ -324,13 +429,39 @@ func webhookTemplate(b *testing.B) func() []byte {
 	}
 	defer ep.Close()
 	r := ep.RequestAppQuietly(epmtest.App{})
-	body := string(ep.Body(epmtest.AppCreated, r, epmtest.BodyOptions{}))
-	before, after, ok := strings.Cut(body, r.ID)
+	before, after, ok := strings.Cut(string(ep.Body(epmtest.AppCreated, r, epmtest.BodyOptions{})), r.ID)
 	if !ok {
 		b.Fatal("the body does not hold the request's id")
 	}
+	return before, after, r.ID
+}
+
+// bytesInRedis is how long the values of a webhook and its ticket are.
+func bytesInRedis(b *testing.B) int {
+	b.Helper()
+	before, after, id := benchBody(b)
+	in := epm.Read(tickets.Incoming{Raw: []byte(before + id + after)})
+	t := tickets.Start("JIT-1001", in.News.ID, benchRules(), time.Now())
+	t.Ask(*in.News.Request, benchRules(), time.Now())
+	doc, err := store.Encode(t)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return len(in.Raw) + len(doc)
+}
+
+func benchRules() tickets.Rules {
+	typ := tickets.Types()[0]
+	return tickets.Rules{Type: typ, Active: typ.Active, Title: "EPM JIT Access Request", Places: []tickets.Place{{Platform: slack.Platform, Channel: channel}}}
+}
+
+// webhookTemplate returns a maker of whole HTTP requests, each with another
+// request in it.
+func webhookTemplate(b *testing.B) func() []byte {
+	b.Helper()
+	before, after, id := benchBody(b)
 	head := fmt.Sprintf("POST /webhooks/epm HTTP/1.1\r\nHost: bench\r\nAuthorization: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
-		basic(webhookUser, webhookPass), len(body))
+		basic(webhookUser, webhookPass), len(before)+len(id)+len(after))
 	return func() []byte { return []byte(head + before + uuid.NewString() + after) }
 }
 
@@ -340,22 +471,23 @@ func basic(user, password string) string {
 	return r.Header.Get("Authorization")
 }
 
-func roundTrip(conn net.Conn, in *bufio.Reader, request []byte) error {
+// roundTrip returns the body of the answer, which must be 200.
+func roundTrip(conn net.Conn, in *bufio.Reader, request []byte) (string, error) {
 	if _, err := conn.Write(request); err != nil {
-		return err
+		return "", err
 	}
 	status, err := in.ReadString('\n')
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !strings.HasPrefix(status, "HTTP/1.1 200") {
-		return errors.New(status)
+		return "", errors.New(status)
 	}
 	length := 0
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
-			return err
+			return "", err
 		}
 		if line == "\r\n" {
 			break
@@ -364,19 +496,26 @@ func roundTrip(conn net.Conn, in *bufio.Reader, request []byte) error {
 			length, _ = strconv.Atoi(strings.TrimSpace(v))
 		}
 	}
-	_, err = in.Discard(length)
-	return err
+	body := make([]byte, length)
+	_, err = io.ReadFull(in, body)
+	return string(body), err
 }
 
 // compare is a server to compare with: "bare" authenticates and decodes,
-// "commit" also keeps the body in one grouped, durable SQLite commit.
-func compare(kind, listen, path string) error {
+// "commit" also keeps the body in one grouped, durable SQLite commit, and
+// "trip" writes to Redis, in one round trip, as many bytes as the webhook and
+// its ticket have there.
+func compare(kind, listen, where string) error {
 	keep := func([]byte) error { return nil }
-	if kind == "commit" {
-		var err error
-		if keep, err = groupedCommits(path); err != nil {
-			return err
-		}
+	var err error
+	switch kind {
+	case "commit":
+		keep, err = groupedCommits(where)
+	case "trip":
+		keep, err = roundTrips(where)
+	}
+	if err != nil {
+		return err
 	}
 	user, password := sha256.Sum256([]byte(webhookUser)), sha256.Sum256([]byte(webhookPass))
 	mux := http.NewServeMux()
@@ -406,7 +545,7 @@ func compare(kind, listen, path string) error {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"status":"created"}`)
+		_ = json.NewEncoder(w).Encode(map[string]string{"incoming": uuid.NewString(), "ticket": "JIT-1001", "status": "created"})
 	})
 	server := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: readHeaderTimeout}
 	return server.ListenAndServe()
@@ -463,5 +602,24 @@ func groupedCommits(path string) (func([]byte) error, error) {
 		o := op{body, make(chan error, 1)}
 		ops <- o
 		return <-o.err
+	}, nil
+}
+
+// roundTrips keeps a webhook in a value of BENCH_BYTES.
+func roundTrips(where string) (func([]byte) error, error) {
+	size, err := strconv.Atoi(os.Getenv("BENCH_BYTES"))
+	if err != nil {
+		return nil, err
+	}
+	o, err := goredis.ParseURL(strings.TrimSuffix(where, "?tenant=bench"))
+	if err != nil {
+		return nil, err
+	}
+	o.PoolSize, o.MaxRetries, o.DisableIdentity = benchConns, -1, true
+	c := goredis.NewClient(o)
+	return func(body []byte) error {
+		value := make([]byte, size)
+		copy(value, body)
+		return c.Set(context.Background(), "bench:"+uuid.NewString(), value, 0).Err()
 	}, nil
 }

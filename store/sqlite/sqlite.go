@@ -256,12 +256,12 @@ func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*ticke
 		} else if err != nil {
 			return err
 		}
-		due := dueOf(t)
+		was := entriesOf(t)
 		if refused = change(t); refused != nil {
 			t, err = b.byNumber(n) // as it stands: change may have touched it
 			return err
 		}
-		return b.put(t, due)
+		return b.put(t, was)
 	})
 	if err == nil && t == nil {
 		err = refused
@@ -441,20 +441,14 @@ func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) (list []st
 
 // Stats implements [store.Store].
 func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
-	stats := store.Stats{Progress: map[tickets.Progress]int{}, Due: map[tickets.Lane]store.Backlog{}}
-	err := s.each(ctx, func(row scanner) error {
-		var p string
-		var n int
-		if err := row.Scan(&p, &n); err != nil {
-			return err
-		}
-		stats.Progress[tickets.Progress(p)] = n
-		return nil
-	}, `SELECT progress, count(*) FROM tickets GROUP BY progress`)
-	if err != nil {
+	stats := store.Stats{Due: map[tickets.Lane]store.Backlog{}}
+	var err error
+	if s.w != nil {
+		stats.Progress = s.w.b.counted()
+	} else if stats.Progress, err = count(ctx, s.read); err != nil {
 		return store.Stats{}, fmt.Errorf("count tickets: %w", err)
 	}
-	err = s.each(ctx, func(row scanner) error {
+	err = each(ctx, s.read, func(row scanner) error {
 		var lane string
 		var n int
 		var oldest int64
@@ -470,8 +464,27 @@ func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
 	return stats, nil
 }
 
-func (s *Store) each(ctx context.Context, row func(scanner) error, query string, args ...any) (err error) {
-	rows, err := s.read.QueryContext(ctx, query, args...)
+// count counts the tickets by progress, reading the whole index.
+func count(ctx context.Context, db querier) (map[tickets.Progress]int, error) {
+	counts := map[tickets.Progress]int{}
+	err := each(ctx, db, func(row scanner) error {
+		var p string
+		var n int
+		if err := row.Scan(&p, &n); err != nil {
+			return err
+		}
+		counts[tickets.Progress(p)] = n
+		return nil
+	}, `SELECT progress, count(*) FROM tickets GROUP BY progress`)
+	return counts, err
+}
+
+type querier interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}
+
+func each(ctx context.Context, db querier, row func(scanner) error, query string, args ...any) (err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -524,11 +537,4 @@ func scanKept(row scanner, more ...any) (store.Kept, error) {
 	k.At = time.UnixMicro(at).UTC()
 	k.Receipt = tickets.Receipt{Incoming: k.ID, Ticket: tickets.Number(ticket), Status: tickets.Status(status)}
 	return k, nil
-}
-
-func dueOf(t *tickets.Ticket) map[tickets.Lane]time.Time {
-	if t == nil {
-		return nil
-	}
-	return t.Due()
 }

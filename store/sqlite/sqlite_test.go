@@ -3,8 +3,12 @@ package sqlite_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,4 +123,63 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is counted along with the writes is what the file holds, also after
+// writes that failed beside others, and when the file is opened again.
+func TestStatsAgreeWithTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	s := open(t, path)
+	look, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close()
+	agree := func(when string) {
+		t.Helper()
+		got, err := s.Stats(t.Context(), storetest.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := look.Stats(t.Context(), storetest.Now); err != nil || !maps.Equal(got.Progress, want.Progress) {
+			t.Errorf("%s: Progress = %v, the file has %v, %v", when, got.Progress, want.Progress, err)
+		}
+	}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		rng := rand.New(rand.NewPCG(uint64(w), 1))
+		wg.Go(func() {
+			var numbers []tickets.Number
+			for i := range 60 {
+				in := storetest.Asked(fmt.Sprintf("%d-%d", w, i))
+				if i%7 == 6 {
+					in.ID = "in-" + fmt.Sprintf("%d-%d", w, i-1) // taken: the whole batch fails, and is written again without this one
+				}
+				_, made, err := s.Accept(t.Context(), in, storetest.Asks(in, storetest.Now))
+				if (err != nil) != (i%7 == 6) {
+					t.Errorf("Accept %s = %v", in.ID, err)
+				}
+				if made != nil {
+					numbers = append(numbers, made.Number)
+				}
+				_, _ = s.Update(t.Context(), numbers[rng.IntN(len(numbers))], func(tk *tickets.Ticket) error {
+					storetest.Live(tk, rng, storetest.Now)
+					if rng.IntN(5) == 0 {
+						return errors.New("no")
+					}
+					return nil
+				})
+			}
+		})
+	}
+	wg.Wait()
+	agree("after writes")
+	if st, _ := s.Stats(t.Context(), storetest.Now); st.Progress[tickets.Pending] == 0 || len(st.Progress) < 3 {
+		t.Errorf("Progress = %v; want more kinds", st.Progress)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	agree("opened again")
 }

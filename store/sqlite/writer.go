@@ -26,6 +26,7 @@ type writer struct {
 	folds   chan struct{} // asks the folder
 	folded  chan struct{} // the folder is done
 
+	b    *batch // the loop's
 	done chan struct{}
 	once sync.Once
 	err  error // of closing the connection; set before done is closed
@@ -73,7 +74,7 @@ func openWriter(ctx context.Context, dsn string, pack *packer) (*writer, error) 
 	}
 	fold.SetMaxOpenConns(1)
 	w := &writer{
-		db: db, fold: fold, ops: make(chan *op, maxBatch), quit: make(chan struct{}), done: make(chan struct{}),
+		db: db, fold: fold, b: b, ops: make(chan *op, maxBatch), quit: make(chan struct{}), done: make(chan struct{}),
 		folds: make(chan struct{}, 1), folded: make(chan struct{}, 1),
 	}
 	go w.loop(b)
@@ -227,6 +228,11 @@ type batch struct {
 	seq   int64 // the last counter given out
 	stmts []*sql.Stmt
 
+	moved map[tickets.Progress]int // what the open transaction adds to counts
+	mu    sync.Mutex
+	// How many tickets there are, kept because counting reads the whole index.
+	counts map[tickets.Progress]int
+
 	selRequest, selSeq, insTicket, updTicket, insDue, delDue, insIncoming *sql.Stmt
 }
 
@@ -238,7 +244,7 @@ func newBatch(ctx context.Context, db *sql.DB, pack *packer) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{conn: conn, pack: pack, seq: firstSeq - 1}
+	b := &batch{conn: conn, pack: pack, seq: firstSeq - 1, moved: map[tickets.Progress]int{}}
 	if err := b.init(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -257,6 +263,10 @@ func (b *batch) init(ctx context.Context) error {
 		return err
 	}
 	b.seq = max(b.seq, last.Int64)
+	var err error
+	if b.counts, err = count(ctx, b.conn); err != nil {
+		return err
+	}
 	for _, s := range []struct {
 		stmt **sql.Stmt
 		text string
@@ -289,6 +299,7 @@ func (b *batch) close() error {
 
 func (b *batch) transact(ops []*op) error {
 	seq := b.seq
+	clear(b.moved)
 	err := func() error {
 		if _, err := b.conn.ExecContext(background, `BEGIN IMMEDIATE`); err != nil {
 			return fmt.Errorf("%w: %w", errTransaction, err)
@@ -311,8 +322,40 @@ func (b *batch) transact(ops []*op) error {
 		b.seq = seq
 		// Fails harmlessly if no transaction is open.
 		_, _ = b.conn.ExecContext(background, `ROLLBACK`)
+		return err
 	}
-	return err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p, n := range b.moved {
+		b.counts[p] += n
+	}
+	return nil
+}
+
+// counted is how many tickets are written, by progress.
+func (b *batch) counted() map[tickets.Progress]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := map[tickets.Progress]int{}
+	for p, n := range b.counts {
+		if n > 0 {
+			counts[p] = n
+		}
+	}
+	return counts
+}
+
+// entries are what the indexes hold of a ticket.
+type entries struct {
+	progress tickets.Progress
+	due      map[tickets.Lane]time.Time
+}
+
+func entriesOf(t *tickets.Ticket) entries {
+	if t == nil {
+		return entries{}
+	}
+	return entries{t.Progress(), t.Due()}
 }
 
 func (b *batch) nextSeq() int64 { return b.seq + 1 }
@@ -358,7 +401,7 @@ func (b *batch) apply(news *tickets.News, apply store.Apply, r *tickets.Receipt)
 	if err != nil {
 		return nil, err
 	}
-	due := dueOf(old)
+	was := entriesOf(old)
 	if old != nil {
 		r.Ticket = old.Number
 	}
@@ -369,7 +412,7 @@ func (b *batch) apply(news *tickets.News, apply store.Apply, r *tickets.Receipt)
 	}
 	r.Ticket = t.Number
 	if t.Version > 0 {
-		return t, b.put(t, due)
+		return t, b.put(t, was)
 	}
 	fresh, err := b.insert(t)
 	if err == nil && !fresh {
@@ -392,6 +435,7 @@ func (b *batch) insert(t *tickets.Ticket) (bool, error) {
 		return false, err
 	}
 	b.seq = max(b.seq, seq)
+	b.moved[t.Progress()]++
 	t.Version = 1
 	return true, b.index(seq, nil, t.Due())
 }
@@ -409,9 +453,9 @@ func (b *batch) form(t *tickets.Ticket) (seq int64, doc []byte, err error) {
 	return seq, b.pack.pack(plain), nil
 }
 
-// put writes a changed ticket, and moves its entries in the index from due to
-// what it owes now.
-func (b *batch) put(t *tickets.Ticket, due map[tickets.Lane]time.Time) error {
+// put writes a changed ticket, and moves its entries in the index from what
+// they were.
+func (b *batch) put(t *tickets.Ticket, was entries) error {
 	seq, doc, err := b.form(t)
 	if err != nil {
 		return err
@@ -423,8 +467,10 @@ func (b *batch) put(t *tickets.Ticket, due map[tickets.Lane]time.Time) error {
 	if n, err := res.RowsAffected(); err != nil || n != 1 {
 		return errors.Join(err, fmt.Errorf("%s: version %d is not the stored one", t.Number, t.Version))
 	}
+	b.moved[was.progress]--
+	b.moved[t.Progress()]++
 	t.Version++
-	return b.index(seq, due, t.Due())
+	return b.index(seq, was.due, t.Due())
 }
 
 func (b *batch) index(seq int64, from, to map[tickets.Lane]time.Time) error {

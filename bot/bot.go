@@ -38,6 +38,10 @@ type Config struct {
 	Approvers []tickets.Principal // who may decide; nobody if empty
 	Admins    []tickets.Principal // who may use the admin words and is told when a place cannot be used; nobody if empty
 
+	// SelfApproval lets people decide requests that are or may be their own;
+	// default they may not.
+	SelfApproval bool
+
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
 	Log   *slog.Logger                 // required

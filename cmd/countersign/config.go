@@ -72,6 +72,7 @@ type environment struct {
 	SettingsActiveStates     string `envconfig:"SETTINGS_ACTIVE_STATES"`
 	SettingsShortDescription string `envconfig:"SETTINGS_SHORT_DESCRIPTION" default:"EPM JIT Access Request"`
 	SettingsAutoClose        string `envconfig:"SETTINGS_AUTO_CLOSE" default:"false"`
+	SettingsSelfApproval     string `envconfig:"SETTINGS_SELF_APPROVAL" default:"deny"`
 
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"json"`
@@ -181,6 +182,7 @@ type config struct {
 	admins       []tickets.Principal
 	approvers    []tickets.Principal
 	rules        tickets.Rules
+	selfApproval bool // people may decide their own requests
 	logLevel     slog.Level
 }
 
@@ -228,6 +230,13 @@ func (env environment) check(earlier []finding) (config, error) {
 	cfg.admins = c.principals(env, "ADMINS", env.Admins)
 	cfg.approvers = c.principals(env, "APPROVERS", env.Approvers)
 	cfg.rules = c.rules(env)
+	switch strings.ToLower(env.SettingsSelfApproval) {
+	case "deny", "":
+	case "allow":
+		cfg.selfApproval = true
+	default:
+		c.add("SETTINGS_SELF_APPROVAL", "write deny or allow")
+	}
 
 	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
 		c.add("LOG_LEVEL", "write debug, info, warn or error")

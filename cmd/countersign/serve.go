@@ -89,7 +89,8 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	b, err := bot.New(bot.Config{
 		Store: keep, EPM: client, Chats: chats,
 		Rules: cfg.rules, Approvers: cfg.approvers, Admins: cfg.admins,
-		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace,
+		SelfApproval: cfg.selfApproval,
+		Shared:       shared, Log: log, Now: p.Now, Meter: m, Grace: grace,
 		Test: func(ctx context.Context) string { return client.Test(ctx).String() },
 	})
 	if err != nil {

@@ -44,16 +44,19 @@ type Match struct {
 // makes Same.
 func (r *Request) MadeBy(p Identity) Match {
 	var asked, known []spelling
+	addresses := make([]string, len(p.Emails))
+	for i, email := range p.Emails {
+		addresses[i] = clean(email)
+		known = spell(known, email, mailbox(addresses[i]))
+	}
 	for _, text := range r.askers() {
-		for _, email := range p.Emails {
-			if isAddress(text, email) {
-				return Match{Same, text, email}
+		name := clean(text)
+		for i, address := range addresses {
+			if isAddress(name, address) {
+				return Match{Same, text, p.Emails[i]}
 			}
 		}
-		asked = spell(asked, text, accountName(clean(text)))
-	}
-	for _, email := range p.Emails {
-		known = spell(known, email, mailbox(clean(email)))
+		asked = spell(asked, text, accountName(name))
 	}
 	for _, name := range p.Names {
 		known = spell(known, name, clean(name))
@@ -96,9 +99,8 @@ func (r *Request) askers() []string {
 }
 
 // isAddress reports whether text is the address, or holds it: as in
-// AzureAD\jdoe@acme.com.
+// AzureAD\jdoe@acme.com. Both are clean.
 func isAddress(text, address string) bool {
-	text, address = clean(text), clean(address)
 	if address == "" {
 		return false
 	}

@@ -507,7 +507,6 @@ func (c *Chat) profile(ctx context.Context, user string) ([]string, error) {
 	const method = "users.info"
 	var answer struct {
 		User struct {
-			ID       text `json:"id"`
 			Name     text `json:"name"`
 			RealName text `json:"real_name"`
 			Profile  struct {
@@ -517,13 +516,7 @@ func (c *Chat) profile(ctx context.Context, user string) ([]string, error) {
 			} `json:"profile"`
 		} `json:"user"`
 	}
-	err := c.call(ctx, method, "", false, func() error {
-		err := c.read(ctx, method, url.Values{"user": {user}}, &answer)
-		if err == nil && answer.User.ID == "" {
-			err = errNoEcho
-		}
-		return err
-	})
+	err := c.call(ctx, method, "", false, func() error { return c.read(ctx, method, url.Values{"user": {user}}, &answer) })
 	u := answer.User
 	switch {
 	case err != nil:

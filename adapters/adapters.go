@@ -51,6 +51,12 @@ type Chat interface {
 	// means that it could not be found out: nobody is let in then.
 	Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error)
 
+	// Identify returns what the platform knows of a, at most a minute old: the
+	// addresses that it vouches for, and names. An error means that it could
+	// not be found out, in whole: a decides nothing then that could be their
+	// own request.
+	Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error)
+
 	// Tell writes text to p alone, as a direct message: for what admins must
 	// know and nobody asked for. It is plain text and may be lost or come
 	// twice. Class Refused means that p cannot be written to.

@@ -18,6 +18,8 @@ const (
 	SayNotAdmin      = "Only an admin of Countersign can do that"
 	SayCannotCheck   = "Countersign cannot find out right now whether you are an approver, so it does not let you decide. Please try again in a minute"
 	SayOwnRequest    = "You cannot decide your own request"
+	SayCannotTell    = "Countersign cannot find out right now whether this request is your own, so it does not let you decide it. Please try again in a minute; if it lasts, tell your admin"
+	SayUnknownAsker  = "EPM did not say who made this request, so Countersign cannot tell whether it is your own. Please decide it in the EPM console"
 	SayStranger      = "Only members of this workspace can do that"
 	SayStarting      = "Countersign is still starting. Please try again in a moment"
 	SayBusy          = "Countersign is busy. Please try again in a moment"
@@ -31,6 +33,22 @@ const (
 // SayNoTicket says that there is no ticket n.
 func SayNoTicket(n tickets.Number) string {
 	return fmt.Sprintf("There is no ticket %s", short(string(n), 40))
+}
+
+// SayOwn says why somebody may not decide a request that m says is or may be
+// their own, or "".
+func SayOwn(m tickets.Match) string {
+	switch {
+	case m.Likeness == tickets.Same:
+		return SayOwnRequest
+	case m.Likeness == tickets.Different:
+		return ""
+	case m.Asked == "":
+		return SayUnknownAsker
+	case m.Known == "":
+		return SayCannotTell
+	}
+	return fmt.Sprintf("This request may be your own: it was made by %s, and you are %s. Please let somebody else decide it", short(m.Asked, 100), short(m.Known, 100))
 }
 
 // SayDecided says who was faster with t, where and when.

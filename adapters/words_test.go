@@ -43,6 +43,27 @@ func TestVisible(t *testing.T) {
 	}
 }
 
+func TestSayOwn(t *testing.T) {
+	for _, tt := range []struct {
+		m    tickets.Match
+		want string
+	}{
+		{tickets.Match{Likeness: tickets.Different}, ""},
+		{tickets.Match{Likeness: tickets.Same, Asked: "jdoe@acme.com", Known: "jdoe@acme.com"}, "You cannot decide your own request"},
+		{tickets.Match{Likeness: tickets.Perhaps, Asked: `ACME\jdoe`, Known: "jdoe@acme.com"},
+			`This request may be your own: it was made by ACME\jdoe, and you are jdoe@acme.com. Please let somebody else decide it`},
+		{tickets.Match{Likeness: tickets.Perhaps, Asked: "jd\u202eoe\napproved by Ann" + strings.Repeat("x", 200), Known: "jdoe"},
+			"This request may be your own: it was made by jd⟦U+202E⟧oe ⏎ approved by Ann" + strings.Repeat("x", 45) + "… and 155 more characters, and you are jdoe. Please let somebody else decide it"},
+		{tickets.Match{Likeness: tickets.Perhaps}, adapters.SayUnknownAsker},
+		{tickets.Match{Likeness: tickets.Perhaps, Asked: "jdoe"}, adapters.SayCannotTell},
+		{tickets.Match{}, adapters.SayUnknownAsker}, // whatever is not known to be different
+	} {
+		if got := adapters.SayOwn(tt.m); got != tt.want {
+			t.Errorf("SayOwn(%+v) = %q, want %q", tt.m, got, tt.want)
+		}
+	}
+}
+
 func TestCut(t *testing.T) {
 	for _, tt := range []struct {
 		in    string

@@ -36,8 +36,8 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	if c.Action == adapters.ActionDetails {
 		return adapters.Details{Ticket: t}
 	}
-	if no := b.mayDecide(ctx, c.Actor); no != "" {
-		b.refused(c.Actor, t.Number, no)
+	if no, why := b.mayDecide(ctx, c.Actor, t.Request); no != "" {
+		b.refused(c.Actor, t.Number, why)
 		return adapters.Note{Text: no}
 	}
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
@@ -61,9 +61,9 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 	if err != nil || t.Request == nil {
 		return b.lost(s.Number, err)
 	}
-	if no := b.mayDecide(ctx, s.Actor); no != "" {
-		b.refused(s.Actor, t.Number, no)
-		return adapters.Note{Text: no, Again: no == adapters.SayCannotCheck}
+	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
+		b.refused(s.Actor, t.Number, why)
+		return adapters.Note{Text: no, Again: no == adapters.SayCannotCheck || no == adapters.SayCannotTell}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
 	if problems == nil && s.Verdict == tickets.Approve {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,74 @@ func TestWhoMayDecide(t *testing.T) {
 			note(t, submitted, c.refusal)
 			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
 				t.Errorf("decision = %+v, want none", got.Decision)
+			}
+		})
+	}
+}
+
+// TestOwnRequest: ann, as the chat knows her, decides a request.
+func TestOwnRequest(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		user    string
+		who     tickets.Identity
+		err     error
+		own     bool   // self-approval is allowed
+		refusal string // empty: allowed
+		again   bool
+		log     string
+	}{
+		"SomebodyElse":     {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"ann@acme.com"}, Names: []string{"Ann"}}},
+		"SameAddress":      {user: "JDoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@ACME.com"}}, refusal: adapters.SayOwnRequest, log: "it is same their own"},
+		"AccountIsAlike":   {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, refusal: `made by ACME\jdoe, and you are jdoe@acme.com`, log: "it is perhaps their own"},
+		"NobodyAsked":      {who: tickets.Identity{Emails: []string{"ann@acme.com"}}, refusal: adapters.SayUnknownAsker, log: "it is perhaps their own"},
+		"CannotBeFoundOut": {user: `ACME\jdoe`, err: away, refusal: adapters.SayCannotTell, again: true, log: "cannot tell whose request it is"},
+		"NothingIsKnown":   {user: `ACME\jdoe`, refusal: adapters.SayCannotTell, again: true, log: "it is perhaps their own"},
+		"SameAndAllowed":   {user: "jdoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, own: true},
+		"AwayAndAllowed":   {user: `ACME\jdoe`, err: away, own: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			log := &logged{}
+			w.log, w.own = slog.NewTextHandler(log, nil), c.own
+			w.chat.who = func(tickets.Actor) (tickets.Identity, error) { return c.who, c.err }
+			w.start()
+			in := request("r")
+			in.News.Request.User = c.user
+			r, err := w.bot.Keep(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := r.Ticket
+			for _, a := range []adapters.Action{adapters.ActionApprove, adapters.ActionDeny} {
+				clicked := w.click(n, ann, a)
+				if c.refusal != "" {
+					note(t, clicked, c.refusal)
+				} else if _, ok := clicked.(adapters.Form); !ok {
+					t.Errorf("click %s = %#v, want the form", a, clicked)
+				}
+			}
+			if _, ok := w.click(n, ann, adapters.ActionDetails).(adapters.Details); !ok {
+				t.Error("no details")
+			}
+			submitted := w.approve(n, ann, twoHours)
+			if c.refusal == "" {
+				if submitted != (adapters.Done{}) {
+					t.Errorf("submit = %#v, want it done", submitted)
+				}
+				return
+			}
+			note(t, submitted, c.refusal)
+			if got, ok := submitted.(adapters.Note); ok && got.Again != c.again {
+				t.Errorf("what was typed is kept: %v, want %v", got.Again, c.again)
+			}
+			deny := adapters.Submission{Actor: ann, Place: place, Number: n, Verdict: tickets.Deny, Form: tickets.Form{Reason: "mine"}}
+			note(t, w.bot.Submit(t.Context(), deny), c.refusal)
+			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
+				t.Errorf("decision = %+v, want none", got.Decision)
+			}
+			if !log.has("msg=refused") || !log.has(c.log) || log.has("jdoe") || log.has("JDoe") {
+				t.Errorf("the log has no refusal with %q, or it holds who asked:\n%s", c.log, &log.buf)
 			}
 		})
 	}

@@ -92,7 +92,8 @@ type fakeChat struct {
 	mu      sync.Mutex
 	posts   []*posted
 	holds   func(tickets.Principal, tickets.Actor) (bool, error)
-	looking int // posts that looked first
+	who     func(tickets.Actor) (tickets.Identity, error) // default: by their name
+	looking int                                           // posts that looked first
 }
 
 var _ adapters.Chat = (*fakeChat)(nil)
@@ -159,6 +160,13 @@ func (c *fakeChat) Holds(_ context.Context, p tickets.Principal, a tickets.Actor
 		return c.holds(p, a)
 	}
 	return p.ID == a.ID, nil
+}
+
+func (c *fakeChat) Identify(_ context.Context, a tickets.Actor) (tickets.Identity, error) {
+	if c.who != nil {
+		return c.who(a)
+	}
+	return tickets.Identity{Names: []string{a.Name}}, nil
 }
 
 func (c *fakeChat) Tell(context.Context, tickets.Principal, string) error { return nil }
@@ -229,6 +237,7 @@ type world struct {
 	admins    []tickets.Principal // default: the first approver
 	chats     []adapters.Chat     // default: chat
 	log       slog.Handler        // default: none
+	own       bool                // people may decide their own requests
 	shared    store.Shared        // default: none
 	store     store.Store
 	bot       *bot.Bot
@@ -294,7 +303,7 @@ func (w *world) build(s store.Store) {
 	}
 	var err error
 	w.bot, err = bot.New(bot.Config{
-		Store: w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins}), World: anywhere(w.rules.Type), Shared: w.shared,
+		Store: w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
 		Lease: 1000 * time.Hour,

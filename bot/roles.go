@@ -8,23 +8,43 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// mayDecide returns "" if a is an approver, else the sentence that says why
-// not. What cannot be found out is a no.
-func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor) string {
+// mayDecide returns "" if a is an approver and r is not their own request, else
+// the sentence that says why not, and why in words for the log, without
+// anything of the request. What cannot be found out is a no.
+func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor, r *tickets.Request) (no, why string) {
 	if len(b.Current().Approvers) == 0 {
-		return adapters.SayNoApprovers
+		return adapters.SayNoApprovers, adapters.SayNoApprovers
 	}
 	switch ok, err := b.holds(ctx, a, b.Current().Approvers); {
 	case ok:
-		return ""
+		return b.own(ctx, a, r)
 	case err != nil:
 		b.Log.Error("cannot check approver", "actor", a.String(), "err", err)
-		return adapters.SayCannotCheck
+		return adapters.SayCannotCheck, adapters.SayCannotCheck
 	}
-	return adapters.SayNotApprover
+	return adapters.SayNotApprover, adapters.SayNotApprover
 }
 
-// mayAdmin is mayDecide for the words of admins.
+// own is the part of mayDecide about an approver's own request. It is the same
+// for both verdicts: to deny it is to decide it too, and whoever reads the
+// history shall find that somebody else did.
+func (b *Bot) own(ctx context.Context, a tickets.Actor, r *tickets.Request) (no, why string) {
+	if b.Current().SelfApproval {
+		return "", ""
+	}
+	who, err := b.chats[a.Platform].Identify(ctx, a)
+	if err != nil {
+		b.Log.Error("cannot tell whose request it is", "actor", a.String(), "err", err)
+		return adapters.SayCannotTell, adapters.SayCannotTell
+	}
+	m := r.MadeBy(who)
+	if no = adapters.SayOwn(m); no == "" {
+		return "", ""
+	}
+	return no, "it is " + string(m.Likeness) + " their own request"
+}
+
+// mayAdmin returns "" if a is an admin, else the sentence that says why not.
 func (b *Bot) mayAdmin(ctx context.Context, a tickets.Actor) string {
 	switch ok, err := b.holds(ctx, a, b.Current().Admins); {
 	case ok:

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,6 +72,8 @@ const (
 	OpPost  Op = "post"
 	OpEdit  Op = "edit"
 	OpReply Op = "reply"
+
+	OpIdentify Op = "identify"
 )
 
 // Trouble is a way for a call to go wrong.
@@ -110,6 +113,8 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
 		{"CommandIsAnswered", command},
 		{"TwentyAtOnceOneDecides", twenty},
 		{"HoldsAPersonById", holds},
+		{"IdentifiesAPerson", identifies},
+		{"IdentityOfActorsIsKnown", identifiesActors},
 		{"PanicOfTheHandlerIsSurvived", panics},
 	}
 	for _, tt := range tests {
@@ -126,7 +131,8 @@ type Book struct {
 	mu      sync.Mutex
 	rules   tickets.Rules
 	tickets map[tickets.Number]*tickets.Ticket
-	refuse  string // said to every click and submission, if not empty
+	refuse  string                               // said to every click and submission, if not empty
+	asks    func(context.Context, tickets.Actor) // about whoever clicks or submits, if not nil
 	panic   bool
 	clicks  []adapters.Click
 }
@@ -154,7 +160,10 @@ func (b *Book) Add(seq int64, r tickets.Request, place tickets.Place) *tickets.T
 }
 
 // Click opens the form or the details.
-func (b *Book) Click(_ context.Context, c adapters.Click) adapters.Answer {
+func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
+	if b.asks != nil {
+		b.asks(ctx, c.Actor)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.clicks = append(b.clicks, c)
@@ -727,6 +736,69 @@ func holds(t *testing.T, _ *Book, h Harness) {
 				t.Errorf("Holds(%s, %s) = %v, %v; want %v", tt.p, tt.a, got, err, tt.want)
 			}
 		})
+	}
+}
+
+// identified checks what is known of person i.
+func identified(t *testing.T, h Harness, i int) {
+	t.Helper()
+	got, err := h.Chat().Identify(ctx(t), h.Actor(i))
+	if err != nil {
+		t.Errorf("Identify(%d) = %v", i, err)
+		return
+	}
+	if !slices.Contains(got.Names, h.Actor(i).Name) {
+		t.Errorf("Identify(%d) = %+v, want the name %s", i, got, h.Actor(i).Name)
+	}
+	for _, text := range append(got.Emails, got.Names...) {
+		if text == "" {
+			t.Errorf("Identify(%d) = %+v, with an empty text", i, got)
+		}
+	}
+	for _, email := range got.Emails {
+		if !strings.HasPrefix(email, h.Actor(i).Name+"@") {
+			t.Errorf("Identify(%d) = %+v, want their own address", i, got)
+		}
+	}
+}
+
+func identifies(t *testing.T, _ *Book, h Harness) {
+	h.Fail(OpIdentify, LostRequest)
+	if got, err := h.Chat().Identify(ctx(t), h.Actor(0)); err == nil {
+		t.Errorf("Identify() = %+v although the call failed", got)
+	}
+	identified(t, h, 0) // an error is not remembered
+	var all sync.WaitGroup
+	for i := range People {
+		all.Go(func() { identified(t, h, i%3) })
+	}
+	all.Wait()
+	for _, a := range []tickets.Actor{{}, {Platform: h.Chat().Platform()}, {Platform: "elsewhere", ID: h.Actor(0).ID, Name: "x"}} {
+		if got, err := h.Chat().Identify(ctx(t), a); err == nil {
+			t.Errorf("Identify(%+v) = %+v, want an error", a, got)
+		}
+	}
+}
+
+// identifiesActors: who acts can be identified in time for the answer.
+func identifiesActors(t *testing.T, b *Book, h Harness) {
+	m := post(t, h, b.Add(1042, Request(), h.Place()))
+	asked := make(chan error, 1)
+	b.asks = func(ctx context.Context, a tickets.Actor) {
+		got, err := h.Chat().Identify(ctx, a)
+		if err == nil && !slices.Contains(got.Names, h.Actor(2).Name) {
+			err = fmt.Errorf("Identify(%+v) = %+v", a, got)
+		}
+		asked <- err
+	}
+	if err := h.Click(ctx(t), 2, m.ID, adapters.ActionApprove); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+	if h.Screen(2) == "" {
+		t.Error("no form")
 	}
 }
 

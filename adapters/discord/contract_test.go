@@ -275,11 +275,13 @@ func (w *world) Delete(id string) { w.fake.Delete(channel, id) }
 
 func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {
 	f := discordtest.Fault{Method: http.MethodPost, Route: "/channels/{channel}/messages", Kind: discordtest.DropConnection}
-	if op == adaptertest.OpEdit {
+	switch op {
+	case adaptertest.OpEdit:
 		f.Method, f.Route = http.MethodPatch, "/channels/{channel}/messages/{message}"
-	}
-	if op == adaptertest.OpReply {
+	case adaptertest.OpReply:
 		f.Skip = 1 // the first finds out that there is no thread yet
+	case adaptertest.OpIdentify:
+		f.Method, f.Route, f.Kind = http.MethodGet, routeMember, discordtest.ServerError // a read that is dropped is made again by net/http
 	}
 	switch how {
 	case adaptertest.LostAnswer:

@@ -72,6 +72,7 @@ type Chat struct {
 	pace *pacer
 
 	roles  *memory.Sets             // of members, by user id
+	names  *memory.Sets             // of members, by user id
 	seen   *memory.Deliveries[said] // interactions
 	drafts *drafts
 	work   memory.Gate // interactions being worked on
@@ -149,6 +150,7 @@ func New(cfg Config) (*Chat, error) {
 		log:    cfg.Log.With("platform", string(Platform)),
 		pace:   newPacer(cfg.Pace, ledger),
 		roles:  memory.NewSets(cfg.Now),
+		names:  memory.NewSets(cfg.Now),
 		seen:   memory.NewDeliveries[said](keepSeen, cfg.Now),
 		drafts: newDrafts(cfg.Now),
 	}
@@ -586,6 +588,28 @@ func (c *Chat) memberRoles(ctx context.Context, user string) ([]string, error) {
 		return nil, nil // has left the server
 	}
 	return member.Roles, err
+}
+
+// Identify returns what a is called, as it came with what a did or as Discord
+// told it at most a minute ago. Discord tells a bot nobody's address.
+func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error) {
+	if a.Platform != Platform || a.ID == "" {
+		return tickets.Identity{}, fmt.Errorf("discord: %s is nobody of Discord", a)
+	}
+	names, err := c.names.Members(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.memberNames(ctx, a.ID) })
+	if err != nil {
+		return tickets.Identity{}, fmt.Errorf("names of %s: %w", a, err)
+	}
+	return tickets.Identity{Names: names}, nil
+}
+
+func (c *Chat) memberNames(ctx context.Context, user string) ([]string, error) {
+	var m member
+	err := c.call(ctx, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(user)}, &m)
+	if err == nil && string(m.User.ID) != user {
+		err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
+	}
+	return m.names(), err
 }
 
 // Tell writes text to p as a direct message. Discord does not tell a bot who

@@ -1341,3 +1341,54 @@ func components(t testing.TB, raw string) json.RawMessage {
 	}
 	return m.Data.Components
 }
+
+func TestIdentify(t *testing.T) {
+	t.Parallel()
+	b := adaptertest.NewBook()
+	var ahead clock
+	w := begin(t, "gateway", b, ahead.set)
+	w.fake.AddUser(discordtest.User{ID: userOf(0), Username: "jane", GlobalName: "Jane Doe", Nick: "Jane of IT"})
+	w.fake.AddUser(discordtest.User{ID: userOf(1), Username: "bob", GlobalName: "Bob"})
+	check := func(i int, want ...string) {
+		t.Helper()
+		got, err := w.chat.Identify(t.Context(), w.Actor(i))
+		if err != nil || len(got.Emails) > 0 || !slices.Equal(got.Names, want) {
+			t.Errorf("Identify(%d) = %+v, %v; want the names %q alone", i, got, err, want)
+		}
+	}
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { check(0, "Jane of IT", "Jane Doe", "jane") })
+	}
+	all.Wait()
+	check(1, "Bob", "bob")
+	if n := w.fake.Count(routeMember); n != 2 {
+		t.Errorf("members were asked for %d times, want once for each", n)
+	}
+
+	// What comes with a click is newer than what is remembered.
+	_, id := posted(t, b, w)
+	w.fake.AddUser(discordtest.User{ID: userOf(0), Username: "jane", GlobalName: "Jane Doe", Nick: "Foxy"})
+	w.opens(0, id)
+	before := w.fake.Count(routeMember)
+	check(0, "Foxy", "Jane Doe", "jane")
+	if n := w.fake.Count(routeMember) - before; n != 0 {
+		t.Errorf("asked %d times although the click told", n)
+	}
+
+	// What cannot be found out is an error, and asked again.
+	for name, f := range map[string]discordtest.Fault{
+		"ServerError": {Kind: discordtest.ServerError}, "Drop": {Kind: discordtest.DropConnection}, "NoAccess": named(50001, 403),
+		"LeftTheServer": named(10007, 404), "Unknown": named(10013, 404), "List": {Kind: discordtest.Empty},
+	} {
+		ahead.advance(61 * time.Second)
+		f.Route, f.Times = routeMember, -1 // a read that is dropped is made again by net/http
+		w.fake.Fail(f)
+		got, err := w.chat.Identify(t.Context(), w.Actor(0))
+		w.fake.ClearFaults()
+		if err == nil {
+			t.Errorf("%s: Identify() = %+v, want an error", name, got)
+		}
+		check(0, "Foxy", "Jane Doe", "jane")
+	}
+}

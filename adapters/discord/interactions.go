@@ -71,15 +71,29 @@ type interaction struct {
 	Token         wire.Text `json:"token"`
 	GuildID       wire.Text `json:"guild_id"`
 	ChannelID     wire.Text `json:"channel_id"`
-	Member        struct {
-		Nick  wire.Text   `json:"nick"`
-		Roles []wire.Text `json:"roles"`
-		User  user        `json:"user"`
-	} `json:"member"`
-	Message struct {
+	Member        member    `json:"member"`
+	Message       struct {
 		Flags int `json:"flags"`
 	} `json:"message"`
 	Data json.RawMessage `json:"data"`
+}
+
+// member is a person in the server.
+type member struct {
+	Nick  wire.Text   `json:"nick"`
+	Roles []wire.Text `json:"roles"`
+	User  user        `json:"user"`
+}
+
+// names are what m is called, the name in the server first.
+func (m *member) names() []string {
+	var list []string
+	for _, name := range []wire.Text{m.Nick, m.User.GlobalName, m.User.Username} {
+		if name != "" {
+			list = append(list, string(name))
+		}
+	}
+	return list
 }
 
 type user struct {
@@ -89,14 +103,11 @@ type user struct {
 }
 
 func (in *interaction) actor() tickets.Actor {
-	u := in.Member.User
-	name := in.Member.Nick
-	for _, other := range []wire.Text{u.GlobalName, u.Username} {
-		if name == "" {
-			name = other
-		}
+	a := tickets.Actor{Platform: Platform, ID: string(in.Member.User.ID)}
+	if names := in.Member.names(); len(names) > 0 {
+		a.Name = names[0]
 	}
-	return tickets.Actor{Platform: Platform, ID: string(u.ID), Name: string(name)}
+	return a
 }
 
 func (in *interaction) place() tickets.Place {
@@ -176,6 +187,9 @@ func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction
 		roles[i] = string(r)
 	}
 	c.roles.Put(string(in.Member.User.ID), roles)
+	if names := in.Member.names(); len(names) > 0 {
+		c.names.Put(string(in.Member.User.ID), names)
+	}
 	switch in.Type {
 	case typeCommand:
 		return c.command(ctx, received, in, h)

@@ -142,6 +142,13 @@ func NewSets(now func() time.Time) *Sets {
 // Has reports whether member is in the set of that name, which load fetches.
 // An error is not remembered.
 func (c *Sets) Has(ctx context.Context, name, member string, load func(context.Context) ([]string, error)) (bool, error) {
+	members, err := c.Members(ctx, name, load)
+	return slices.Contains(members, member), err
+}
+
+// Members returns the members of the set of that name, which load fetches, in
+// its order; they are not to be changed. An error is not remembered.
+func (c *Sets) Members(ctx context.Context, name string, load func(context.Context) ([]string, error)) ([]string, error) {
 	for {
 		c.mu.Lock()
 		c.sweep()
@@ -158,13 +165,13 @@ func (c *Sets) Has(ctx context.Context, name, member string, load func(context.C
 		select {
 		case <-s.ready:
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return nil, ctx.Err()
 		}
 		// Whoever fetched may have run out of time where we have not.
 		if s.err != nil && !mine && ctx.Err() == nil && (errors.Is(s.err, context.Canceled) || errors.Is(s.err, context.DeadlineExceeded)) {
 			continue
 		}
-		return slices.Contains(s.members, member), s.err
+		return s.members, s.err
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -131,6 +132,21 @@ func TestSetsKeepNoError(t *testing.T) {
 	}
 	if ok, err := s.Has(t.Context(), "g", "ann", func(context.Context) ([]string, error) { return []string{"ann"}, nil }); !ok || err != nil {
 		t.Errorf("Has = %v, %v after the error", ok, err)
+	}
+}
+
+func TestMembersAreInOrder(t *testing.T) {
+	s := NewSets(time.Now)
+	want := []string{"zoe@example.com", "zoe", "ann"}
+	for range 2 {
+		got, err := s.Members(t.Context(), "g", func(context.Context) ([]string, error) { return want, nil })
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("Members = %q, %v; want %q", got, err, want)
+		}
+	}
+	broken := errors.New("away")
+	if got, err := s.Members(t.Context(), "h", func(context.Context) ([]string, error) { return want, broken }); !errors.Is(err, broken) {
+		t.Errorf("Members = %q, %v; want the error", got, err)
 	}
 }
 

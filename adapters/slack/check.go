@@ -37,6 +37,7 @@ var scopes = []struct {
 	{name: "chat:write"},
 	{name: "commands"},
 	{name: "users:read"},
+	{name: scopeEmail},
 	{name: "usergroups:read"},
 	{name: "channels:read"},
 	{name: "groups:read"},
@@ -44,6 +45,9 @@ var scopes = []struct {
 	{name: "channels:history", inPlaces: true},
 	{name: "groups:history", inPlaces: true},
 }
+
+// scopeEmail is the scope without which nobody can be told from who asked.
+const scopeEmail = "users:read.email"
 
 // unwritable lists what conversations.open says of people who cannot get a
 // direct message from us.

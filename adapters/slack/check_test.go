@@ -151,6 +151,7 @@ func TestCheckFinds(t *testing.T) {
 
 		"Scope":        {breakIt: lacking("im:write"), want: []string{"the scopes of the bot token", "lacks the scope im:write", "add im:write", "Reinstall"}},
 		"Scopes":       {breakIt: lacking("chat:write", "commands"), want: []string{"lacks the scope chat:write, commands"}},
+		"ScopeOfEmail": {breakIt: lacking("users:read.email"), want: []string{"the scopes of the bot token", "lacks the scope users:read.email", "add users:read.email", "Reinstall"}},
 		"ScopeOfUsers": {breakIt: lacking("users:read"), want: []string{"the scopes of the bot token", "users:read", "+", "the user U0ANN", "users:read"}},
 		"ScopeOfGroups": {breakIt: lacking("usergroups:read"),
 			want: []string{"the scopes of the bot token", "usergroups:read", "+", "the user group S0HELP", "usergroups:read"}},

@@ -72,7 +72,7 @@ func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slackte
 	w.fake = fake
 	members := []string{slacktest.BotUserID}
 	for i := range adaptertest.People {
-		u := fake.AddUser(slacktest.User{ID: userOf(i), Name: fmt.Sprintf("person%d", i)})
+		u := fake.AddUser(slacktest.User{ID: userOf(i), Name: fmt.Sprintf("person%d", i), Email: fmt.Sprintf("person%d@example.com", i)})
 		members = append(members, u.ID)
 	}
 	fake.AddChannel(slacktest.Channel{ID: channel, Name: "epm", Members: members})
@@ -254,8 +254,11 @@ func (w *world) Delete(id string) { w.fake.Delete(channel, id) }
 
 func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {
 	f := slacktest.Fault{Method: "chat.postMessage", Kind: slacktest.DropConnection}
-	if op == adaptertest.OpEdit {
+	switch op {
+	case adaptertest.OpEdit:
 		f.Method = "chat.update"
+	case adaptertest.OpIdentify:
+		f.Method = "users.info"
 	}
 	switch how {
 	case adaptertest.LostAnswer:

@@ -26,9 +26,9 @@ func TestManifestAsksForTheScopes(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := m.OAuth.Scopes
-	// What the manifest asks for beyond our needs: for looking people up by
-	// mail address, for metadata of other apps, and for posting uninvited.
-	known := []string{"users:read.email", "metadata.message:read", "chat:write.public"}
+	// What the manifest asks for beyond our needs: for metadata of other apps,
+	// and for posting uninvited.
+	known := []string{"metadata.message:read", "chat:write.public"}
 	for _, s := range scopes {
 		if !slices.Contains(asked.Bot, s.name) {
 			t.Errorf("the manifest does not ask for %s", s.name)

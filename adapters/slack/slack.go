@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,6 +72,7 @@ type Chat struct {
 	pace *pacer
 
 	members  *memory.Sets             // of groups and channels
+	profiles *memory.Sets             // of people: the address, then names
 	seen     *memory.Deliveries[said] // deliveries
 	forms    *newest                  // changes of open forms
 	work     memory.Gate              // deliveries being worked on
@@ -148,13 +150,14 @@ func New(cfg Config) (*Chat, error) {
 			// A redirect would carry the token elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		log:     cfg.Log.With("platform", string(Platform)),
-		pace:    newPacer(cfg.Pace, cfg.Ledger),
-		members: memory.NewSets(cfg.Now),
-		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
-		forms:   newNewest(cfg.Now),
-		appID:   cfg.AppID,
-		dead:    make(chan error, 1),
+		log:      cfg.Log.With("platform", string(Platform)),
+		pace:     newPacer(cfg.Pace, cfg.Ledger),
+		members:  memory.NewSets(cfg.Now),
+		profiles: memory.NewSets(cfg.Now),
+		seen:     memory.NewDeliveries[said](keepSeen, cfg.Now),
+		forms:    newNewest(cfg.Now),
+		appID:    cfg.AppID,
+		dead:     make(chan error, 1),
 	}
 	// The library's own log may hold what people wrote.
 	silent := slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
@@ -489,6 +492,51 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 		return false, fmt.Errorf("members of %s: %w", p, err)
 	}
 	return holds, nil
+}
+
+// Identify returns a's address and names as Slack told them at most a minute
+// ago. Without the scope users:read.email Slack leaves the address out; to go
+// by names alone would let people decide their own requests.
+func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error) {
+	if a.Platform != Platform || a.ID == "" {
+		return tickets.Identity{}, fmt.Errorf("slack: %s is nobody of Slack", a)
+	}
+	profile, err := c.profiles.Members(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.profile(ctx, a.ID) })
+	if err != nil {
+		return tickets.Identity{}, fmt.Errorf("profile of %s: %w", a, err)
+	}
+	return tickets.Identity{Emails: profile[:1:1], Names: profile[1:]}, nil
+}
+
+// profile is the address of a user, then their names.
+func (c *Chat) profile(ctx context.Context, user string) ([]string, error) {
+	const method = "users.info"
+	var answer struct {
+		User struct {
+			Name     text `json:"name"`
+			RealName text `json:"real_name"`
+			Profile  struct {
+				Email       text `json:"email"`
+				RealName    text `json:"real_name"`
+				DisplayName text `json:"display_name"`
+			} `json:"profile"`
+		} `json:"user"`
+	}
+	err := c.call(ctx, method, "", false, func() error { return c.read(ctx, method, url.Values{"user": {user}}, &answer) })
+	u := answer.User
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Profile.Email == "":
+		return nil, errors.New("slack tells no e-mail address: the app needs the scope " + scopeEmail)
+	}
+	list := []string{string(u.Profile.Email)}
+	for _, name := range []text{u.Profile.DisplayName, u.Profile.RealName, u.RealName, u.Name} {
+		if name != "" && !slices.Contains(list, string(name)) {
+			list = append(list, string(name))
+		}
+	}
+	return list, nil
 }
 
 func (c *Chat) channelMembers(ctx context.Context, channel string) ([]string, error) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -594,4 +595,72 @@ func payloadOf(t *testing.T, d slacktest.Delivery) json.RawMessage {
 		t.Fatal(err)
 	}
 	return env.Payload
+}
+
+func TestIdentify(t *testing.T) {
+	b := adaptertest.NewBook()
+	now := time.Now()
+	var ahead atomic.Int64
+	w := begin(t, "http", b, func(_ *slacktest.Config, c *slack.Config) {
+		c.Now = func() time.Time { return now.Add(time.Duration(ahead.Load())) }
+	})
+	w.fake.AddUser(slacktest.User{ID: userOf(0), Name: "jane", RealName: "Jane Doe", Email: "jdoe@acme.com"})
+	check := func(email string) {
+		t.Helper()
+		got, err := w.chat.Identify(t.Context(), w.Actor(0))
+		want := tickets.Identity{Emails: []string{email}, Names: []string{"jane", "Jane Doe"}}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("Identify() = %+v, %v; want %+v", got, err, want)
+		}
+	}
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { check("jdoe@acme.com") })
+	}
+	all.Wait()
+	if n := w.fake.Count("users.info"); n != 1 {
+		t.Errorf("the user was asked for %d times, want 1", n)
+	}
+	w.fake.AddUser(slacktest.User{ID: userOf(0), Name: "jane", RealName: "Jane Doe", Email: "jane@acme.com"})
+	check("jdoe@acme.com")
+	ahead.Add(int64(61 * time.Second))
+	check("jane@acme.com")
+
+	// What is not told is an error, and asked again.
+	for name, breaks := range map[string]func() (mend func()){
+		"NoEmailScope": func() func() {
+			w.fake.RemoveScopes("users:read.email")
+			return func() { w.fake.AddScopes("users:read.email") }
+		},
+		"NoScope": func() func() {
+			w.fake.RemoveScopes("users:read")
+			return func() { w.fake.AddScopes("users:read") }
+		},
+		"NoUser": func() func() {
+			w.fake.Fail(slacktest.Fault{Method: "users.info", Kind: slacktest.SlackError, ErrorName: "user_not_found"})
+			return func() {}
+		},
+		"Empty": func() func() {
+			w.fake.Fail(slacktest.Fault{Method: "users.info", Kind: slacktest.NoTS})
+			return func() {}
+		},
+		"Portal": func() func() {
+			w.fake.Fail(slacktest.Fault{Method: "users.info", Kind: slacktest.CaptivePortal})
+			return func() {}
+		},
+	} {
+		ahead.Add(int64(61 * time.Second))
+		mend := breaks()
+		got, err := w.chat.Identify(t.Context(), w.Actor(0))
+		mend()
+		if err == nil {
+			t.Errorf("%s: Identify() = %+v, want an error", name, got)
+		} else if strings.Contains(err.Error(), "acme") || name == "NoEmailScope" && !strings.Contains(err.Error(), "users:read.email") {
+			t.Errorf("%s: Identify() = %v; want what to do, and nobody's data", name, err)
+		}
+		check("jane@acme.com")
+	}
+	if err := w.chat.Ready(); err != nil {
+		t.Errorf("not ready because of one profile: %v", err)
+	}
 }

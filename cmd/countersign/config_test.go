@@ -61,7 +61,7 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 		"LISTEN": planted, "PUBLIC_URL": planted, "STORE": "redis://:" + planted + "@h:x/", "WEBHOOK_ALLOW": "10.0.0.0/8," + planted,
 		"SLACK_BOT_TOKEN": planted, "SLACK_APP_TOKEN": planted, "SLACK_CHANNEL": "#" + planted, "SLACK_API_URL": "http://" + planted + "/",
 		"APPROVERS": planted + ",slack:" + planted + ",discord:1,slack:role:S1", "LOG_LEVEL": planted, "LOG_FORMAT": planted,
-		"SETTINGS_TICKET_TYPE": planted, "SETTINGS_AUTO_CLOSE": planted, "TLS_CERT": planted,
+		"SETTINGS_TICKET_TYPE": planted, "SETTINGS_AUTO_CLOSE": planted, "SETTINGS_SELF_APPROVAL": planted, "TLS_CERT": planted,
 		"SLAKC_CHANNEL": planted, "SETTINGS_FIELDS": planted,
 		"DISCORD_BOT_TOKEN": "Bot " + planted, "DISCORD_GUILD": planted, "DISCORD_MODE": planted, "DISCORD_PUBLIC_KEY": planted, "DISCORD_API_URL": "http://" + planted,
 		"EPM_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), planted),
@@ -74,7 +74,7 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 	text := err.Error()
 	for _, name := range []string{
 		"LISTEN", "PUBLIC_URL", "STORE", "WEBHOOK_USER", "WEBHOOK_PASSWORD", "WEBHOOK_ALLOW", "EPM_HOST", "EPM_CLIENT_ID", "EPM_CLIENT_SECRET",
-		"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL", "SLACK_API_URL", "APPROVERS", "LOG_LEVEL", "LOG_FORMAT", "SETTINGS_TICKET_TYPE",
+		"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL", "SLACK_API_URL", "APPROVERS", "LOG_LEVEL", "LOG_FORMAT", "SETTINGS_TICKET_TYPE", "SETTINGS_SELF_APPROVAL",
 		"TLS_CERT", "SLAKC_CHANNEL", "SETTINGS_FIELDS",
 		"DISCORD_BOT_TOKEN", "DISCORD_APPLICATION_ID", "DISCORD_GUILD", "DISCORD_CHANNEL", "DISCORD_MODE", "DISCORD_PUBLIC_KEY", "DISCORD_API_URL", "EPM_CLIENT_SECRET_FILE",
 	} {
@@ -137,6 +137,21 @@ func TestConfigChats(t *testing.T) {
 				t.Errorf("places = %v, want %d", cfg.start.Rules.Places, c.places)
 			}
 		})
+	}
+}
+
+func TestConfigSelfApproval(t *testing.T) {
+	for value, want := range map[string]bool{"": false, "deny": false, "Deny": false, "allow": true, "ALLOW": true} {
+		vars := complete()
+		if vars["SETTINGS_SELF_APPROVAL"] = value; value == "" {
+			delete(vars, "SETTINGS_SELF_APPROVAL")
+		}
+		setenv(t, vars)
+		env, findings := readEnvironment()
+		cfg, err := env.check(findings)
+		if err != nil || cfg.start.SelfApproval != want {
+			t.Errorf("%q: self-approval = %v, %v; want %v", value, cfg.start.SelfApproval, err, want)
+		}
 	}
 }
 

@@ -107,8 +107,8 @@ func TestStoryStoreCopy(t *testing.T) {
 	}
 }
 
-// filled makes a SQLite store with n tickets, and returns its path.
-func filled(t *testing.T, n int) string {
+// filledStore makes a SQLite store with n tickets, and returns its path.
+func filledStore(t *testing.T, n int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "from.db")
 	st, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
@@ -127,7 +127,7 @@ func filled(t *testing.T, n int) string {
 
 func TestStoreCopySays(t *testing.T) {
 	t.Parallel()
-	from := filled(t, 3)
+	from := filledStore(t, 3)
 	to := filepath.Join(t.TempDir(), "to.db")
 	for _, want := range []string{
 		"Copied 3 tickets and 3 webhooks; already there: 0 tickets and 0 webhooks; brought up to date: 0 tickets; kept because they have gone further there: 0 tickets.\n",
@@ -145,7 +145,7 @@ func TestStoreCopySays(t *testing.T) {
 func TestStoreCopyRefuses(t *testing.T) {
 	t.Parallel()
 	const pw = "hunter2secret"
-	full, dir := filled(t, 1), t.TempDir()
+	full, dir := filledStore(t, 1), t.TempDir()
 	link := filepath.Join(dir, "link.db")
 	if err := os.Symlink(full, link); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestStoreCopyRefuses(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	used := filled(t, 1)
+	used := filledStore(t, 1)
 	bot, err := sqlite.Open(t.Context(), sqlite.Config{Path: used})
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestStoreCopyRefuses(t *testing.T) {
 func TestStoreCopySameRedis(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
-	from := filled(t, 2)
+	from := filledStore(t, 2)
 	if _, _, err := ran(t, "store", "copy", "sqlite:"+from, srv.URL("a")); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestStoreCopySameRedis(t *testing.T) {
 
 func TestStoreCopyInterrupted(t *testing.T) {
 	t.Parallel()
-	from := filled(t, 300)
+	from := filledStore(t, 300)
 	to := filepath.Join(t.TempDir(), "to.db")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

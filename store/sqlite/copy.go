@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -129,7 +130,13 @@ func (b *batch) restore(t, old *tickets.Ticket) error {
 		return errors.Join(err, errors.New("another ticket is in its place"))
 	}
 	b.seq = max(b.seq, seq)
-	return b.index(seq, dueOf(old), t.Due())
+	var due map[tickets.Lane]time.Time
+	if old != nil {
+		due = old.Due()
+		b.moved[old.Progress()]--
+	}
+	b.moved[t.Progress()]++
+	return b.index(seq, due, t.Due())
 }
 
 // RestoreIncomings implements [store.Archive], in one commit.

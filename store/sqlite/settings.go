@@ -106,7 +106,7 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 // Changes implements [store.Store].
 func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
 	var list []tickets.Change
-	err := s.each(ctx, func(row scanner) error {
+	err := each(ctx, s.read, func(row scanner) error {
 		var doc []byte
 		if err := row.Scan(&doc); err != nil {
 			return err

@@ -215,6 +215,7 @@ func (s *copySuite) content(of Keeper) map[string]string {
 	for _, now := range []time.Time{Now.Add(-time.Hour), Now.Add(time.Minute), Now.Add(10 * time.Hour)} {
 		st, err := of.Stats(s.Context(), now)
 		s.must(err)
+		all["counts"] = fmt.Sprint(st.Progress)
 		for lane, b := range st.Due {
 			all[fmt.Sprintf("due in %s at %v", lane, now)] = fmt.Sprintf("%d since %v", b.Count, b.Oldest)
 		}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/epm/epmtest"
+)
+
+// requestedBy is requested, by a user of that name.
+func (s *story) requestedBy(user string) *epmtest.Request {
+	s.Helper()
+	r, err := s.epm.RequestApp(epmtest.App{User: user})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.shows("waiting for a decision")
+	return r
+}
+
+// refuses has somebody click in Slack, and be told why no form opens.
+func (s *story) refuses(person, button, want string) {
+	s.Helper()
+	p := s.slack.Person(person)
+	if err := p.Click(s.Context(), channel, s.cards()[0].TS, button); err != nil {
+		s.Fatalf("%s clicks %s: %v", person, button, err)
+	}
+	s.told(person, want)
+	if _, open := p.View(); open {
+		s.Errorf("a form opened for %s", person)
+	}
+}
+
+func TestStoryOwnRequest(t *testing.T) {
+	for name, transport := range map[string]option{"HTTP": func(*story) {}, "Socket": bySocket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := tell(t, transport)
+			r := s.requestedBy("Ann@Example.com")
+			s.refuses("U01ANN", "approve", adapters.SayOwnRequest)
+			s.refuses("U01ANN", "deny", adapters.SayOwnRequest)
+			if n := len(s.epm.Decisions(r.ID)); n != 0 {
+				t.Fatalf("%d decisions reached EPM", n)
+			}
+			s.decide("U02BOB", "approve", hours2)
+			s.inEffect(r.ID, "Approved", "7200")
+			if log := s.logs.String(); !strings.Contains(log, "it is same their own request") || strings.Contains(strings.ToLower(log), "ann@example.com") {
+				t.Error("the log does not tell of the refusal, or tells of the person")
+			}
+		})
+	}
+}
+
+func TestStoryPerhapsOwnRequest(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	r := s.requestedBy(`ACME\ann`)
+	s.refuses("U01ANN", "approve", `This request may be your own: it was made by ACME\ann, and you are ann@example.com. Please let somebody else decide it`)
+	s.decide("U03GRACE", "approve", hours2)
+	s.inEffect(r.ID, "Approved", "7200")
+}
+
+// TestStoryCannotTellWhoseRequest: while Slack does not tell who somebody is
+// they decide nothing, also with a form that is open already.
+func TestStoryCannotTellWhoseRequest(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	r := s.requestedBy(`ACME\jdoe`)
+	s.opens("U02BOB", "approve")
+	s.skew.Add(int64(2 * time.Minute)) // what Slack told is too old
+	s.slack.Fail(slacktest.Fault{Method: "users.info", Kind: slacktest.InternalError, Times: -1})
+	s.refuses("U01ANN", "approve", adapters.SayCannotTell)
+	if problems := s.submits("U02BOB", map[string]string{"reason": "ok"}); problems["reason"] != adapters.SayCannotTell {
+		t.Errorf("problems = %v, want %q and what was typed kept", problems, adapters.SayCannotTell)
+	}
+	if n := len(s.epm.Decisions(r.ID)); n != 0 {
+		t.Fatalf("%d decisions reached EPM", n)
+	}
+	s.slack.ClearFaults()
+	if problems := s.submits("U02BOB", map[string]string{"reason": "now"}); len(problems) > 0 {
+		t.Errorf("problems = %v after Slack tells again", problems)
+	}
+	s.inEffect(r.ID, "Approved", "Once")
+}
+
+func TestStoryOwnRequestAllowed(t *testing.T) {
+	t.Parallel()
+	s := tell(t, func(s *story) { s.env.SettingsSelfApproval = "allow" })
+	r := s.requestedBy("ann@example.com")
+	s.decide("U01ANN", "approve", hours2)
+	s.inEffect(r.ID, "Approved", "7200")
+	if n := s.slack.Count("users.info"); n != 0 {
+		t.Errorf("Slack was asked %d times who somebody is, for nothing", n)
+	}
+}
+
+func TestStoryOwnRequestInDiscord(t *testing.T) {
+	for name, transport := range map[string]option{"Gateway": withDiscord, "HTTP": discordByHTTP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := tell(t, transport, discordOnly)
+			r, err := s.epm.RequestAdmin(epmtest.Admin{User: `ACME\grace`})
+			if err != nil {
+				t.Fatal(err)
+			}
+			card := s.discordShows("administrator", "waiting for a decision")
+			grace := s.discord.Person(discordGrace)
+			for _, button := range []string{"approve", "deny"} {
+				if err := grace.Click(t.Context(), discordChannel, card.id, card.custom[button]); err != nil {
+					t.Fatal(err)
+				}
+				if _, open := grace.Modal(); open {
+					t.Errorf("a form opened for %s", button)
+				}
+			}
+			if told := s.discordTold(discordGrace); strings.Count(told, `This request may be your own: it was made by ACME\grace, and you are grace.`) != 2 {
+				t.Errorf("told %q, want twice why not", told)
+			}
+			s.discordOpens(discordAnn, "approve")
+			s.discordSubmits(discordAnn, hours2)
+			s.inEffect(r.ID, "Approved", "7200")
+		})
+	}
+	t.Run("Allowed", func(t *testing.T) {
+		t.Parallel()
+		s := tell(t, withDiscord, discordOnly, func(s *story) { s.env.SettingsSelfApproval = "allow" })
+		r, err := s.epm.RequestAdmin(epmtest.Admin{User: `ACME\grace`})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.discordShows("waiting for a decision")
+		s.discordOpens(discordGrace, "approve")
+		s.discordSubmits(discordGrace, hours2)
+		s.inEffect(r.ID, "Approved", "7200")
+	})
+}
+
+// TestDoctorFindsThatNobodyCanBeIdentified: without the scope nobody could
+// decide.
+func TestDoctorFindsThatNobodyCanBeIdentified(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	s.slack.RemoveScopes("users:read.email")
+	_, fixes, _ := s.doctored(t.Context(), nil)
+	if len(fixes) != 1 || !strings.Contains(fixes[0], "lacks the scope users:read.email") || !strings.Contains(fixes[0], "Reinstall to Workspace") {
+		t.Errorf("to fix: %q, want the scope and what to do", fixes)
+	}
+	s.requestedBy(`ACME\jdoe`)
+	s.refuses("U01ANN", "approve", adapters.SayCannotTell)
+}

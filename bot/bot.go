@@ -21,6 +21,11 @@ type EPM interface {
 	// Outcome reads back what EPM recorded for t's request; nil if EPM shows
 	// it undecided.
 	Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outcome, error)
+	// List gives take the requests of a kind that EPM lists, a page at a
+	// time, and skips records that it does not understand. A long list is not
+	// read whole. Class Denied means that the account may not, Refused that
+	// there is no such list.
+	List(ctx context.Context, kind tickets.Kind, take func([]tickets.Listed)) (tickets.Listing, error)
 }
 
 // Meter counts what the bot does.
@@ -45,6 +50,8 @@ type Config struct {
 	Meter Meter                        // default: counts nothing
 	Test  func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
 
+	Resync time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
+
 	Workers int           // steps at once in each lane; default 4
 	Poll    time.Duration // how often a lane looks for what became due; default 500 ms
 	Lease   time.Duration // how long a step's claim lasts; default 60 s
@@ -58,6 +65,7 @@ type Bot struct {
 	chats map[tickets.Platform]adapters.Chat
 	lanes map[tickets.Lane]*lane
 
+	resync   *resync
 	places   places
 	recalled chan struct{} // something is in places.recalls
 	noted    chan struct{} // something is in places.notes
@@ -79,6 +87,7 @@ func New(c Config) (*Bot, error) {
 	case c.Log == nil:
 		return nil, errors.New("bot: no log")
 	}
+	setDefault(&c.Resync, 5*time.Minute)
 	setDefault(&c.Workers, 4)
 	setDefault(&c.Poll, 500*time.Millisecond)
 	setDefault(&c.Lease, 60*time.Second)
@@ -91,7 +100,7 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: a step's timeout must be less than its lease")
 	}
 	b := &Bot{
-		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{},
+		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newResync(),
 		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1),
 	}
 	add := func(name tickets.Lane) { b.lanes[name] = &lane{name: name, wake: make(chan struct{}, 1)} }
@@ -125,6 +134,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { b.runRecalls(ctx) })
 	wg.Go(func() { b.runNotes(ctx) })
+	wg.Go(func() { b.runResync(ctx) })
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {
@@ -183,6 +193,8 @@ func (b *Bot) apply(n *tickets.News, t *tickets.Ticket, seq int64, now time.Time
 	switch {
 	case n.Request != nil && t.Ask(*n.Request, b.Rules, now):
 		return t, tickets.StatusCreated
+	case n.Request != nil && t.Complete(*n.Request):
+		return t, tickets.StatusUpdated
 	case n.Outcome != nil && t.Conclude(*n.Outcome, b.Rules, now):
 		return t, tickets.StatusUpdated
 	}

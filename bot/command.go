@@ -77,6 +77,7 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	if count > 0 {
 		fmt.Fprintf(&s, "\nSteps waiting: %d, the oldest for %s.", count, now.Sub(oldest).Round(time.Second))
 	}
+	s.WriteString("\n" + b.sayComparisons())
 	problems := b.Ready(ctx)
 	for name, err := range problems {
 		fmt.Fprintf(&s, "\nNot ready: %s: %v", name, err)

@@ -31,6 +31,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -182,6 +183,8 @@ type Server struct {
 	requests    map[string]*request
 	byNumber    map[string]*request
 	order       []*request
+	odd         map[Kind][]json.RawMessage // listed after the requests
+	swaggers    map[string]string          // what is served as the API description, by path
 	number      int
 	decisions   map[string][]Decision
 	violations  []string
@@ -258,6 +261,8 @@ func New(cfg Config) (*Server, error) {
 		mode:        Normal,
 		requests:    map[string]*request{},
 		byNumber:    map[string]*request{},
+		odd:         map[Kind][]json.RawMessage{},
+		swaggers:    map[string]string{},
 		number:      cfg.FirstNumber,
 		decisions:   map[string][]Decision{},
 		calls:       ring[Call]{max: 4096},

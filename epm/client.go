@@ -158,7 +158,12 @@ func (d *door) RoundTrip(q *http.Request) (*http.Response, error) {
 		}
 		return nil, &tickets.Failure{Class: tickets.Limited, After: time.Second, Say: sayPace, Err: errors.New("our own pace: the turn would come too late")}
 	}
-	return d.next.RoundTrip(q)
+	res, err := d.next.RoundTrip(q)
+	if err == nil && res.StatusCode/100 == 2 && isPage(res) && strings.HasSuffix(q.URL.Path, tokenPath) {
+		_ = res.Body.Close() // the library would not tell what it could not read
+		return nil, &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: &pageError{res.StatusCode}}
+	}
+	return res, err
 }
 
 // closeBody does what is expected of a transport that sends nothing.
@@ -172,14 +177,15 @@ func closeBody(q *http.Request) {
 // proxy, the system's certificate authorities.
 func Transport() http.RoundTripper {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   5 * time.Second,
-		ResponseHeaderTimeout: decideTimeout,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   4,
-		IdleConnTimeout:       90 * time.Second,
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  decideTimeout,
+		OnProxyConnectResponse: askProxy,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    4,
+		IdleConnTimeout:        90 * time.Second,
 	}
 }
 
@@ -527,7 +533,14 @@ func (c *Client) once(ctx context.Context, method, p string, q url.Values, paylo
 	defer res.Body.Close()
 	c.watchClock(res)
 	if res.StatusCode/100 != 2 {
-		return nil, res.StatusCode, c.statusFailure(res, method, p)
+		f := c.statusFailure(res, method, p)
+		if isPage(res) {
+			f.Err = fmt.Errorf("%w: %w", f.Err, &pageError{res.StatusCode})
+		}
+		return nil, res.StatusCode, f
+	}
+	if isPage(res) && method == http.MethodGet {
+		return nil, res.StatusCode, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: &pageError{res.StatusCode}}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil && method == http.MethodGet {

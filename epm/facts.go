@@ -145,3 +145,15 @@ const correlationHeader = "X-Correlation-Id"
 
 // userAgent names us to EPM and its proxies.
 const userAgent = "countersign"
+
+// Names in the body of a decision, for a comparison with what a tenant
+// describes. A test holds them to what is sent.
+var (
+	appNames = decisionNames{sent: []string{"status", "decision", "decisionPerformedByUser", "duration", "itsmRequestId",
+		"decisionTime", "message", "systemId", "ticketId", "ticketUrl"}}
+	adminNames = decisionNames{
+		sent:     []string{"decision", "duration", "decisionPerformedByUser", "message", "systemId", "ticketId", "ticketUrl"},
+		oneOf:    []string{"requestId", "id"},
+		optional: []string{"decisionTime"},
+	}
+)

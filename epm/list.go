@@ -1,7 +1,6 @@
 package epm
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -182,7 +181,7 @@ func (r record) listed(kind tickets.Kind, raw []byte) (tickets.Listed, bool) {
 		Command: get("cmdargs"), Parent: get("parentprocess"), Source: get("downloadsourceurl"),
 		SHA256: get("sha256hash"), SHA1: get("sha1hash"),
 	}
-	if q.User == "" || kind == tickets.Application && cmp.Or(q.Product, q.Path) == "" {
+	if q.User == "" && l.Outcome == nil {
 		return l, false
 	}
 	values := make([]value, 0, len(r))

@@ -96,6 +96,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		return err
 	}
 	m.watchPlaces(b)
+	m.watchComparisons(b)
 	if len(cfg.approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
 	}

@@ -440,3 +440,38 @@ func TestOneReplicaCompares(t *testing.T) {
 		t.Error("the lease was kept")
 	}
 }
+
+// faster does something in the moment before what EPM lists is kept.
+type faster struct {
+	store.Store
+	first func()
+	once  sync.Once
+}
+
+func (f *faster) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	if in.Remote == tickets.FromList {
+		f.once.Do(f.first)
+	}
+	return f.Store.Accept(ctx, in, apply)
+}
+
+// TestDecidedMeanwhile: who decides here while EPM's list is read is not
+// overtaken by it.
+func TestDecidedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newComparing(t)
+	for range 20 {
+		w.epm.plan(tickets.StepSend, fault{tickets.Down, false})
+	}
+	var n tickets.Number
+	f := &faster{first: func() { w.approve(n, ann, twoHours) }}
+	w.wrap = func(s store.Store) store.Store { f.Store = s; return f }
+	w.start()
+	n = w.ask("a")
+	w.lists(decided(listed("a", 2*time.Hour), time.Hour))
+	w.until(n, "decided", func(t *tickets.Ticket) bool { return t.Decision != nil || t.Outcome != nil })
+	w.compares()
+	if tk := w.all()[0]; tk.Outcome != nil || tk.Decision == nil || w.compared().Closed != 0 {
+		t.Errorf("ticket %+v, %+v", tk, w.compared())
+	}
+}

@@ -330,6 +330,9 @@ func Tell(t *tickets.Ticket, i int) Sentence {
 	e := t.Events[i]
 	switch e.Kind {
 	case tickets.EventReceived:
+		if e.Text != "" {
+			return text("The request was found in EPM's list: its webhook had not arrived")
+		}
 		return text("The request arrived")
 	case tickets.EventDecided:
 		if e.Decision == nil {

@@ -24,6 +24,11 @@ type EPM interface {
 	// Outcome reads back what EPM recorded for t's request; nil if EPM shows
 	// it undecided.
 	Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outcome, error)
+	// List gives take the requests of a kind that EPM lists, a page at a
+	// time, and skips records that it does not understand. A long list is not
+	// read whole. Class Denied means that the account may not, Refused that
+	// there is no such list.
+	List(ctx context.Context, kind tickets.Kind, take func([]tickets.Listed)) (tickets.Listing, error)
 }
 
 // Meter counts what the bot does.
@@ -47,6 +52,8 @@ type Config struct {
 	Meter Meter                        // default: counts nothing
 	Test  func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
 
+	Resync time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
+
 	Workers int           // steps at once in each lane; default 4
 	Poll    time.Duration // how often a lane looks for what became due; default 500 ms
 	Lease   time.Duration // how long a step's claim lasts; default 60 s
@@ -61,6 +68,7 @@ type Bot struct {
 	lanes map[tickets.Lane]*lane
 	set   atomic.Pointer[inForce]
 
+	resync   *resync
 	places   places
 	recalled chan struct{} // something is in places.recalls
 	noted    chan struct{} // something is in places.notes
@@ -85,6 +93,7 @@ func New(c Config) (*Bot, error) {
 	case c.Log == nil:
 		return nil, errors.New("bot: no log")
 	}
+	setDefault(&c.Resync, 5*time.Minute)
 	setDefault(&c.Workers, 4)
 	setDefault(&c.Poll, 500*time.Millisecond)
 	setDefault(&c.Lease, 60*time.Second)
@@ -97,7 +106,7 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: a step's timeout must be less than its lease")
 	}
 	b := &Bot{
-		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{},
+		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newResync(),
 		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}),
 	}
 	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
@@ -137,6 +146,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(func() { b.runRecalls(ctx) })
 	wg.Go(func() { b.runNotes(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })
+	wg.Go(func() { b.runResync(ctx) })
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {
@@ -202,6 +212,8 @@ func (b *Bot) apply(n *tickets.News, t *tickets.Ticket, seq int64, now time.Time
 	switch {
 	case n.Request != nil && t.Ask(*n.Request, rules, now):
 		return t, tickets.StatusCreated
+	case n.Request != nil && t.Complete(*n.Request):
+		return t, tickets.StatusUpdated
 	case n.Outcome != nil && t.Conclude(*n.Outcome, rules, now):
 		return t, tickets.StatusUpdated
 	}

@@ -81,6 +81,7 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	for _, line := range b.backlog(stats, now) {
 		s.WriteString("\n" + line)
 	}
+	s.WriteString("\n" + b.sayComparisons())
 	problems := b.Ready(ctx)
 	for name, err := range problems {
 		fmt.Fprintf(&s, "\nNot ready: %s: %v", name, err)

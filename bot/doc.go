@@ -50,6 +50,14 @@
 // This is known in memory only: the tickets say what is owed, and after a
 // restart the first step that fails tells again.
 //
+// # What webhooks did not tell
+//
+// A webhook may be lost. At the start and every few minutes the lists of EPM
+// are compared with the store (resync.go): a request that waits there and is
+// not known here becomes a ticket, one that waits here and was decided there
+// gets EPM's outcome. This decides nothing and opens nothing again. Of several
+// replicas one does it.
+//
 // # Who may
 //
 // A chat proves who clicked. Whether that person may decide is asked here, of

@@ -188,6 +188,11 @@ type fakeEPM struct {
 	taken    map[tickets.RequestID][]tickets.Decision
 	unread   bool // reading back is not allowed
 	outcomes map[tickets.RequestID]*tickets.Outcome
+
+	lists  map[tickets.Kind][]tickets.Listed
+	errs   map[tickets.Kind]error
+	long   bool // only the ends of a list are read
+	listed int  // calls of List
 }
 
 func newFakeEPM() *fakeEPM {
@@ -224,6 +229,17 @@ func (e *fakeEPM) Outcome(_ context.Context, t *tickets.Ticket) (*tickets.Outcom
 	return out, err
 }
 
+func (e *fakeEPM) List(_ context.Context, kind tickets.Kind, take func([]tickets.Listed)) (tickets.Listing, error) {
+	e.mu.Lock()
+	list, err, long := slices.Clone(e.lists[kind]), e.errs[kind], e.long
+	e.listed++
+	e.mu.Unlock()
+	for page := range slices.Chunk(list, 2) {
+		take(page)
+	}
+	return tickets.Listing{Whole: !long}, err
+}
+
 // world is one installation, which may be restarted.
 type world struct {
 	t     *testing.T
@@ -238,6 +254,7 @@ type world struct {
 	chats     []adapters.Chat     // default: chat
 	log       slog.Handler        // default: none
 	own       bool                // people may decide their own requests
+	resync    time.Duration       // default: never
 	shared    store.Shared        // default: none
 	store     store.Store
 	bot       *bot.Bot
@@ -301,9 +318,14 @@ func (w *world) build(s store.Store) {
 	if log == nil {
 		log = slog.DiscardHandler
 	}
+	resync := w.resync
+	if resync == 0 {
+		resync = -1
+	}
 	var err error
 	w.bot, err = bot.New(bot.Config{
-		Store: w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared,
+		Resync: resync,
+		Store:  w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
 		Lease: 1000 * time.Hour,

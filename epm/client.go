@@ -18,6 +18,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -78,6 +79,9 @@ type Client struct {
 	tokens  *tokenSource
 	problem atomic.Pointer[string] // why credentials or permissions fail; nil if they do not
 	skew    atomic.Int64           // of EPM's clock from ours, when it last answered, in nanoseconds
+	pace    *rate.Limiter          // of every call
+	seldom  *rate.Limiter          // of those that can wait
+	told    sync.Map               // kinds of which an unknown shape was logged
 }
 
 // String is the host and nothing else.
@@ -123,13 +127,14 @@ func New(c Config) (*Client, error) {
 	if c.Rate == 0 {
 		c.Rate = callsPerSecond
 	}
+	pace := rate.NewLimiter(c.Rate, max(1, int(c.Rate)))
 	client := &http.Client{
-		Transport: &door{next: c.Transport, limit: rate.NewLimiter(c.Rate, max(1, int(c.Rate)))},
+		Transport: &door{next: c.Transport, limit: pace},
 		// A redirect would carry the token, or the decision, elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return &Client{
-		config: c, base: base, http: client,
+		config: c, base: base, http: client, pace: pace, seldom: rate.NewLimiter(c.Rate/seldomPart, 1),
 		tokens: newTokenSource(client, base.JoinPath(tokenPath).String(), c.ClientID, c.ClientSecret, c.Now),
 	}, nil
 }
@@ -153,7 +158,12 @@ func (d *door) RoundTrip(q *http.Request) (*http.Response, error) {
 		}
 		return nil, &tickets.Failure{Class: tickets.Limited, After: time.Second, Say: sayPace, Err: errors.New("our own pace: the turn would come too late")}
 	}
-	return d.next.RoundTrip(q)
+	res, err := d.next.RoundTrip(q)
+	if err == nil && res.StatusCode/100 == 2 && isPage(res) && strings.HasSuffix(q.URL.Path, tokenPath) {
+		_ = res.Body.Close() // the library would not tell what it could not read
+		return nil, &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: &pageError{res.StatusCode}}
+	}
+	return res, err
 }
 
 // closeBody does what is expected of a transport that sends nothing.
@@ -167,14 +177,15 @@ func closeBody(q *http.Request) {
 // proxy, the system's certificate authorities.
 func Transport() http.RoundTripper {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   5 * time.Second,
-		ResponseHeaderTimeout: decideTimeout,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   4,
-		IdleConnTimeout:       90 * time.Second,
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  decideTimeout,
+		OnProxyConnectResponse: askProxy,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    4,
+		IdleConnTimeout:        90 * time.Second,
 	}
 }
 
@@ -392,13 +403,9 @@ func (c *Client) Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outco
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	lists := []string{appListPath, appListPathV2}
-	if t.Request.Kind == tickets.Admin {
-		lists = []string{adminListPath}
-	}
 	var rec record
 	var err error
-	for _, list := range lists {
+	for _, list := range lists(t.Request.Kind) {
 		if rec, err = c.find(ctx, list, string(t.ID)); !errors.Is(err, errNoSuchPath) {
 			break
 		}
@@ -431,27 +438,10 @@ func (c *Client) find(ctx context.Context, list, id string) (record, error) {
 		}
 	}
 	last := 1
-	for n := range maxPages {
-		number := n/2 + 1 // from the beginning and from the end by turns
-		if n%2 == 1 {
-			number = last - n/2
-		}
-		if n > 0 && n >= last {
-			break
-		}
-		body, status, err := c.page(ctx, list, pageSize, number, id)
+	for n := 0; n < min(maxPages, last); n++ {
+		page, err := c.records(ctx, list, pageNumber(n, last), id)
 		if err != nil {
-			if status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
-				err = fmt.Errorf("%w: %w", errNoSuchPath, err)
-			}
 			return nil, err
-		}
-		var page struct {
-			Data      []json.RawMessage `json:"data"`
-			PageCount int               `json:"pageCount"`
-		}
-		if json.Unmarshal(body, &page) != nil || page.Data == nil {
-			return nil, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: errors.New("EPM's list has an unknown shape")}
 		}
 		for _, raw := range page.Data {
 			if rec, ok := readRecord(raw); ok && rec.is(id) {
@@ -543,7 +533,14 @@ func (c *Client) once(ctx context.Context, method, p string, q url.Values, paylo
 	defer res.Body.Close()
 	c.watchClock(res)
 	if res.StatusCode/100 != 2 {
-		return nil, res.StatusCode, c.statusFailure(res, method, p)
+		f := c.statusFailure(res, method, p)
+		if isPage(res) {
+			f.Err = fmt.Errorf("%w: %w", f.Err, &pageError{res.StatusCode})
+		}
+		return nil, res.StatusCode, f
+	}
+	if isPage(res) && method == http.MethodGet {
+		return nil, res.StatusCode, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: &pageError{res.StatusCode}}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil && method == http.MethodGet {

@@ -92,9 +92,22 @@ var timeLayouts = []string{
 // Where a record tells whose it is and what was decided, in small letters.
 // An application record has serviceTicket and accessDecision, as a working
 // client reads them; the names of an admin record are probable ones.
+// The first sureIDs names of an identifier can only mean what a webhook calls
+// RequestId.
 var (
-	recordIDs       = []string{"requestid", "id", "itsmrequestid", "serviceticket.systemid", "systemid"}
+	recordIDs       = []string{"requestid", "itsmrequestid", "id", "serviceticket.systemid", "systemid"}
 	recordDecisions = []string{"accessdecision.decision", "accessdecision.status", "decision"}
+)
+
+const sureIDs = 2
+
+// Where a record tells who asked and when, in small letters, at the top or
+// below requestInfo. The vendor's create call speaks of a user name and its
+// list of "Created on" and a "Computer User Name".
+// https://docs.beyondtrust.com/epm-wm/v26.1/reference/get_v3-adminaccessrequest
+var (
+	recordUsers   = []string{"user", "username", "computerusername"}
+	recordCreated = []string{"created", "createdon", "createddate", "createdat", "timeofrequest", "timestamp"}
 )
 
 // Names in a webhook's or list's query and envelope.
@@ -107,6 +120,17 @@ const (
 // maxPages is how many pages of a list are searched for one request. The
 // order of a list is not documented: half of them are taken from its end.
 const maxPages = 6
+
+// listPages is how many pages of a list are read for a comparison; the same
+// holds for its order.
+const listPages = 10
+
+// seldomPart is the part of our pace that a comparison may take: one call in
+// so many. sparePoll is how often it looks for a pause between decisions.
+const (
+	seldomPart = 5
+	sparePoll  = 100 * time.Millisecond
+)
 
 // consolePath is the console's page of a request, followed by the ticket
 // number without letters and leading zeros, as a working client links it.
@@ -121,3 +145,15 @@ const correlationHeader = "X-Correlation-Id"
 
 // userAgent names us to EPM and its proxies.
 const userAgent = "countersign"
+
+// Names in the body of a decision, for a comparison with what a tenant
+// describes. A test holds them to what is sent.
+var (
+	appNames = decisionNames{sent: []string{"status", "decision", "decisionPerformedByUser", "duration", "itsmRequestId",
+		"decisionTime", "message", "systemId", "ticketId", "ticketUrl"}}
+	adminNames = decisionNames{
+		sent:     []string{"decision", "duration", "decisionPerformedByUser", "message", "systemId", "ticketId", "ticketUrl"},
+		oneOf:    []string{"requestId", "id"},
+		optional: []string{"decisionTime"},
+	}
+)

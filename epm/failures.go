@@ -138,6 +138,9 @@ func tokenFailure(err error, now time.Time) *tickets.Failure {
 		if word := errorCode(refused.ErrorCode); word != "" {
 			told = fmt.Errorf("%w (%s)", told, word)
 		}
+		if isPage(refused.Response) {
+			told = fmt.Errorf("%w: %w", told, &pageError{code})
+		}
 		switch {
 		case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 			return &tickets.Failure{Class: tickets.Limited, Say: sayBusy, After: retryAfterOf(refused.Response, now), Err: told}

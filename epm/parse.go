@@ -208,15 +208,13 @@ func (b *body) interpret() (Parsed, error) {
 	if id == "" {
 		return p, errNoRequest
 	}
-	if len(id) > 100 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	request := identifier(id)
+	if request == "" {
 		return p, errRequestID
-	}
-	if len(id) == len("00000000-0000-0000-0000-000000000000") {
-		id = strings.ToLower(id) // a UUID is the same in capitals
 	}
 	r := reading{event: e, values: limit(b.values), imitates: b.strange}
 	r.weigh()
-	p.News = &tickets.News{ID: tickets.RequestID(id)}
+	p.News = &tickets.News{ID: request}
 	if e.created {
 		p.News.Request = r.request(p.News.ID)
 		return p, nil

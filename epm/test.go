@@ -2,7 +2,6 @@ package epm
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -37,7 +36,12 @@ func (c *Client) Test(ctx context.Context) Report {
 	if _, err := c.tokens.get(ctx); err != nil {
 		f := tokenFailure(err, c.config.Now())
 		c.remember(http.MethodPost, f)
-		return Report{Findings: []string{c.advice(f)}}
+		c.noteDate(err)
+		r := Report{Findings: []string{c.explain(f)}}
+		if say := c.sayClock(); say != "" {
+			r.Findings = append(r.Findings, say)
+		}
+		return r
 	}
 	r := Report{OK: true}
 	readable := 0
@@ -61,10 +65,10 @@ func (c *Client) Test(ctx context.Context) Report {
 				break
 			}
 		}
-		if f != nil && shared == c.advice(f) {
+		if f != nil && shared == c.explain(f) {
 			r.Findings = []string{shared}
 		} else if f != nil {
-			shared = c.advice(f)
+			shared = c.explain(f)
 			r.Findings = append(r.Findings, "Reading "+list.name+" does not work. "+shared)
 		}
 	}
@@ -77,8 +81,8 @@ func (c *Client) Test(ctx context.Context) Report {
 	if readable > 0 {
 		r.Findings = append(r.Findings, "Host name, credentials and reading were tested. Whether a decision is accepted shows only with a real request: EPM has no way to try one.")
 	}
-	if skew := time.Duration(c.skew.Load()); skew.Abs() > maxSkew {
-		r.Findings = append(r.Findings, fmt.Sprintf("This machine's clock differs from EPM's by %s. Correct it: decisions carry a time.", skew.Abs().Round(time.Second)))
+	if say := c.sayClock(); say != "" {
+		r.Findings = append(r.Findings, say)
 	}
 	return r
 }

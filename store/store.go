@@ -53,6 +53,9 @@ type Store interface {
 	// Get returns a ticket, or ErrNotFound.
 	Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, error)
 
+	// Find returns the ticket of a request, or ErrNotFound.
+	Find(ctx context.Context, id tickets.RequestID) (*tickets.Ticket, error)
+
 	// List returns tickets, newest first. Beside an error it may return
 	// tickets: one that cannot be read hides no other.
 	List(ctx context.Context, q Query) ([]*tickets.Ticket, error)

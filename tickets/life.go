@@ -44,7 +44,23 @@ func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
 	}
 	t.Rev++
 	// The request comes first in the history even if EPM's update overtook it.
-	t.Events = slices.Insert(t.Events, 0, Event{Kind: EventReceived, At: now})
+	e := Event{Kind: EventReceived, At: now}
+	if r.Listed {
+		e.Text = "list"
+	}
+	t.Events = slices.Insert(t.Events, 0, e)
+	return true
+}
+
+// Complete gives t the request that its webhook tells, which came after t was
+// made of EPM's list. It reports false, and changes nothing, unless nobody has
+// decided: what a decision was made on stays as it was.
+func (t *Ticket) Complete(r Request) bool {
+	if t.Progress() != Pending || !t.Request.Listed || r.Listed || t.Request.Kind != r.Kind {
+		return false
+	}
+	t.Request = &r
+	t.Rev++
 	return true
 }
 

@@ -60,6 +60,14 @@ const (
 // nothing but the stored form looks into it.
 type Newer string
 
+// Plural names the requests of a kind for people.
+func (k Kind) Plural() string {
+	if k == Admin {
+		return "admin access requests"
+	}
+	return "application requests"
+}
+
 // Request is what EPM asks. Every string in it was written by whoever asked
 // for access, or by their machine: it is untrusted, may be empty and may hold
 // anything. Renderers escape it.
@@ -91,6 +99,10 @@ type Request struct {
 	// Imitates is set when the webhook held fields twice or in places where
 	// EPM puts none: its text may have been written to look like EPM's own.
 	Imitates bool `json:"imitates,omitempty"`
+
+	// Listed is set when the request was found in EPM's list because its
+	// webhook had not arrived. The list tells less; see [Ticket.Complete].
+	Listed bool `json:"listed,omitempty"`
 
 	// Fields is everything EPM sent, in its order.
 	Fields []Field `json:"fields,omitempty"`
@@ -278,7 +290,7 @@ type Event struct {
 	Actor    Actor     `json:"actor,omitzero"`
 	Decision *Decision `json:"decision,omitempty"` // decided, refused
 	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome
-	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays, or the new state
+	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays, the new state; not empty if the request was found in EPM's list
 
 	Newer Newer `json:"-"`
 }

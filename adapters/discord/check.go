@@ -56,9 +56,10 @@ type inspection struct {
 	ctx      context.Context // of this one run
 	findings []adapters.Finding
 
-	bot   string // the bot's user id
-	mine  []string
-	roles map[string]roleInfo
+	bot    string         // the bot's user id
+	counts map[string]int // members of each role; nil: not asked yet
+	mine   []string
+	roles  map[string]roleInfo
 }
 
 type roleInfo struct {
@@ -329,6 +330,8 @@ func (in *inspection) principal(p tickets.Principal) {
 		switch {
 		case p.ID == in.cfg.Guild:
 			in.bad(what, "that is the role @everyone", "Name a role that only approvers or admins have")
+		case known && in.empty(p.ID):
+			in.bad(what, "nobody has the role "+adapters.Cut(adapters.Line(string(r.Name)), 60), "Give it to people in Server Settings, Members, or name another role")
 		case !known:
 			in.bad(what, "the server has no such role", "Copy the role's id from Server Settings, Roles (Developer Mode on), and correct COUNTERSIGN_APPROVERS or COUNTERSIGN_ADMINS")
 		default:
@@ -344,7 +347,8 @@ func (in *inspection) principal(p tickets.Principal) {
 			} `json:"user"`
 		}
 		fix := "Copy the user's id from their profile (Developer Mode on), and correct COUNTERSIGN_APPROVERS or COUNTERSIGN_ADMINS"
-		if !in.get(what, routeMember, "/guilds/"+in.cfg.Guild+"/members/"+p.ID, &member, map[int]string{codeUnknownMember: fix, codeUnknownUser: fix}) {
+		if !in.get(what, routeMember, "/guilds/"+in.cfg.Guild+"/members/"+p.ID, &member, map[int]string{codeUnknownUser: fix,
+			codeUnknownMember: "They have left the server, or the id is wrong: invite them, or take them out of COUNTERSIGN_APPROVERS or COUNTERSIGN_ADMINS"}) {
 			return
 		}
 		if member.User.Bot {
@@ -361,6 +365,19 @@ func (in *inspection) principal(p tickets.Principal) {
 	default:
 		in.bad(what, "Discord has no such thing as a "+string(p.Kind), "Name a user, discord:ID, or a role, discord:role:ID")
 	}
+}
+
+// empty reports whether a role has no members, as far as Discord tells.
+func (in *inspection) empty(role string) bool {
+	if in.counts == nil {
+		in.counts = map[string]int{}
+		const route = "/guilds/{guild}/roles/member-counts"
+		if err := in.api.call(in.ctx, in.pace, request{method: http.MethodGet, route: route, path: "/guilds/" + in.cfg.Guild + "/roles/member-counts"}, &in.counts); err != nil {
+			in.counts = map[string]int{} // nothing is concluded from that
+		}
+	}
+	n, told := in.counts[role]
+	return told && n == 0
 }
 
 // Probe calls the bot at its public address, base, without a signature, as

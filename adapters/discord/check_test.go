@@ -29,9 +29,12 @@ const (
 )
 
 // furnish adds what Check is asked about.
+const lead = "300000000000000077"
+
 func furnish(w *world) {
 	w.fake.AddRole(discordtest.Role{ID: leads, Name: "leads"})
 	w.fake.AddUser(discordtest.User{ID: ann, Username: "ann", Nick: "Ann\nApprover"})
+	w.fake.AddUser(discordtest.User{ID: lead, Username: "lead", Roles: []string{leads}})
 	w.fake.AddUser(discordtest.User{ID: robot, Username: "robot", Bot: true})
 	w.fake.AddChannel(discordtest.Channel{ID: other, Name: "second"})
 }
@@ -211,9 +214,10 @@ func TestCheckFinds(t *testing.T) {
 		"NoRole":      {who: who(principal(tickets.Role, "499999999999999999")), want: []string{"discord:role:499999999999999999", "no such role", "COUNTERSIGN_APPROVERS", "Developer Mode"}},
 		"Everyone":    {who: who(principal(tickets.Role, discordtest.GuildID)), want: []string{"@everyone", "only approvers or admins"}},
 		"RoleRemoved": {world: func(w *world) { w.fake.RemoveRole(leads) }, want: []string{"discord:role:" + leads, "no such role"}},
+		"RoleEmpty":   {world: func(w *world) { w.fake.SetRoles(lead) }, want: []string{"discord:role:" + leads, "nobody has the role leads", "Server Settings, Members"}},
 		"NoUser":      {who: who(principal(tickets.User, "399999999999999999")), want: []string{"discord:399999999999999999", "10013", "COUNTERSIGN_APPROVERS", "Developer Mode"}},
 		"HasLeft": {world: func(w *world) { w.fake.AddUser(discordtest.User{ID: ann, Username: "ann", Stranger: true}) },
-			want: []string{"discord:" + ann, "10007", "COUNTERSIGN_APPROVERS"}},
+			want: []string{"discord:" + ann, "10007", "They have left the server", "COUNTERSIGN_APPROVERS"}},
 		"Bot":   {who: who(principal(tickets.User, robot)), want: []string{"discord:" + robot, "that is a bot", "COUNTERSIGN_APPROVERS"}},
 		"Group": {who: who(principal(tickets.Group, leads)), want: []string{"no such thing as a group", "discord:role:ID"}},
 		"UserFails": {world: func(w *world) {

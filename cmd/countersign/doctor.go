@@ -39,11 +39,15 @@ type prober interface {
 type checkup struct {
 	findings []adapters.Finding
 	skipped  []string
+	notes    []adapters.Finding // what may be as it should: without a Problem
 }
 
 func (c *checkup) ok(what string) { c.findings = append(c.findings, adapters.Finding{What: what}) }
 func (c *checkup) bad(what, problem, fix string) {
 	c.findings = append(c.findings, adapters.Finding{What: what, Problem: problem, Fix: fix})
+}
+func (c *checkup) note(what, fix string) {
+	c.notes = append(c.notes, adapters.Finding{What: what, Fix: fix})
 }
 func (c *checkup) skip(what string) { c.skipped = append(c.skipped, what) }
 
@@ -68,6 +72,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		func(_ context.Context, c *checkup) { checkConfig(c, cfg, wrong) },
 		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg) },
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
+		func(ctx context.Context, c *checkup) { checkWebhooks(ctx, c, cfg) },
 	}
 	// What the parts log, they also find.
 	chats, err := newChats(cfg, p, surroundings{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) adapters.Card { return adapters.Card{} }})
@@ -97,7 +102,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 			}
 		})
 	}
-	parts = append(parts, func(ctx context.Context, c *checkup) { checkWayIn(ctx, c, cfg.publicURL, usableChats) })
+	parts = append(parts, func(ctx context.Context, c *checkup) { checkWayIn(ctx, c, cfg, usableChats) })
 
 	results := make([]checkup, len(parts))
 	var working sync.WaitGroup
@@ -123,6 +128,9 @@ func printCheckups(w io.Writer, list []checkup) error {
 			}
 			bad++
 			fmt.Fprintf(&s, "fix  %s: %s\n     → %s\n", what, f.Problem, f.Fix)
+		}
+		for _, f := range c.notes {
+			fmt.Fprintf(&s, "note %s\n     → %s\n", f.What, f.Fix)
 		}
 		for _, what := range c.skipped {
 			fmt.Fprintf(&s, "skip %s\n", what)
@@ -232,7 +240,7 @@ func checkRedis(ctx context.Context, c *checkup, url secret) {
 
 func checkSQLite(ctx context.Context, c *checkup, path string) {
 	what := "the store " + path
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if !exists(path) {
 		// Whoever runs this may be another user than the bot: it shall not
 		// find a file that it cannot open.
 		probe, err := os.CreateTemp(filepath.Dir(path), ".countersign-doctor-")
@@ -269,6 +277,11 @@ func checkSQLite(ctx context.Context, c *checkup, path string) {
 	c.ok(what + ": in use by a running bot, and readable")
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 func checkEPM(ctx context.Context, c *checkup, cfg config, p process, wrong configError) {
 	if wrong.about("EPM_", "") {
 		c.skip("EPM: correct the configuration first")
@@ -288,6 +301,7 @@ func checkEPM(ctx context.Context, c *checkup, cfg config, p process, wrong conf
 	r := client.Test(ctx)
 	if r.OK {
 		c.ok(strings.Join(append([]string{"EPM: the connection works"}, r.Findings...), "\n"))
+		checkDescription(ctx, c, client)
 		return
 	}
 	for _, sentence := range r.Findings {
@@ -322,7 +336,8 @@ func advice(sentence string) (problem, fix string) {
 
 // checkWayIn calls the bot at its public address, as EPM, people and the
 // chats do.
-func checkWayIn(ctx context.Context, c *checkup, base string, chats []adapters.Chat) {
+func checkWayIn(ctx context.Context, c *checkup, cfg config, chats []adapters.Chat) {
+	base := cfg.publicURL
 	if base == "" {
 		c.skip("the bot's address: set " + envPrefix + "_PUBLIC_URL to have it called")
 		return
@@ -353,6 +368,7 @@ func checkWayIn(ctx context.Context, c *checkup, base string, chats []adapters.C
 		return
 	}
 	c.ok(what + ": answers")
+	checkWebhookAddress(ctx, c, cfg)
 	for _, chat := range chats {
 		if own, ok := chat.(prober); ok {
 			c.findings = append(c.findings, own.Probe(ctx, base)...)

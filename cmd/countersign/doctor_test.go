@@ -182,7 +182,7 @@ func TestDoctorFinds(t *testing.T) {
 
 		"EPMSecret": {change: func(e *environment) { e.EPMClientSecret = "another-secret" },
 			want: [][]string{{"EPM: EPM does not accept the bot's client ID or secret ", "→ An admin has to correct COUNTERSIGN_EPM_CLIENT_ID"}}},
-		"EPMDown":    {change: func(e *environment) { e.EPMHost = nobody.URL }, want: [][]string{{"EPM: EPM cannot be reached ", "→ Check COUNTERSIGN_EPM_HOST"}}},
+		"EPMDown":    {change: func(e *environment) { e.EPMHost = nobody.URL }, want: [][]string{{"EPM: The connection to 127.0.0.1:", "is refused → Check COUNTERSIGN_EPM_HOST"}}},
 		"EPMConsole": {change: func(e *environment) { e.EPMHost = "acme.beyondtrustcloud.com" }, want: [][]string{{"COUNTERSIGN_EPM_HOST", "acme-services", "docs/configuration.md"}}},
 
 		"Nobody":    {change: func(e *environment) { e.PublicURL = nobody.URL }, want: [][]string{{"the bot at " + nobody.URL, "refused", "countersign serve", "COUNTERSIGN_PUBLIC_URL"}}},
@@ -276,7 +276,7 @@ func TestDoctorEnds(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("doctor took %v", took)
 	}
-	if len(fixes) != 1 || !strings.Contains(fixes[0], "EPM: EPM cannot be reached") || !strings.Contains(text, "ok   Slack: the channel #epm-requests") || !strings.Contains(text, ": answers") {
+	if len(fixes) != 1 || !strings.Contains(fixes[0], "EPM: There is no answer from 127.0.0.1:") || !strings.Contains(text, "ok   Slack: the channel #epm-requests") || !strings.Contains(text, ": answers") {
 		t.Errorf("doctor prints\n%s", text)
 	}
 }

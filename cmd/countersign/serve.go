@@ -105,6 +105,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	running.Store(b)
 	m.watch(keep, b.Lanes(), p.Now)
 	m.watchPlaces(b)
+	m.watchComparisons(b)
 	if len(cfg.start.Approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
 	}

@@ -356,11 +356,14 @@ func (s *Server) read(r *http.Request, call *Call) answer {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []*request
+	var all []any
 	for _, q := range s.order {
 		if q.Kind == kind {
-			all = append(all, q)
+			all = append(all, q.record())
 		}
+	}
+	for _, r := range s.odd[kind] {
+		all = append(all, r)
 	}
 	out := envelope{
 		Data:             []any{},
@@ -375,7 +378,7 @@ func (s *Server) read(r *http.Request, call *Call) answer {
 			if oldestFirst {
 				q = all[i]
 			}
-			out.Data = append(out.Data, q.record())
+			out.Data = append(out.Data, q)
 		}
 	}
 	a := jsonAnswer(http.StatusOK, out)

@@ -31,6 +31,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -170,25 +171,29 @@ type Server struct {
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 
-	mu          sync.Mutex
-	closed      bool
-	secret      string
-	tokens      map[string]time.Time // until when each token is good
-	webhook     webhook
-	mode        Mode
-	forbidden   Endpoint
-	faults      []*fault
-	window      []time.Time // requests inside the rate limit's window, oldest first
-	requests    map[string]*request
-	byNumber    map[string]*request
-	order       []*request
-	number      int
-	decisions   map[string][]Decision
-	violations  []string
-	calls       ring[Call]
-	counts      map[Endpoint]int
-	deliveries  ring[Delivery]
-	subscribers map[chan struct{}]struct{}
+	mu        sync.Mutex
+	closed    bool
+	secret    string
+	tokens    map[string]time.Time // until when each token is good
+	webhook   webhook
+	mode      Mode
+	forbidden Endpoint
+	faults    []*fault
+	window    []time.Time // requests inside the rate limit's window, oldest first
+	requests  map[string]*request
+	byNumber  map[string]*request
+	order     []*request
+	odd       map[Kind][]json.RawMessage // listed after the requests
+	swaggers  map[string]string          // what is served as the API description, by path
+
+	swaggerLocked bool
+	number        int
+	decisions     map[string][]Decision
+	violations    []string
+	calls         ring[Call]
+	counts        map[Endpoint]int
+	deliveries    ring[Delivery]
+	subscribers   map[chan struct{}]struct{}
 }
 
 type webhook struct{ url, user, password string }
@@ -258,6 +263,8 @@ func New(cfg Config) (*Server, error) {
 		mode:        Normal,
 		requests:    map[string]*request{},
 		byNumber:    map[string]*request{},
+		odd:         map[Kind][]json.RawMessage{},
+		swaggers:    map[string]string{},
 		number:      cfg.FirstNumber,
 		decisions:   map[string][]Decision{},
 		calls:       ring[Call]{max: 4096},

@@ -1,6 +1,7 @@
 package epmtest
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -161,6 +162,16 @@ func (s *Server) create(r Request) *Request {
 	s.order = append(s.order, q)
 	s.changedLocked()
 	return &r
+}
+
+// ListAlso adds records to what the API lists of a kind, each written as it
+// is, as for a version of EPM that has other names.
+func (s *Server) ListAlso(kind Kind, records ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range records {
+		s.odd[kind] = append(s.odd[kind], json.RawMessage(r))
+	}
 }
 
 // Request returns a request by its id or its number.

@@ -12,6 +12,16 @@ func (s *Server) swagger(r *http.Request) (answer, bool) {
 	if s.cfg.NoSwagger || r.Method != http.MethodGet {
 		return answer{}, false
 	}
+	s.mu.Lock()
+	own, ok := s.swaggers[r.URL.Path]
+	locked := s.swaggerLocked
+	s.mu.Unlock()
+	if locked && !s.authorized(r) {
+		return unauthorized(), true
+	}
+	if ok {
+		return answer{status: http.StatusOK, contentType: "application/json", body: []byte(own)}, true
+	}
 	switch normalized := strings.ToLower(r.URL.Path); normalized {
 	case apiRoot + "swagger/index.html":
 		return answer{status: http.StatusOK, contentType: "text/html; charset=utf-8", body: []byte(
@@ -22,6 +32,21 @@ func (s *Server) swagger(r *http.Request) (answer, bool) {
 		return jsonAnswer(http.StatusOK, s.description(version)), true
 	}
 	return answer{}, false
+}
+
+// Describe serves body as the API description at path, instead of what is
+// served there otherwise.
+func (s *Server) Describe(path, body string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swaggers[path] = body
+}
+
+// LockDescription serves the API description only with a token.
+func (s *Server) LockDescription() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swaggerLocked = true
 }
 
 type object = map[string]any

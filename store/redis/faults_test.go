@@ -132,6 +132,7 @@ func TestRedisAway(t *testing.T) {
 				return err
 			},
 			"Get":     func(ctx context.Context) error { _, err := s.Get(ctx, "JIT-1001"); return err },
+			"Find":    func(ctx context.Context) error { _, err := s.Find(ctx, "away"); return err },
 			"List":    func(ctx context.Context) error { _, err := s.List(ctx, store.Query{}); return err },
 			"Claim":   func(ctx context.Context) error { _, err := s.Claim(ctx, lane, time.Now(), time.Now(), 1); return err },
 			"Release": func(ctx context.Context) error { return s.Release(ctx, lane, "JIT-1001") },
@@ -556,7 +557,8 @@ func TestLeastRights(t *testing.T) {
 		_, err5 := s.Incomings(t.Context(), store.IncomingQuery{})
 		_, err6 := s.Incoming(t.Context(), "in-a")
 		_, err7 := s.Stats(t.Context(), time.Now())
-		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, s.Ping(t.Context())); err != nil || len(claimed) != 1 {
+		_, err8 := s.Find(t.Context(), "a")
+		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, s.Ping(t.Context())); err != nil || len(claimed) != 1 {
 			t.Error(err)
 		}
 		if w := s.Warnings(t.Context()); len(w) > 0 {

@@ -559,6 +559,23 @@ func (s *Store) Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, err
 	return t, nil
 }
 
+// Find implements [store.Store].
+func (s *Store) Find(ctx context.Context, id tickets.RequestID) (*tickets.Ticket, error) {
+	r, err := s.run(ctx, lookScript, []string{s.k.request(id)}, s.k.everyTicket())
+	var t *tickets.Ticket
+	switch {
+	case err != nil:
+	case r.text(0) != "known":
+		err = store.ErrNotFound
+	default:
+		t, err = known(r).ticket()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ticket of request %s: %w", id, err)
+	}
+	return t, nil
+}
+
 // List implements [store.Store].
 func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
 	before := int64(math.MaxInt64)

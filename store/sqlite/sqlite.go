@@ -288,6 +288,15 @@ func (s *Store) Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, err
 	return t, nil
 }
 
+// Find implements [store.Store].
+func (s *Store) Find(ctx context.Context, id tickets.RequestID) (*tickets.Ticket, error) {
+	t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE request = ?`, string(id)))
+	if err != nil {
+		return nil, fmt.Errorf("ticket of request %s: %w", id, err)
+	}
+	return t, nil
+}
+
 // List implements [store.Store].
 func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
 	before := int64(1) << 62

@@ -73,6 +73,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 	for name, test := range map[string]func(*suite){
 		"AcceptMakesOneTicketPerRequest": (*suite).accept,
 		"AcceptKeepsWhatFailed":          (*suite).failed,
+		"ListAndWebhookAtOnce":           (*suite).listed,
 		"UpdateFirstThenRequest":         (*suite).updateFirst,
 		"OneOfManyDecides":               (*suite).oneDecides,
 		"RefusedUpdateWritesNothing":     (*suite).refused,
@@ -157,6 +158,53 @@ func (s *suite) accept() {
 	s.must(err)
 	if string(k.Raw) != string(in.Raw) || k.Receipt != r2 || !k.At.Equal(in.At) || k.Remote != in.Remote {
 		s.Errorf("Incoming = %+v; want the raw body and its receipt", k)
+	}
+}
+
+// listed is a request that is found in EPM's list at the moment in which its
+// webhook arrives: one ticket, with what the webhook tells.
+func (s *suite) listed() {
+	const requests = 20
+	apply := func(in tickets.Incoming) store.Apply {
+		asks := Asks(in, Now)
+		return func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
+			if t != nil && t.Complete(*in.News.Request) {
+				return t, tickets.StatusUpdated
+			}
+			return asks(t, seq)
+		}
+	}
+	var all sync.WaitGroup
+	for i := range 3 * requests {
+		in := Asked(fmt.Sprint("r", i%requests))
+		in.ID = fmt.Sprint("in-", i)
+		if i >= requests {
+			in.Remote, in.News.Request.Listed, in.News.Request.User = tickets.FromList, true, "listed"
+		}
+		all.Go(func() {
+			if _, _, err := s.s.Accept(context.Background(), in, apply(in)); err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	list, err := s.s.List(s.Context(), store.Query{Limit: 1000})
+	s.must(err)
+	if len(list) != requests {
+		s.Errorf("%d tickets of %d requests", len(list), requests)
+	}
+	for i := range requests {
+		id := tickets.RequestID(fmt.Sprint("r", i))
+		t, err := s.s.Find(s.Context(), id)
+		s.must(err)
+		if t.ID != id || t.Request.Listed || t.Request.User != `ACME\ann` || len(t.Events) != 1 || t.Rev > 2 {
+			s.Errorf("Find(%s) = %+v; want what the webhook tells", id, t)
+		}
+	}
+	kept, err := s.s.Incomings(s.Context(), store.IncomingQuery{Limit: 1000})
+	s.must(err)
+	if len(kept) != 3*requests {
+		s.Errorf("%d kept, want all", len(kept))
 	}
 }
 
@@ -252,6 +300,11 @@ func (s *suite) notFound() {
 		}
 		if _, err := s.s.Update(s.Context(), n, func(*tickets.Ticket) error { return nil }); !errors.Is(err, store.ErrNotFound) {
 			s.Errorf("Update(%q) = %v; want ErrNotFound", n, err)
+		}
+	}
+	for _, id := range []tickets.RequestID{"", "b", "'; DROP TABLE tickets"} {
+		if _, err := s.s.Find(s.Context(), id); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("Find(%q) = %v; want ErrNotFound", id, err)
 		}
 	}
 	if _, err := s.s.Incoming(s.Context(), "nope"); !errors.Is(err, store.ErrNotFound) {

@@ -185,6 +185,7 @@ var routes = []route{
 	{"POST", "/channels/{channel}/messages/{message}/threads", false, (*Server).startThread},
 	{"GET", "/guilds/{guild}", false, (*Server).getGuild},
 	{"GET", "/guilds/{guild}/roles", false, (*Server).getRoles},
+	{"GET", "/guilds/{guild}/roles/member-counts", false, (*Server).getRoleCounts},
 	{"GET", "/guilds/{guild}/channels", false, (*Server).getChannels},
 	{"GET", "/guilds/{guild}/members/{user}", false, (*Server).getMember},
 	{"GET", "/applications/{application}/guilds/{guild}/commands", false, (*Server).getCommands},

@@ -60,6 +60,27 @@ func (s *Server) getRoles(c *call) reply {
 	return ok(s.wireRoles())
 }
 
+// getRoleCounts counts the members of each role but @everyone.
+func (s *Server) getRoleCounts(c *call) reply {
+	if bad := s.inGuild(c); bad != nil {
+		return refuse(bad)
+	}
+	counts := map[string]any{}
+	for id := range s.roles {
+		if id == GuildID {
+			continue
+		}
+		n := 0
+		for _, u := range s.users {
+			if !u.Stranger && slices.Contains(u.Roles, id) {
+				n++
+			}
+		}
+		counts[id] = n
+	}
+	return ok(counts)
+}
+
 func (s *Server) getChannels(c *call) reply {
 	if bad := s.inGuild(c); bad != nil {
 		return refuse(bad)

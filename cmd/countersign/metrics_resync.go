@@ -1,0 +1,41 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/countersign/countersign/bot"
+)
+
+// watchComparisons adds to m how the store compares with EPM's lists.
+func (m *metrics) watchComparisons(b *bot.Bot) { m.registry.MustRegister(comparisonCollector{b}) }
+
+type comparisonCollector struct{ bot *bot.Bot }
+
+var (
+	resyncLastDesc   = prometheus.NewDesc("countersign_resync_last_success_timestamp_seconds", "When this process last compared the store with EPM's list, by kind; 0 for never.", []string{"kind"}, nil)
+	resyncMissedDesc = prometheus.NewDesc("countersign_resync_missed_total", "Requests found in EPM's list whose webhook had not arrived, by kind.", []string{"kind"}, nil)
+	resyncClosedDesc = prometheus.NewDesc("countersign_resync_closed_total", "Tickets that got their outcome from EPM's list, by kind.", []string{"kind"}, nil)
+	resyncOddDesc    = prometheus.NewDesc("countersign_resync_left_out", "Records of the last comparison that were not understood, by kind.", []string{"kind"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c comparisonCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{resyncLastDesc, resyncMissedDesc, resyncClosedDesc, resyncOddDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c comparisonCollector) Collect(ch chan<- prometheus.Metric) {
+	list, _ := c.bot.Comparisons()
+	for _, k := range list {
+		kind, last := string(k.Kind), 0.0
+		if !k.At.IsZero() {
+			last = float64(k.At.UnixMilli()) / 1000
+		}
+		ch <- prometheus.MustNewConstMetric(resyncLastDesc, prometheus.GaugeValue, last, kind)
+		ch <- prometheus.MustNewConstMetric(resyncMissedDesc, prometheus.CounterValue, float64(k.Missed), kind)
+		ch <- prometheus.MustNewConstMetric(resyncClosedDesc, prometheus.CounterValue, float64(k.Closed), kind)
+		ch <- prometheus.MustNewConstMetric(resyncOddDesc, prometheus.GaugeValue, float64(k.Unknown), kind)
+	}
+}

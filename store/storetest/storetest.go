@@ -85,6 +85,13 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"Stats":                          (*suite).stats,
 		"Settings":                       (*suite).settings,
 		"OneOfManyConfigures":            (*suite).oneConfigures,
+		"ReplayAppliesWhatFailed":        (*suite).replays,
+		"ReplayOfOthers":                 (*suite).replaysOthers,
+		"ReplaysAtOnce":                  (*suite).replaysAtOnce,
+		"IncomingsByPrefix":              (*suite).prefix,
+		"PurgeByAge":                     (*suite).purgesByAge,
+		"PurgeByCount":                   (*suite).purgesByCount,
+		"PurgesAtOnce":                   (*suite).purgesAtOnce,
 		"PanicHarmsNobody":               (*suite).panics,
 		"ClosedSaysSo":                   (*suite).closed,
 	} {

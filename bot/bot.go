@@ -40,16 +40,20 @@ type Config struct {
 
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
-	Log   *slog.Logger                 // required
-	Now   func() time.Time             // default time.Now
-	Meter Meter                        // default: counts nothing
-	Test  func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
+	Log   *slog.Logger     // required
+	Now   func() time.Time // default time.Now
+	Meter Meter            // default: counts nothing
+	// Read fills in what a kept webhook's raw body says, to replay it;
+	// default: webhooks cannot be replayed.
+	Read func(tickets.Incoming) tickets.Incoming
+	Test func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
 
 	Workers int           // steps at once in each lane; default 4
 	Poll    time.Duration // how often a lane looks for what became due; default 500 ms
 	Lease   time.Duration // how long a step's claim lasts; default 60 s
 	Timeout time.Duration // of one step, less than Lease; default 25 s
 	Grace   time.Duration // given to steps under way when Run is told to end; default 10 s
+	Purge   time.Duration // how often kept webhooks are looked through for those to forget; default 1 h
 }
 
 // Bot moves tickets through their lives. Make one with [New].
@@ -84,6 +88,7 @@ func New(c Config) (*Bot, error) {
 	setDefault(&c.Lease, 60*time.Second)
 	setDefault(&c.Timeout, 25*time.Second)
 	setDefault(&c.Grace, 10*time.Second)
+	setDefault(&c.Purge, time.Hour)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -125,6 +130,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { b.runRecalls(ctx) })
 	wg.Go(func() { b.runNotes(ctx) })
+	wg.Go(func() { b.runPurge(ctx) })
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {
@@ -160,7 +166,7 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 	var apply store.Apply
 	if in.News != nil && in.Error == "" {
 		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
-			return b.apply(in.News, t, seq, now)
+			return take(in.News, b.Rules, t, seq, now)
 		}
 	}
 	r, t, err := b.Store.Accept(ctx, in, apply)
@@ -171,20 +177,4 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 		b.wake(t)
 	}
 	return r, nil
-}
-
-func (b *Bot) apply(n *tickets.News, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
-	if n.Waiting {
-		return nil, tickets.StatusDuplicate // says nothing that is not known
-	}
-	if t == nil {
-		t = tickets.Start(tickets.NewNumber(b.Rules.Type.Prefix, seq), n.ID, b.Rules, now)
-	}
-	switch {
-	case n.Request != nil && t.Ask(*n.Request, b.Rules, now):
-		return t, tickets.StatusCreated
-	case n.Outcome != nil && t.Conclude(*n.Outcome, b.Rules, now):
-		return t, tickets.StatusUpdated
-	}
-	return nil, tickets.StatusDuplicate
 }

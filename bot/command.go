@@ -20,6 +20,7 @@ func words() map[string]func(*Bot, context.Context, adapters.Command, []string) 
 		"tickets":         (*Bot).list,
 		"ticket":          (*Bot).ticket,
 		"state":           (*Bot).state,
+		"incoming":        (*Bot).incoming,
 		"test-connection": (*Bot).testConnection,
 	}
 }

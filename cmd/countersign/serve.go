@@ -90,7 +90,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		Store: keep, EPM: client, Chats: chats,
 		Rules: cfg.rules, Approvers: cfg.approvers, Admins: cfg.admins,
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace,
-		Test: func(ctx context.Context) string { return client.Test(ctx).String() },
+		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() },
 	})
 	if err != nil {
 		return err

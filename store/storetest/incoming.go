@@ -340,6 +340,33 @@ func (s *suite) purgesByCount() {
 	s.purge(store.Retention{Most: 1, Applied: Now.Add(day), Failed: Now.Add(day), Limit: 100}, 0)
 }
 
+// purgesAll has more webhooks than a store looks at together, and every other
+// one is to stay.
+func (s *suite) purgesAll() {
+	const n = 600
+	s.ask("first")
+	var wg sync.WaitGroup
+	for from := range 8 {
+		wg.Go(func() {
+			for i := from; i < n; i += 8 {
+				in := Asked(fmt.Sprintf("%03d", i))
+				in.At = Now.Add(-100 * day).Add(time.Duration(i) * time.Second)
+				if i%2 == 1 {
+					in.News = Asked("first").News
+				}
+				if _, _, err := s.s.Accept(s.Context(), in, Asks(in, Now)); err != nil {
+					s.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s.purge(store.Retention{Applied: Now.Add(-time.Minute), Limit: 2 * n}, n/2)
+	if created := s.count(tickets.StatusCreated); created != n/2+1 || s.count("") != created {
+		s.Errorf("%d webhooks, %d that made a ticket; want these %d alone", s.count(""), created, n/2+1)
+	}
+}
+
 // purgesAtOnce purges from several sides while webhooks arrive and are
 // replayed: nothing is lost that is to be kept.
 func (s *suite) purgesAtOnce() {

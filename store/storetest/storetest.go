@@ -92,6 +92,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"PurgeByAge":                     (*suite).purgesByAge,
 		"PurgeByCount":                   (*suite).purgesByCount,
 		"PurgesAtOnce":                   (*suite).purgesAtOnce,
+		"PurgeLooksAtAll":                (*suite).purgesAll,
 		"PanicHarmsNobody":               (*suite).panics,
 		"ClosedSaysSo":                   (*suite).closed,
 	} {

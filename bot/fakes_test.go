@@ -229,6 +229,8 @@ type world struct {
 	chats     []adapters.Chat     // default: chat
 	log       slog.Handler        // default: none
 	shared    store.Shared        // default: none
+	read      func(tickets.Incoming) tickets.Incoming
+	purge     time.Duration
 	store     store.Store
 	bot       *bot.Bot
 	stop      func()
@@ -271,6 +273,7 @@ func (w *world) start() {
 	}
 	w.bot, err = bot.New(bot.Config{
 		Store: w.store, EPM: w.epm, Chats: chats, Rules: w.rules, Approvers: w.approvers, Admins: admins, Shared: w.shared,
+		Read: w.read, Purge: w.purge,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
 		Lease: 1000 * time.Hour,

@@ -65,6 +65,10 @@ type Chat interface {
 	// its handler. It is empty if the platform is not configured for them.
 	Endpoints(h Handler) map[string]http.Handler
 
+	// Limits says in a sentence for people how fast the platform takes new
+	// messages.
+	Limits() string
+
 	// Run receives what people do until ctx ends, then waits for what has
 	// begun. Started interactions have until their platform's own deadline.
 	// It returns nil when ctx ended; any other error is fatal for the chat

@@ -1,6 +1,10 @@
 package adapters
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/countersign/countersign/tickets"
+)
 
 // CommandName is the slash command, on every platform.
 const CommandName = "epm"
@@ -35,6 +39,11 @@ func Words() []Word {
 		{Name: "state", Help: "move a request to another state", Admin: true, Args: []Arg{
 			number,
 			{Name: "state", Help: "The state, for example On Hold", Required: true},
+		}},
+		{Name: "config", Help: "show the settings, or change them", Admin: true, Args: []Arg{
+			{Name: "action", Help: "Without it the settings are shown", Choices: []string{"set", "reset"}},
+			{Name: "key", Help: "The setting", Choices: tickets.SettingKeys()},
+			{Name: "value", Help: "Its new value; nothing empties it"},
 		}},
 		{Name: "incoming", Help: "the newest webhooks of EPM, those that failed, or one applied once more", Admin: true, Args: []Arg{
 			{Name: "action", Help: "Only those that failed, or replay one that did", Choices: []string{"failed", "replay"}},

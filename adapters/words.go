@@ -22,6 +22,7 @@ const (
 	SayStarting      = "Countersign is still starting. Please try again in a moment"
 	SayBusy          = "Countersign is busy. Please try again in a moment"
 	SayAgain         = "That took too long, so nothing was done. Please click again"
+	SaySlow          = "Countersign did not answer itself in time, and nobody knows whether this was done. Please look at the request's message in a minute: if it does not show it, try again"
 	SayBroken        = "Something went wrong in Countersign, and nothing was decided. Please try again; if it happens again, tell your admin"
 	SayNothingToShow = "EPM sent nothing beyond what the message shows"
 	SayImitates      = "Careful: parts of this request look as if someone tried to write fields in EPM's name. Check it in the EPM console before you decide"
@@ -469,6 +470,7 @@ var facts = []fact{
 	{field: "group", label: "Computer group", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Group }},
 	{field: "tenant", label: "Tenant", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Tenant }},
 	{field: "title", label: "Short description", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Title }},
+	{field: "category", label: "Category", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Category }},
 	{field: "type", label: "Type", value: func(t *tickets.Ticket, _ *tickets.Request) string { return t.Type }},
 	{field: "state", label: "State", value: func(t *tickets.Ticket, _ *tickets.Request) string { return string(t.State) }},
 }

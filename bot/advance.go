@@ -36,30 +36,6 @@ const maxSteps = 8
 // recordTimeout is for writing down what came of a step, also while stopping.
 const recordTimeout = 5 * time.Second
 
-type lane struct {
-	name tickets.Lane
-	wake chan struct{}
-
-	mu     sync.Mutex
-	paused time.Time // by the bot's clock
-}
-
-func (l *lane) signal() { signal(l.wake) }
-
-func (l *lane) pauseUntil(t time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if t.After(l.paused) {
-		l.paused = t
-	}
-}
-
-func (l *lane) isPaused(now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.paused.After(now)
-}
-
 // wake starts the lanes in which t owes something now.
 func (b *Bot) wake(t *tickets.Ticket) {
 	now := b.Now()
@@ -73,6 +49,11 @@ func (b *Bot) wake(t *tickets.Ticket) {
 // runLane claims tickets that owe something in l and does it, Workers at
 // once, until ctx ends; then it waits for what is under way.
 func (b *Bot) runLane(ctx context.Context, l *lane) {
+	select {
+	case <-b.loaded:
+	case <-ctx.Done():
+		return
+	}
 	// Steps outlive ctx by Grace, so that what was begun is finished.
 	steps, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -84,13 +65,22 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 	poll := time.NewTicker(b.Poll)
 	defer poll.Stop()
 	for ctx.Err() == nil {
-		claimed := b.claim(ctx, l, b.Workers-len(slots))
+		free := b.Workers - len(slots)
+		if l.inOrder && len(slots) > 0 {
+			free = 0
+		} else {
+			b.release(steps, l, l.over(b.Now())...)
+		}
+		claimed, until := b.claim(ctx, l, free)
+		for _, t := range claimed {
+			l.enqueue(t, b.Now())
+		}
 		for _, t := range claimed {
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer l.signal() // a slot is free
 				defer func() { <-slots }()
-				b.work(ctx, steps, l, t)
+				b.work(ctx, steps, l, t, until)
 			})
 		}
 		if len(claimed) > 0 {
@@ -102,40 +92,50 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 		case <-poll.C:
 		}
 	}
+	wg.Wait()
+	b.release(steps, l, l.over(b.Now().Add(b.Lease))...) // for other replicas
 }
 
-func (b *Bot) claim(ctx context.Context, l *lane, free int) []*tickets.Ticket {
+// claim leases up to free tickets, until the time that it returns.
+func (b *Bot) claim(ctx context.Context, l *lane, free int) ([]*tickets.Ticket, time.Time) {
 	now := b.Now()
-	if free == 0 || l.isPaused(now) {
-		return nil
+	until := now.Add(b.Lease)
+	if free == 0 || !l.mayClaim(now) {
+		return nil, until
 	}
-	claimed, err := b.Store.Claim(ctx, l.name, now, now.Add(b.Lease), free)
-	if err != nil && ctx.Err() == nil {
+	claimed, err := b.Store.Claim(ctx, l.name, now, until, free)
+	switch {
+	case ctx.Err() != nil:
+	case l.hears(err == nil) && err == nil:
+		b.Log.Info("tickets can be claimed again", "lane", l.name)
+	case err != nil && (len(claimed) > 0 || l.reports(now)):
 		b.Log.Error("cannot claim tickets", "lane", l.name, "err", err)
 	}
-	return claimed
+	return claimed, until
 }
 
-// work does what t owes in l, step by step, and gives the ticket back. It
-// begins nothing more once end is done, or when another step might outlast
-// the lease.
-func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket) {
-	number, until := t.Number, b.Now().Add(b.Lease-b.Timeout-2*recordTimeout)
+// work does what t owes in l, step by step, and gives the ticket back, whose
+// lease ends at leased. It begins nothing more once end is done, or when
+// another step might outlast the lease.
+func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket, leased time.Time) {
+	number, last := t.Number, leased.Add(-b.Timeout-2*recordTimeout)
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-		defer cancel()
-		if err := b.Store.Release(ctx, l.name, number); err != nil {
-			b.Log.Error("cannot release ticket", "ticket", number, "lane", l.name, "err", err)
+		l.line.leave(tickets.Place{}, number)
+		if t == nil {
+			b.release(ctx, l, number)
+			return
 		}
+		b.giveBack(ctx, l, t, leased)
 	}()
 	for i := range maxSteps {
-		now := b.Now()
-		step, ok := nextStep(t, l.name, now)
-		if !ok || ctx.Err() != nil || i > 0 && (end.Err() != nil || now.After(until)) {
+		step, ok := b.next(end, l, t, last)
+		if !ok || ctx.Err() != nil || i > 0 && (end.Err() != nil || b.Now().After(last)) {
 			return
 		}
 		var err error
-		if t, err = b.do(ctx, l, t, step); err != nil {
+		t, err = b.do(ctx, l, t, step)
+		l.line.leave(step.Place, number)
+		if err != nil {
 			// The store did not record it: what was begun is found again.
 			b.Log.Error("cannot record step", "ticket", number, "step", step.Kind, "err", err)
 			l.pauseUntil(b.Now().Add(firstRetry))
@@ -144,23 +144,19 @@ func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket) {
 	}
 }
 
-func nextStep(t *tickets.Ticket, name tickets.Lane, now time.Time) (tickets.Step, bool) {
-	for _, s := range t.Owes(now) {
-		if s.Lane == name {
-			return s, true
-		}
-	}
-	return tickets.Step{}, false
-}
-
 // errNothing ends a step whose ticket no longer owes it.
 var errNothing = errors.New("nothing to do")
 
 // do does one step of t and returns the ticket as recorded afterwards. The
 // error is the store's; the step's own failure is recorded in the ticket.
 func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step) (*tickets.Ticket, error) {
-	pass := b.places.enter(s, b.Now())
-	if pass.wait {
+	now := b.Now()
+	pass := b.places.enter(s, now)
+	switch {
+	case pass.wait && !pass.out && pass.until.Sub(now) <= maxWait:
+		return t, nil // it keeps its turn
+	case pass.wait:
+		l.line.leave(s.Place, t.Number) // nobody waits for what is not tried
 		return b.putOff(ctx, t, s, pass)
 	}
 	call, cancel := context.WithTimeout(ctx, b.Timeout)
@@ -291,6 +287,7 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 		done = func(now *tickets.Ticket) { now.Told(s.Place, s.Event) }
 	}
 	if err == nil {
+		b.places.worked(useOf(s))
 		return done, nil
 	}
 	f := tickets.FailureOf(err)
@@ -306,13 +303,22 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	if blamesPlace(f, s.Kind) {
 		return failed(b.placeLost(s, f), false), err
 	}
-	// A message that cannot be edited or replied to any more stays so, and one
-	// that was deleted before its post was recorded is not posted again.
-	dead := f.Class == tickets.Gone
 	if f.Class == tickets.Refused && s.Kind == tickets.StepReply {
 		return done, err // a locked thread: the card tells all the same
 	}
-	return failed(b.Now().Add(wait(f, m.Attempts)), dead), err
+	now := b.Now()
+	b.places.failed(useOf(s), f, now)
+	// A message that cannot be edited or replied to any more stays so, and one
+	// that was deleted before its post was recorded is not posted again.
+	if f.Class == tickets.Gone {
+		return failed(now.Add(slowRetry), true), err
+	}
+	d := retryAfter(f, m.Attempts)
+	if d <= maxWait {
+		b.lanes[s.Lane].waitFor(t.Number, s.Place, now.Add(d))
+		return failed(time.Time{}, false), err
+	}
+	return failed(now.Add(d), false), err
 }
 
 // send sends the decision, after asking EPM whether it has it already if
@@ -322,7 +328,7 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	if unclear {
 		switch out, err := b.EPM.Outcome(ctx, t); {
 		case err == nil && out != nil:
-			return func(t *tickets.Ticket) { t.Conclude(*out, b.Rules, b.Now()) }, nil
+			return func(t *tickets.Ticket) { t.Conclude(*out, b.rulesOf(t), b.Now()) }, nil
 		case err == nil:
 			now := b.Now()
 			clear := *t
@@ -339,7 +345,7 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	}
 	f := tickets.FailureOf(err)
 	say := f.Say
-	next := now.Add(wait(f, t.Sending.Attempts-1))
+	next := now.Add(retryAfter(f, t.Sending.Attempts-1))
 	if f.Class == tickets.Refused || f.Class == tickets.Denied {
 		if !unclear {
 			return func(t *tickets.Ticket) { t.Refuse(d, say, now) }, err
@@ -359,15 +365,15 @@ func (b *Bot) look(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	out, err := b.EPM.Outcome(ctx, t)
 	now := b.Now()
 	if err == nil && out != nil {
-		return func(t *tickets.Ticket) { t.Conclude(*out, b.Rules, now) }, nil
+		return func(t *tickets.Ticket) { t.Conclude(*out, b.rulesOf(t), now) }, nil
 	}
 	next := now.Add(backoff(firstLook, lastLook, t.Sending.Looks))
 	return func(t *tickets.Ticket) { t.Looked(next, now) }, err
 }
 
-// wait is how long to wait after failure f, the one after n failures in a
-// row.
-func wait(f *tickets.Failure, n int) time.Duration {
+// retryAfter is how long to wait after failure f, the one after n failures in
+// a row.
+func retryAfter(f *tickets.Failure, n int) time.Duration {
 	d := backoff(firstRetry, lastRetry, n)
 	switch f.Class {
 	case tickets.Gone, tickets.Refused, tickets.Denied:

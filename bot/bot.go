@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
@@ -31,12 +34,11 @@ type Meter interface {
 
 // Config is what a bot is made of.
 type Config struct {
-	Store     store.Store         // required
-	EPM       EPM                 // required
-	Chats     []adapters.Chat     // at least one
-	Rules     tickets.Rules       // for new tickets and for decisions; Type is required
-	Approvers []tickets.Principal // who may decide; nobody if empty
-	Admins    []tickets.Principal // who may use the admin words and is told when a place cannot be used; nobody if empty
+	Store    store.Store       // required
+	EPM      EPM               // required
+	Chats    []adapters.Chat   // at least one
+	Settings map[string]string // what the program was started with, by key; see [Read]. Must have no problems
+	World    World             // what settings may name; all of it is required
 
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
@@ -61,10 +63,14 @@ type Bot struct {
 	Config
 	chats map[tickets.Platform]adapters.Chat
 	lanes map[tickets.Lane]*lane
+	set   atomic.Pointer[inForce]
 
 	places   places
 	recalled chan struct{} // something is in places.recalls
 	noted    chan struct{} // something is in places.notes
+	changed  chan struct{} // the settings were changed here
+	loaded   chan struct{} // closed once the settings were read
+	loadOnce sync.Once
 }
 
 var _ adapters.Handler = (*Bot)(nil)
@@ -78,8 +84,8 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: no EPM")
 	case len(c.Chats) == 0:
 		return nil, errors.New("bot: no chat")
-	case len(c.Rules.Type.States) == 0:
-		return nil, errors.New("bot: no ticket type")
+	case len(c.World.Types) == 0 || c.World.Principal == nil || c.World.Place == nil:
+		return nil, errors.New("bot: no world")
 	case c.Log == nil:
 		return nil, errors.New("bot: no log")
 	}
@@ -97,20 +103,25 @@ func New(c Config) (*Bot, error) {
 	}
 	b := &Bot{
 		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{},
-		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1),
+		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}),
 	}
-	add := func(name tickets.Lane) { b.lanes[name] = &lane{name: name, wake: make(chan struct{}, 1)} }
-	add(tickets.LaneEPM)
-	add(tickets.LaneLook)
+	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
+	add(tickets.LaneEPM, false)
+	add(tickets.LaneLook, false)
 	for _, chat := range c.Chats {
 		p := chat.Platform()
 		if b.chats[p] != nil {
 			return nil, fmt.Errorf("bot: two chats on %s", p)
 		}
 		b.chats[p] = chat
-		add(tickets.PostLane(p))
-		add(tickets.EditLane(p))
+		add(tickets.PostLane(p), true)
+		add(tickets.EditLane(p), false)
 	}
+	start, problems := Read(c.Settings, c.World)
+	for key, err := range problems {
+		return nil, fmt.Errorf("bot: setting %s: %w", key, err)
+	}
+	b.set.Store(&inForce{Settings: start})
 	return b, nil
 }
 
@@ -131,6 +142,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(func() { b.runRecalls(ctx) })
 	wg.Go(func() { b.runNotes(ctx) })
 	wg.Go(func() { b.runPurge(ctx) })
+	wg.Go(func() { b.runSettings(ctx) })
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {
@@ -141,6 +153,9 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Wait()
 	return nil
 }
+
+// Lanes lists the lanes that the bot works on.
+func (b *Bot) Lanes() []tickets.Lane { return slices.Sorted(maps.Keys(b.lanes)) }
 
 // Ready says for each neighbour why it is not ready; an empty map means that
 // everything is. A place that is out of use is no reason: others work. See
@@ -162,11 +177,14 @@ func (b *Bot) Ready(ctx context.Context) map[string]error {
 // EPM receiver needs; when it returns without an error, everything is
 // durable.
 func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, error) {
+	if err := b.ensure(ctx); err != nil {
+		return tickets.Receipt{}, err
+	}
 	now := b.Now()
 	var apply store.Apply
 	if in.News != nil && in.Error == "" {
 		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
-			return take(in.News, b.Rules, t, seq, now)
+			return take(in.News, b.rulesOf(t), t, seq, now)
 		}
 	}
 	r, t, err := b.Store.Accept(ctx, in, apply)
@@ -177,4 +195,21 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 		b.wake(t)
 	}
 	return r, nil
+}
+
+// take does to a ticket, or to none, what a webhook says.
+func take(n *tickets.News, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
+	if n.Waiting {
+		return nil, tickets.StatusDuplicate // says nothing that is not known
+	}
+	if t == nil {
+		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), n.ID, rules, now)
+	}
+	switch {
+	case n.Request != nil && t.Ask(*n.Request, rules, now):
+		return t, tickets.StatusCreated
+	case n.Outcome != nil && t.Conclude(*n.Outcome, rules, now):
+		return t, tickets.StatusUpdated
+	}
+	return nil, tickets.StatusDuplicate
 }

@@ -3,6 +3,8 @@ package bot
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ func words() map[string]func(*Bot, context.Context, adapters.Command, []string) 
 		"tickets":         (*Bot).list,
 		"ticket":          (*Bot).ticket,
 		"state":           (*Bot).state,
+		"config":          (*Bot).config,
 		"incoming":        (*Bot).incoming,
 		"test-connection": (*Bot).testConnection,
 	}
@@ -35,6 +38,10 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
 		}
+		if err := b.ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" {
+			b.Log.Error("cannot read the settings", "err", err)
+			return adapters.Note{Text: sayStoreAway}
+		}
 		if w.Admin {
 			if no := b.mayAdmin(ctx, c.Actor); no != "" {
 				b.refused(c.Actor, "", no)
@@ -43,7 +50,11 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 		}
 		return adapters.Note{Text: words()[w.Name](b, ctx, c, fields[1:])}
 	}
-	return adapters.Note{Text: "I do not know that word.\n" + b.help(ctx, c, nil)}
+	say := fmt.Sprintf("I do not know “%s”.", adapters.Line(fields[0]))
+	if near := nearest(fields[0], slices.Sorted(maps.Keys(words()))); near != "" {
+		say += fmt.Sprintf(" Did you mean /%s %s?", adapters.CommandName, near)
+	}
+	return adapters.Note{Text: say + "\n" + b.help(ctx, c, nil)}
 }
 
 func (b *Bot) help(context.Context, adapters.Command, []string) string {
@@ -68,15 +79,8 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	var s strings.Builder
 	fmt.Fprintf(&s, "Waiting for a decision: %d. On their way to EPM: %d. Accepted by EPM and not confirmed: %d. Final: %d.",
 		stats.Progress[tickets.Pending], stats.Progress[tickets.Submitting], stats.Progress[tickets.Submitted], stats.Progress[tickets.Final])
-	count, oldest := 0, now
-	for _, d := range stats.Due {
-		count += d.Count
-		if d.Oldest.Before(oldest) {
-			oldest = d.Oldest
-		}
-	}
-	if count > 0 {
-		fmt.Fprintf(&s, "\nSteps waiting: %d, the oldest for %s.", count, now.Sub(oldest).Round(time.Second))
+	for _, line := range b.backlog(stats, now) {
+		s.WriteString("\n" + line)
 	}
 	problems := b.Ready(ctx)
 	for name, err := range problems {
@@ -89,10 +93,40 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	if len(problems)+len(out) == 0 {
 		s.WriteString("\nEvery connection works.")
 	}
-	if len(b.Approvers) == 0 {
+	if len(b.Current().Approvers) == 0 {
 		s.WriteString("\n" + adapters.SayNoApprovers)
 	}
+	for _, key := range slices.Sorted(maps.Keys(b.Broken())) {
+		fmt.Fprintf(&s, "\nThe setting %s cannot be used: %s.", key, b.Broken()[key])
+	}
 	return s.String()
+}
+
+// backlog says what waits, for EPM and for each chat, and why if that is known.
+func (b *Bot) backlog(stats store.Stats, now time.Time) []string {
+	var lines []string
+	add := func(name string, say ...string) {
+		if say = slices.DeleteFunc(say, func(s string) bool { return s == "" }); len(say) > 0 {
+			lines = append(lines, name+": "+strings.Join(say, ". ")+".")
+		}
+	}
+	waiting := func(l tickets.Lane, one, many string) string { return sayWaiting(stats.Due[l], one, many, now) }
+	add("EPM",
+		waiting(tickets.LaneEPM, "decision waits to be sent", "decisions wait to be sent"),
+		waiting(tickets.LaneLook, "decision waits to be looked up", "decisions wait to be looked up"))
+	for _, p := range slices.Sorted(maps.Keys(b.chats)) {
+		posts := waiting(tickets.PostLane(p), "request waits to be shown", "requests wait to be shown")
+		edits := waiting(tickets.EditLane(p), "message waits to be updated", "messages wait to be updated")
+		var why string
+		if posts != "" || edits != "" {
+			why = b.sayWhy(p, now)
+		}
+		if why == "" && posts != "" {
+			why = b.chats[p].Limits()
+		}
+		add(adapters.PlatformName(p), posts, edits, why)
+	}
+	return lines
 }
 
 func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) string {
@@ -103,14 +137,19 @@ func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) strin
 	list, err := b.Store.List(ctx, q)
 	if err != nil {
 		b.Log.Error("cannot list tickets", "err", err)
-		return sayStoreAway
+		if len(list) == 0 {
+			return sayStoreAway
+		}
 	}
 	if len(list) == 0 {
 		return "There are none."
 	}
-	lines := make([]string, 0, len(list))
+	lines := make([]string, 0, len(list)+1)
 	for _, t := range list {
 		lines = append(lines, adapters.Fallback(t, c.Actor.Platform))
+	}
+	if err != nil {
+		lines = append(lines, "There are more, which cannot be read.")
 	}
 	return strings.Join(lines, "\n")
 }
@@ -134,17 +173,21 @@ func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) stri
 	if len(args) < 2 {
 		return "Say which and where to: /epm state JIT-1042 On Hold"
 	}
-	to, ok := b.Rules.Type.FindState(strings.Join(args[1:], " "))
-	if !ok {
-		return fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.Rules.Type.States))
-	}
 	n := number(args[0])
-	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		t.Move(to, c.Actor, b.Rules, b.Now())
+	t, err := b.Store.Get(ctx, n)
+	if err != nil {
+		return b.lost(n, err).(adapters.Note).Text
+	}
+	to, ok := b.rulesOf(t).Type.FindState(strings.Join(args[1:], " "))
+	if !ok {
+		return fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.rulesOf(t).Type.States))
+	}
+	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		t.Move(to, c.Actor, b.rulesOf(t), b.Now())
 		return nil
 	})
 	if err != nil {
-		return b.lost(n, err).(adapters.Note).Text
+		return b.unrecorded(n, err).(adapters.Note).Text
 	}
 	b.wake(t)
 	if t.Active {

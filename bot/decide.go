@@ -26,6 +26,9 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	if !ok {
 		return adapters.Note{Text: sayOldButton}
 	}
+	if err := b.ensure(ctx); err != nil {
+		return b.lost(c.Number, err)
+	}
 	t, err := b.Store.Get(ctx, c.Number)
 	if err != nil || t.Request == nil {
 		return b.lost(c.Number, err)
@@ -37,8 +40,8 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 		b.refused(c.Actor, t.Number, no)
 		return adapters.Note{Text: no}
 	}
-	if err := t.Decidable(b.Rules); err != nil {
-		b.showsOpen(ctx, t)
+	if err := t.Decidable(b.rulesOf(t)); err != nil {
+		b.correct(ctx, t)
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	values := c.Form
@@ -51,6 +54,9 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 // Submit implements [adapters.Handler]: it checks a form against every rule
 // once more and records the decision. The first one wins.
 func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
+	if err := b.ensure(ctx); err != nil {
+		return b.lost(s.Number, err)
+	}
 	t, err := b.Store.Get(ctx, s.Number)
 	if err != nil || t.Request == nil {
 		return b.lost(s.Number, err)
@@ -63,23 +69,23 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 	if problems == nil && s.Verdict == tickets.Approve {
 		problems = s.Form.Stray(t.Request)
 	}
-	if err := t.Decidable(b.Rules); err == nil && problems != nil {
+	if err := t.Decidable(b.rulesOf(t)); err == nil && problems != nil {
 		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
 	}
 	d := tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: duration, By: s.Actor, At: b.Now(), Place: s.Place}
-	t, err = b.Store.Update(ctx, s.Number, func(t *tickets.Ticket) error { return t.Decide(d, b.Rules) })
+	t, err = b.Store.Update(ctx, s.Number, func(t *tickets.Ticket) error { return t.Decide(d, b.rulesOf(t)) })
 	switch {
 	case err == nil:
 		b.Log.Info("decided", "ticket", t.Number, "actor", s.Actor.String(), "verdict", d.Verdict)
 		b.wake(t)
 		return adapters.Done{}
 	case t == nil:
-		return b.lost(s.Number, err)
+		return b.unrecorded(s.Number, err)
 	case repeats(t.Decision, d):
 		return adapters.Done{} // the platform delivered the form twice
 	}
 	b.refused(s.Actor, t.Number, err.Error())
-	b.showsOpen(ctx, t)
+	b.correct(ctx, t)
 	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
 
@@ -98,18 +104,28 @@ func (b *Bot) lost(n tickets.Number, err error) adapters.Answer {
 	return adapters.Note{Text: sayStoreAway, Again: true}
 }
 
+// unrecorded answers an act whose write failed: it may have been made all the
+// same.
+func (b *Bot) unrecorded(n tickets.Number, err error) adapters.Answer {
+	if errors.Is(err, store.ErrNotFound) {
+		return b.lost(n, err)
+	}
+	b.Log.Error("cannot record what somebody did", "ticket", n, "err", err)
+	return adapters.Note{Text: sayUnrecorded, Again: true}
+}
+
 func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
 	b.Log.Warn("refused", "ticket", n, "actor", a.String(), "why", why)
 }
 
-// showsOpen corrects a card that offers buttons although the settings no
-// longer allow a decision in the ticket's state.
-func (b *Bot) showsOpen(ctx context.Context, t *tickets.Ticket) {
-	if !t.Open() {
+// correct makes a card offer its buttons, or not, as the settings now say of
+// the ticket's state.
+func (b *Bot) correct(ctx context.Context, t *tickets.Ticket) {
+	if t.Progress() != tickets.Pending {
 		return
 	}
 	after, err := b.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
-		if !t.Move(t.State, tickets.Actor{}, b.Rules, b.Now()) {
+		if !t.Move(t.State, tickets.Actor{}, b.rulesOf(t), b.Now()) {
 			return errNothing
 		}
 		return nil

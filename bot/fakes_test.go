@@ -169,6 +169,7 @@ func (c *fakeChat) Check(context.Context, []tickets.Place, []tickets.Principal) 
 
 func (c *fakeChat) Endpoints(adapters.Handler) map[string]http.Handler { return nil }
 func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error  { <-ctx.Done(); return nil }
+func (c *fakeChat) Limits() string                                     { return "Chat takes what it takes" }
 func (c *fakeChat) Ready() error                                       { return nil }
 
 // fakeEPM remembers the decisions that took effect.
@@ -260,27 +261,7 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.store = w.wrap(s)
-	chats, admins, log := w.chats, w.admins, w.log
-	if chats == nil {
-		chats = []adapters.Chat{w.chat}
-	}
-	if admins == nil {
-		admins = w.approvers[:min(1, len(w.approvers))]
-	}
-	if log == nil {
-		log = slog.DiscardHandler
-	}
-	w.bot, err = bot.New(bot.Config{
-		Store: w.store, EPM: w.epm, Chats: chats, Rules: w.rules, Approvers: w.approvers, Admins: admins, Shared: w.shared,
-		Read: w.read, Purge: w.purge,
-		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
-		// hurry lets the clock run a thousand times faster than the steps.
-		Lease: 1000 * time.Hour,
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	w.build(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -296,6 +277,51 @@ func (w *world) start() {
 			w.t.Errorf("close: %v", err)
 		}
 		w.stop = nil
+	}
+}
+
+// build makes a bot over s that does not run.
+func (w *world) build(s store.Store) {
+	w.t.Helper()
+	w.store = w.wrap(s)
+	chats, admins, log := w.chats, w.admins, w.log
+	if chats == nil {
+		chats = []adapters.Chat{w.chat}
+	}
+	if admins == nil {
+		admins = w.approvers[:min(1, len(w.approvers))]
+	}
+	if log == nil {
+		log = slog.DiscardHandler
+	}
+	var err error
+	w.bot, err = bot.New(bot.Config{
+		Store: w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins}), World: anywhere(w.rules.Type), Shared: w.shared,
+		Read: w.read, Purge: w.purge,
+		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
+		// hurry lets the clock run a thousand times faster than the steps.
+		Lease: 1000 * time.Hour,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// values are s as text.
+func values(s bot.Settings) map[string]string {
+	text := map[string]string{}
+	for _, key := range tickets.SettingKeys() {
+		text[key] = s.Show(key)
+	}
+	return text
+}
+
+// anywhere is a world in which everything may be named.
+func anywhere(first tickets.Type) bot.World {
+	return bot.World{
+		Types:     append([]tickets.Type{first}, tickets.Types()...),
+		Principal: func(tickets.Principal) error { return nil },
+		Place:     func(tickets.Place) error { return nil },
 	}
 }
 

@@ -34,7 +34,7 @@ const (
 // runPurge forgets webhooks now and then, until ctx ends. Several replicas may
 // do it at once.
 func (b *Bot) runPurge(ctx context.Context) {
-	for wait := min(firstPurge, b.Purge); pause(ctx, wait); wait = b.Purge {
+	for wait := min(firstPurge, b.Purge); sleep(ctx, wait); wait = b.Purge {
 		n, err := b.purge(ctx)
 		if err != nil && ctx.Err() == nil {
 			b.Log.Error("cannot forget old webhooks", "err", err)
@@ -53,14 +53,14 @@ func (b *Bot) purge(ctx context.Context) (int, error) {
 			Failed: now.Add(-KeepFailed), Applied: now.Add(-KeepApplied), Most: KeepMost, Limit: purgeBatch,
 		})
 		total += n
-		if err != nil || n < purgeBatch || !pause(ctx, purgePause) {
+		if err != nil || n < purgeBatch || !sleep(ctx, purgePause) {
 			return total, err
 		}
 	}
 }
 
-// pause reports whether d passed before ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleep reports whether d passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -69,23 +69,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// take does to a ticket, or to none, what a webhook says.
-func take(n *tickets.News, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
-	if n.Waiting {
-		return nil, tickets.StatusDuplicate // says nothing that is not known
-	}
-	if t == nil {
-		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), n.ID, rules, now)
-	}
-	switch {
-	case n.Request != nil && t.Ask(*n.Request, rules, now):
-		return t, tickets.StatusCreated
-	case n.Outcome != nil && t.Conclude(*n.Outcome, rules, now):
-		return t, tickets.StatusUpdated
-	}
-	return nil, tickets.StatusDuplicate
 }
 
 // Advice is an error that is a sentence for whoever asked.
@@ -137,8 +120,15 @@ func FindIncoming(ctx context.Context, s store.Store, id string) (store.Kept, er
 type Replayer struct {
 	Store store.Store
 	Read  func(tickets.Incoming) tickets.Incoming // fills in what a raw body says
-	Rules tickets.Rules
+	Rules func(*tickets.Ticket) tickets.Rules     // for a ticket, or for a new one; see [RulesOf]
 	Now   func() time.Time
+}
+
+// RulesOf are the rules of a bot that was started with start, once it has read
+// set from its store.
+func RulesOf(start map[string]string, set tickets.Settings, w World) func(*tickets.Ticket) tickets.Rules {
+	s, _ := Merged(start, set, w)
+	return func(t *tickets.Ticket) tickets.Rules { return s.rulesOf(t, w) }
 }
 
 // Replayed is what came of it.
@@ -171,7 +161,7 @@ func (r Replayer) Replay(ctx context.Context, id string) (Replayed, error) {
 			if outdated(in, t) {
 				return nil, tickets.StatusDuplicate
 			}
-			return take(in.News, r.Rules, t, seq, now)
+			return take(in.News, r.Rules(t), t, seq, now)
 		}
 	}
 	receipt, t, err := r.Store.Replay(ctx, in, apply)
@@ -270,7 +260,7 @@ func sayKept(k store.Kept) string {
 }
 
 func (b *Bot) replay(ctx context.Context, by tickets.Actor, id string) string {
-	done, err := Replayer{Store: b.Store, Read: b.Read, Rules: b.Rules, Now: b.Now}.Replay(ctx, id)
+	done, err := Replayer{Store: b.Store, Read: b.Read, Rules: b.rulesOf, Now: b.Now}.Replay(ctx, id)
 	var advice Advice
 	switch {
 	case errors.As(err, &advice):

@@ -53,14 +53,14 @@ func (w *world) keepsFailed(id, raw string, at time.Time) {
 	}
 }
 
-func (w *world) says(by tickets.Actor, text string) string {
+func (w *world) told(by tickets.Actor, text string) string {
 	w.t.Helper()
 	return w.bot.Command(context.Background(), adapters.Command{Actor: by, Place: place, Text: text}).(adapters.Note).Text
 }
 
-func (w *world) saysOf(text, want string) {
+func (w *world) answers(text, want string) {
 	w.t.Helper()
-	if got := w.says(ann, text); !strings.Contains(got, want) {
+	if got := w.told(ann, text); !strings.Contains(got, want) {
 		w.t.Errorf("/epm %s = %q, want %q in it", text, got, want)
 	}
 }
@@ -73,13 +73,13 @@ const (
 
 func TestReplayInChat(t *testing.T) {
 	w := replaying(t)
-	w.saysOf("incoming", "There are none.")
+	w.answers("incoming", "There are none.")
 	w.keepsFailed(firstID, "ask r", time.Now().Add(-time.Hour))
 	w.keepsFailed(secondID, "garbage", time.Now())
 	w.keepsFailed(thirdID, "garbage", time.Now())
-	w.saysOf("incoming", "failed · "+firstID+" · an older version could not read this")
+	w.answers("incoming", "failed · "+firstID+" · an older version could not read this")
 	for _, word := range []string{"incoming", "incoming failed", "incoming replay " + firstID} {
-		if got := w.says(sam, word); got != adapters.SayNotAdmin {
+		if got := w.told(sam, word); got != adapters.SayNotAdmin {
 			t.Errorf("/epm %s of a stranger = %q, want %q", word, got, adapters.SayNotAdmin)
 		}
 	}
@@ -93,21 +93,21 @@ func TestReplayInChat(t *testing.T) {
 		"incoming replay " + firstID + " x": "Say /epm incoming",
 		"incoming " + firstID:               "Say /epm incoming",
 	} {
-		w.saysOf(text, want)
+		w.answers(text, want)
 	}
 	if list, err := w.store.List(t.Context(), store.Query{}); err != nil || len(list) != 0 {
 		t.Fatalf("tickets = %+v, %v; want none yet", list, err)
 	}
 
-	w.saysOf("incoming REPLAY "+strings.ToUpper(firstID), "Replayed: the ticket JIT-1001 was created.")
+	w.answers("incoming REPLAY "+strings.ToUpper(firstID), "Replayed: the ticket JIT-1001 was created.")
 	w.until("JIT-1001", "shown", settled)
-	w.saysOf("incoming replay "+firstID, "it was applied before as created (JIT-1001). Nothing was changed.")
-	w.saysOf("incoming", "created · "+firstID+" · JIT-1001")
-	if got := w.says(ann, "incoming failed"); strings.Contains(got, firstID) || strings.Count(got, "failed") != 2 {
+	w.answers("incoming replay "+firstID, "it was applied before as created (JIT-1001). Nothing was changed.")
+	w.answers("incoming", "created · "+firstID+" · JIT-1001")
+	if got := w.told(ann, "incoming failed"); strings.Contains(got, firstID) || strings.Count(got, "failed") != 2 {
 		t.Errorf("/epm incoming failed = %q, want the other two", got)
 	}
-	w.saysOf("incoming replay 01980001", "It fails still: the body is <neither> one ⏎ nor the ⟦U+202E⟧other. It stays kept.")
-	w.saysOf("incoming failed", "⏎ nor the ⟦U+202E⟧other")
+	w.answers("incoming replay 01980001", "It fails still: the body is <neither> one ⏎ nor the ⟦U+202E⟧other. It stays kept.")
+	w.answers("incoming failed", "⏎ nor the ⟦U+202E⟧other")
 	k, err := w.store.Incoming(t.Context(), thirdID)
 	if err != nil || !strings.HasPrefix(k.Error, "the body is") || string(k.Raw) != "garbage" {
 		t.Errorf("the record = %+v, %v; want the new reason and the old body", k, err)
@@ -124,10 +124,10 @@ func TestReplayOfDuplicatesAndUpdates(t *testing.T) {
 	w.keepsFailed(firstID, "ask r", time.Now())
 	w.keepsFailed(secondID, "wait other", time.Now())
 	w.keepsFailed(thirdID, "deny r", time.Now())
-	w.saysOf("incoming replay "+firstID, "it says nothing new ("+string(n)+"), and changed no ticket")
-	w.saysOf("incoming replay "+firstID, "applied before as duplicate ("+string(n)+")")
-	w.saysOf("incoming replay "+secondID, "it says nothing new, and changed no ticket")
-	w.saysOf("incoming replay "+thirdID, "Replayed: the ticket "+string(n)+" was updated.")
+	w.answers("incoming replay "+firstID, "it says nothing new ("+string(n)+"), and changed no ticket")
+	w.answers("incoming replay "+firstID, "applied before as duplicate ("+string(n)+")")
+	w.answers("incoming replay "+secondID, "it says nothing new, and changed no ticket")
+	w.answers("incoming replay "+thirdID, "Replayed: the ticket "+string(n)+" was updated.")
 	got := w.until(n, "shown", settled)
 	if got.Progress() != tickets.Final || len(w.chat.posts) != 1 {
 		t.Errorf("ticket %+v with %d messages; want it final, with one", got, len(w.chat.posts))
@@ -140,14 +140,14 @@ func TestReplayDoesNotTurnBack(t *testing.T) {
 	n := w.ask("r")
 	w.keepsFailed(firstID, "approve r", time.Now())
 	w.conclude("r", tickets.Outcome{Verdict: tickets.Deny, By: "console"})
-	w.saysOf("incoming replay "+firstID, "it says nothing new ("+string(n)+")")
+	w.answers("incoming replay "+firstID, "it says nothing new ("+string(n)+")")
 	if got, err := w.store.Get(t.Context(), n); err != nil || got.Outcome.Verdict != tickets.Deny {
 		t.Errorf("outcome = %+v, %v; want the denial, which EPM sent later", got.Outcome, err)
 	}
 	// One that arrived later is later.
 	w.advance(time.Minute)
 	w.keepsFailed(secondID, "approve r", w.now())
-	w.saysOf("incoming replay "+secondID, "was updated")
+	w.answers("incoming replay "+secondID, "was updated")
 	if got, err := w.store.Get(t.Context(), n); err != nil || got.Outcome.Verdict != tickets.Approve {
 		t.Errorf("outcome = %+v, %v; want the approval", got.Outcome, err)
 	}
@@ -174,19 +174,19 @@ func TestReplayWhoseAnswerIsLost(t *testing.T) {
 	w.wrap = func(s store.Store) store.Store { l.Store = s; return l }
 	w.start()
 	w.keepsFailed(firstID, "ask r", time.Now())
-	w.saysOf("incoming replay "+firstID, "is not replayed twice")
+	w.answers("incoming replay "+firstID, "is not replayed twice")
 	l.lose = false
-	w.saysOf("incoming replay "+firstID, "applied before as created (JIT-1001)")
+	w.answers("incoming replay "+firstID, "applied before as created (JIT-1001)")
 	w.until("JIT-1001", "shown", settled)
 	w.stop()
-	w.saysOf("incoming", "cannot reach my store")
-	w.saysOf("incoming replay "+firstID, "My store did not answer")
+	w.answers("incoming", "cannot reach my store")
+	w.answers("incoming replay "+firstID, "My store did not answer")
 }
 
 func TestReplayNeedsAReader(t *testing.T) {
 	w, _ := started(t)
 	w.keepsFailed(firstID, "ask x", time.Now())
-	w.saysOf("incoming replay "+firstID, "cannot be replayed from here")
+	w.answers("incoming replay "+firstID, "cannot be replayed from here")
 }
 
 func TestIncomingShowsTen(t *testing.T) {
@@ -197,11 +197,11 @@ func TestIncomingShowsTen(t *testing.T) {
 	for i := range 12 {
 		w.keepsFailed(fmt.Sprintf("01980000-%04d", i), "SECRET BODY", time.Now())
 	}
-	got := w.says(ann, "incoming failed")
+	got := w.told(ann, "incoming failed")
 	if lines := strings.Split(got, "\n"); len(lines) != 10 || !strings.Contains(lines[0], "01980000-0011") || !strings.Contains(lines[9], "01980000-0002") {
 		t.Errorf("/epm incoming failed = %q, want the newest ten", got)
 	}
-	w.says(ann, "incoming replay 01980000-0011")
+	w.told(ann, "incoming replay 01980000-0011")
 	w.stop()
 	if strings.Contains(got, "SECRET BODY") || strings.Contains(log.String(), "SECRET BODY") {
 		t.Error("a body is in the list or in the log")

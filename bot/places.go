@@ -56,6 +56,7 @@ type trouble struct {
 type places struct {
 	mu      sync.Mutex
 	out     map[use]*trouble
+	pauses  map[use]*pause
 	recalls []recall
 	notes   []*note // at most one for each place
 }
@@ -81,6 +82,7 @@ type note struct {
 type pass struct {
 	probe *trouble  // the step sees whether this is over; nil: its use is not out
 	wait  bool      // it must not call
+	out   bool      // because its use is out
 	until time.Time // if it must wait
 	why   string
 }
@@ -98,18 +100,87 @@ func blamesPlace(f *tickets.Failure, kind tickets.StepKind) bool {
 	return false // EPM is no place
 }
 
+// pause is a use that failed for no reason of its own place or ticket: the
+// platform is down, or wants to be left alone.
+type pause struct {
+	until time.Time
+	fails int // in a row
+	class tickets.Class
+}
+
+// failed leaves a use alone for a while after f: for another ticket the same
+// would happen, and each try might cost the ticket its turn. A limit of edits
+// may be that of old messages alone, and is left to the chat.
+func (p *places) failed(u use, f *tickets.Failure, now time.Time) {
+	switch f.Class {
+	case tickets.Down, tickets.Unclear:
+	case tickets.Limited:
+		if u.kind != tickets.StepPost {
+			return
+		}
+	default:
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.pauses[u]
+	if o == nil {
+		o = &pause{}
+		if p.pauses == nil {
+			p.pauses = map[use]*pause{}
+		}
+		p.pauses[u] = o
+	}
+	if o.until.After(now) {
+		return // it was under way when another one failed
+	}
+	o.class, o.until = f.Class, now.Add(max(backoff(firstRetry, lastPause, o.fails), f.After))
+	o.fails++
+}
+
+// worked ends a use's pause.
+func (p *places) worked(u use) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.pauses, u)
+}
+
+// pausedUntil is when a use is next tried; long ago if it is not paused.
+func (p *places) pausedUntil(u use) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.pauses[u]; o != nil {
+		return o.until
+	}
+	return time.Time{}
+}
+
+// pausedOn is the longest pause of a place on platform, and why.
+func (p *places) pausedOn(platform tickets.Platform, now time.Time) (until time.Time, class tickets.Class) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for u, o := range p.pauses {
+		if u.place.Platform == platform && o.until.After(now) && o.until.After(until) {
+			until, class = o.until, o.class
+		}
+	}
+	return until, class
+}
+
 // enter asks whether s may call its platform now. If its use is out, one step
 // may every slowRetry.
 func (p *places) enter(s tickets.Step, now time.Time) pass {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.out[useOf(s)]
-	switch {
+	switch pause := p.pauses[useOf(s)]; {
+	case o == nil && pause != nil && pause.until.After(now):
+		return pass{wait: true, until: pause.until, why: "the platform wants to be left alone"}
 	case o == nil:
 		return pass{}
 	case now.Before(o.next):
 		// Spread, so that the store is not asked for all of them at once.
-		return pass{wait: true, until: o.next.Add(rand.N(lastRetry)), why: "the place is out of use: " + o.why}
+		return pass{wait: true, out: true, until: o.next.Add(rand.N(lastRetry)), why: "the place is out of use: " + o.why}
 	}
 	o.next = now.Add(slowRetry)
 	return pass{probe: o}
@@ -208,7 +279,9 @@ func (b *Bot) putOff(ctx context.Context, t *tickets.Ticket, s tickets.Step, pas
 	if err != nil {
 		return nil, err
 	}
-	b.awaits(s, t.Number)
+	if pass.out {
+		b.awaits(s, t.Number)
+	}
 	return after, nil
 }
 
@@ -306,7 +379,7 @@ func (b *Bot) note(n note) {
 			return
 		}
 	}
-	n.left = b.Admins
+	n.left = b.Current().Admins
 	p.notes = append(p.notes, &n)
 	signal(b.noted)
 }
@@ -393,7 +466,7 @@ func (b *Bot) tell(ctx context.Context, n *note) {
 		return
 	}
 	if n.told == 0 {
-		b.Log.Error("no admin could be told about a place", "platform", n.place.Platform, "channel", n.place.Channel, "admins", len(b.Admins))
+		b.Log.Error("no admin could be told about a place", "platform", n.place.Platform, "channel", n.place.Channel, "admins", len(b.Current().Admins))
 	}
 }
 

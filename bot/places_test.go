@@ -349,8 +349,11 @@ func TestAdminsAreToldOnce(t *testing.T) {
 	// Every worker of the lane is inside a call before the first one fails.
 	var mu sync.Mutex
 	inside, open := 0, make(chan struct{})
-	broken := only("C1", failure(tickets.Gone, true), tickets.StepPost)
+	broken := only("C1", failure(tickets.Gone, true), tickets.StepEdit)
 	c.breaks(func(kind tickets.StepKind, p tickets.Place) error {
+		if kind != tickets.StepEdit { // of which several are made at once
+			return nil
+		}
 		mu.Lock()
 		if inside++; inside == 4 {
 			close(open)
@@ -360,8 +363,13 @@ func TestAdminsAreToldOnce(t *testing.T) {
 		return broken(kind, p)
 	})
 	w.start()
+	var numbers []tickets.Number
 	for i := range 20 {
-		w.ask(fmt.Sprint("r", i))
+		numbers = append(numbers, w.ask(fmt.Sprint("r", i)))
+	}
+	for _, n := range numbers {
+		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+		w.approve(n, ann, twoHours)
 	}
 	w.eventually("all wait", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 20 })
 	told := func(n int) func() bool {
@@ -371,7 +379,9 @@ func TestAdminsAreToldOnce(t *testing.T) {
 
 	c.breaks(nil)
 	w.advance(5*time.Minute + time.Second)
-	w.eventually("all shown", func() bool { f := c.in(placeOne); f.mu.Lock(); defer f.mu.Unlock(); return len(f.posts) == 20 })
+	for _, n := range numbers {
+		w.until(n, "shown", func(t *tickets.Ticket) bool { return t.Message(placeOne).Shown == t.Rev })
+	}
 	w.eventually("told of the end", told(2))
 	for _, texts := range []map[tickets.Principal][]string{c.told, other.told} {
 		for who, said := range texts {
@@ -710,14 +720,19 @@ func (s *sickStore) Update(ctx context.Context, n tickets.Number, change func(*t
 	return s.Store.Update(ctx, n, change)
 }
 
-// TestSuccessUnderWayTellsNothing: a post that began before its place was lost
+// TestSuccessUnderWayTellsNothing: an edit that began before its place was lost
 // and ends afterwards does not bring the place back. To see it fail, let
 // placeTried take any success.
 func TestSuccessUnderWayTellsNothing(t *testing.T) {
 	w, c := newPlacesWorld(t)
 	entered, free := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	c.breaks(func(tickets.StepKind, tickets.Place) error {
+	w.start()
+	slow, other := w.ask("r1"), w.ask("r2")
+	for _, n := range []tickets.Number{slow, other} {
+		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+	}
+	c.breaks(func(kind tickets.StepKind, _ tickets.Place) error {
 		first := false
 		once.Do(func() { first = true })
 		if !first {
@@ -727,13 +742,12 @@ func TestSuccessUnderWayTellsNothing(t *testing.T) {
 		<-free
 		return nil
 	})
-	w.start()
-	slow := w.ask("r1")
+	w.approve(slow, ann, twoHours)
 	<-entered
-	w.ask("r2")
+	w.approve(other, ann, twoHours)
 	w.eventually("out", w.isOut(true))
 	close(free)
-	w.until(slow, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+	w.until(slow, "edited", func(t *tickets.Ticket) bool { return t.Message(placeOne).Shown > 1 })
 	if len(w.bot.Places()) != 1 {
 		t.Error("the place is in use, which nobody has tried")
 	}
@@ -752,24 +766,28 @@ func notKeptWaiting(t *testing.T) (told bool) {
 	w, c := newPlacesWorld(t)
 	slow := &slowStore{held: make(chan struct{}), free: make(chan struct{}), put: make(chan time.Time, 1)}
 	w.wrap = func(s store.Store) store.Store { slow.Store = s; return slow }
-	c.breaks(only("C1", failure(tickets.Gone, true)))
 	w.start()
-	first := w.ask("r1")
+	first, second := w.ask("r1"), w.ask("r2")
+	shown := func(t *tickets.Ticket) bool { m := t.Message(placeOne); return m.ID != "" && m.Shown == t.Rev }
+	for _, n := range []tickets.Number{first, second} {
+		w.until(n, "shown", shown)
+	}
+	c.breaks(only("C1", failure(tickets.Gone, true), tickets.StepEdit))
+	w.approve(first, ann, twoHours)
 	w.eventually("waits", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 1 })
-	slow.hold("JIT-1002")
-	second := w.ask("r2")
+	slow.hold(second)
+	w.approve(second, ann, twoHours)
 	<-slow.held
 	c.breaks(nil)
 	w.advance(5*time.Minute + time.Second)
-	w.until(first, "shown", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+	w.until(first, "shown", shown)
 	close(slow.free)
 	until := <-slow.put
 	if until.Sub(w.now()) < 10*time.Second {
 		return false
 	}
 	w.until(second, "shown, and waits no more", func(t *tickets.Ticket) bool {
-		m := t.Message(placeOne)
-		return m.ID != "" && !m.NotBefore.After(w.now())
+		return shown(t) && !t.Message(placeOne).NotBefore.After(w.now())
 	})
 	if !w.now().Before(until) {
 		t.Error("the ticket has waited for a place that was back")
@@ -777,8 +795,8 @@ func notKeptWaiting(t *testing.T) (told bool) {
 	return true
 }
 
-// slowStore holds up the next update of one ticket, and tells until when the
-// ticket then waits.
+// slowStore holds up the update that puts one ticket off, and tells until when
+// the ticket then waits.
 type slowStore struct {
 	store.Store
 	mu         sync.Mutex
@@ -796,6 +814,10 @@ func (s *slowStore) hold(n tickets.Number) {
 func (s *slowStore) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
 	s.mu.Lock()
 	hold := s.number == n
+	if hold {
+		t, err := s.Get(ctx, n)
+		hold = err == nil && change(t) == nil && strings.Contains(t.Message(placeOne).Problem, "out of use")
+	}
 	if hold {
 		s.number = ""
 	}

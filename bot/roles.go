@@ -11,10 +11,10 @@ import (
 // mayDecide returns "" if a is an approver, else the sentence that says why
 // not. What cannot be found out is a no.
 func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor) string {
-	if len(b.Approvers) == 0 {
+	if len(b.Current().Approvers) == 0 {
 		return adapters.SayNoApprovers
 	}
-	switch ok, err := b.holds(ctx, a, b.Approvers); {
+	switch ok, err := b.holds(ctx, a, b.Current().Approvers); {
 	case ok:
 		return ""
 	case err != nil:
@@ -26,7 +26,7 @@ func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor) string {
 
 // mayAdmin is mayDecide for the words of admins.
 func (b *Bot) mayAdmin(ctx context.Context, a tickets.Actor) string {
-	switch ok, err := b.holds(ctx, a, b.Admins); {
+	switch ok, err := b.holds(ctx, a, b.Current().Admins); {
 	case ok:
 		return ""
 	case err != nil:

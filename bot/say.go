@@ -3,8 +3,10 @@ package bot
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -13,7 +15,41 @@ import (
 const (
 	sayOldButton = "I do not know this button any more. Please use the buttons of the newest message about the request."
 	sayStoreAway = "I cannot reach my store at the moment, and nothing was changed. Please try again in a minute."
+	// sayUnrecorded is for a write whose end nobody knows.
+	sayUnrecorded = "My store did not answer in time, and I do not know whether this was recorded. Please look at the request's message in a minute: if it does not show it, try again."
 )
+
+// sayWaiting says how many wait and for how long, or "".
+func sayWaiting(l store.Backlog, one, many string, now time.Time) string {
+	if l.Count == 0 {
+		return ""
+	}
+	what := many
+	if l.Count == 1 {
+		what = one
+	}
+	s := fmt.Sprintf("%d %s", l.Count, what)
+	if age := now.Sub(l.Oldest).Round(time.Second); age > 0 {
+		if l.Count > 1 {
+			s += ", the oldest"
+		}
+		s += " for " + age.String()
+	}
+	return s
+}
+
+// sayWhy says why p is left alone at present, or "".
+func (b *Bot) sayWhy(p tickets.Platform, now time.Time) string {
+	until, class := b.places.pausedOn(p, now)
+	name := adapters.PlatformName(p)
+	switch {
+	case !until.After(now):
+		return ""
+	case class == tickets.Limited:
+		return fmt.Sprintf("%s has asked Countersign to wait for another %s", name, until.Sub(now).Round(time.Second))
+	}
+	return fmt.Sprintf("%s did not take the last one, and Countersign tries again in %s", name, until.Sub(now).Round(time.Second))
+}
 
 // sayOut says that a place is out of use.
 func sayOut(o Outage) string {

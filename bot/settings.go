@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,28 +19,12 @@ import (
 // the program was started with.
 type Settings struct {
 	Rules        tickets.Rules       // for new tickets and for decisions
-	Category     string              // of new tickets; may be empty
 	Assign       []tickets.Principal // mentioned on new tickets, at most one on each platform
 	Approvers    []tickets.Principal // who may decide; nobody if empty
 	Admins       []tickets.Principal // who may use the admin words and is told of troubles; nobody if empty
 	Fields       []string            // what cards show, in order; empty for [adapters.DefaultFields]
 	SelfApproval bool                // whether people may decide what they asked for themselves
 }
-
-// The keys of the settings.
-const (
-	KeyTicketType       = "ticket_type"
-	KeyActiveStates     = "active_states"
-	KeyShortDescription = "short_description"
-	KeyAssignmentGroup  = "assignment_group"
-	KeyCategory         = "category"
-	KeyAutoClose        = "auto_close"
-	KeyApprovers        = "approvers"
-	KeyAdmins           = "admins"
-	KeyChannels         = "channels"
-	KeyFields           = "fields"
-	KeySelfApproval     = "self_approval"
-)
 
 // World is what settings may name.
 type World struct {
@@ -49,21 +34,6 @@ type World struct {
 	Principal func(tickets.Principal) error
 	// Place checks a channel, likewise.
 	Place func(tickets.Place) error
-}
-
-// Setting describes one setting, for people.
-type Setting struct {
-	Key  string
-	Help string
-}
-
-// AllSettings lists the settings in the order in which they are shown.
-func AllSettings() []Setting {
-	list := make([]Setting, len(settings))
-	for i, s := range settings {
-		list[i] = Setting{s.key, s.help}
-	}
-	return list
 }
 
 // setting is one of them: read checks text and puts it into s, whose earlier
@@ -78,7 +48,7 @@ type setting struct {
 // settings in an order in which each may need those before it.
 var settings = []setting{
 	{
-		KeyTicketType, "the type of new tickets, with its number prefix and its states",
+		tickets.KeyTicketType, "the type of new tickets, with its number prefix and its states",
 		func(s *Settings, text string, w World) error {
 			if text == "" {
 				s.Rules.Type = w.Types[0]
@@ -99,7 +69,7 @@ var settings = []setting{
 		func(s *Settings) string { return s.Rules.Type.Name },
 	},
 	{
-		KeyActiveStates, "the states in which a request may be decided",
+		tickets.KeyActiveStates, "the states in which a request may be decided",
 		func(s *Settings, text string, _ World) error {
 			s.Rules.Active = s.Rules.Type.Active
 			if text == "" {
@@ -123,12 +93,12 @@ var settings = []setting{
 		func(s *Settings) string { return join(s.Rules.Active) },
 	},
 	{
-		KeyShortDescription, "the short description of new tickets",
+		tickets.KeyShortDescription, "the short description of new tickets",
 		func(s *Settings, text string, _ World) error { return oneLine(&s.Rules.Title, text, 160) },
 		func(s *Settings) string { return s.Rules.Title },
 	},
 	{
-		KeyAssignmentGroup, "who is mentioned on new tickets, at most one on each platform",
+		tickets.KeyAssignmentGroup, "who is mentioned on new tickets, at most one on each platform",
 		func(s *Settings, text string, w World) (err error) {
 			if s.Assign, err = principals(text, w); err != nil {
 				return err
@@ -146,17 +116,17 @@ var settings = []setting{
 		func(s *Settings) string { return sayPrincipals(s.Assign) },
 	},
 	{
-		KeyCategory, "the category of new tickets, free text",
-		func(s *Settings, text string, _ World) error { return oneLine(&s.Category, text, 80) },
-		func(s *Settings) string { return s.Category },
+		tickets.KeyCategory, "the category of new tickets, free text",
+		func(s *Settings, text string, _ World) error { return oneLine(&s.Rules.Category, text, 80) },
+		func(s *Settings) string { return s.Rules.Category },
 	},
 	{
-		KeyAutoClose, "whether a ticket is moved to its type's closed state when EPM has recorded the decision: true or false",
+		tickets.KeyAutoClose, "whether a ticket is moved to its type's closed state when EPM has recorded the decision: true or false",
 		func(s *Settings, text string, _ World) error { return yesNo(&s.Rules.AutoClose, text, "true", "false") },
 		func(s *Settings) string { return strconv.FormatBool(s.Rules.AutoClose) },
 	},
 	{
-		KeyApprovers, "who may decide requests",
+		tickets.KeyApprovers, "who may decide requests",
 		func(s *Settings, text string, w World) (err error) {
 			s.Approvers, err = principals(text, w)
 			return err
@@ -164,12 +134,12 @@ var settings = []setting{
 		func(s *Settings) string { return sayPrincipals(s.Approvers) },
 	},
 	{
-		KeyAdmins, "who may use the words of admins",
+		tickets.KeyAdmins, "who may use the words of admins",
 		func(s *Settings, text string, w World) (err error) { s.Admins, err = principals(text, w); return err },
 		func(s *Settings) string { return sayPrincipals(s.Admins) },
 	},
 	{
-		KeyChannels, "where new requests are shown, for example slack:C0123ABC, discord:1234567890123456789",
+		tickets.KeyChannels, "where new requests are shown, for example slack:C0123ABC, discord:1234567890123456789",
 		func(s *Settings, text string, w World) error {
 			s.Rules.Places = nil
 			for i, item := range items(text) {
@@ -200,7 +170,7 @@ var settings = []setting{
 		},
 	},
 	{
-		KeyFields, "what cards show, in this order; empty for what suits each kind of request",
+		tickets.KeyFields, "what cards show, in this order; empty for what suits each kind of request",
 		func(s *Settings, text string, _ World) error {
 			s.Fields = nil
 			for i, item := range items(strings.ToLower(text)) {
@@ -216,7 +186,7 @@ var settings = []setting{
 		func(s *Settings) string { return strings.Join(s.Fields, ", ") },
 	},
 	{
-		KeySelfApproval, "whether people may decide what they asked for themselves: deny or allow",
+		tickets.KeySelfApproval, "whether people may decide what they asked for themselves: deny or allow",
 		func(s *Settings, text string, _ World) error { return yesNo(&s.SelfApproval, text, "allow", "deny") },
 		func(s *Settings) string {
 			if s.SelfApproval {
@@ -234,7 +204,7 @@ func Read(values map[string]string, w World) (s Settings, problems map[string]er
 	problems = map[string]error{}
 	for _, one := range settings {
 		text, ok := values[one.key]
-		if !ok && one.key == KeyChannels {
+		if !ok && one.key == tickets.KeyChannels {
 			continue // there is no default: the environment names them
 		}
 		before := s
@@ -249,6 +219,54 @@ func Read(values map[string]string, w World) (s Settings, problems map[string]er
 		}
 	}
 	return s, problems
+}
+
+// Merged is Settings of what the program was started with and what was set
+// since. What was set and cannot be read is as if it had not been set, and
+// broken tells why; what the program was started with and does not fit what
+// was set, such as states of another ticket type, has its default.
+func Merged(base map[string]string, set tickets.Settings, w World) (s Settings, broken map[string]error) {
+	values := maps.Clone(base)
+	maps.Copy(values, set.Values)
+	s, problems := Read(values, w)
+	broken = map[string]error{}
+	for key, err := range problems {
+		if _, ours := set.Values[key]; !ours {
+			continue
+		}
+		broken[key] = err
+		delete(values, key)
+		if text, ok := base[key]; ok {
+			values[key] = text
+		}
+	}
+	if len(broken) > 0 {
+		s, _ = Read(values, w)
+	}
+	return s, broken
+}
+
+// rulesOf are the rules for t, which may be of a type that new tickets are
+// not of any more: it keeps that type's states.
+func (s *Settings) rulesOf(t *tickets.Ticket, w World) tickets.Rules {
+	rules := s.Rules
+	if t == nil || t.Type == rules.Type.Name {
+		return rules
+	}
+	for _, typ := range w.Types {
+		if typ.Name == t.Type {
+			rules.Type, rules.Active = typ, typ.Active
+			return rules
+		}
+	}
+	// A custom type that was taken out of the file: only its name is known.
+	// Its tickets stay where they are, and can be decided there.
+	rules.Type = tickets.Type{Name: t.Type, States: []tickets.State{t.State}, Closed: t.State}
+	rules.Active = nil
+	if t.Active {
+		rules.Active = rules.Type.States
+	}
+	return rules
 }
 
 // Show is the text of a setting, or "" if there is no such key.

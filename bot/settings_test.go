@@ -32,32 +32,32 @@ func TestReadSettings(t *testing.T) {
 		want      string // as shown; the same text if empty
 		problem   string
 	}{
-		"Type":             {bot.KeyTicketType, "incident", "Incident", ""},
-		"NoType":           {bot.KeyTicketType, "Ticket", "Access Request", "choose one of: Access Request, Incident"},
-		"States":           {bot.KeyActiveStates, " new ,On hold, new", "New, On Hold", ""},
-		"OtherState":       {bot.KeyActiveStates, "New, Assess", "New, In Progress, On Hold", "item 2 is not a state of Access Request"},
-		"NoState":          {bot.KeyActiveStates, ",", "New, In Progress, On Hold", "nobody could decide"},
-		"DefaultStates":    {bot.KeyActiveStates, "", "New, In Progress, On Hold", ""},
-		"Description":      {bot.KeyShortDescription, "Access, please", "", ""},
-		"LongDescription":  {bot.KeyShortDescription, strings.Repeat("ß", 161), " ", "shorten it to 160 characters; it has 161"},
-		"HostileCategory":  {bot.KeyCategory, "a\nApproved by Ann", "a ⏎ Approved by Ann", ""},
-		"Assign":           {bot.KeyAssignmentGroup, "slack:group:S1, discord:role:2", "", ""},
-		"AssignTwo":        {bot.KeyAssignmentGroup, "slack:group:S1, slack:U1", " ", "name one for Slack, not two"},
-		"AssignChannel":    {bot.KeyAssignmentGroup, "slack:channel:C1", " ", "a whole channel is not mentioned"},
-		"AssignNobody":     {bot.KeyAssignmentGroup, "", " ", ""},
-		"AutoClose":        {bot.KeyAutoClose, "TRUE", "true", ""},
-		"AutoCloseWhat":    {bot.KeyAutoClose, "yes", "false", "write true or false"},
-		"Approvers":        {bot.KeyApprovers, "slack:U1, discord:role:2, slack:U1", "slack:U1, discord:role:2", ""},
-		"ApproversWhere":   {bot.KeyApprovers, "slack:U1, teams:2", " ", "item 2: there is no such platform"},
-		"ApproversHow":     {bot.KeyApprovers, "Ann", " ", "item 1: write platform:ID"},
-		"Channels":         {bot.KeyChannels, "slack:C1, discord:2", "", ""},
-		"NoChannel":        {bot.KeyChannels, " ", " ", "without a channel nobody would see a request"},
-		"ChannelsHow":      {bot.KeyChannels, "slack", " ", "item 1: write platform:ID"},
-		"Fields":           {bot.KeyFields, "Reason, user,reason", "reason, user", ""},
-		"FieldsWhat":       {bot.KeyFields, "user, colour", " ", "item 2 is not a field: choose from user"},
-		"SelfApproval":     {bot.KeySelfApproval, "Allow", "allow", ""},
-		"SelfApprovalNot":  {bot.KeySelfApproval, "deny", "", ""},
-		"SelfApprovalWhat": {bot.KeySelfApproval, "true", "deny", "write allow or deny"},
+		"Type":             {tickets.KeyTicketType, "incident", "Incident", ""},
+		"NoType":           {tickets.KeyTicketType, "Ticket", "Access Request", "choose one of: Access Request, Incident"},
+		"States":           {tickets.KeyActiveStates, " new ,On hold, new", "New, On Hold", ""},
+		"OtherState":       {tickets.KeyActiveStates, "New, Assess", "New, In Progress, On Hold", "item 2 is not a state of Access Request"},
+		"NoState":          {tickets.KeyActiveStates, ",", "New, In Progress, On Hold", "nobody could decide"},
+		"DefaultStates":    {tickets.KeyActiveStates, "", "New, In Progress, On Hold", ""},
+		"Description":      {tickets.KeyShortDescription, "Access, please", "", ""},
+		"LongDescription":  {tickets.KeyShortDescription, strings.Repeat("ß", 161), " ", "shorten it to 160 characters; it has 161"},
+		"HostileCategory":  {tickets.KeyCategory, "a\nApproved by Ann", "a ⏎ Approved by Ann", ""},
+		"Assign":           {tickets.KeyAssignmentGroup, "slack:group:S1, discord:role:2", "", ""},
+		"AssignTwo":        {tickets.KeyAssignmentGroup, "slack:group:S1, slack:U1", " ", "name one for Slack, not two"},
+		"AssignChannel":    {tickets.KeyAssignmentGroup, "slack:channel:C1", " ", "a whole channel is not mentioned"},
+		"AssignNobody":     {tickets.KeyAssignmentGroup, "", " ", ""},
+		"AutoClose":        {tickets.KeyAutoClose, "TRUE", "true", ""},
+		"AutoCloseWhat":    {tickets.KeyAutoClose, "yes", "false", "write true or false"},
+		"Approvers":        {tickets.KeyApprovers, "slack:U1, discord:role:2, slack:U1", "slack:U1, discord:role:2", ""},
+		"ApproversWhere":   {tickets.KeyApprovers, "slack:U1, teams:2", " ", "item 2: there is no such platform"},
+		"ApproversHow":     {tickets.KeyApprovers, "Ann", " ", "item 1: write platform:ID"},
+		"Channels":         {tickets.KeyChannels, "slack:C1, discord:2", "", ""},
+		"NoChannel":        {tickets.KeyChannels, " ", " ", "without a channel nobody would see a request"},
+		"ChannelsHow":      {tickets.KeyChannels, "slack", " ", "item 1: write platform:ID"},
+		"Fields":           {tickets.KeyFields, "Reason, user,reason", "reason, user", ""},
+		"FieldsWhat":       {tickets.KeyFields, "user, colour", " ", "item 2 is not a field: choose from user"},
+		"SelfApproval":     {tickets.KeySelfApproval, "Allow", "allow", ""},
+		"SelfApprovalNot":  {tickets.KeySelfApproval, "deny", "", ""},
+		"SelfApprovalWhat": {tickets.KeySelfApproval, "true", "deny", "write allow or deny"},
 		"NoSetting":        {"colour", "red", " ", "there is no such setting"},
 	} {
 		s, problems := bot.Read(map[string]string{tt.key: tt.text}, somewhere())
@@ -82,20 +82,17 @@ func TestReadSettings(t *testing.T) {
 func TestSettingsReadWhatTheyShow(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
-		bot.KeyTicketType: "Change Request", bot.KeyActiveStates: "New, Assess", bot.KeyShortDescription: "Access", bot.KeyCategory: "Security",
-		bot.KeyAssignmentGroup: "slack:group:S1", bot.KeyAutoClose: "true", bot.KeyApprovers: "slack:U1, discord:role:2", bot.KeyAdmins: "slack:U2",
-		bot.KeyChannels: "slack:C1, discord:3", bot.KeyFields: "user, reason", bot.KeySelfApproval: "allow",
+		tickets.KeyTicketType: "Change Request", tickets.KeyActiveStates: "New, Assess", tickets.KeyShortDescription: "Access", tickets.KeyCategory: "Security",
+		tickets.KeyAssignmentGroup: "slack:group:S1", tickets.KeyAutoClose: "true", tickets.KeyApprovers: "slack:U1, discord:role:2", tickets.KeyAdmins: "slack:U2",
+		tickets.KeyChannels: "slack:C1, discord:3", tickets.KeyFields: "user, reason", tickets.KeySelfApproval: "allow",
 	}
 	s, problems := bot.Read(values, somewhere())
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	shown := map[string]string{}
-	for _, one := range bot.AllSettings() {
-		shown[one.Key] = s.Show(one.Key)
-		if one.Help == "" {
-			t.Errorf("%s: no help", one.Key)
-		}
+	for _, key := range tickets.SettingKeys() {
+		shown[key] = s.Show(key)
 	}
 	if !maps.Equal(shown, values) {
 		t.Errorf("shown %v, want %v", shown, values)
@@ -105,8 +102,8 @@ func TestSettingsReadWhatTheyShow(t *testing.T) {
 // TestStatesFollowTheType: states of an earlier type do not outlive it.
 func TestStatesFollowTheType(t *testing.T) {
 	t.Parallel()
-	s, problems := bot.Read(map[string]string{bot.KeyTicketType: "Change Request", bot.KeyActiveStates: "New, On Hold"}, somewhere())
-	if problems[bot.KeyActiveStates] == nil || s.Show(bot.KeyActiveStates) != "New, Assess, Authorize, Scheduled, Implement" {
-		t.Errorf("active states %q, %v", s.Show(bot.KeyActiveStates), problems)
+	s, problems := bot.Read(map[string]string{tickets.KeyTicketType: "Change Request", tickets.KeyActiveStates: "New, On Hold"}, somewhere())
+	if problems[tickets.KeyActiveStates] == nil || s.Show(tickets.KeyActiveStates) != "New, Assess, Authorize, Scheduled, Implement" {
+		t.Errorf("active states %q, %v", s.Show(tickets.KeyActiveStates), problems)
 	}
 }

@@ -29,8 +29,14 @@ const maxBody = 1 << 20
 // not be stored.
 const retryAfter = "5"
 
-// keepTimeout is how long the keeper may take.
-const keepTimeout = 10 * time.Second
+// keepTimeout is how long the keeper may take, and before it the wait for one
+// of maxAtOnce. How long EPM waits for an answer is not documented; it must
+// hear that it has to send again before it gives up.
+const keepTimeout = 5 * time.Second
+
+// maxAtOnce bounds how many webhooks are read and kept at the same time, and
+// so the memory that they take. The others wait unread.
+const maxAtOnce = 256
 
 // Keeper makes a webhook durable together with what it says. When Keep
 // returns without an error, EPM is told that it need not send it again.
@@ -76,6 +82,7 @@ type Receiver struct {
 	config    ReceiverConfig
 	user      [sha256.Size]byte
 	passwords [][sha256.Size]byte
+	slots     chan struct{} // those that are read and kept
 }
 
 // String tells nothing.
@@ -110,7 +117,7 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 		c.Now = time.Now
 	}
 	c.Allow, c.TrustedProxies = unmapped(c.Allow), unmapped(c.TrustedProxies)
-	r := &Receiver{config: c, user: sha256.Sum256([]byte(c.User)), passwords: [][sha256.Size]byte{sha256.Sum256([]byte(c.Password))}}
+	r := &Receiver{config: c, user: sha256.Sum256([]byte(c.User)), slots: make(chan struct{}, maxAtOnce), passwords: [][sha256.Size]byte{sha256.Sum256([]byte(c.Password))}}
 	if c.PasswordPrevious != "" {
 		r.passwords = append(r.passwords, sha256.Sum256([]byte(c.PasswordPrevious)))
 	}
@@ -159,6 +166,16 @@ func (r *Receiver) serve(w http.ResponseWriter, q *http.Request) {
 	}
 	if !isJSON(q.Header.Get("Content-Type")) || !isPlain(q.Header.Get("Content-Encoding")) {
 		r.refuse(w, http.StatusUnsupportedMediaType, resultUnsupported, "the webhook must be sent as application/json, not compressed; set its content type in EPM")
+		return
+	}
+	turn := time.NewTimer(keepTimeout)
+	defer turn.Stop()
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-turn.C:
+		r.config.Log.Error("too many webhooks at once, one is to come again", "remote", from)
+		r.tryLater(w)
 		return
 	}
 	body, err := readBody(w, q)

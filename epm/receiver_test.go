@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/countersign/countersign/epm/epmtest"
@@ -397,4 +398,43 @@ func TestFakeDelivers(t *testing.T) {
 			t.Errorf("kept %+v", in)
 		}
 	}
+}
+
+// A store that hangs: every sender is answered in time, and no more than
+// maxAtOnce webhooks are held in memory.
+func TestManyWhileTheStoreHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		now, most := 0, 0
+		r := newReceiving(t, func(c *ReceiverConfig) {
+			c.Keeper = keeperFunc(func(ctx context.Context, _ tickets.Incoming) (tickets.Receipt, error) {
+				mu.Lock()
+				now++
+				most = max(most, now)
+				mu.Unlock()
+				<-ctx.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				now--
+				return tickets.Receipt{}, ctx.Err()
+			})
+		})
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 4 * maxAtOnce {
+			wg.Go(func() {
+				a := r.post([]byte(`{}`), nil)
+				if a.Code != http.StatusServiceUnavailable || a.Header().Get("Retry-After") == "" {
+					t.Errorf("answer %d %v, want 503 with Retry-After", a.Code, a.Header())
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took > 2*keepTimeout {
+			t.Errorf("the last answer came after %v, want at most %v", took, 2*keepTimeout)
+		}
+		if most != maxAtOnce {
+			t.Errorf("%d at once, want %d", most, maxAtOnce)
+		}
+	})
 }

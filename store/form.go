@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,9 +9,9 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// formVersion is the version of the stored form that this program writes.
-// Every later version can read it.
-const formVersion = 1
+// FormVersion is the version of the stored form that this program writes.
+// Every later version can read it. What only adds fields does not raise it.
+const FormVersion = 1
 
 type form struct {
 	V int `json:"v"`
@@ -18,23 +19,42 @@ type form struct {
 }
 
 // ErrNewerForm means that a record was written by a newer version of the
-// program than this one.
+// program than this one, and means something that this one does not know.
 var ErrNewerForm = errors.New("written by a newer version of countersign: run that version or a later one")
 
 // Encode is the stored form of t: one JSON object with the form's version in
-// "v". It does not hold Version, which is the store's own.
+// "v". It does not hold Version, which is the store's own. What a newer
+// version has added is in it again.
 func Encode(t *tickets.Ticket) ([]byte, error) {
-	return json.Marshal(form{V: formVersion, Ticket: t})
+	b, err := json.Marshal(form{V: FormVersion, Ticket: t})
+	if err != nil || !hasNewer(t) {
+		return b, err
+	}
+	return restore(b, t)
 }
 
-// Decode reads what any version up to this one encoded.
+// Decode reads what any version up to this one encoded. What a newer version
+// has added to a form of this version is kept in the tickets.Newer of what it
+// was added to.
 func Decode(b []byte) (*tickets.Ticket, error) {
 	f := form{Ticket: new(tickets.Ticket)}
-	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("stored ticket: %w", err)
+	// Most forms hold nothing unknown: being strict first saves looking.
+	strict := json.NewDecoder(bytes.NewReader(b))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&f); err != nil || strict.InputOffset() != int64(len(b)) {
+		f = form{Ticket: new(tickets.Ticket)}
+		if err := json.Unmarshal(b, &f); err != nil {
+			if newerForm(b) {
+				err = ErrNewerForm
+			}
+			return nil, fmt.Errorf("stored ticket: %w", err)
+		}
+		if err := keepNewer(b, f.Ticket); err != nil {
+			return nil, fmt.Errorf("stored ticket: %w", err)
+		}
 	}
 	switch {
-	case f.V > formVersion:
+	case f.V > FormVersion:
 		return nil, fmt.Errorf("stored ticket: %w", ErrNewerForm)
 	case f.V < 1:
 		return nil, errors.New("stored ticket: no form version")
@@ -43,4 +63,12 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 		return nil, errors.New("stored ticket: no number")
 	}
 	return f.Ticket, nil
+}
+
+// newerForm reports whether b, which cannot be read, is of a later version.
+func newerForm(b []byte) bool {
+	var f struct {
+		V int `json:"v"`
+	}
+	return json.Unmarshal(b, &f) == nil && f.V > FormVersion
 }

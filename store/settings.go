@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/countersign/countersign/tickets"
 )
@@ -26,18 +27,42 @@ func Configured(stored []byte, from int64, changes []tickets.Change) (after tick
 		return before, nil, nil, ErrChanged
 	}
 	after = before.With(changes)
-	if doc, err = json.Marshal(settingsForm{formVersion, after}); err != nil {
-		return tickets.Settings{}, nil, nil, err
-	}
 	for i := range changes {
 		changes[i].Version = after.Version
-		change, err := json.Marshal(changes[i])
+	}
+	doc, docs, err = EncodeSettings(after, changes)
+	return after, doc, docs, err
+}
+
+// EncodeSettings is the stored form of settings and of each change.
+func EncodeSettings(s tickets.Settings, changes []tickets.Change) (doc []byte, docs [][]byte, err error) {
+	if doc, err = json.Marshal(settingsForm{FormVersion, s}); err != nil {
+		return nil, nil, err
+	}
+	for _, c := range changes {
+		change, err := json.Marshal(c)
 		if err != nil {
-			return tickets.Settings{}, nil, nil, err
+			return nil, nil, err
 		}
 		docs = append(docs, change)
 	}
-	return after, doc, docs, nil
+	return doc, docs, nil
+}
+
+// WeighSettings is what becomes of settings that are to be restored where
+// others, in their stored form or empty, stand: they are copied to where none
+// are, and else left.
+func WeighSettings(s tickets.Settings, stored []byte) (Restored, error) {
+	have, err := DecodeSettings(stored)
+	switch {
+	case err != nil:
+		return Refused, err
+	case len(stored) == 0:
+		return Copied, nil
+	case have.Version == s.Version && maps.Equal(have.Values, s.Values):
+		return Same, nil
+	}
+	return Further, nil
 }
 
 // DecodeSettings reads the stored form of settings; an empty one is of none.
@@ -50,7 +75,7 @@ func DecodeSettings(b []byte) (tickets.Settings, error) {
 		return tickets.Settings{}, fmt.Errorf("stored settings: %w", err)
 	}
 	switch {
-	case f.V > formVersion:
+	case f.V > FormVersion:
 		return tickets.Settings{}, fmt.Errorf("stored settings: %w", ErrNewerForm)
 	case f.V < 1 || f.Version < 1:
 		return tickets.Settings{}, errors.New("stored settings: no version")

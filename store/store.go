@@ -30,9 +30,12 @@ var ErrChanged = errors.New("the settings were changed by somebody else meanwhil
 // be called more than once and must have no other effect.
 type Apply func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status)
 
-// Store keeps tickets. Its methods are safe for concurrent use. Errors other
-// than the named ones mean that the store could not do it, or not be reached;
-// after such an error of a writing method the write may have happened.
+// Store keeps tickets. Its methods are safe for concurrent use. A ticket that a
+// newer version wrote and this one cannot read is ErrNewerForm: it is left as
+// it is, and a webhook about it is not kept, so that its sender repeats it,
+// to a replica that can. Errors other than the named ones mean that the store
+// could not do it, or not be reached; after such an error of a writing method
+// the write may have happened.
 type Store interface {
 	// Accept keeps a webhook, and what apply makes of the ticket of
 	// in.News.ID, in one durable commit. apply is nil for a webhook that
@@ -50,7 +53,8 @@ type Store interface {
 	// Get returns a ticket, or ErrNotFound.
 	Get(ctx context.Context, n tickets.Number) (*tickets.Ticket, error)
 
-	// List returns tickets, newest first.
+	// List returns tickets, newest first. Beside an error it may return
+	// tickets: one that cannot be read hides no other.
 	List(ctx context.Context, q Query) ([]*tickets.Ticket, error)
 
 	// Claim leases up to limit tickets that owe something in lane at now,

@@ -13,6 +13,7 @@ type Rules struct {
 	Type      Type
 	Active    []State // states in which a decision may be made
 	Title     string  // short description of new tickets
+	Category  string  // of new tickets; may be empty
 	AutoClose bool    // move to Type.Closed when EPM has recorded an outcome
 	Places    []Place // where new tickets are shown
 }
@@ -35,7 +36,7 @@ func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
 		return false
 	}
 	t.ID, t.Request = r.ID, &r
-	t.Title = rules.Title
+	t.Title, t.Category = rules.Title, rules.Category
 	for _, p := range rules.Places {
 		if t.Message(p) == nil {
 			t.Messages = append(t.Messages, Message{Place: p})
@@ -97,7 +98,7 @@ func (o Outcome) agrees(other Outcome) bool {
 func (o Outcome) fill(other Outcome) Outcome {
 	o.Duration, o.By, o.AtRaw = cmp.Or(o.Duration, other.Duration), cmp.Or(o.By, other.By), cmp.Or(o.AtRaw, other.AtRaw)
 	o.At, o.Start, o.End = cmp.Or(o.At, other.At), cmp.Or(o.Start, other.Start), cmp.Or(o.End, other.End)
-	o.Imitates = o.Imitates || other.Imitates
+	o.Imitates, o.Newer = o.Imitates || other.Imitates, cmp.Or(o.Newer, other.Newer)
 	return o
 }
 
@@ -200,7 +201,7 @@ func (t *Ticket) Acknowledge(d Decision, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
-	t.Sending = Sending{Attempts: t.Sending.Attempts, Done: now, NotBefore: now.Add(firstLook)}
+	t.Sending = Sending{Attempts: t.Sending.Attempts, Done: now, NotBefore: now.Add(firstLook), Newer: t.Sending.Newer}
 	t.happened(Event{Kind: EventSubmitted, At: now})
 }
 

@@ -84,20 +84,30 @@ func (t *Ticket) owed() []Step {
 	}
 	for i := range t.Messages {
 		m := &t.Messages[i]
-		at := later(t.Created, m.NotBefore)
+		e := t.nextReply(m)
 		switch {
 		case m.Dead:
 		case m.ID == "":
-			steps = append(steps, Step{Kind: StepPost, Lane: PostLane(m.Place.Platform), Place: m.Place, At: at})
+			steps = append(steps, Step{Kind: StepPost, Lane: PostLane(m.Place.Platform), Place: m.Place, At: later(t.Created, m.NotBefore)})
 		case m.Shown < t.Rev:
-			steps = append(steps, Step{Kind: StepEdit, Lane: EditLane(m.Place.Platform), Place: m.Place, At: at})
-		default:
-			if e := t.nextReply(m); e >= 0 {
-				steps = append(steps, Step{Kind: StepReply, Lane: EditLane(m.Place.Platform), Place: m.Place, Event: e, At: at})
-			}
+			steps = append(steps, Step{Kind: StepEdit, Lane: EditLane(m.Place.Platform), Place: m.Place, At: later(t.changed(e), m.NotBefore)})
+		case e >= 0:
+			steps = append(steps, Step{Kind: StepReply, Lane: EditLane(m.Place.Platform), Place: m.Place, Event: e, At: later(t.changed(e), m.NotBefore)})
 		}
 	}
 	return steps
+}
+
+// changed is since when an edit is owed: since event e, the first that the
+// thread was not told of, or if there is none since the last of all.
+func (t *Ticket) changed(e int) time.Time {
+	switch {
+	case e >= 0:
+		return later(t.Created, t.Events[e].At)
+	case len(t.Events) > 0:
+		return later(t.Created, t.Events[len(t.Events)-1].At)
+	}
+	return t.Created
 }
 
 // nextReply is the index of the first event that m's thread was not told of,

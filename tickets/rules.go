@@ -1,9 +1,11 @@
 package tickets
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -264,11 +266,11 @@ type State string
 
 // Type is a kind of ticket with its own workflow.
 type Type struct {
-	Name   string
-	Prefix string // of the ticket number
-	States []State
-	Active []State // in which a decision may be made
-	Closed State   // where auto-close moves a ticket
+	Name   string  `json:"name"`
+	Prefix string  `json:"prefix"` // of the ticket number
+	States []State `json:"states"`
+	Active []State `json:"active"` // in which a decision may be made
+	Closed State   `json:"closed"` // where auto-close moves a ticket
 }
 
 // Types lists the built-in ticket types; the first is the default.
@@ -286,14 +288,66 @@ func Types() []Type {
 	}
 }
 
-// FindType returns the built-in type of that name, without regard to case.
-func FindType(name string) (Type, bool) {
-	for _, t := range Types() {
-		if strings.EqualFold(t.Name, strings.TrimSpace(name)) {
-			return t, true
+// ParseTypes reads ticket types that somebody wrote, a JSON list of objects
+// as [Type] is. Without active states all but the closed one are. Errors say
+// what to do.
+func ParseTypes(b []byte) ([]Type, error) {
+	var list []Type
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&list); err != nil {
+		return nil, fmt.Errorf("write a JSON list of ticket types: %w", err)
+	}
+	known := Types()
+	for i := range list {
+		t := &list[i]
+		if say := t.problem(known); say != "" {
+			return nil, fmt.Errorf("ticket type %d: %s", i+1, say)
+		}
+		known = append(known, *t)
+	}
+	return list, nil
+}
+
+// prefixes are those that a number can begin with.
+var prefixes = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,9}$`)
+
+// problem says what is wrong with t, which stands beside others, or "".
+func (t *Type) problem(others []Type) string {
+	if t.Active == nil {
+		t.Active = slices.DeleteFunc(slices.Clone(t.States), func(s State) bool { return s == t.Closed })
+	}
+	switch {
+	case strings.TrimSpace(t.Name) == "" || t.Name != strings.TrimSpace(t.Name) || len(t.Name) > 60:
+		return "give it a name of up to 60 characters"
+	case !prefixes.MatchString(t.Prefix):
+		return "its prefix begins its numbers: write up to 10 capital letters and digits, a letter first"
+	case len(t.States) == 0 || len(t.States) > 25:
+		return "give it 1 to 25 states; new tickets are in the first"
+	case !slices.Contains(t.States, t.Closed):
+		return "closed must be one of its states, where closed tickets are moved to"
+	case !slices.Contains(t.Active, t.States[0]):
+		return "its first state must be one of the active ones, else nobody could decide a new request"
+	}
+	for i, s := range t.States {
+		if name := string(s); strings.TrimSpace(name) != name || name == "" || len(name) > 60 || strings.ContainsAny(name, ",\n") {
+			return fmt.Sprintf("state %d must be a word or two without a comma, of up to 60 characters", i+1)
+		}
+		if slices.ContainsFunc(t.States[:i], func(o State) bool { return strings.EqualFold(string(o), string(s)) }) {
+			return fmt.Sprintf("state %d is there twice", i+1)
 		}
 	}
-	return Type{}, false
+	for i, s := range t.Active {
+		if !slices.Contains(t.States, s) {
+			return fmt.Sprintf("active state %d is not one of its states", i+1)
+		}
+	}
+	for _, o := range others {
+		if strings.EqualFold(o.Name, t.Name) || o.Prefix == t.Prefix {
+			return "there is another type with this name or prefix"
+		}
+	}
+	return ""
 }
 
 // FindState returns the type's state of that name, without regard to case.

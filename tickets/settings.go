@@ -5,6 +5,29 @@ import (
 	"time"
 )
 
+// The keys of the settings.
+const (
+	KeyTicketType       = "ticket_type"
+	KeyActiveStates     = "active_states"
+	KeyShortDescription = "short_description"
+	KeyAssignmentGroup  = "assignment_group"
+	KeyCategory         = "category"
+	KeyAutoClose        = "auto_close"
+	KeyApprovers        = "approvers"
+	KeyAdmins           = "admins"
+	KeyChannels         = "channels"
+	KeyFields           = "fields"
+	KeySelfApproval     = "self_approval"
+)
+
+// SettingKeys lists the keys in the order in which settings are shown.
+func SettingKeys() []string {
+	return []string{
+		KeyTicketType, KeyActiveStates, KeyShortDescription, KeyAssignmentGroup, KeyCategory, KeyAutoClose,
+		KeyApprovers, KeyAdmins, KeyChannels, KeyFields, KeySelfApproval,
+	}
+}
+
 // Settings is what admins have set at run time: text by key. A key that is
 // missing has the value that the program was started with.
 type Settings struct {

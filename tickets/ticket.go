@@ -54,6 +54,12 @@ const (
 	Admin       Kind = "admin"       // be an administrator for a while
 )
 
+// Newer is what a newer version of the program wrote into a stored value
+// and this one does not know: a JSON object of those members, or nothing. It
+// travels with the value, so that it stays with what it was said of, and
+// nothing but the stored form looks into it.
+type Newer string
+
 // Request is what EPM asks. Every string in it was written by whoever asked
 // for access, or by their machine: it is untrusted, may be empty and may hold
 // anything. Renderers escape it.
@@ -88,12 +94,16 @@ type Request struct {
 
 	// Fields is everything EPM sent, in its order.
 	Fields []Field `json:"fields,omitempty"`
+
+	Newer Newer `json:"-"`
 }
 
 // Field is one value of a webhook under the name EPM gave it.
 type Field struct {
 	Name  string `json:"n"`
 	Value string `json:"v"`
+
+	Newer Newer `json:"-"`
 }
 
 // What names what is asked for, in one phrase: the program, or administrator
@@ -162,6 +172,8 @@ type Decision struct {
 	By       Actor     `json:"by"`
 	At       time.Time `json:"at"`
 	Place    Place     `json:"place"` // where it was made
+
+	Newer Newer `json:"-"`
 }
 
 // Sending is how far a decision has come on its way to EPM.
@@ -174,6 +186,8 @@ type Sending struct {
 	Problem   string    `json:"problem,omitempty"`   // why the last attempt failed, for people
 	Done      time.Time `json:"done,omitzero"`       // when EPM acknowledged
 	Looks     int       `json:"looks,omitempty"`     // times EPM was asked what became of it
+
+	Newer Newer `json:"-"`
 }
 
 // Outcome is what EPM finally recorded. It may differ from the ticket's own
@@ -188,6 +202,8 @@ type Outcome struct {
 	Start    time.Time `json:"start,omitzero"`
 	End      time.Time `json:"end,omitzero"`
 	Imitates bool      `json:"imitates,omitempty"` // as for Request
+
+	Newer Newer `json:"-"`
 }
 
 // Until is when the access ends, and false if the outcome does not tell.
@@ -217,6 +233,8 @@ type Refusal struct {
 	Decision Decision  `json:"decision"`
 	Reason   string    `json:"reason"` // for people
 	At       time.Time `json:"at"`
+
+	Newer Newer `json:"-"`
 }
 
 // Message is a ticket as shown, or still to be shown, in one place.
@@ -231,6 +249,8 @@ type Message struct {
 	NotBefore time.Time `json:"not_before,omitzero"`
 	Problem   string    `json:"problem,omitempty"` // for admins
 	Dead      bool      `json:"dead,omitempty"`    // given up: deleted or never editable again
+
+	Newer Newer `json:"-"`
 }
 
 // EventKind says what happened to a ticket.
@@ -259,6 +279,8 @@ type Event struct {
 	Decision *Decision `json:"decision,omitempty"` // decided, refused
 	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome
 	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays, or the new state
+
+	Newer Newer `json:"-"`
 }
 
 // Ticket is a request and all that happened to it. It is changed by its
@@ -270,6 +292,8 @@ type Ticket struct {
 	Active  bool      `json:"active"`
 	Title   string    `json:"title,omitempty"` // short description
 	Created time.Time `json:"created"`
+
+	Category string `json:"category,omitempty"`
 
 	// Request is nil while only an update has arrived (progress Unknown);
 	// ID is known from the first webhook on.
@@ -283,6 +307,8 @@ type Ticket struct {
 	Refusal  *Refusal  `json:"refusal,omitempty"` // the last one, while the ticket is open again
 	Messages []Message `json:"messages,omitempty"`
 	Events   []Event   `json:"events,omitempty"`
+
+	Newer Newer `json:"-"`
 
 	// Version counts the writes of the record. It belongs to the store.
 	Version int64 `json:"-"`

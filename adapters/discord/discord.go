@@ -170,6 +170,12 @@ func (c *Chat) GoString() string { return string(Platform) }
 // Platform is [Platform].
 func (c *Chat) Platform() tickets.Platform { return Platform }
 
+// Limits says how fast Discord takes messages. It announces its limits with
+// each answer; this one is common experience.
+func (c *Chat) Limits() string {
+	return "Discord takes about five messages in five seconds in each channel"
+}
+
 // Post shows t in place. Within minutes Discord itself knows a message that
 // was sent before by its nonce; later it is looked for by its buttons, which
 // name the ticket.

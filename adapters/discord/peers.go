@@ -56,12 +56,16 @@ func (t *turns) drop(ctx context.Context, name string) {
 	_ = t.peers.Drop(ctx, name, t.holder) // else it ends by itself
 }
 
-// wait returns true when this process has the gateway, and false when ctx
-// ended.
+// wait returns true when this process may have the gateway, and false when
+// ctx ended. If the peers cannot be asked for the length of a lease it may:
+// somebody has to tell people so.
 func (t *turns) wait(ctx context.Context, c *Chat) bool {
-	told := false
+	told, asked := false, time.Now()
 	for {
 		has, err := t.hold(ctx, leaseGateway, t.lease)
+		if err == nil {
+			asked = time.Now()
+		}
 		switch {
 		case ctx.Err() != nil:
 			if has {
@@ -71,8 +75,11 @@ func (t *turns) wait(ctx context.Context, c *Chat) bool {
 		case has:
 			t.drop(ctx, leaseNext)
 			return true
+		case err != nil && time.Since(asked) > t.lease:
+			c.log.Warn("cannot ask who holds the gateway, so it is taken", "err", err)
+			return true
 		case err != nil:
-			c.log.Warn("cannot ask who holds the gateway", "err", err)
+			c.log.Debug("cannot ask who holds the gateway", "err", err)
 		default:
 			c.line.Up(c.cfg.Now()) // another process is connected for all
 			if !told {

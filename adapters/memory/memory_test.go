@@ -74,6 +74,32 @@ func TestDeliveriesAreForgotten(t *testing.T) {
 	}
 }
 
+func TestDeliveriesAreBounded(t *testing.T) {
+	d := NewDeliveries[string](time.Hour, time.Now)
+	key := func(i int) string { return fmt.Sprint("k", i) }
+	const all = 3 * maxDeliveries
+	for i := range all {
+		if _, again := d.Once(t.Context(), key(i), func() string { return "answer to " + key(i) }); again {
+			t.Fatalf("%s was seen before", key(i))
+		}
+	}
+	answers := 0
+	for _, p := range d.past {
+		if p.answer != nil {
+			answers++
+		}
+	}
+	if len(d.past) != maxDeliveries || len(d.known) != maxDeliveries || answers != maxAnswers || len(d.answered) != maxAnswers {
+		t.Errorf("%d deliveries, %d answers are kept; want %d, %d", len(d.past), answers, maxDeliveries, maxAnswers)
+	}
+	for i, want := range map[int]string{all - 1: "answer to " + key(all-1), all - maxAnswers: "answer to " + key(all-maxAnswers), all - maxAnswers - 1: "", all - maxDeliveries: ""} {
+		got, again := d.Once(t.Context(), key(i), func() string { return "done again" })
+		if !again || got != want {
+			t.Errorf("%s again: %q, %v; want %q", key(i), got, again, want)
+		}
+	}
+}
+
 func TestSetsAskOnceForAll(t *testing.T) {
 	now := time.Now()
 	s := NewSets(func() time.Time { return now })

@@ -19,6 +19,9 @@ import (
 // ok without ts. The library takes it for success.
 var errNoEcho = errors.New("the answer names no message")
 
+// errNoList is an answer without the messages that were asked for.
+var errNoList = errors.New("the answer has no list of messages")
+
 // limitedFor is how long to wait after a rate limit without Retry-After.
 const limitedFor = 30 * time.Second
 
@@ -183,6 +186,8 @@ func describe(err error) string {
 		return fmt.Sprintf("HTTP status %d", status.Code)
 	case errors.Is(err, errNoEcho):
 		return errNoEcho.Error()
+	case errors.Is(err, errNoList):
+		return errNoList.Error()
 	}
 	return wire.Describe(err)
 }

@@ -325,7 +325,13 @@ func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Numbe
 				Cursor string `json:"next_cursor"`
 			} `json:"response_metadata"`
 		}
-		err := c.call(ctx, method, channel, false, func() error { return c.read(ctx, method, args, &page) })
+		err := c.call(ctx, method, channel, false, func() error {
+			err := c.read(ctx, method, args, &page)
+			if err == nil && page.Messages == nil {
+				err = errNoList // it does not say that there is none
+			}
+			return err
+		})
 		if err != nil {
 			switch tickets.FailureOf(err).Class {
 			case tickets.Denied, tickets.Gone, tickets.Refused:
@@ -512,6 +518,10 @@ func (c *Chat) Ready() error {
 	}
 	return errors.Join(why, c.socket.Problem("slack socket mode", c.cfg.Now(), socketGap))
 }
+
+// Limits says how fast Slack takes messages
+// (docs.slack.dev/apis/web-api/rate-limits).
+func (c *Chat) Limits() string { return "Slack takes one message a second in each channel" }
 
 // Run listens until ctx ends.
 func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {

@@ -215,6 +215,26 @@ func TestFindsOnlyItsOwn(t *testing.T) {
 	}
 }
 
+// TestHistoryWithoutMessages: an answer that holds no list says nothing about
+// the lost card, and is no reason to post another.
+func TestHistoryWithoutMessages(t *testing.T) {
+	b := adaptertest.NewBook()
+	w := begin(t, "http", b, nil)
+	tk := b.Add(1042, adaptertest.Request(), w.Place())
+	since := time.Now()
+	w.fake.Fail(slacktest.Fault{Method: "chat.postMessage", Kind: slacktest.EmptyObject, Did: true})
+	if _, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{}); err == nil {
+		t.Fatal("the first post went well")
+	}
+	w.fake.Fail(slacktest.Fault{Method: "conversations.history", Kind: slacktest.NoTS})
+	if _, err := w.chat.Post(t.Context(), w.Place(), tk, since); tickets.FailureOf(err).Class != tickets.Down {
+		t.Errorf("Post() = %v, want class down", err)
+	}
+	if _, err := w.chat.Post(t.Context(), w.Place(), tk, since); err != nil || len(w.Cards()) != 1 {
+		t.Errorf("Post() = %v and %d cards, want 1", err, len(w.Cards()))
+	}
+}
+
 func TestPostsAgainWhereLookingIsNotAllowed(t *testing.T) {
 	b := adaptertest.NewBook()
 	w := begin(t, "http", b, func(c *slacktest.Config, _ *slack.Config) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -14,13 +15,14 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kelseyhightower/envconfig"
 
+	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/tickets"
 )
@@ -68,10 +70,15 @@ type environment struct {
 	Admins    string `envconfig:"ADMINS"`
 	Approvers string `envconfig:"APPROVERS"`
 
+	SettingsTicketTypes      string `envconfig:"SETTINGS_TICKET_TYPES"` // a file
 	SettingsTicketType       string `envconfig:"SETTINGS_TICKET_TYPE"`
 	SettingsActiveStates     string `envconfig:"SETTINGS_ACTIVE_STATES"`
 	SettingsShortDescription string `envconfig:"SETTINGS_SHORT_DESCRIPTION" default:"EPM JIT Access Request"`
+	SettingsAssignmentGroup  string `envconfig:"SETTINGS_ASSIGNMENT_GROUP"`
+	SettingsCategory         string `envconfig:"SETTINGS_CATEGORY"`
 	SettingsAutoClose        string `envconfig:"SETTINGS_AUTO_CLOSE" default:"false"`
+	SettingsFields           string `envconfig:"SETTINGS_FIELDS"`
+	SettingsSelfApproval     string `envconfig:"SETTINGS_SELF_APPROVAL" default:"deny"`
 
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"json"`
@@ -177,10 +184,10 @@ type config struct {
 	storeURL     secret // of Redis; empty with storePath
 	webhookAllow []netip.Prefix
 	proxies      []netip.Prefix
-	publicURL    string // without a slash at its end; empty if not set
-	admins       []tickets.Principal
-	approvers    []tickets.Principal
-	rules        tickets.Rules
+	publicURL    string            // without a slash at its end; empty if not set
+	settings     map[string]string // that the program is started with, by key
+	world        bot.World         // what settings may name
+	start        bot.Settings      // the same, read
 	logLevel     slog.Level
 }
 
@@ -225,9 +232,7 @@ func (env environment) check(earlier []finding) (config, error) {
 	c.need("EPM_CLIENT_SECRET", env.EPMClientSecret.Reveal(), "the client secret of EPM's API account")
 
 	c.chats(env)
-	cfg.admins = c.principals(env, "ADMINS", env.Admins)
-	cfg.approvers = c.principals(env, "APPROVERS", env.Approvers)
-	cfg.rules = c.rules(env)
+	cfg.settings, cfg.world, cfg.start = c.settings(env)
 
 	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
 		c.add("LOG_LEVEL", "write debug, info, warn or error")
@@ -256,19 +261,27 @@ func (c *checker) httpURL(name, value string) string {
 
 // store is the path of a SQLite file, or the address of a Redis.
 func (c *checker) store(value secret) (path string, url secret) {
+	path, url, err := storeAddress(value)
+	if err != nil {
+		c.add("STORE", "%v", err)
+	}
+	return path, url
+}
+
+// storeAddress is the path of a SQLite file, or the address of a Redis. Its
+// error says what to write, and nothing of value.
+func storeAddress(value secret) (path string, url secret, err error) {
 	kind, path, _ := strings.Cut(value.Reveal(), ":")
 	switch {
 	case kind == "sqlite" && path != "":
-		return path, ""
+		return path, "", nil
 	case strings.HasPrefix(kind, "redis"):
 		if _, err := redis.Address(value.Reveal()); err != nil {
-			c.add("STORE", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-			return "", ""
+			return "", "", errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
-		return "", value
+		return "", value, nil
 	}
-	c.add("STORE", "write sqlite:PATH, for example sqlite:/var/lib/countersign/countersign.db, or the address of a Redis, for example redis://HOST:6379")
-	return "", ""
+	return "", "", errors.New("write sqlite:PATH, for example sqlite:/var/lib/countersign/countersign.db, or the address of a Redis, for example redis://HOST:6379")
 }
 
 func (c *checker) prefixes(name, value string) []netip.Prefix {
@@ -384,34 +397,43 @@ func loopback(rawURL string) bool {
 	return u.Hostname() == "localhost" || (err == nil && addr.IsLoopback())
 }
 
-func (c *checker) principals(env environment, name, value string) []tickets.Principal {
-	var list []tickets.Principal
-	for i, s := range items(value) {
-		p, err := tickets.ParsePrincipal(s)
-		say := ""
-		switch {
-		case err != nil:
-			say = err.Error()
-		case p.Platform == slack.Platform:
-			say = slackPrincipal(p)
-		case p.Platform == discord.Platform:
-			say = discordPrincipal(p, env.DiscordGuild)
-		default:
-			say = "there is no such platform: write slack:… or discord:…"
+// principal says whether p is somebody in a chat that is configured.
+func (env environment) principal(p tickets.Principal) error {
+	switch p.Platform {
+	case slack.Platform:
+		if !env.usesSlack() {
+			return fmt.Errorf("%s is not configured", adapters.PlatformName(p.Platform))
 		}
-		switch {
-		case say == "" && p.Platform == slack.Platform && !env.usesSlack():
-			say = "Slack is not configured"
-		case say == "" && p.Platform == discord.Platform && !env.usesDiscord():
-			say = "Discord is not configured"
+		return sayError(slackPrincipal(p))
+	case discord.Platform:
+		if !env.usesDiscord() {
+			return fmt.Errorf("%s is not configured", adapters.PlatformName(p.Platform))
 		}
-		if say != "" {
-			c.add(name, "item %d: %s", i+1, say)
-			continue
-		}
-		list = append(list, p)
+		return sayError(discordPrincipal(p, env.DiscordGuild))
 	}
-	return list
+	return errors.New("there is no such platform: write slack:… or discord:…")
+}
+
+// place says whether p is a channel of a chat that is configured.
+func (env environment) place(p tickets.Place) error {
+	switch {
+	case p.Platform != slack.Platform && p.Platform != discord.Platform:
+		return errors.New("there is no such platform: write slack:… or discord:…")
+	case p.Platform == slack.Platform && !env.usesSlack(), p.Platform == discord.Platform && !env.usesDiscord():
+		return fmt.Errorf("%s is not configured", adapters.PlatformName(p.Platform))
+	case p.Platform == slack.Platform && !slackID[tickets.Channel].MatchString(p.Channel):
+		return errors.New("that is not the ID of a Slack channel, which begins with C; Slack shows it at the bottom of the channel's details")
+	case p.Platform == discord.Platform && !discord.IsID(p.Channel):
+		return errors.New("that is not the ID of a Discord channel, which is a number of 17 to 20 digits")
+	}
+	return nil
+}
+
+func sayError(say string) error {
+	if say == "" {
+		return nil
+	}
+	return errors.New(say)
 }
 
 // slackPrincipal says what is wrong with p, or "".
@@ -438,46 +460,57 @@ func discordPrincipal(p tickets.Principal, guild string) string {
 	return ""
 }
 
-func (c *checker) rules(env environment) tickets.Rules {
-	typ, ok := tickets.Types()[0], true
-	if env.SettingsTicketType != "" {
-		if typ, ok = tickets.FindType(env.SettingsTicketType); !ok {
-			var names []string
-			for _, t := range tickets.Types() {
-				names = append(names, t.Name)
-			}
-			c.add("SETTINGS_TICKET_TYPE", "choose one of: %s", strings.Join(names, ", "))
-			return tickets.Rules{}
+// settings are the settings that env begins with, as text and read, and what
+// settings may name.
+func (c *checker) settings(env environment) (map[string]string, bot.World, bot.Settings) {
+	world := bot.World{Types: c.types(env.SettingsTicketTypes), Principal: env.principal, Place: env.place}
+	variables := map[string]string{
+		tickets.KeyTicketType: "SETTINGS_TICKET_TYPE", tickets.KeyActiveStates: "SETTINGS_ACTIVE_STATES",
+		tickets.KeyShortDescription: "SETTINGS_SHORT_DESCRIPTION", tickets.KeyAssignmentGroup: "SETTINGS_ASSIGNMENT_GROUP",
+		tickets.KeyCategory: "SETTINGS_CATEGORY", tickets.KeyAutoClose: "SETTINGS_AUTO_CLOSE", tickets.KeyFields: "SETTINGS_FIELDS",
+		tickets.KeySelfApproval: "SETTINGS_SELF_APPROVAL", tickets.KeyApprovers: "APPROVERS", tickets.KeyAdmins: "ADMINS",
+	}
+	values := map[string]string{
+		tickets.KeyTicketType: env.SettingsTicketType, tickets.KeyActiveStates: env.SettingsActiveStates,
+		tickets.KeyShortDescription: env.SettingsShortDescription, tickets.KeyAssignmentGroup: env.SettingsAssignmentGroup,
+		tickets.KeyCategory: env.SettingsCategory, tickets.KeyAutoClose: env.SettingsAutoClose, tickets.KeyFields: env.SettingsFields,
+		tickets.KeySelfApproval: env.SettingsSelfApproval, tickets.KeyApprovers: env.Approvers, tickets.KeyAdmins: env.Admins,
+	}
+	var channels []string
+	for _, p := range []tickets.Place{{Platform: slack.Platform, Channel: env.SlackChannel}, {Platform: discord.Platform, Channel: env.DiscordChannel}} {
+		if env.place(p) == nil { // what is wrong with it has been found already
+			channels = append(channels, p.String())
 		}
 	}
-	rules := tickets.Rules{
-		Type: typ, Active: typ.Active, Title: env.SettingsShortDescription,
+	if len(channels) > 0 {
+		values[tickets.KeyChannels] = strings.Join(channels, ",")
 	}
-	if env.usesSlack() {
-		rules.Places = append(rules.Places, tickets.Place{Platform: slack.Platform, Channel: env.SlackChannel})
-	}
-	if env.usesDiscord() {
-		rules.Places = append(rules.Places, tickets.Place{Platform: discord.Platform, Channel: env.DiscordChannel})
-	}
-	if env.SettingsActiveStates != "" {
-		rules.Active = nil
-		if len(items(env.SettingsActiveStates)) == 0 {
-			c.add("SETTINGS_ACTIVE_STATES", "is set and names no state: remove it, or choose from %v", typ.States)
-		}
-		for i, s := range items(env.SettingsActiveStates) {
-			state, ok := typ.FindState(s)
-			if !ok {
-				c.add("SETTINGS_ACTIVE_STATES", "item %d is not a state of %s: choose from %v", i+1, typ.Name, typ.States)
-				continue
-			}
-			rules.Active = append(rules.Active, state)
+	start, problems := bot.Read(values, world)
+	for _, key := range tickets.SettingKeys() {
+		if err := problems[key]; err != nil {
+			c.add(variables[key], "%s", err)
 		}
 	}
-	var err error
-	if rules.AutoClose, err = strconv.ParseBool(env.SettingsAutoClose); err != nil {
-		c.add("SETTINGS_AUTO_CLOSE", "write true or false")
+	return values, world, start
+}
+
+// types are the built-in ticket types and those of the file at path.
+func (c *checker) types(path string) []tickets.Type {
+	builtIn := tickets.Types()
+	if path == "" {
+		return builtIn
 	}
-	return rules
+	b, err := os.ReadFile(path)
+	if err != nil {
+		c.add("SETTINGS_TICKET_TYPES", "the file cannot be read; check its path and permissions")
+		return builtIn
+	}
+	custom, err := tickets.ParseTypes(b)
+	if err != nil {
+		c.add("SETTINGS_TICKET_TYPES", "%s", err)
+		return builtIn
+	}
+	return append(builtIn, custom...)
 }
 
 // items splits a comma list.
@@ -493,8 +526,8 @@ func items(s string) []string {
 
 // unreachableAdmins says that nobody can be told when something needs an
 // admin, or "": a Discord role and a Slack channel cannot be written to.
-func unreachableAdmins(cfg config) string {
-	for _, p := range cfg.admins {
+func unreachableAdmins(s *bot.Settings) string {
+	for _, p := range s.Admins {
 		if p.Kind == tickets.User || p.Kind == tickets.Group {
 			return ""
 		}

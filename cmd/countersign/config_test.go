@@ -47,11 +47,11 @@ func TestConfigDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Listen != ":8080" || cfg.storePath != "countersign.db" || cfg.rules.Type.Name != "Access Request" || cfg.LogFormat != "json" {
+	if cfg.Listen != ":8080" || cfg.storePath != "countersign.db" || cfg.start.Rules.Type.Name != "Access Request" || cfg.LogFormat != "json" {
 		t.Errorf("config = %+v", cfg)
 	}
-	if len(cfg.approvers) != 2 || len(cfg.rules.Active) != 3 || cfg.rules.Places[0].Channel != "C0123ABC" {
-		t.Errorf("approvers %v, active %v, places %v", cfg.approvers, cfg.rules.Active, cfg.rules.Places)
+	if len(cfg.start.Approvers) != 2 || len(cfg.start.Rules.Active) != 3 || cfg.start.Rules.Places[0].Channel != "C0123ABC" {
+		t.Errorf("approvers %v, active %v, places %v", cfg.start.Approvers, cfg.start.Rules.Active, cfg.start.Rules.Places)
 	}
 }
 
@@ -133,8 +133,8 @@ func TestConfigChats(t *testing.T) {
 				}
 			case err != nil:
 				t.Error(err)
-			case len(cfg.rules.Places) != c.places:
-				t.Errorf("places = %v, want %d", cfg.rules.Places, c.places)
+			case len(cfg.start.Rules.Places) != c.places:
+				t.Errorf("places = %v, want %d", cfg.start.Rules.Places, c.places)
 			}
 		})
 	}

@@ -70,7 +70,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
 	}
 	// What the parts log, they also find.
-	chats, err := newChats(cfg, p, nil, slog.New(slog.DiscardHandler), newMetrics())
+	chats, err := newChats(cfg, p, surroundings{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) adapters.Card { return adapters.Card{} }})
 	if err != nil {
 		parts = append(parts, func(_ context.Context, c *checkup) {
 			if len(wrong) > 0 {
@@ -91,7 +91,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		}
 		usableChats = append(usableChats, chat)
 		parts = append(parts, func(ctx context.Context, c *checkup) {
-			for _, f := range chat.Check(ctx, cfg.rules.Places, slices.Concat(cfg.approvers, cfg.admins)) {
+			for _, f := range chat.Check(ctx, cfg.start.Rules.Places, slices.Concat(cfg.start.Approvers, cfg.start.Admins)) {
 				f.What = adapters.PlatformName(chat.Platform()) + ": " + f.What
 				c.findings = append(c.findings, f)
 			}
@@ -159,10 +159,8 @@ func usable(env environment, wrong configError) config {
 		cfg.storePath, cfg.storeURL = c.store(env.Store)
 	}
 	cfg.publicURL = c.httpURL("PUBLIC_URL", env.PublicURL)
-	cfg.admins = c.principals(env, "ADMINS", env.Admins)
-	cfg.approvers = c.principals(env, "APPROVERS", env.Approvers)
-	cfg.rules = c.rules(env)
-	cfg.rules.Places = slices.DeleteFunc(cfg.rules.Places, func(p tickets.Place) bool {
+	cfg.settings, cfg.world, cfg.start = c.settings(env)
+	cfg.start.Rules.Places = slices.DeleteFunc(cfg.start.Rules.Places, func(p tickets.Place) bool {
 		return wrong.about(strings.ToUpper(string(p.Platform))+"_CHANNEL", "")
 	})
 	return cfg
@@ -183,13 +181,13 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 		}
 	}
 	switch {
-	case len(cfg.approvers) > 0:
-		c.ok(fmt.Sprintf("who may decide: %d named in %s_APPROVERS", len(cfg.approvers), envPrefix))
+	case len(cfg.start.Approvers) > 0:
+		c.ok(fmt.Sprintf("who may decide: %d named in %s_APPROVERS", len(cfg.start.Approvers), envPrefix))
 	case !wrong.about("APPROVERS", ""):
 		c.bad("who may decide", "nobody is named, so that nobody can decide a request",
 			"Set "+envPrefix+"_APPROVERS, for example to slack:U0123ABC,slack:group:S0123ABC.")
 	}
-	switch problem := unreachableAdmins(cfg); {
+	switch problem := unreachableAdmins(&cfg.start); {
 	case wrong.about("ADMINS", ""):
 	case problem == "":
 		c.ok(fmt.Sprintf("who is told when something needs an admin: named in %s_ADMINS", envPrefix))

@@ -219,19 +219,24 @@ func openToReplay(ctx context.Context, path, id string) (store.Store, error) {
 
 // replayRules are the rules by which serve would take the webhook in. If it
 // would be applied, they must say where tickets are shown.
-func replayRules(ctx context.Context, keep store.Store, env environment, id string) (tickets.Rules, error) {
+func replayRules(ctx context.Context, keep store.Store, env environment, id string) (func(*tickets.Ticket) tickets.Rules, error) {
+	set, err := keep.Settings(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var c checker
-	rules := c.rules(env)
+	start, world, _ := c.settings(env)
+	rules := bot.RulesOf(start, set, world)
 	k, err := bot.FindIncoming(ctx, keep, id)
 	switch {
 	case err != nil:
-		return rules, err
+		return nil, err
 	case k.Receipt.Status != tickets.StatusFailed || epm.Read(k.Incoming).News == nil:
 		return rules, nil // nothing will be applied
+	case len(rules(nil).Places) == 0:
+		return nil, fmt.Errorf("this webhook can be read now; to apply it as serve does, replay needs the environment of serve too: neither %[1]s_SLACK_CHANNEL nor %[1]s_DISCORD_CHANNEL is set, and nobody would see the ticket", envPrefix)
 	case len(c.findings) > 0:
-		return rules, configError(c.findings)
-	case len(rules.Places) == 0:
-		return rules, fmt.Errorf("this webhook can be read now; to apply it as serve does, replay needs the environment of serve too: neither %[1]s_SLACK_CHANNEL nor %[1]s_DISCORD_CHANNEL is set, and nobody would see the ticket", envPrefix)
+		return nil, configError(c.findings)
 	}
 	return rules, nil
 }

@@ -18,12 +18,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
-	err := run(ctx, os.Args[1:], process{
+	err := run(ctx, os.Args[1:], underTest(process{
 		Environment: readEnvironment,
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		Now:         time.Now,
-	})
+	}))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "countersign:", err)
 		os.Exit(1)

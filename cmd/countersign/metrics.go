@@ -82,9 +82,10 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// watch adds what the store holds to m, counted when it is asked for.
-func (m *metrics) watch(s store.Store, now func() time.Time) {
-	m.registry.MustRegister(&storeCollector{store: s, now: now})
+// watch adds what the store holds to m, counted when it is asked for. A lane
+// of lanes in which nothing is due is 0.
+func (m *metrics) watch(s store.Store, lanes []tickets.Lane, now func() time.Time) {
+	m.registry.MustRegister(&storeCollector{store: s, lanes: lanes, now: now})
 }
 
 // watchClock adds to m how far this machine's clock is off.
@@ -107,7 +108,7 @@ func (c placeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- placeDesc }
 // Collect implements prometheus.Collector.
 func (c placeCollector) Collect(ch chan<- prometheus.Metric) {
 	out := map[tickets.Place]float64{}
-	for _, p := range c.bot.Rules.Places {
+	for _, p := range c.bot.Current().Rules.Places {
 		out[p] = 0
 	}
 	for _, o := range c.bot.Places() {
@@ -120,6 +121,7 @@ func (c placeCollector) Collect(ch chan<- prometheus.Metric) {
 
 type storeCollector struct {
 	store store.Store
+	lanes []tickets.Lane
 	now   func() time.Time
 }
 
@@ -148,6 +150,11 @@ func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, p := range tickets.Progresses() {
 		ch <- prometheus.MustNewConstMetric(ticketsDesc, prometheus.GaugeValue, float64(stats.Progress[p]), string(p))
+	}
+	for _, lane := range c.lanes {
+		if _, due := stats.Due[lane]; !due {
+			stats.Due[lane] = store.Backlog{Oldest: now}
+		}
 	}
 	for lane, b := range stats.Due {
 		ch <- prometheus.MustNewConstMetric(dueDesc, prometheus.GaugeValue, float64(b.Count), string(lane))

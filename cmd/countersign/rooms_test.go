@@ -38,6 +38,7 @@ var rooms = map[string][]string{
 	"epm":                               {"tickets"},
 	"epm/epmtest":                       {},
 	"adapters/wire":                     {},
+	"faults":                            {},
 	"bot":                               {"adapters", "store", "tickets"},
 	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
 }

@@ -34,6 +34,9 @@ type process struct {
 	// EPMRate is how many calls a second EPM gets; in production 0, which is
 	// the default.
 	EPMRate rate.Limit
+	// Lease and Timeout are those of a step; in production 0, which is the
+	// bot's default.
+	Lease, Timeout time.Duration
 }
 
 type command struct {
@@ -50,6 +53,7 @@ func commands() []command {
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
 		{"incoming", "[list [--failed] [--limit N] [--json] | show ID | replay ID]", "list the webhooks that were kept, print one as it arrived, or apply one that failed once more; reads COUNTERSIGN_STORE", incoming},
 		{"tickets", "list [--progress P] [--limit N] [--json] | show NUMBER [--json] | export [--format jsonl|csv]", "read the tickets in the store; reads COUNTERSIGN_STORE", ticketsCommand},
+		{"store", "copy FROM TO", "copy everything from one store to another, each written as in COUNTERSIGN_STORE; stop the bot first", storeCommand},
 		{"version", "", "print the version", version},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
@@ -22,6 +23,7 @@ import (
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
+	"github.com/countersign/countersign/tickets"
 )
 
 const (
@@ -63,12 +65,11 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	m := newMetrics()
 	clock := &clock{own: p.Now}
 	p.Now = clock.Now
-	keep, err := openStore(ctx, cfg, p, log)
+	keep, begin, err := openStore(ctx, cfg, p, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	m.watch(keep, p.Now)
 	shared, _ := keep.(store.Shared)
 	if shared != nil {
 		clock.compare(ctx, shared, log)
@@ -82,24 +83,32 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
-	chats, err := newChats(cfg, p, shared, log, m)
+	var running atomic.Pointer[bot.Bot]
+	chats, err := newChats(cfg, p, surroundings{shared, log, m, func(on tickets.Platform) adapters.Card {
+		if b := running.Load(); b != nil {
+			return b.Card(on)
+		}
+		return adapters.Card{}
+	}})
 	if err != nil {
 		return err
 	}
 	b, err := bot.New(bot.Config{
 		Store: keep, EPM: client, Chats: chats,
-		Rules: cfg.rules, Approvers: cfg.approvers, Admins: cfg.admins,
-		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace,
+		Settings: cfg.settings, World: cfg.world,
+		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout,
 		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() },
 	})
 	if err != nil {
 		return err
 	}
+	running.Store(b)
+	m.watch(keep, b.Lanes(), p.Now)
 	m.watchPlaces(b)
-	if len(cfg.approvers) == 0 {
+	if len(cfg.start.Approvers) == 0 {
 		log.Warn("no approver is configured: nobody can decide; set COUNTERSIGN_APPROVERS")
 	}
-	if say := unreachableAdmins(cfg); say != "" {
+	if say := unreachableAdmins(&cfg.start); say != "" {
 		log.Warn(say)
 	}
 	receiver, err := epm.NewReceiver(epm.ReceiverConfig{
@@ -124,26 +133,72 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if p.Listening != nil {
 		p.Listening(listener.Addr().String())
 	}
-	return live(ctx, server, listener, b, log)
+	return live(ctx, server, listener, b, begin, log)
 }
 
-// openStore opens the configured store.
-func openStore(ctx context.Context, cfg config, p process, log *slog.Logger) (store.Store, error) {
+const (
+	// beginTimeout is for one try to open the store.
+	beginTimeout = 5 * time.Second
+	// firstBegin and lastBegin are how long to wait before the next.
+	firstBegin = time.Second
+	lastBegin  = 5 * time.Second
+)
+
+// openStore opens the configured store. If that is away at present it returns
+// one that answers so until begin, which waits for it, has returned.
+func openStore(ctx context.Context, cfg config, p process, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
+	begin = func(context.Context) error { return nil }
 	if cfg.storeURL == "" {
-		return sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+		s, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+		return s, begin, err
 	}
-	s, err := redis.Open(ctx, redis.Config{URL: cfg.storeURL.Reveal(), Now: p.Now})
+	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Now: p.Now})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	switch err = beginOnce(ctx, s, log); {
+	case errors.Is(err, redis.ErrAway) && ctx.Err() == nil:
+		begin = func(ctx context.Context) error { return awaitStore(ctx, s, err, log) }
+	case err != nil:
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, begin, nil
+}
+
+func beginOnce(ctx context.Context, s *redis.Store, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	if err := s.Begin(ctx); err != nil {
+		return err
 	}
 	for _, sentence := range s.Warnings(ctx) {
 		log.Warn("the store may lose what it acknowledges", "err", sentence)
 	}
-	return s, nil
+	return nil
 }
 
-// live serves and runs the bot until ctx ends or serving fails.
-func live(ctx context.Context, server *http.Server, listener net.Listener, b *bot.Bot, log *slog.Logger) error {
+// awaitStore opens s, which was away with err, when it is there, and returns
+// nil then or when ctx ends.
+func awaitStore(ctx context.Context, s *redis.Store, err error, log *slog.Logger) error {
+	for wait := firstBegin; ; wait = min(2*wait, lastBegin) {
+		log.Warn("the store is away: nothing is taken or posted until it is back", "err", err, "again_in", wait.String())
+		if !pace.Sleep(ctx, wait) {
+			return nil
+		}
+		switch err = beginOnce(ctx, s, log); {
+		case err == nil:
+			log.Info("the store is there")
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, redis.ErrAway):
+			return err
+		}
+	}
+}
+
+// live serves and runs the bot until ctx ends, serving fails or begin does.
+func live(ctx context.Context, server *http.Server, listener net.Listener, b *bot.Bot, begin func(context.Context) error, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
@@ -151,8 +206,15 @@ func live(ctx context.Context, server *http.Server, listener net.Listener, b *bo
 		served <- server.Serve(listener)
 		cancel() // without the server the bot must not go on alone
 	}()
-	ran := make(chan error, 1)
+	ran, began := make(chan error, 1), make(chan error, 1)
 	go func() { ran <- b.Run(ctx) }()
+	go func() {
+		err := begin(ctx)
+		if err != nil {
+			cancel()
+		}
+		began <- err
+	}()
 
 	<-ctx.Done()
 	log.Info("stopping")
@@ -165,7 +227,7 @@ func live(ctx context.Context, server *http.Server, listener net.Listener, b *bo
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}
-	err = errors.Join(err, <-ran)
+	err = errors.Join(err, <-ran, <-began)
 	log.Info("stopped")
 	return err
 }
@@ -203,9 +265,17 @@ func newEPM(cfg config, p process, log *slog.Logger, m *metrics) (*epm.Client, e
 	return client, nil
 }
 
+// surroundings is what chats are connected to.
+type surroundings struct {
+	shared store.Shared // nil for a process that is alone
+	log    *slog.Logger
+	m      *metrics
+	card   func(tickets.Platform) adapters.Card // what the settings say about cards
+}
+
 // newChats makes the configured chats. With an error it returns those that
-// could be made. shared is nil for a process that is alone.
-func newChats(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) ([]adapters.Chat, error) {
+// could be made.
+func newChats(cfg config, p process, s surroundings) ([]adapters.Chat, error) {
 	var chats []adapters.Chat
 	var wrong []error
 	add := func(chat adapters.Chat, err error) {
@@ -216,48 +286,48 @@ func newChats(cfg config, p process, shared store.Shared, log *slog.Logger, m *m
 		chats = append(chats, chat)
 	}
 	if cfg.usesSlack() {
-		add(newSlack(cfg, p, shared, log, m))
+		add(newSlack(cfg, p, s))
 	}
 	if cfg.usesDiscord() {
-		add(newDiscord(cfg, p, shared, log, m))
+		add(newDiscord(cfg, p, s))
 	}
 	return chats, errors.Join(wrong...)
 }
 
-func newSlack(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) (*slack.Chat, error) {
+func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
 	var secrets []string
-	for _, s := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
-		if s != "" {
-			secrets = append(secrets, s.Reveal())
+	for _, one := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
+		if one != "" {
+			secrets = append(secrets, one.Reveal())
 		}
 	}
 	var ledger pace.Ledger
-	if shared != nil {
-		ledger = peers{shared}
+	if s.shared != nil {
+		ledger = peers{s.shared}
 	}
 	return slack.New(slack.Config{
 		BotToken: cfg.SlackBotToken.Reveal(), AppToken: cfg.SlackAppToken.Reveal(), SigningSecrets: secrets,
 		APIURL: strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
-		Transport: m.transport("slack", http.DefaultTransport, func(r *http.Request) string {
+		Transport: s.m.transport("slack", http.DefaultTransport, func(r *http.Request) string {
 			if !strings.Contains(r.URL.Path, "/api/") {
 				return "response_url" // its path is a secret
 			}
 			return path.Base(r.URL.Path)
 		}),
-		Pace: p.SlackPace, Ledger: ledger, Log: log, Now: p.Now,
+		Pace: p.SlackPace, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
 }
 
-func newDiscord(cfg config, p process, shared store.Shared, log *slog.Logger, m *metrics) (*discord.Chat, error) {
+func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
 	var others discord.Peers
-	if shared != nil {
-		others = peers{shared}
+	if s.shared != nil {
+		others = peers{s.shared}
 	}
 	return discord.New(discord.Config{
 		BotToken: cfg.DiscordBotToken.Reveal(), ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
-		Transport: m.transport("discord", http.DefaultTransport, discord.CallName),
-		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Peers: others, Log: log, Now: p.Now,
+		Transport: s.m.transport("discord", http.DefaultTransport, discord.CallName),
+		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Peers: others, Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
 	})
 }

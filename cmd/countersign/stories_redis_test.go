@@ -86,6 +86,35 @@ func TestStoryRedisAway(t *testing.T) {
 	s.shows("waiting for a decision")
 }
 
+// A webhook about a ticket that a newer version keeps otherwise is answered
+// with 503: EPM repeats it, and a newer replica takes it.
+func TestStoryNewerTicket(t *testing.T) {
+	t.Parallel()
+	srv := startRedis(t)
+	s := tell(t, withRedis(srv))
+	r, _ := s.requested()
+	c := srv.Client()
+	defer c.Close()
+	key := "{countersign:story}:ticket:1001"
+	doc, err := c.HGet(t.Context(), key, "doc").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.HSet(t.Context(), key, "doc", strings.Replace(doc, `{"v":1,`, `{"v":2,`, 1)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	body := s.epm.Body(epmtest.AppCreated, r, epmtest.BodyOptions{})
+	if a := s.delivers(body); a.code != http.StatusServiceUnavailable {
+		t.Errorf("webhook about a newer ticket = %+v, want 503", a)
+	}
+	if err := c.HSet(t.Context(), key, "doc", doc).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.delivers(body); a.code != http.StatusOK {
+		t.Errorf("the same where it can be read = %+v, want 200", a)
+	}
+}
+
 func TestDoctorRedis(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t, "--appendfsync", "everysec")

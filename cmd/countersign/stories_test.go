@@ -42,8 +42,9 @@ type story struct {
 	gateway     discord.Gateway
 	epmRate     rate.Limit
 
-	addr string
-	stop func()
+	addr   string
+	stop   func()
+	absent bool // the store is not there when the program starts: ready is not waited for
 }
 
 const (
@@ -121,6 +122,9 @@ func (s *story) start() {
 		}
 	}
 	s.epm.SetWebhook(base+"/webhooks/epm", webhookUser, webhookPass)
+	if s.absent {
+		return
+	}
 	s.ready(s.addr)
 }
 
@@ -507,6 +511,7 @@ func TestStoryDuplicateAndOutOfOrder(t *testing.T) {
 type webhookAnswer struct {
 	Incoming, Ticket, Status, Error string
 	code                            int
+	retryAfter                      string
 }
 
 // delivers posts a webhook and returns the answer.
@@ -527,7 +532,7 @@ func (s *story) delivers(body []byte) webhookAnswer {
 	if err := json.NewDecoder(res.Body).Decode(&a); err != nil {
 		s.Fatal(err)
 	}
-	a.code = res.StatusCode
+	a.code, a.retryAfter = res.StatusCode, res.Header.Get("Retry-After")
 	return a
 }
 

@@ -2,15 +2,39 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
 )
 
 var errClosed = errors.New("the store is closed")
+
+// ErrAway means that Redis cannot be used now and that this may pass by
+// itself. Other errors of Open and Begin stay until somebody acts.
+var ErrAway = errors.New("redis is away")
+
+// away is an error that is ErrAway and says what it says.
+type away struct{ error }
+
+func (e away) Is(target error) bool { return target == ErrAway }
+func (e away) Unwrap() error        { return e.error }
+
+// passing lists the first words of Redis' errors that pass by themselves.
+var passing = []string{"READONLY", "OOM", "MISCONF", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN"}
+
+// staying reports whether err, which is no answer of Redis, stays: TLS is
+// missing on one side, or its certificate is not trusted.
+func staying(err error) bool {
+	var record tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	var alert tls.AlertError
+	return errors.As(err, &record) || errors.As(err, &certificate) || errors.As(err, &alert)
+}
 
 // errNumberUsed means that the counter gave out a number that a ticket has:
 // somebody has put it back.
@@ -33,7 +57,11 @@ func said(err error) error {
 	case errors.As(err, &answer):
 		code, _, _ := strings.Cut(answer.Error(), " ")
 		if say, ok := answers[code]; ok {
-			return fmt.Errorf("%s (Redis answers %s)", say, code)
+			err := fmt.Errorf("%s (Redis answers %s)", say, code)
+			if slices.Contains(passing, code) {
+				return away{err}
+			}
+			return err
 		}
 		text := answer.Error()
 		if i := strings.IndexAny(text, "'\"`,\n"); i >= 0 {
@@ -41,9 +69,11 @@ func said(err error) error {
 		}
 		return fmt.Errorf("redis answers: %s", text)
 	case errors.Is(err, goredis.ErrPoolTimeout):
-		return errors.New("all connections to Redis are busy")
+		return away{errors.New("all connections to Redis are busy")}
+	case staying(err):
+		return fmt.Errorf("redis cannot be reached: %w", err)
 	}
-	return fmt.Errorf("redis cannot be reached: %w", err)
+	return away{fmt.Errorf("redis cannot be reached: %w", err)}
 }
 
 // answers says what the first word of Redis' error means.

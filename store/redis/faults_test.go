@@ -576,3 +576,68 @@ func TestLeastRights(t *testing.T) {
 }
 
 const clusterRights = "+cluster|slots"
+
+// What passes by itself is ErrAway, and a store that was away at first can be
+// begun later. What somebody has to mend is not.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	srv := alone(t, redistest.Config{Password: true})
+	begin := func(s *redis.Store) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		return s.Begin(ctx)
+	}
+	made := func(url string) *redis.Store {
+		s, err := redis.New(redis.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	s := made(srv.URL("a"))
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("Ping before Begin = nil")
+	}
+	if err := srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(s); !errors.Is(err, redis.ErrAway) {
+		t.Errorf("Begin while Redis hangs = %v, want ErrAway", err)
+	}
+	srv.Kill()
+	if err := begin(s); !errors.Is(err, redis.ErrAway) || strings.Contains(err.Error(), redistest.Password) {
+		t.Errorf("Begin without Redis = %v, want ErrAway", err)
+	}
+	if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be reached") {
+		t.Errorf("Ping before Begin has succeeded = %v, want why", err)
+	}
+	if err := srv.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it begins", func() bool { return begin(s) == nil })
+	ask(t, s, "a")
+
+	wrong, _, _ := strings.Cut(srv.URL("a"), "@")
+	for name, url := range map[string]string{
+		"wrong password": wrong + "x@" + srv.Addr(),
+		"no password":    "redis://" + srv.Addr(),
+	} {
+		if err := begin(made(url)); err == nil || errors.Is(err, redis.ErrAway) {
+			t.Errorf("%s: Begin = %v, want an error that stays", name, err)
+		}
+	}
+	other := alone(t, redistest.Config{TLS: true})
+	stranger, _, _ := strings.Cut(other.URL("a"), "?")
+	if err := begin(made(stranger)); err == nil || errors.Is(err, redis.ErrAway) {
+		t.Errorf("unknown authority: Begin = %v, want an error that stays", err)
+	}
+	c := srv.Client()
+	defer c.Close()
+	if err := c.ReplicaOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(made(srv.URL("b"))); !errors.Is(err, redis.ErrAway) {
+		t.Errorf("a replica: Begin = %v, want ErrAway: a failover may be under way", err)
+	}
+}

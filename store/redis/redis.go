@@ -38,7 +38,7 @@
 //	incomings:STATUS   zset    ID by arrival, µs
 //	settings           string  what admins have set, JSON with its own version
 //	changes            list    the changes of that, JSON, newest first
-//	ping               string  what Ping writes
+//	ping               string  what Ping and Same write
 //	hold:NAME          string  who has a lease, until it expires
 //	once:KEY           string  what was claimed, until that expires
 //	pace:KEY           string  of a limit, when its last call is due without
@@ -76,6 +76,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -85,7 +86,10 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Archive = (*Store)(nil)
+)
 
 const (
 	firstSeq      = 1001 // of the first ticket: JIT-1001
@@ -108,18 +112,37 @@ type Store struct {
 	now   func() time.Time
 	owner string // of this store's leases
 
+	address string                    // without secrets
+	began   atomic.Pointer[beginning] // nil before Begin
+
 	mu     sync.RWMutex // held for reading by each call, for writing by Close
 	closed bool
 
 	// Leases whose release failed, for the next Claim to end: their tickets
 	// must not wait for the leases to be over.
 	owed   map[tickets.Lane][]string
-	owedMu sync.Mutex
+	owedMu sync.Mutex // of owed and reported
+
+	// Until when the tickets that Claim found, and that only a newer version
+	// can read, are not reported again: by lane and number.
+	reported map[string]time.Time
 }
 
-// Open connects, and makes the store if there is none. No error shows a
-// password.
+// Open is New and Begin.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	s, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// New checks the address, and calls nobody. Until Begin has succeeded every
+// method but Close answers with an error. No error shows a password.
+func New(c Config) (*Store, error) {
 	logging.Disable() // the library's lines on standard error; we return errors
 	a, err := parse(c.URL)
 	if err != nil {
@@ -129,18 +152,36 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", a, err)
 	}
-	s := &Store{c: client, k: keysOf(a.tenant), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}}
+	s := &Store{c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}, reported: map[string]time.Time{}}
 	if s.now == nil {
 		s.now = time.Now
-	}
-	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", a, err), s.Close())
 	}
 	return s, nil
 }
 
+// Begin connects, and makes the store if there is none. It may be repeated
+// after an error; one that is ErrAway may pass by itself.
+func (s *Store) Begin(ctx context.Context) error {
+	err := s.open(ctx)
+	if err != nil {
+		err = fmt.Errorf("open store %s: %w", s.address, err)
+	}
+	s.began.Store(&beginning{err})
+	return err
+}
+
+// beginning is what came of Begin.
+type beginning struct{ err error }
+
+var errNotBegun = errors.New("the store was not opened yet")
+
 func (s *Store) open(ctx context.Context) error {
-	r, err := s.run(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, firstSeq-1)
+	leave, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	r, err := s.script(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, firstSeq-1)
 	if err != nil {
 		return err
 	}
@@ -166,6 +207,16 @@ func (s *Store) Close() error {
 
 // enter begins a call. Unless it returns an error, leave must be called.
 func (s *Store) enter() (leave func(), err error) {
+	switch b := s.began.Load(); {
+	case b == nil:
+		return nil, errNotBegun
+	case b.err != nil:
+		return nil, b.err
+	}
+	return s.lock()
+}
+
+func (s *Store) lock() (leave func(), err error) {
 	s.mu.RLock()
 	if s.closed {
 		s.mu.RUnlock()
@@ -181,6 +232,10 @@ func (s *Store) run(ctx context.Context, script *goredis.Script, keys []string, 
 		return nil, err
 	}
 	defer leave()
+	return s.script(ctx, script, keys, args...)
+}
+
+func (s *Store) script(ctx context.Context, script *goredis.Script, keys []string, args ...any) (reply, error) {
 	r, err := script.Run(ctx, s.c, keys, args...).Slice()
 	return r, s.failed(ctx, err)
 }
@@ -196,12 +251,7 @@ func (s *Store) failed(ctx context.Context, err error) error {
 
 // Ping writes, because a Redis that only answers is not enough.
 func (s *Store) Ping(ctx context.Context) error {
-	leave, err := s.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
-	return s.failed(ctx, s.c.Set(ctx, s.k.ping(), s.now().UTC().Format(time.RFC3339Nano), 0).Err())
+	return s.mark(ctx, s.now().UTC().Format(time.RFC3339Nano))
 }
 
 // Accept implements [store.Store].
@@ -532,14 +582,16 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, err
 		return nil, fmt.Errorf("list tickets: %w", err)
 	}
 	var list []*tickets.Ticket
+	var errs []error
 	for row := range slices.Chunk(r, 3) {
 		t, err := found(row)
 		if err != nil {
-			return nil, fmt.Errorf("list tickets: %w", err)
+			errs = append(errs, fmt.Errorf("list tickets: %w", err))
+			continue
 		}
 		list = append(list, t)
 	}
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
 func limit(n int) int {
@@ -562,6 +614,11 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 		}
 		damaged := 0
 		for row := range slices.Chunk(r, 3) {
+			if row.at(1) == nil && row.text(2) != "" {
+				// Left to replicas that can read it.
+				errs = append(errs, s.newer(lane, row.text(0), now, until))
+				continue
+			}
 			t, err := found(row)
 			if err != nil {
 				// It is leased too, and reported again when that ends. Others
@@ -579,13 +636,31 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 	return claimed, errors.Join(errs...)
 }
 
+// newer is the error about a ticket that this version cannot read, nil if it
+// was reported before and until has not passed since.
+func (s *Store) newer(lane tickets.Lane, seq string, now, until time.Time) error {
+	s.owedMu.Lock()
+	defer s.owedMu.Unlock()
+	key := string(lane) + " " + seq
+	if now.Before(s.reported[key]) {
+		return nil
+	}
+	for k, end := range s.reported {
+		if !now.Before(end) {
+			delete(s.reported, k)
+		}
+	}
+	s.reported[key] = until
+	return fmt.Errorf("claim in %s: ticket %s: %w", lane, seq, store.ErrNewerForm)
+}
+
 // claim runs the script, which also ends the leases that are to be released.
 func (s *Store) claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) (reply, error) {
 	s.owedMu.Lock()
 	release := s.owed[lane]
 	delete(s.owed, lane)
 	s.owedMu.Unlock()
-	args := append(make([]any, 0, 6+len(release)), now.UnixMicro(), until.UnixMicro(), s.now().UnixMicro(), n, s.owner, s.k.everyTicket())
+	args := append(make([]any, 0, 7+len(release)), now.UnixMicro(), until.UnixMicro(), s.now().UnixMicro(), n, s.owner, s.k.everyTicket(), store.FormVersion)
 	for _, l := range release {
 		args = append(args, l)
 	}

@@ -185,11 +185,14 @@ return {'known', seq, t[1], t[2], t[3], t[4]}
 //	ARGV[4] how many tickets at most
 //	ARGV[5] the owner
 //	ARGV[6] ticket:
-//	ARGV[7…] leases of this owner that are to end first
+//	ARGV[7] the form's version of this program
+//	ARGV[8…] leases of this owner that are to end first
 //
-//	seq, version and doc of each ticket, one after the other
+//	seq, version and doc of each ticket, one after the other; instead of them
+//	seq, nil and the form's version of up to 64 that are due and of a newer
+//	form: those are not leased, a newer replica takes them
 var claimScript = goredis.NewScript(`
-for i = 7, #ARGV do
+for i = 8, #ARGV do
 	redis.call('ZREM', KEYS[2], ARGV[i])
 end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 64)
@@ -203,17 +206,27 @@ for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf'))
 	held[string.match(lease, '^%d+')] = true
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-local limit, found, from, result = tonumber(ARGV[4]), 0, 0, {}
+local limit, found, newer, from, result = tonumber(ARGV[4]), 0, 0, 0, {}
 while #due > 0 do
 	for _, seq in ipairs(due) do
 		if not held[seq] then
-			redis.call('ZADD', KEYS[2], till, seq .. ' ' .. ARGV[5])
 			local t = redis.call('HMGET', ARGV[6] .. seq, 'version', 'doc')
-			table.insert(result, seq)
-			table.insert(result, t[1])
-			table.insert(result, t[2])
-			found = found + 1
-			if found >= limit then return result end
+			local form = string.match(t[2] or '', '^{"v":(%d+)')
+			if form and tonumber(form) > tonumber(ARGV[7]) then
+				newer = newer + 1
+				if newer <= 64 then
+					table.insert(result, seq)
+					table.insert(result, false)
+					table.insert(result, form)
+				end
+			else
+				redis.call('ZADD', KEYS[2], till, seq .. ' ' .. ARGV[5])
+				table.insert(result, seq)
+				table.insert(result, t[1])
+				table.insert(result, t[2])
+				found = found + 1
+				if found >= limit then return result end
+			end
 		end
 	end
 	from = from + #due

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -75,20 +76,47 @@ func (s *Store) configure(ctx context.Context, from int64, changes []tickets.Cha
 	if err != nil {
 		return after, err
 	}
-	args := []any{before, doc}
-	for _, d := range docs {
-		args = append(args, d)
+	if err := s.set(ctx, before, doc, docs); err != nil {
+		return tickets.Settings{}, err
+	}
+	return after, nil
+}
+
+// set writes settings in place of before, and their changes, oldest first.
+// store.ErrChanged if others stand there.
+func (s *Store) set(ctx context.Context, before, doc []byte, changes [][]byte) error {
+	args := append(make([]any, 0, 2+len(changes)), before, doc)
+	for _, c := range changes {
+		args = append(args, c)
 	}
 	r, err := s.run(ctx, configureScript, []string{s.k.settings(), s.k.changes()}, args...)
 	switch {
 	case err != nil:
-		return tickets.Settings{}, err
+		return err
 	case r.text(0) == "other":
-		return tickets.Settings{}, store.ErrChanged
+		return store.ErrChanged
 	case r.text(0) != "done":
-		return tickets.Settings{}, r.unknown()
+		return r.unknown()
 	}
-	return after, nil
+	return nil
+}
+
+// RestoreSettings implements [store.Archive].
+func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, changes []tickets.Change) (store.Restored, error) {
+	before, err := s.settings(ctx)
+	if err != nil {
+		return store.Refused, err
+	}
+	did, err := store.WeighSettings(set, before)
+	if err != nil || did != store.Copied {
+		return did, err
+	}
+	doc, docs, err := store.EncodeSettings(set, changes)
+	if err != nil {
+		return store.Refused, err
+	}
+	slices.Reverse(docs)
+	return did, s.set(ctx, before, doc, docs)
 }
 
 // Changes implements [store.Store].

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
+
+	"github.com/countersign/countersign/store"
 )
 
 // Tickets and webhooks are much alike, so they are kept packed with a common
@@ -75,5 +77,5 @@ func (p *packer) unpack(b []byte) ([]byte, error) {
 		}
 		return out, nil
 	}
-	return nil, errors.New("the stored value was written by a newer version of countersign")
+	return nil, fmt.Errorf("the stored value: %w", store.ErrNewerForm)
 }

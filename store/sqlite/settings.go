@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -58,15 +59,7 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 		if after, doc, docs, refused = store.Configured(before, from, changes); refused != nil {
 			return nil // no reason to fail the writes beside this one
 		}
-		if _, err := b.conn.ExecContext(background, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, settingsKey, string(doc)); err != nil {
-			return err
-		}
-		for _, d := range docs {
-			if _, err := b.conn.ExecContext(background, `INSERT INTO changes (doc) VALUES (?)`, string(d)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return b.set(doc, docs)
 	})
 	if err == nil {
 		err = refused
@@ -75,6 +68,39 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 		return after, fmt.Errorf("change settings: %w", err)
 	}
 	return after, nil
+}
+
+// set writes settings and their changes, oldest first.
+func (b *batch) set(doc []byte, changes [][]byte) error {
+	if _, err := b.conn.ExecContext(background, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, settingsKey, string(doc)); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if _, err := b.conn.ExecContext(background, `INSERT INTO changes (doc) VALUES (?)`, string(c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RestoreSettings implements [store.Archive].
+func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, changes []tickets.Change) (did store.Restored, err error) {
+	doc, docs, err := store.EncodeSettings(set, changes)
+	if err != nil {
+		return store.Refused, err
+	}
+	slices.Reverse(docs)
+	err = s.write(ctx, func(b *batch) error {
+		before, err := stored(b.conn.QueryRowContext(background, selMeta, settingsKey))
+		if err != nil {
+			return err
+		}
+		if did, err = store.WeighSettings(set, before); err != nil || did != store.Copied {
+			return err
+		}
+		return b.set(doc, docs)
+	})
+	return did, err
 }
 
 // Changes implements [store.Store].

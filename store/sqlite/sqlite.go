@@ -29,7 +29,10 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Archive = (*Store)(nil)
+)
 
 // ErrLocked means that another process serves the same file.
 var ErrLocked = errors.New("another countersign process uses this file: stop it first, or choose another file")
@@ -205,17 +208,12 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping writes nothing but takes the way that writes take. Unlike a write it
-// does not wait longer than ctx.
+// Ping writes, because a full disk can still be read.
 func (s *Store) Ping(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- s.write(ctx, func(*batch) error { return nil }) }()
-	select {
-	case err := <-done:
+	return s.write(ctx, func(b *batch) error {
+		_, err := b.conn.ExecContext(background, `INSERT OR REPLACE INTO meta (key, value) VALUES ('ping', ?)`, time.Now().UTC().Format(time.RFC3339Nano))
 		return err
-	case <-ctx.Done():
-		return fmt.Errorf("the store does not answer: %w", ctx.Err())
-	}
+	})
 }
 
 func (s *Store) write(ctx context.Context, run func(*batch) error) error {
@@ -322,14 +320,16 @@ func (s *Store) tickets(ctx context.Context, query string, args ...any) (list []
 		return nil, fmt.Errorf("list tickets: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	var errs []error
 	for rows.Next() {
 		t, err := s.pack.scan(rows)
 		if err != nil {
-			return nil, fmt.Errorf("list tickets: %w", err)
+			errs = append(errs, fmt.Errorf("list tickets: %w", err))
+			continue
 		}
 		list = append(list, t)
 	}
-	return list, rows.Err()
+	return list, errors.Join(append(errs, rows.Err())...)
 }
 
 // Claim implements [store.Store]. Leases live in this process.
@@ -457,6 +457,11 @@ func (p *packer) scan(row scanner) (*tickets.Ticket, error) {
 	case err != nil:
 		return nil, err
 	}
+	return p.ticket(version, packed)
+}
+
+// ticket reads a packed stored form.
+func (p *packer) ticket(version int64, packed []byte) (*tickets.Ticket, error) {
 	doc, err := p.unpack(packed)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +32,11 @@ type writer struct {
 }
 
 type op struct {
+	ctx context.Context // of the caller: a write that nobody waits for is not begun
 	run func(*batch) error
 	err chan error
+
+	given error // up: nobody waited for it when its turn came
 }
 
 // safely runs o and turns a panic into an error: one write must not take the
@@ -76,20 +80,25 @@ func openWriter(ctx context.Context, dsn string, pack *packer) (*writer, error) 
 	return w, nil
 }
 
-// do runs one write and returns once it is durable. A write that was taken
-// up is carried out even if ctx ends meanwhile.
+// do runs one write and returns once it is durable, or when ctx ends: a disk
+// that does not answer must not keep the caller from answering. A write that
+// was begun by then is carried out all the same, so that run must not change
+// what the caller reads after an error.
 func (w *writer) do(ctx context.Context, run func(*batch) error) error {
-	o := &op{run: run, err: make(chan error, 1)}
+	away := func() error { return fmt.Errorf("the store does not answer: %w", ctx.Err()) }
+	o := &op{ctx: ctx, run: run, err: make(chan error, 1)}
 	select {
 	case w.ops <- o:
 	case <-ctx.Done():
-		return ctx.Err()
+		return away()
 	case <-w.quit:
 		return errClosed
 	}
 	select {
 	case err := <-o.err:
 		return err
+	case <-ctx.Done():
+		return away()
 	case <-w.done:
 		// The loop has ended; it may have run the write before.
 		select {
@@ -185,11 +194,15 @@ func (w *writer) gather(first *op) []*op {
 // batch is kept and each is run again in a transaction of its own, so that
 // one bad write harms no other.
 func (w *writer) commit(b *batch, ops []*op) {
+	ops = slices.DeleteFunc(ops, func(o *op) bool { return o.ctx.Err() != nil })
+	if len(ops) == 0 {
+		return
+	}
 	err := b.transact(ops)
 	switch {
 	case err == nil:
 		for _, o := range ops {
-			o.err <- nil
+			o.err <- o.given
 		}
 	case len(ops) == 1, errors.Is(err, errTransaction):
 		for _, o := range ops {
@@ -197,7 +210,11 @@ func (w *writer) commit(b *batch, ops []*op) {
 		}
 	default:
 		for _, o := range ops {
-			o.err <- b.transact([]*op{o})
+			err := b.transact([]*op{o})
+			if err == nil {
+				err = o.given
+			}
+			o.err <- err
 		}
 	}
 }
@@ -277,6 +294,10 @@ func (b *batch) transact(ops []*op) error {
 			return fmt.Errorf("%w: %w", errTransaction, err)
 		}
 		for _, o := range ops {
+			// To begin may have taken long.
+			if o.given = o.ctx.Err(); o.given != nil {
+				continue
+			}
 			if err := o.safely(b); err != nil {
 				return err
 			}

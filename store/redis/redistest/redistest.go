@@ -39,6 +39,7 @@ type Config struct {
 	TLS      bool     // only TLS, with a certificate of its own authority. Default false
 	Password bool     // wants Password. Default false
 	Args     []string // more settings, as --name value. Default none
+	Env      []string // more variables of its environment, as NAME=value. Default none
 }
 
 // Server is a process of redis-server.
@@ -48,6 +49,7 @@ type Server struct {
 	tls  bool
 	pw   bool
 	args []string
+	env  []string
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 }
@@ -89,7 +91,7 @@ func newServer(c Config) (*Server, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{Port: port, dir: dir, tls: c.TLS, pw: c.Password}
+	s := &Server{Port: port, dir: dir, tls: c.TLS, pw: c.Password, env: c.Env}
 	p := strconv.Itoa(port)
 	s.args = []string{"--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "notice"}
 	if c.TLS {
@@ -162,6 +164,7 @@ func (s *Server) start() error {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(path, s.args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.SysProcAttr = endWithUs()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)

@@ -1,0 +1,335 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// settingsEvery is how often the store is asked whether the settings have
+// changed: another replica, or the command line, may have done it.
+const settingsEvery = 2 * time.Second
+
+// inForce is the settings by which the bot works.
+type inForce struct {
+	Settings
+	stored tickets.Settings
+	broken map[string]error // what was set and cannot be read
+}
+
+// Current is how the bot works at present. It must not be changed.
+func (b *Bot) Current() *Settings { return &b.set.Load().Settings }
+
+// Card is what the settings say about cards on a platform.
+func (b *Bot) Card(on tickets.Platform) adapters.Card {
+	s := b.Current()
+	card := adapters.Card{Fields: s.Fields}
+	for _, p := range s.Assign {
+		if p.Platform == on {
+			card.Assign = p
+		}
+	}
+	return card
+}
+
+// Broken tells by key what was set and cannot be read, and is as if it had
+// not been set.
+func (b *Bot) Broken() map[string]error { return b.set.Load().broken }
+
+// rulesOf are the rules for t, or for a new ticket if t is nil.
+func (b *Bot) rulesOf(t *tickets.Ticket) tickets.Rules { return b.Current().rulesOf(t, b.World) }
+
+// Load reads the settings from the store. Run does it too, again and again.
+func (b *Bot) Load(ctx context.Context) error {
+	set, err := b.Store.Settings(ctx)
+	if err != nil {
+		return err
+	}
+	b.enforce(set)
+	b.loadOnce.Do(func() { close(b.loaded) })
+	return nil
+}
+
+// ensure is nil once the settings have been read: before, nobody knows who
+// may decide and where.
+func (b *Bot) ensure(ctx context.Context) error {
+	select {
+	case <-b.loaded:
+		return nil
+	default:
+		return b.Load(ctx)
+	}
+}
+
+// enforce makes set the settings in force, and reports whether they changed.
+func (b *Bot) enforce(set tickets.Settings) bool {
+	for {
+		was := b.set.Load()
+		if set.Version <= was.stored.Version {
+			return false
+		}
+		now := &inForce{stored: set}
+		now.Settings, now.broken = Merged(b.Config.Settings, set, b.World)
+		if !b.set.CompareAndSwap(was, now) {
+			continue
+		}
+		b.Log.Info("settings in force", "settings", set.Version)
+		for key, err := range now.broken {
+			b.Log.Error("a setting cannot be used and is as if it were not set", "setting", key, "err", err)
+		}
+		return true
+	}
+}
+
+// runSettings keeps the settings as the store has them, and cards as the
+// settings say, until ctx ends.
+func (b *Bot) runSettings(ctx context.Context) {
+	poll := time.NewTicker(settingsEvery)
+	defer poll.Stop()
+	stale := true // what the settings are may have changed while nobody ran
+	for {
+		read, cancel := context.WithTimeout(ctx, recordTimeout)
+		before := b.set.Load()
+		if err := b.Load(read); err != nil && ctx.Err() == nil {
+			b.Log.Warn("cannot read the settings; the known ones hold", "err", err)
+		}
+		cancel()
+		stale = stale || before != b.set.Load()
+		if stale {
+			stale = !b.reconsider(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.changed:
+			stale = true
+		case <-poll.C:
+		}
+	}
+}
+
+// reconsider corrects the cards of requests that may be decided, or may no
+// more, since the active states changed. It reports whether it saw them all.
+func (b *Bot) reconsider(ctx context.Context) bool {
+	q := store.Query{Progress: tickets.Pending, Limit: 200}
+	for {
+		list, err := b.Store.List(ctx, q)
+		if err != nil {
+			if ctx.Err() == nil {
+				b.Log.Warn("cannot look through the open requests after a change of the settings", "err", err)
+			}
+			return false
+		}
+		for _, t := range list {
+			if t.Active != slices.Contains(b.rulesOf(t).Active, t.State) {
+				b.correct(ctx, t)
+			}
+		}
+		if len(list) < q.Limit {
+			return true
+		}
+		q.Before = list[len(list)-1].Number
+	}
+}
+
+// configure makes changes to the settings, by key; nil takes a setting back
+// to what the program was started with. It returns what to say.
+func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string]*string) string {
+	for range 5 {
+		set, err := b.Store.Settings(ctx)
+		if err != nil {
+			b.Log.Error("cannot read the settings", "err", err)
+			return sayStoreAway
+		}
+		changes, say := b.changes(set, values)
+		if len(changes) == 0 {
+			return say
+		}
+		for i := range changes {
+			changes[i].By, changes[i].At = by, b.Now()
+		}
+		after, err := b.Store.Configure(ctx, set.Version, changes)
+		switch {
+		case errors.Is(err, store.ErrChanged):
+			continue
+		case err != nil:
+			b.Log.Error("cannot change the settings", "err", err)
+			return sayStoreAway
+		}
+		for _, c := range changes {
+			b.Log.Info("setting changed", "setting", c.Key, "actor", by.String(), "settings", after.Version)
+		}
+		b.enforce(after)
+		signal(b.changed)
+		return say
+	}
+	return "Somebody else is changing the settings at the same moment. Please try again."
+}
+
+// changes are what makes set hold values, and what to say once they are made;
+// none if they must not be made, or there is nothing to do.
+func (b *Bot) changes(set tickets.Settings, values map[string]*string) ([]tickets.Change, string) {
+	before, brokenBefore := Merged(b.Config.Settings, set, b.World)
+	after := set.With(asChanges(set, values))
+	now, broken := Merged(b.Config.Settings, after, b.World)
+	values = maps.Clone(values)
+	taken := map[string]bool{} // back, because it does not fit
+	for key, err := range broken {
+		if _, asked := values[key]; asked {
+			return nil, fmt.Sprintf("%s was not changed: %s.", key, err)
+		}
+		if brokenBefore[key] == nil { // as active states of another ticket type
+			values[key], taken[key] = nil, true
+		}
+	}
+	if stuck := now.stuck(); stuck != "" && stuck != before.stuck() {
+		return nil, "Nothing was changed: " + stuck + "."
+	}
+	var lines []string
+	var changes []tickets.Change
+	for _, c := range asChanges(set, values) {
+		text := now.Show(c.Key)
+		if c.New != nil {
+			c.New = &text // kept as it is shown
+		}
+		same := c.Old == nil && c.New == nil || c.Old != nil && c.New != nil && *c.Old == *c.New
+		if same && brokenBefore[c.Key] == nil {
+			continue
+		}
+		changes = append(changes, c)
+		line := fmt.Sprintf("%s is now %s", c.Key, sayValue(text))
+		if was := before.Show(c.Key); was != text {
+			line += fmt.Sprintf(", it was %s", sayValue(was))
+		}
+		if taken[c.Key] {
+			line += fmt.Sprintf(" (what was set does not fit %s)", now.Rules.Type.Name)
+		}
+		lines = append(lines, line+".")
+	}
+	if len(changes) == 0 {
+		return nil, "Nothing to change: it is so already."
+	}
+	return changes, strings.Join(lines, "\n")
+}
+
+// asChanges are values as changes of set, in the order of the keys.
+func asChanges(set tickets.Settings, values map[string]*string) []tickets.Change {
+	var list []tickets.Change
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		c := tickets.Change{Key: key, New: values[key]}
+		if old, ok := set.Values[key]; ok {
+			c.Old = &old
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func sayValue(text string) string {
+	if text == "" {
+		return "empty"
+	}
+	return "“" + text + "”"
+}
+
+// config shows and changes the settings.
+func (b *Bot) config(ctx context.Context, c adapters.Command, args []string) string {
+	if len(args) == 0 {
+		return b.showConfig(ctx)
+	}
+	switch action := strings.ToLower(args[0]); {
+	case action == "reset" && len(args) == 1:
+		return b.resetConfig(ctx, c.Actor)
+	case action == "set" && len(args) > 1:
+		key := strings.ToLower(args[1])
+		if !slices.Contains(tickets.SettingKeys(), key) {
+			return sayNoSetting(key)
+		}
+		// The value as it was typed: its inner blanks may matter.
+		value := rest(c.Text, 3)
+		return b.configure(ctx, c.Actor, map[string]*string{key: &value})
+	}
+	return "Say what to do: /epm config, /epm config set KEY VALUE or /epm config reset. The keys are " + strings.Join(tickets.SettingKeys(), ", ") + "."
+}
+
+// resetConfig takes everything back to what the program was started with.
+func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor) string {
+	set, err := b.Store.Settings(ctx)
+	if err != nil {
+		b.Log.Error("cannot read the settings", "err", err)
+		return sayStoreAway
+	}
+	values := map[string]*string{}
+	for key := range set.Values {
+		values[key] = nil
+	}
+	if len(values) == 0 {
+		return "Nothing to change: every setting is as the program was started with."
+	}
+	return b.configure(ctx, by, values)
+}
+
+// showConfig lists the settings, and who set them.
+func (b *Bot) showConfig(ctx context.Context) string {
+	if err := b.Load(ctx); err != nil {
+		b.Log.Error("cannot read the settings", "err", err)
+		return sayStoreAway
+	}
+	changes, err := b.Store.Changes(ctx, 200)
+	if err != nil {
+		b.Log.Error("cannot read the changes of the settings", "err", err)
+		return sayStoreAway
+	}
+	now := b.set.Load()
+	lines := []string{fmt.Sprintf("Settings, version %d. Change one with /epm config set KEY VALUE.", now.stored.Version)}
+	for _, key := range tickets.SettingKeys() {
+		line := key + ": " + sayValue(now.Show(key))
+		i := slices.IndexFunc(changes, func(c tickets.Change) bool { return c.Key == key })
+		if _, set := now.stored.Values[key]; set && i >= 0 {
+			line += fmt.Sprintf(" (set by %s, %s)", sayBy(changes[i].By), adapters.Moment(changes[i].At))
+		}
+		if err := now.broken[key]; err != nil {
+			line += fmt.Sprintf(". What was set cannot be used: %s. Set it again, or use /epm config reset", err)
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// rest is what stands behind the first n words of text.
+func rest(text string, n int) string {
+	for range n {
+		text = strings.TrimSpace(text)
+		i := strings.IndexFunc(text, unicode.IsSpace)
+		if i < 0 {
+			return ""
+		}
+		text = text[i:]
+	}
+	return strings.TrimSpace(text)
+}
+
+func sayBy(a tickets.Actor) string {
+	if a.ID == "" {
+		return "the operator"
+	}
+	return adapters.NameOn("", a) + " in " + adapters.PlatformName(a.Platform)
+}
+
+func sayNoSetting(key string) string {
+	keys := tickets.SettingKeys()
+	say := fmt.Sprintf("There is no setting “%s”.", adapters.Line(key))
+	if near := nearest(key, keys); near != "" {
+		return say + " Did you mean " + near + "?"
+	}
+	return say + " There are " + strings.Join(keys, ", ") + "."
+}

@@ -1,0 +1,410 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/countersign/countersign/epm/epmtest"
+	"github.com/countersign/countersign/store/redis/redistest"
+)
+
+// needRedis skips the test where there is no Redis, which TEST_ALL=1 does not allow.
+func needRedis(t testing.TB) {
+	t.Helper()
+	if _, err := redistest.Find(); errors.Is(err, redistest.ErrMissing) && os.Getenv("COUNTERSIGN_TEST_ALL") != "1" {
+		t.Skip(err)
+	}
+}
+
+func startRedis(t testing.TB, c redistest.Config) *redistest.Server {
+	t.Helper()
+	needRedis(t)
+	c.Dir, c.Password = t.TempDir(), true
+	srv, err := redistest.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// withRedis keeps the tickets in a new Redis.
+func withRedis(t testing.TB, w *world) { w.store = startRedis(t, redistest.Config{}).URL("faults") }
+
+// times is how often something is done in the short and in the long form.
+func times(short, inLong int) int {
+	if long {
+		return inLong
+	}
+	return short
+}
+
+// loaded lets the load go on for d.
+func (w *world) loaded(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// TestRedisKilled kills Redis (append-only, appendfsync always) under load
+// and starts it again with its data, and kills the program as well half of
+// the times.
+func TestRedisKilled(t *testing.T) {
+	t.Parallel()
+	srv := startRedis(t, redistest.Config{})
+	w := newWorld(t, func(w *world) { w.store = srv.URL("faults") })
+	w.during(func(ctx context.Context) {
+		for range times(5, 40) {
+			w.loaded(ctx, rand.N(800*time.Millisecond))
+			srv.Kill()
+			if rand.N(2) == 0 {
+				w.kill()
+			}
+			w.loaded(ctx, rand.N(300*time.Millisecond))
+			if err := srv.Restart(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		w.loaded(ctx, time.Second)
+	})
+	w.check()
+}
+
+// TestSentinelFailover has Sentinel make the replica the master, twice: once
+// when the master is killed under load, and once when before that the replica
+// hears nothing any more, so that all that the master would accept is lost.
+func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	s, err := redistest.StartSentinels(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	for _, srv := range s.Servers {
+		guard(t, srv)
+	}
+	w := newWorld(t, func(w *world) { w.store = s.URL("faults") })
+	w.during(func(ctx context.Context) {
+		for i := range times(1, 5) {
+			w.loaded(ctx, time.Second)
+			w.failover(ctx, s.Servers[i%2], s.Servers[(i+1)%2])
+		}
+		w.loaded(ctx, time.Second)
+	})
+	w.check()
+
+	for _, b := range w.bots {
+		b.start()
+	}
+	w.serving()
+	master, replica := s.Servers[times(1, 5)%2], s.Servers[(times(1, 5)+1)%2]
+	w.eventually("the replica has all", func() bool { return replicated(t, replica) })
+	if err := replica.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the master takes no writes", func() bool {
+		c := master.Client()
+		defer c.Close()
+		err := c.Set(t.Context(), "probe", "1", 0).Err()
+		return err != nil && strings.HasPrefix(err.Error(), "NOREPLICAS")
+	})
+	w.during(func(ctx context.Context) {
+		w.eventually("webhooks are refused", func() bool { return refused(w) > 0 })
+		master.Kill()
+		if err := replica.Resume(); err != nil {
+			t.Error(err)
+		}
+		w.becomes(replica, master)
+		w.loaded(ctx, time.Second)
+	})
+	w.check()
+}
+
+// guard has srv take writes only while a replica follows it closely.
+func guard(t testing.TB, srv *redistest.Server) {
+	t.Helper()
+	c := srv.Client()
+	defer c.Close()
+	for name, value := range map[string]string{"min-replicas-to-write": "1", "min-replicas-max-lag": "2"} {
+		if err := c.ConfigSet(t.Context(), name, value).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// failover kills the master and waits until the replica is it, and the old
+// one follows.
+func (w *world) failover(ctx context.Context, master, replica *redistest.Server) {
+	w.Helper()
+	master.Kill()
+	w.becomes(replica, master)
+}
+
+// becomes waits until srv is the master, and has old follow it.
+func (w *world) becomes(srv, old *redistest.Server) {
+	w.Helper()
+	info := func(of *redistest.Server) string {
+		c := of.Client()
+		defer c.Close()
+		text, _ := c.Info(w.Context(), "replication").Result()
+		return text
+	}
+	w.eventually("Sentinel makes the replica the master", func() bool { return strings.Contains(info(srv), "role:master") })
+	if err := old.Restart(); err != nil {
+		w.Error(err)
+		return
+	}
+	guard(w, old)
+	c := old.Client()
+	defer c.Close()
+	// Sentinel does this by itself, ten seconds later.
+	if err := c.SlaveOf(w.Context(), "127.0.0.1", strconv.Itoa(srv.Port)).Err(); err != nil {
+		w.Error(err)
+	}
+	w.eventually("the old master follows", func() bool { return strings.Contains(info(old), "master_link_status:up") })
+}
+
+// replicated reports whether srv has all that its master has.
+func replicated(t testing.TB, srv *redistest.Server) bool {
+	t.Helper()
+	c := srv.Client()
+	defer c.Close()
+	text, err := c.Info(t.Context(), "replication").Result()
+	return err == nil && strings.Contains(text, "master_link_status:up")
+}
+
+// refused is how many webhooks were answered with 503.
+func refused(w *world) int {
+	n := 0
+	for _, d := range w.epm.Deliveries() {
+		if d.Status == http.StatusServiceUnavailable {
+			n++
+		}
+	}
+	return n
+}
+
+// TestClusterSlotMove moves the tenant's slot from node to node under load,
+// key by key, as redis-cli --cluster reshard does.
+func TestClusterSlotMove(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	c, err := redistest.StartCluster(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	w := newWorld(t, func(w *world) { w.store = c.URL("faults") })
+	w.during(func(ctx context.Context) {
+		for range times(3, 20) {
+			w.loaded(ctx, time.Second)
+			w.moveSlot(ctx, c)
+		}
+		w.loaded(ctx, time.Second)
+	})
+	w.check()
+}
+
+// moveSlot moves the tenant's slot to another node.
+func (w *world) moveSlot(ctx context.Context, cluster *redistest.Cluster) {
+	w.Helper()
+	must := func(err error) bool {
+		if err != nil {
+			w.Errorf("move the slot: %v", err)
+		}
+		return err == nil
+	}
+	var clients []*goredis.Client
+	var ids []string
+	from, slot := -1, int64(0)
+	for i, n := range cluster.Nodes {
+		client := n.Client()
+		defer client.Close()
+		clients = append(clients, client)
+		id, err := client.Do(ctx, "CLUSTER", "MYID").Text()
+		if !must(err) {
+			return
+		}
+		ids = append(ids, id)
+		if slot, err = client.ClusterKeySlot(ctx, "{countersign:faults}:schema").Result(); !must(err) {
+			return
+		}
+		if keys, err := client.ClusterCountKeysInSlot(ctx, int(slot)).Result(); must(err) && keys > 0 {
+			from = i
+		}
+	}
+	if from < 0 {
+		w.Error("no node has the tenant's keys")
+		return
+	}
+	to := (from + 1 + rand.N(2)) % 3
+	if !must(clients[to].Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[from]).Err()) ||
+		!must(clients[from].Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[to]).Err()) {
+		return
+	}
+	moved := 0
+	for {
+		keys, err := clients[from].ClusterGetKeysInSlot(ctx, int(slot), 10).Result()
+		if !must(err) {
+			return
+		}
+		if len(keys) == 0 {
+			break
+		}
+		for _, key := range keys {
+			if !must(clients[from].Do(ctx, "MIGRATE", "127.0.0.1", cluster.Nodes[to].Port, key, 0, 5000).Err()) {
+				return
+			}
+			moved++
+		}
+	}
+	for _, i := range []int{to, from, 3 - to - from} {
+		if !must(clients[i].Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", ids[to]).Err()) {
+			return
+		}
+	}
+	w.Logf("%d keys moved from node %d to node %d", moved, from, to)
+}
+
+// TestFullMemory fills Redis' memory (maxmemory, noeviction) under load.
+// Webhooks are answered with 503 and Retry-After, somebody who decides is
+// told, and when there is memory again all goes on: nothing is half written.
+func TestFullMemory(t *testing.T) {
+	t.Parallel()
+	srv := startRedis(t, redistest.Config{Args: []string{"--maxmemory-policy", "noeviction"}})
+	w := newWorld(t, func(w *world) { w.store = srv.URL("faults") })
+	redis := srv.Client()
+	defer redis.Close()
+	memory := func(limit string) {
+		t.Helper()
+		if err := redis.ConfigSet(t.Context(), "maxmemory", limit).Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	spare := w.workers // nobody else's people
+	w.during(func(ctx context.Context) {
+		for range times(2, 10) {
+			a := w.asks(ctx)
+			for a.console {
+				a.done = true
+				a = w.asks(ctx)
+			}
+			w.eventually("a card to decide on", func() bool {
+				shown := w.board()
+				return len(shown.slack[a.number]) == 1 && len(shown.discord[a.number]) == 1
+			})
+			memory("1mb") // less than it uses
+			before := refused(w)
+			w.eventually("webhooks are refused", func() bool { return refused(w) > before })
+			w.checkRefused(ctx)
+			w.checkTold(ctx, a, spare)
+			w.loaded(ctx, rand.N(time.Second))
+			memory("0")
+			w.decides(ctx, a, spare)
+			a.done = ctx.Err() == nil
+		}
+	})
+	w.check()
+}
+
+// checkRefused sends a webhook while the store takes none.
+func (w *world) checkRefused(ctx context.Context) {
+	w.Helper()
+	r := w.epm.RequestAppQuietly(epmtest.App{})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.door.URL+"/webhooks/epm", bytes.NewReader(w.epm.Body(epmtest.AppCreated, r, epmtest.BodyOptions{})))
+	if err != nil {
+		w.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth(webhookUser, webhookPass)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.Error(err)
+		return
+	}
+	defer res.Body.Close()
+	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); res.StatusCode != http.StatusServiceUnavailable || err != nil || n < 1 {
+		w.Errorf("a webhook without memory was answered with %s, Retry-After %q; want 503 and seconds", res.Status, res.Header.Get("Retry-After"))
+	}
+}
+
+// checkTold has person i decide a in both chats while the store takes
+// nothing, and sees that they are told.
+func (w *world) checkTold(ctx context.Context, a *asked, i int) {
+	w.Helper()
+	const want = "I cannot reach my store at the moment, and nothing was changed"
+	p, q := w.slack.Person(slackPerson(i)), w.discord.Person(discordPerson(i))
+	inSlack := func() bool {
+		if p.Click(ctx, slackChannel, w.board().slack[a.number][0].id, "approve") != nil {
+			return false
+		}
+		problems, _ := p.Submit(ctx, map[string]string{"reason": reason()})
+		told := strings.Contains(fmt.Sprint(problems), want)
+		closeView(ctx, p)
+		return told
+	}
+	inDiscord := func() bool {
+		if q.Click(ctx, discordChannel, w.board().discord[a.number][0].id, "deny:"+a.number) != nil {
+			return false
+		}
+		_ = q.Submit(ctx, map[string]string{"reason": reason()})
+		told := false
+		for _, e := range q.Ephemerals() {
+			told = told || strings.Contains(string(e.Components), want)
+			q.Dismiss(e.ID)
+		}
+		q.CloseModal()
+		return told
+	}
+	w.eventually("somebody in Slack is told", inSlack)
+	w.eventually("somebody in Discord is told", inDiscord)
+	if w.decided(a) {
+		w.Errorf("%s was decided although nothing could be recorded", a.number)
+	}
+}
+
+// TestSlowDisk has each write to Redis' disk take long, and some longer than
+// anybody waits: what the program takes for failed has happened all the same.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	library := slowDisk(t)
+	srv := startRedis(t, redistest.Config{Env: []string{
+		"LD_PRELOAD=" + library, "SLOWDISK_MS=15", "SLOWDISK_STALL_MS=7000", "SLOWDISK_STALL_EVERY=200",
+	}})
+	w := newWorld(t, func(w *world) { w.store = srv.URL("faults") })
+	w.during(func(ctx context.Context) { w.loaded(ctx, time.Duration(times(6, 120))*time.Second) })
+	w.check()
+	if !strings.Contains(srv.Log(), "slowdisk: stalls") {
+		t.Error("the disk was never slow")
+	}
+}
+
+// slowDisk compiles the library that makes fsync slow.
+func slowDisk(t testing.TB) string {
+	t.Helper()
+	if _, err := exec.LookPath("gcc"); err != nil && os.Getenv("COUNTERSIGN_TEST_ALL") != "1" {
+		t.Skip("no gcc, which makes the disk slow")
+	}
+	library := filepath.Join(t.TempDir(), "slowdisk.so")
+	out, err := exec.CommandContext(t.Context(), "gcc", "-shared", "-fPIC", "-O1", "-o", library, filepath.Join("testdata", "slowdisk.c"), "-ldl").CombinedOutput()
+	if err != nil {
+		t.Fatal(fmt.Errorf("compile: %w\n%s", err, out))
+	}
+	return library
+}

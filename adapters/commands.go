@@ -45,6 +45,10 @@ func Words() []Word {
 			{Name: "key", Help: "The setting", Choices: tickets.SettingKeys()},
 			{Name: "value", Help: "Its new value; nothing empties it"},
 		}},
+		{Name: "incoming", Help: "the newest webhooks of EPM, those that failed, or one applied once more", Admin: true, Args: []Arg{
+			{Name: "action", Help: "Only those that failed, or replay one that did", Choices: []string{"failed", "replay"}},
+			{Name: "id", Help: "Which to replay: its ID, or the first characters of it, 8 or more"},
+		}},
 		{Name: "test-connection", Help: "try the connection to EPM", Admin: true},
 	}
 }

@@ -47,10 +47,13 @@ type Config struct {
 
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
-	Log   *slog.Logger                 // required
-	Now   func() time.Time             // default time.Now
-	Meter Meter                        // default: counts nothing
-	Test  func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
+	Log   *slog.Logger     // required
+	Now   func() time.Time // default time.Now
+	Meter Meter            // default: counts nothing
+	// Read fills in what a kept webhook's raw body says, to replay it;
+	// default: webhooks cannot be replayed.
+	Read func(tickets.Incoming) tickets.Incoming
+	Test func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
 
 	Resync time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
 
@@ -59,6 +62,7 @@ type Config struct {
 	Lease   time.Duration // how long a step's claim lasts; default 60 s
 	Timeout time.Duration // of one step, less than Lease; default 25 s
 	Grace   time.Duration // given to steps under way when Run is told to end; default 10 s
+	Purge   time.Duration // how often kept webhooks are looked through for those to forget; default 1 h
 }
 
 // Bot moves tickets through their lives. Make one with [New].
@@ -99,6 +103,7 @@ func New(c Config) (*Bot, error) {
 	setDefault(&c.Lease, 60*time.Second)
 	setDefault(&c.Timeout, 25*time.Second)
 	setDefault(&c.Grace, 10*time.Second)
+	setDefault(&c.Purge, time.Hour)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -145,6 +150,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { b.runRecalls(ctx) })
 	wg.Go(func() { b.runNotes(ctx) })
+	wg.Go(func() { b.runPurge(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })
 	wg.Go(func() { b.runResync(ctx) })
 	for p, chat := range b.chats {
@@ -188,7 +194,7 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 	var apply store.Apply
 	if in.News != nil && in.Error == "" {
 		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
-			return b.apply(in.News, t, seq, now)
+			return take(in.News, b.rulesOf(t), t, seq, now)
 		}
 	}
 	r, t, err := b.Store.Accept(ctx, in, apply)
@@ -201,11 +207,11 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 	return r, nil
 }
 
-func (b *Bot) apply(n *tickets.News, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
+// take does to a ticket, or to none, what a webhook says.
+func take(n *tickets.News, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
 	if n.Waiting {
 		return nil, tickets.StatusDuplicate // says nothing that is not known
 	}
-	rules := b.rulesOf(t)
 	if t == nil {
 		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), n.ID, rules, now)
 	}

@@ -23,6 +23,7 @@ func words() map[string]func(*Bot, context.Context, adapters.Command, []string) 
 		"ticket":          (*Bot).ticket,
 		"state":           (*Bot).state,
 		"config":          (*Bot).config,
+		"incoming":        (*Bot).incoming,
 		"test-connection": (*Bot).testConnection,
 	}
 }

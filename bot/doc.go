@@ -58,6 +58,14 @@
 // gets EPM's outcome. This decides nothing and opens nothing again. Of several
 // replicas one does it.
 //
+// # Webhooks that failed
+//
+// Every webhook is kept as it arrived. What could not be read is read anew
+// when an admin asks for it, with the parser of this version, and applied in
+// the same way and in one commit with its record (incoming.go). The record
+// says whether it was applied, so that nothing is applied twice. Old webhooks
+// are forgotten by a loop of their own.
+//
 // # Who may
 //
 // A chat proves who clicked. Whether that person may decide is asked here, of

@@ -368,7 +368,7 @@ func (b *Bot) acceptListed(ctx context.Context, l tickets.Listed, news *tickets.
 		if news.Outcome != nil && (t == nil || t.Progress() != tickets.Pending) {
 			return nil, tickets.StatusDuplicate
 		}
-		return b.apply(news, t, seq, now)
+		return take(news, b.rulesOf(t), t, seq, now)
 	})
 	if err != nil {
 		return false, err

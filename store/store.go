@@ -76,6 +76,19 @@ type Store interface {
 	// Incomings lists webhooks, newest first, without bodies.
 	Incomings(ctx context.Context, q IncomingQuery) ([]Kept, error)
 
+	// Replay applies in, a kept webhook that failed and was read anew, as
+	// Accept does, and puts the result into its record: status, ticket, error
+	// and whether it was repaired. Its body, time and sender stay. This is
+	// one durable commit. A webhook that has not failed, or no longer, is left
+	// as it is, so that none is applied twice: its receipt is returned without
+	// a ticket. ErrNotFound if it is not kept.
+	Replay(ctx context.Context, in tickets.Incoming, apply Apply) (tickets.Receipt, *tickets.Ticket, error)
+
+	// Purge forgets webhooks, a few at a time, and returns how many; fewer
+	// than r.Limit means that nothing more is to be forgotten now. It holds
+	// up no other call, and several processes may purge at once.
+	Purge(ctx context.Context, r Retention) (int, error)
+
 	// Settings returns what admins have set, the zero Settings if they have
 	// set nothing.
 	Settings(ctx context.Context) (tickets.Settings, error)
@@ -108,6 +121,7 @@ type Query struct {
 // IncomingQuery selects webhooks.
 type IncomingQuery struct {
 	Status tickets.Status // empty: any
+	Prefix string         // what the id begins with: letters, digits and hyphens; empty: anything
 	Limit  int            // at most; 0: 50
 }
 

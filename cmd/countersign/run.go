@@ -51,6 +51,8 @@ func commands() []command {
 		{"doctor", "", "check the configuration and every connection, and say what to do about what is wrong", doctor},
 		{"templates", "", "print the four webhook templates for EPM", templates},
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
+		{"incoming", "[list [--failed] [--limit N] [--json] | show ID | replay ID]", "list the webhooks that were kept, print one as it arrived, or apply one that failed once more; reads COUNTERSIGN_STORE", incoming},
+		{"tickets", "list [--progress P] [--limit N] [--json] | show NUMBER [--json] | export [--format jsonl|csv]", "read the tickets in the store; reads COUNTERSIGN_STORE", ticketsCommand},
 		{"store", "copy FROM TO", "copy everything from one store to another, each written as in COUNTERSIGN_STORE; stop the bot first", storeCommand},
 		{"version", "", "print the version", version},
 	}

@@ -325,7 +325,7 @@ func (s *Store) RestoreIncomings(ctx context.Context, list []store.Kept) ([]stor
 	results, err := s.runAll(ctx, len(list), func(p goredis.Pipeliner, i int) (*goredis.Cmd, error) {
 		k := list[i]
 		keys := []string{s.k.incoming(k.ID), s.k.incomings(), s.k.incomingsOf(k.Receipt.Status)}
-		args := append(incomingArgs(k.Incoming, k.Receipt.Status), string(k.Receipt.Ticket))
+		args := append(webhook{Incoming: k.Incoming}.args(k.Receipt.Status), string(k.Receipt.Ticket))
 		return restoreIncomingScript.Eval(ctx, p, keys, args...), nil
 	})
 	if err != nil {

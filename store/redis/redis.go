@@ -256,14 +256,14 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Accept implements [store.Store].
 func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
-	r, t, err := s.accept(ctx, in, apply)
+	r, t, err := s.accept(ctx, webhook{Incoming: in}, apply)
 	if err != nil {
 		return tickets.Receipt{}, nil, fmt.Errorf("keep webhook: %w", err)
 	}
 	return r, t, nil
 }
 
-func (s *Store) accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+func (s *Store) accept(ctx context.Context, in webhook, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
 	receipt := tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}
 	if apply == nil {
 		r, err := s.begin(ctx, in, false, nil, receipt.Status)
@@ -336,9 +336,9 @@ func (s *Store) accept(ctx context.Context, in tickets.Incoming, apply store.App
 
 // begin keeps a webhook and the ticket t that it begins, if that is not nil.
 // With about it does so only if the webhook's request has no ticket.
-func (s *Store) begin(ctx context.Context, in tickets.Incoming, about bool, t *tickets.Ticket, status tickets.Status) (reply, error) {
-	keys := append(make([]string, 0, 12), s.k.incoming(in.ID), s.k.incomings(), s.k.incomingsOf(status))
-	args := append(make([]any, 0, 24), incomingArgs(in, status)...)
+func (s *Store) begin(ctx context.Context, in webhook, about bool, t *tickets.Ticket, status tickets.Status) (reply, error) {
+	keys := append(make([]string, 0, 12), in.keys(s.k, status)...)
+	args := append(make([]any, 0, 24), in.args(status)...)
 	if about {
 		keys = append(keys, s.k.request(in.News.ID))
 		args = append(args, s.k.everyTicket())
@@ -355,6 +355,9 @@ func (s *Store) begin(ctx context.Context, in tickets.Incoming, about bool, t *t
 			keys = append(keys, s.k.due(l))
 			args = append(args, string(l), micros(due[l]))
 		}
+	}
+	if in.again {
+		return s.run(ctx, acceptAgainScript, keys, args...)
 	}
 	return s.run(ctx, acceptScript, keys, args...)
 }
@@ -386,7 +389,7 @@ func halves(t *tickets.Ticket) (head, tail []byte, prefix string, err error) {
 
 // put writes t, which was made of old, and the webhook in, if these are not
 // nil.
-func (s *Store) put(ctx context.Context, old *record, t *tickets.Ticket, in *tickets.Incoming, n tickets.Number, status tickets.Status) (reply, error) {
+func (s *Store) put(ctx context.Context, old *record, t *tickets.Ticket, in *webhook, n tickets.Number, status tickets.Status) (reply, error) {
 	keys := append(make([]string, 0, 12), s.k.ticket(old.seq), s.k.progress(old.progress), s.k.progress(old.progress), s.k.lanes())
 	args := append(make([]any, 0, 24), old.seq, old.version, "", string(old.progress), "", 0, 0)
 	if t != nil {
@@ -410,15 +413,18 @@ func (s *Store) put(ctx context.Context, old *record, t *tickets.Ticket, in *tic
 		}
 	}
 	if in != nil {
-		keys = append(keys, s.k.incoming(in.ID), s.k.incomings(), s.k.incomingsOf(status))
-		args = append(append(args, incomingArgs(*in, status)...), string(n))
+		keys = append(keys, in.keys(s.k, status)...)
+		args = append(append(args, in.args(status)...), string(n))
+		if in.again {
+			return s.run(ctx, putAgainScript, keys, args...)
+		}
 	}
 	return s.run(ctx, putScript, keys, args...)
 }
 
 // after is what Accept returns once its script has answered. t is the ticket
 // that the script was to write.
-func (s *Store) after(ctx context.Context, in tickets.Incoming, receipt tickets.Receipt, t *tickets.Ticket, r reply) (tickets.Receipt, *tickets.Ticket, error) {
+func (s *Store) after(ctx context.Context, in webhook, receipt tickets.Receipt, t *tickets.Ticket, r reply) (tickets.Receipt, *tickets.Ticket, error) {
 	switch r.text(0) {
 	case "made":
 		seq, err := strconv.ParseInt(r.text(1), 10, 64)
@@ -436,27 +442,25 @@ func (s *Store) after(ctx context.Context, in tickets.Incoming, receipt tickets.
 		}
 		return receipt, t, nil
 	case "kept":
-		// It was sent before, and its answer lost.
+		// It was sent before, and its answer lost; or it is replayed, and
+		// was before.
 		receipt.Ticket, receipt.Status = tickets.Number(r.text(1)), tickets.Status(r.text(2))
+		if in.again {
+			return receipt, nil, nil
+		}
 		if receipt.Status != tickets.StatusCreated && receipt.Status != tickets.StatusUpdated {
 			return receipt, nil, nil
 		}
 		t, err := s.Get(ctx, receipt.Ticket)
 		return receipt, t, err
+	case "gone":
+		return receipt, nil, store.ErrNotFound
 	case "taken":
 		return receipt, nil, fmt.Errorf("%s is the id of another webhook", in.ID)
 	case "used":
 		return receipt, nil, fmt.Errorf("number %s is in use: %w", r.text(1), errNumberUsed)
 	}
 	return receipt, nil, r.unknown()
-}
-
-func incomingArgs(in tickets.Incoming, status tickets.Status) []any {
-	repaired := ""
-	if in.Repaired {
-		repaired = "1"
-	}
-	return []any{in.ID, in.At.UnixMicro(), in.Remote, string(status), in.Error, repaired, in.Raw}
 }
 
 // safely calls apply; a panic in it is an error of this call alone.
@@ -711,55 +715,6 @@ func (s *Store) Release(ctx context.Context, lane tickets.Lane, n tickets.Number
 		return fmt.Errorf("release %s: %w", n, err)
 	}
 	return nil
-}
-
-// Incoming implements [store.Store].
-func (s *Store) Incoming(ctx context.Context, id string) (store.Kept, error) {
-	k, err := s.kept(ctx, id)
-	if err != nil {
-		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
-	}
-	return k, nil
-}
-
-func (s *Store) kept(ctx context.Context, id string) (store.Kept, error) {
-	leave, err := s.enter()
-	if err != nil {
-		return store.Kept{}, err
-	}
-	defer leave()
-	v, err := s.c.HMGet(ctx, s.k.incoming(id), "at", "remote", "ticket", "status", "error", "repaired", "raw").Result()
-	if err != nil {
-		return store.Kept{}, s.failed(ctx, err)
-	}
-	r := reply(v)
-	if r.at(6) == nil {
-		return store.Kept{}, store.ErrNotFound
-	}
-	k, err := keptOf(append(reply{id}, r[:6]...))
-	k.Raw = []byte(r.text(6))
-	return k, err
-}
-
-// Incomings implements [store.Store].
-func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.Kept, error) {
-	key := s.k.incomings()
-	if q.Status != "" {
-		key = s.k.incomingsOf(q.Status)
-	}
-	r, err := s.run(ctx, incomingsScript, []string{key}, limit(q.Limit), s.k.everyIncoming())
-	if err != nil {
-		return nil, fmt.Errorf("list incoming: %w", err)
-	}
-	var list []store.Kept
-	for row := range slices.Chunk(r, 7) {
-		k, err := keptOf(row)
-		if err != nil {
-			return nil, fmt.Errorf("list incoming: %w", err)
-		}
-		list = append(list, k)
-	}
-	return list, nil
 }
 
 // Stats implements [store.Store].

@@ -24,6 +24,8 @@ import goredis "github.com/redis/go-redis/v9"
 //
 //	{"kept", number, status}  this very webhook
 //	{"taken"}                 another one
+//
+// leave undoes enter.
 const luaKeep = `
 local function was(k, a)
 	local r = redis.call('HMGET', KEYS[k], 'raw', 'ticket', 'status')
@@ -33,6 +35,9 @@ local function was(k, a)
 end
 local function enter(k, a)
 	return redis.call('ZADD', KEYS[k+1], 'NX', ARGV[a+1], ARGV[a]) == 1
+end
+local function leave(k, a)
+	redis.call('ZREM', KEYS[k+1], ARGV[a])
 end
 local function keep(k, a, ticket)
 	redis.call('HSET', KEYS[k], 'at', ARGV[a+1], 'remote', ARGV[a+2], 'ticket', ticket,
@@ -68,7 +73,9 @@ end
 //	                     nothing is written: its request has a ticket
 //	{"used", seq}        nothing is written: the counter is behind
 //	or what was tells
-var acceptScript = goredis.NewScript(luaKeep + `
+var acceptScript = goredis.NewScript(luaKeep + luaAccept)
+
+const luaAccept = `
 if KEYS[4] then
 	local seq = redis.call('GET', KEYS[4])
 	if seq then
@@ -83,7 +90,7 @@ if not KEYS[5] then
 end
 local seq = string.format('%.0f', redis.call('INCR', KEYS[5]))
 if redis.call('ZADD', KEYS[6], 'NX', seq, seq) == 0 then
-	redis.call('ZREM', KEYS[2], ARGV[1])
+	leave(1, 1)
 	return {'used', seq}
 end
 redis.call('HSET', ARGV[8] .. seq, 'version', 1, 'doc', ARGV[9] .. seq .. ARGV[10], 'progress', ARGV[12], 'lanes', ARGV[13])
@@ -96,7 +103,7 @@ for i = 9, #KEYS do
 end
 keep(1, 1, ARGV[11] .. seq)
 return {'made', seq}
-`)
+`
 
 // putScript writes a changed ticket, if nobody has changed it since it was
 // read, and keeps the webhook that changed it.
@@ -121,7 +128,9 @@ return {'made', seq}
 //	{"done"}
 //	{"other", version, doc, progress, lanes}  nothing is written: it was changed
 //	or what was tells
-var putScript = goredis.NewScript(luaKeep + `
+var putScript = goredis.NewScript(luaKeep + luaPut)
+
+const luaPut = `
 local left, owed = tonumber(ARGV[6]), tonumber(ARGV[7])
 local k, a = 5 + left + owed, 8 + 2 * owed
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then
@@ -148,7 +157,7 @@ if ARGV[3] ~= '' then
 	end
 end
 return {'done'}
-`)
+`
 
 // lookScript finds the ticket of a request.
 //
@@ -241,25 +250,6 @@ for _, seq in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '-i
 	table.insert(result, seq)
 	table.insert(result, t[1])
 	table.insert(result, t[2])
-end
-return result
-`)
-
-// incomingsScript reads webhooks without their bodies, newest first.
-//
-//	KEYS[1] incomings or incomings:STATUS
-//	ARGV[1] how many at most
-//	ARGV[2] incoming:
-//
-//	id, at, remote, ticket, status, error and repaired of each, one after the
-//	other
-var incomingsScript = goredis.NewScript(`
-local result = {}
-for _, id in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1] - 1)) do
-	table.insert(result, id)
-	for _, v in ipairs(redis.call('HMGET', ARGV[2] .. id, 'at', 'remote', 'ticket', 'status', 'error', 'repaired')) do
-		table.insert(result, v)
-	end
 end
 return result
 `)

@@ -77,6 +77,7 @@ CREATE TABLE IF NOT EXISTS incoming (
 	raw      BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS incoming_failed ON incoming (id) WHERE status = 'failed';
+CREATE INDEX IF NOT EXISTS incoming_at ON incoming (at, status, ticket);
 `
 
 // schemaVersion is written to the meta table; a file of a newer one is
@@ -408,46 +409,6 @@ func (s *Store) Release(_ context.Context, lane tickets.Lane, n tickets.Number) 
 	return nil
 }
 
-const incomingColumns = `id, at, remote, ticket, status, error, repaired`
-
-// Incoming implements [store.Store].
-func (s *Store) Incoming(ctx context.Context, id string) (store.Kept, error) {
-	var raw []byte
-	k, err := scanKept(s.read.QueryRowContext(ctx, `SELECT `+incomingColumns+`, raw FROM incoming WHERE id = ?`, id), &raw)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = store.ErrNotFound
-	}
-	if err != nil {
-		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
-	}
-	if k.Raw, err = s.pack.unpack(raw); err != nil {
-		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
-	}
-	return k, nil
-}
-
-// Incomings implements [store.Store].
-func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) (list []store.Kept, err error) {
-	query, args := `SELECT `+incomingColumns+` FROM incoming ORDER BY id DESC LIMIT ?`, []any{limit(q.Limit)}
-	if q.Status != "" {
-		query = `SELECT ` + incomingColumns + ` FROM incoming WHERE status = ? ORDER BY id DESC LIMIT ?`
-		args = append([]any{string(q.Status)}, args...)
-	}
-	rows, err := s.read.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list incoming: %w", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		k, err := scanKept(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list incoming: %w", err)
-		}
-		list = append(list, k)
-	}
-	return list, rows.Err()
-}
-
 // Stats implements [store.Store].
 func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
 	stats := store.Stats{Due: map[tickets.Lane]store.Backlog{}}
@@ -533,17 +494,4 @@ func (p *packer) ticket(version int64, packed []byte) (*tickets.Ticket, error) {
 	}
 	t.Version = version
 	return t, nil
-}
-
-func scanKept(row scanner, more ...any) (store.Kept, error) {
-	var k store.Kept
-	var at int64
-	var ticket, status string
-	err := row.Scan(append([]any{&k.ID, &at, &k.Remote, &ticket, &status, &k.Error, &k.Repaired}, more...)...)
-	if err != nil {
-		return store.Kept{}, err
-	}
-	k.At = time.UnixMicro(at).UTC()
-	k.Receipt = tickets.Receipt{Incoming: k.ID, Ticket: tickets.Number(ticket), Status: tickets.Status(status)}
-	return k, nil
 }

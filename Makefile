@@ -11,7 +11,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/countersign, static
@@ -50,8 +50,12 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		done; done
 
 .PHONY: bench
-bench: ## compare with a bare server, in one run; takes about a minute
-	$(GO) test ./cmd/countersign -run '^$$' -bench . -benchtime 1x -timeout 10m
+bench: ## compare with bare servers, in one run, and send a storm; takes about four minutes
+	$(GO) test ./cmd/countersign -run '^$$' -bench 'Webhooks|Start|Latency|Storm' -benchtime 1x -timeout 20m
+
+.PHONY: bench-scale
+bench-scale: ## up to a million tickets, replicas and takeover; takes about fifteen minutes and 12 GB of memory and disk
+	$(GO) test ./cmd/countersign -run '^$$' -bench 'Scale|Replicas|Takeover' -benchtime 1x -timeout 40m
 
 .PHONY: golden
 golden: ## write the golden files anew; read the difference before you commit it

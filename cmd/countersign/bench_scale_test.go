@@ -124,7 +124,7 @@ func openKeep(b *testing.B, keep string) store.Store {
 }
 
 const (
-	scaleRounds   = 10
+	scaleRounds   = 7
 	scaleRate     = 300 // webhooks per second
 	scaleWebhooks = 300 // in each round
 	scaleSamples  = 200 // of everything else

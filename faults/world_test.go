@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
@@ -45,11 +46,10 @@ type world struct {
 	// Where the processes find their neighbours; default the fakes
 	// themselves. A proxy goes here.
 	slackURL, discordURL, epmURL string
-	// Discord's answer names its gateway, so that a proxy before the API does
-	// not see it.
-	lease, timeout time.Duration // of a step; default 6 s and 2 s
-	env            []string      // further variables for all processes
-	calm           bool          // the fakes do not fail by themselves; default false
+	lease, timeout               time.Duration  // of a step; default 6 s and 2 s
+	env                          []string       // further variables for all processes
+	overrides                    map[string]any // more of COUNTERSIGN_FAULTS, for all processes
+	calm                         bool           // the fakes do not fail by themselves; default false
 
 	bots []*process
 
@@ -127,7 +127,7 @@ func (w *world) process(t testing.TB, binary string, i int) *process {
 	for i := range w.workers {
 		approvers = append(approvers, "slack:"+slackPerson(i), "discord:"+discordPerson(i))
 	}
-	faults, err := json.Marshal(map[string]any{
+	overrides := map[string]any{
 		"ClockFile":      p.clock,
 		"SlackPace":      map[string]any{"PostsPerSecond": 1e4, "PostBurst": 10_000, "EditsPerMinute": 6e5, "EditBurst": 10_000},
 		"DiscordPace":    map[string]any{"CallsPerSecond": 1e4, "OldEdits": 10_000},
@@ -135,7 +135,9 @@ func (w *world) process(t testing.TB, binary string, i int) *process {
 		"EPMRate":        1e4,
 		"Lease":          w.lease,
 		"Timeout":        w.timeout,
-	})
+	}
+	maps.Copy(overrides, w.overrides)
+	faults, err := json.Marshal(overrides)
 	if err != nil {
 		t.Fatal(err)
 	}

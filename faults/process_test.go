@@ -56,7 +56,8 @@ type process struct {
 	env    []string
 	clock  string // file with the offset of its clock
 
-	log logFile
+	log   logFile
+	aside atomic.Bool // the door sends it nothing
 
 	mu     sync.Mutex
 	wanted bool // it is to run
@@ -218,7 +219,7 @@ func (d door) handler() http.Handler {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "127.0.0.1:1" // nobody
 			var up []string
 			for _, p := range d.processes() {
-				if a := p.addr(); a != "" {
+				if a := p.addr(); a != "" && !p.aside.Load() {
 					up = append(up, a)
 				}
 			}

@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
@@ -50,8 +51,9 @@ type world struct {
 	// Of a step; default 3 s and 2 s. Several processes on one store need a
 	// lease that is longer than a step with its two records of 5 s.
 	lease, timeout time.Duration
-	env            []string // further variables for all processes
-	calm           bool     // the fakes do not fail by themselves; default false
+	env            []string       // further variables for all processes
+	calm           bool           // the fakes do not fail by themselves; default false
+	overrides      map[string]any // more of COUNTERSIGN_FAULTS, for all processes
 
 	bots []*process
 
@@ -134,7 +136,7 @@ func (w *world) process(t testing.TB, binary string, i int) *process {
 	for i := range w.people() {
 		approvers = append(approvers, "slack:"+slackPerson(i), "discord:"+discordPerson(i))
 	}
-	faults, err := json.Marshal(map[string]any{
+	overrides := map[string]any{
 		"ClockFile":      p.clock,
 		"SlackPace":      map[string]any{"PostsPerSecond": 1e4, "PostBurst": 10_000, "EditsPerMinute": 6e5, "EditBurst": 10_000},
 		"DiscordPace":    map[string]any{"CallsPerSecond": 1e4, "OldEdits": 10_000},
@@ -142,7 +144,9 @@ func (w *world) process(t testing.TB, binary string, i int) *process {
 		"EPMRate":        1e4,
 		"Lease":          w.lease,
 		"Timeout":        w.timeout,
-	})
+	}
+	maps.Copy(overrides, w.overrides)
+	faults, err := json.Marshal(overrides)
 	if err != nil {
 		t.Fatal(err)
 	}

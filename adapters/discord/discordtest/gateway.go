@@ -196,7 +196,15 @@ var closeTexts = map[int]string{
 	closeTimedOut: "Session timed out.", closeInvalidShard: "Invalid shard.", closeInvalidIntents: "Invalid intent(s).", closeDisallowed: "Disallowed intent(s).",
 }
 
-func (s *Server) gatewayURL() string { return strings.Replace(s.base, "http://", "ws://", 1) }
+// SetGateway has the API name host, with its port, as the gateway's address:
+// that of a proxy before the fake.
+func (s *Server) SetGateway(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gateway = host
+}
+
+func (s *Server) gatewayURL() string { return "ws://" + s.gateway }
 
 func (s *Server) getGateway(*call) reply { return ok(map[string]any{"url": s.gatewayURL()}) }
 

@@ -126,6 +126,7 @@ type Server struct {
 	deliveries []*Delivery
 	watchers   map[chan struct{}]bool
 
+	gateway       string // host and port that the API names
 	conns         []*conn
 	sessions      map[string]*session
 	gatewayDown   bool
@@ -182,7 +183,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, base: "http://" + ln.Addr().String(), url: cfg.InteractionsURL, public: public, private: private,
+		cfg: cfg, base: "http://" + ln.Addr().String(), gateway: ln.Addr().String(), url: cfg.InteractionsURL, public: public, private: private,
 		ignoreBeats: cfg.IgnoreHeartbeats,
 		users:       map[string]*User{}, roles: map[string]*Role{}, channels: map[string]*Channel{}, closedDM: map[string]bool{},
 		messages: map[string][]*message{}, privates: map[string][]*message{}, nonces: map[string]*nonce{},

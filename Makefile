@@ -32,7 +32,7 @@ long: ## the tests that are ten times longer without the race detector
 	$(GO) test -count=1 -run 'ManyInteractions|BothAtTheSameInstant' ./adapters/discord ./cmd/countersign
 
 .PHONY: faults
-faults: ## the long form of faults/: 360 kills, and what else can be taken away; takes about half an hour
+faults: ## the long form of faults/: 360 kills, and what else can be taken away; takes about a quarter of an hour
 	COUNTERSIGN_TEST_FAULTS=long COUNTERSIGN_TEST_ALL=1 $(GO) test -count=1 -timeout 90m -v ./faults
 
 .PHONY: lint

@@ -284,6 +284,10 @@ func mark(n tickets.Number, place tickets.Place, rev int) slack.SlackMetadata {
 	}
 }
 
+// lookMargin is how far before the first attempt a message is looked for: our
+// clock and Slack's may differ.
+const lookMargin = 15 * time.Minute
+
 // found is a message as far as looking for our own needs it.
 type found struct {
 	TS       string `json:"ts"`
@@ -311,7 +315,7 @@ func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Numbe
 	method := "conversations.history"
 	args := url.Values{
 		"channel":              {channel},
-		"oldest":               {strconv.FormatInt(since.Add(-time.Minute).Unix(), 10)},
+		"oldest":               {strconv.FormatInt(since.Add(-lookMargin).Unix(), 10)},
 		"inclusive":            {"1"},
 		"limit":                {"200"},
 		"include_all_metadata": {"1"},

@@ -354,47 +354,92 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 			held++
 		}
 	}
-	seqs, err := s.due(ctx, lane, now, held+n)
+	entries, err := s.due(ctx, lane, now, held+n)
 	if err != nil {
 		return nil, fmt.Errorf("claim %s: %w", lane, err)
 	}
 	var claimed []*tickets.Ticket
 	var errs []error
-	for _, seq := range seqs {
-		l := lease{lane, seq}
+	var stale []entry
+	for _, e := range entries {
+		l := lease{lane, e.seq}
 		if _, taken := s.leases[l]; taken {
 			continue
 		}
-		t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, seq))
-		s.leases[l] = until
+		t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, e.seq))
 		if err != nil {
 			// One unreadable ticket must not hold up the others: it is
 			// leased too, and reported again when that ends.
-			errs = append(errs, fmt.Errorf("claim ticket %d in %s: %w", seq, lane, err))
+			s.leases[l] = until
+			errs = append(errs, fmt.Errorf("claim ticket %d in %s: %w", e.seq, lane, err))
 			continue
 		}
+		at, owes := t.Due()[lane]
+		if !owes || micros(at) != e.at {
+			stale = append(stale, e)
+		}
+		if !owes || at.After(now) {
+			continue
+		}
+		s.leases[l] = until
 		if claimed = append(claimed, t); len(claimed) == n {
 			break
 		}
 	}
+	if err := s.mend(ctx, lane, stale); err != nil {
+		errs = append(errs, fmt.Errorf("mend the index of %s: %w", lane, err))
+	}
 	return claimed, errors.Join(errs...)
 }
 
-func (s *Store) due(ctx context.Context, lane tickets.Lane, now time.Time, n int) (seqs []int64, err error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT seq FROM due WHERE lane = ? AND at <= ? ORDER BY at, seq LIMIT ?`,
+// entry is a row of the index in one lane.
+type entry struct{ at, seq int64 }
+
+// mend puts entries of the index right that another version of the program
+// has written, for which tickets were due at other times.
+func (s *Store) mend(ctx context.Context, lane tickets.Lane, stale []entry) error {
+	if len(stale) == 0 {
+		return nil
+	}
+	return s.write(ctx, func(b *batch) error {
+		for _, e := range stale {
+			t, err := b.pack.scan(b.selSeq.QueryRowContext(background, e.seq))
+			if err != nil {
+				continue // Claim tells of it
+			}
+			at, owes := t.Due()[lane]
+			if owes && micros(at) == e.at {
+				continue // it was changed meanwhile
+			}
+			if _, err := b.delDue.ExecContext(background, string(lane), e.at, e.seq); err != nil {
+				return err
+			}
+			if !owes {
+				continue
+			}
+			if _, err := b.conn.ExecContext(background, `INSERT INTO due (lane, at, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, string(lane), micros(at), e.seq); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Store) due(ctx context.Context, lane tickets.Lane, now time.Time, n int) (list []entry, err error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT at, seq FROM due WHERE lane = ? AND at <= ? ORDER BY at, seq LIMIT ?`,
 		string(lane), now.UnixMicro(), n)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var seq int64
-		if err := rows.Scan(&seq); err != nil {
+		var e entry
+		if err := rows.Scan(&e.at, &e.seq); err != nil {
 			return nil, err
 		}
-		seqs = append(seqs, seq)
+		list = append(list, e)
 	}
-	return seqs, rows.Err()
+	return list, rows.Err()
 }
 
 // Release implements [store.Store].

@@ -183,3 +183,55 @@ func TestStatsAgreeWithTheFile(t *testing.T) {
 	s = open(t, path)
 	agree("opened again")
 }
+
+// TestIndexOfAnotherVersion: entries that another version wrote, for which
+// tickets were due at other times or in other lanes, are put right by the
+// first claim that meets them, and lead to nothing.
+func TestIndexOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a.db")
+	s := open(t, path)
+	in := storetest.Asked("r")
+	_, tk, err := s.Accept(t.Context(), in, storetest.Asks(in, storetest.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	post, edit := tickets.PostLane("slack"), tickets.EditLane("slack")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	seq, _ := tk.Number.Seq()
+	right := storetest.Now.UnixMicro()
+	for _, e := range []struct {
+		lane tickets.Lane
+		at   int64
+	}{{edit, 1}, {edit, 2}, {post, 3}, {post, right - 5}} {
+		if _, err := db.Exec(`INSERT INTO due (lane, at, seq) VALUES (?, ?, ?)`, string(e.lane), e.at, seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.Exec(`DELETE FROM due WHERE lane = ? AND at = ?`, string(post), right); err != nil {
+		t.Fatal(err)
+	}
+	now, until := storetest.Now.Add(time.Minute), storetest.Now.Add(time.Hour)
+	if list, err := s.Claim(t.Context(), edit, now, until, 10); err != nil || len(list) != 0 {
+		t.Errorf("Claim where nothing is owed = %d tickets, %v", len(list), err)
+	}
+	if list, err := s.Claim(t.Context(), post, now, until, 10); err != nil || len(list) != 1 {
+		t.Errorf("Claim = %d tickets, %v; want the one that is due", len(list), err)
+	}
+	if err := s.Release(t.Context(), post, tk.Number); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // an entry for each that is wrong
+		if _, err := s.Claim(t.Context(), post, now, now, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var n, at int64
+	if err := db.QueryRow(`SELECT count(*), max(at) FROM due`).Scan(&n, &at); err != nil || n != 1 || at != right {
+		t.Errorf("%d entries, the last at %d, %v; want one at %d", n, at, err, right)
+	}
+}

@@ -78,7 +78,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	switch {
 	case shared != nil:
 		clock.compare(ctx, shared, log)
-		m.watchClock(clock)
+		m.watchClock(clock, machine)
 		go clock.follow(follow, shared, log)
 	case p.Steady:
 		go clock.followMachine(follow, machine, log)

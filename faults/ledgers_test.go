@@ -236,7 +236,7 @@ func (w *world) checkCards(where string, t *tickets.Ticket, cards []card) {
 		w.Errorf("%s does not show %s", where, t.Number)
 	}
 	if t.Outcome == nil {
-		return // checkEPM told
+		return // checkEPM has said so
 	}
 	says := confirmed
 	switch {

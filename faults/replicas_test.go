@@ -418,18 +418,21 @@ func (o *onlooker) clicksInSlack(ctx context.Context) bool {
 	return false
 }
 
-// watch clicks until ctx ends.
+// watch clicks until ctx has ended and somebody answered after that.
 func (o *onlooker) watch(ctx context.Context) {
 	var both sync.WaitGroup
 	defer both.Wait()
 	gap := func(longest *time.Duration, click func(context.Context) bool) {
-		last := time.Now()
-		for ; ctx.Err() == nil; pause(ctx) {
-			ok := click(context.WithoutCancel(ctx))
+		last, ok := time.Now(), false
+		for ctx.Err() == nil || !ok && time.Since(last) < patience {
+			pause(ctx)
+			over := ctx.Err() != nil
+			ok = click(context.WithoutCancel(ctx))
 			*longest = max(*longest, time.Since(last))
 			if ok {
 				last = time.Now()
 			}
+			ok = ok && over
 		}
 	}
 	both.Go(func() { gap(&o.gapSlack, o.clicksInSlack) })
@@ -682,8 +685,8 @@ func buildLater(t testing.TB) string {
 // then this version alone does, as after a rollback. No ticket, decision or
 // message loses a field that the later version gave it.
 //
-// The guard is tickets.Newer (store/newer.go): without keepNewer in
-// store.Decode the older replica writes the tickets back without the fields.
+// The guard is tickets.Newer (store/newer.go): without restore in
+// store.Encode the older replica writes the tickets back without the fields.
 func TestRollingUpgrade(t *testing.T) {
 	needRedis(t)
 	later := buildLater(t)

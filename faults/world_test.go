@@ -226,6 +226,7 @@ func (w *world) eventually(what string, ok func() bool) {
 type card struct {
 	id      string
 	text    string
+	raw     string // all of it, as JSON says it
 	buttons bool
 }
 
@@ -236,6 +237,11 @@ var (
 	numberForm = regexp.MustCompile(`JIT-[0-9]+`)
 	escaped    = regexp.MustCompile(`\\+([[:punct:]])`)
 )
+
+// plain is JSON without escapes of < and >.
+func plain(b json.RawMessage) string {
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(b))
+}
 
 // board looks at the channels; what it returns may be 50 ms old.
 func (w *world) board() board {
@@ -250,13 +256,13 @@ func (w *world) board() board {
 			continue
 		}
 		n := numberForm.FindString(m.Text)
-		b.slack[n] = append(b.slack[n], card{m.TS, m.Text, strings.Contains(string(m.Blocks), `"approve"`)})
+		b.slack[n] = append(b.slack[n], card{m.TS, m.Text, plain(m.Blocks), strings.Contains(string(m.Blocks), `"approve"`)})
 	}
 	for _, m := range w.discord.Messages(discordChannel) {
 		// The JSON as it is: what is looked for in it stands in one piece.
 		text := string(m.Components)
 		n := numberForm.FindString(text)
-		b.discord[n] = append(b.discord[n], card{m.ID, text, strings.Contains(text, `"approve:`+n+`"`)})
+		b.discord[n] = append(b.discord[n], card{m.ID, text, plain(m.Components), strings.Contains(text, `"approve:`+n+`"`)})
 	}
 	w.drawn, w.drawnAt = b, time.Now()
 	return b

@@ -23,6 +23,7 @@ func main() {
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		Now:         time.Now,
+		Steady:      true,
 	}))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "countersign:", err)

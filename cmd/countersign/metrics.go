@@ -88,11 +88,11 @@ func (m *metrics) watch(s store.Store, lanes []tickets.Lane, now func() time.Tim
 	m.registry.MustRegister(&storeCollector{store: s, lanes: lanes, now: now})
 }
 
-// watchClock adds to m how far this machine's clock is off.
-func (m *metrics) watchClock(c *clock) {
+// watchClock adds to m how far machine, this machine's clock, is off.
+func (m *metrics) watchClock(c *clock, machine func() time.Time) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_clock_offset_seconds", Help: "How far Redis' clock is ahead of this machine's; the program works by Redis'.",
-	}, func() float64 { return c.Offset().Seconds() }))
+	}, func() float64 { return c.Now().Sub(machine()).Seconds() }))
 }
 
 // watchPlaces adds to m which places can be used.

@@ -33,6 +33,14 @@ type clock struct {
 	offset atomic.Int64 // ns that the store's clock is ahead
 }
 
+// steady is the clock that starts at now and then goes on by itself, whatever
+// that of the machine does: what is written down while a clock is an hour
+// ahead would be due an hour late once it is right again.
+func steady(now func() time.Time) func() time.Time {
+	at, began := now().Round(0), time.Now()
+	return func() time.Time { return at.Add(time.Since(began)) }
+}
+
 // Now is the time by which the program works.
 func (c *clock) Now() time.Time { return c.own().Add(c.Offset()) }
 
@@ -47,7 +55,51 @@ const (
 	clockSlack = 2 * time.Second
 	// clockAnswer is how long the store may take to tell the time.
 	clockAnswer = time.Second
+	// clockStays is how long the machine's clock must show another time before
+	// a process that is alone believes it.
+	clockStays = 30 * time.Second
 )
+
+// followMachine keeps the clock of a process that is alone right until ctx
+// ends. It goes along with small corrections, and after a while with the
+// others: a machine that slept, or whose clock was set.
+func (c *clock) followMachine(ctx context.Context, machine func() time.Time, log *slog.Logger) {
+	tick := time.NewTicker(clockEvery)
+	defer tick.Stop()
+	var jump jump
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if is := machine().Sub(c.own()); jump.believe(is, c.Offset(), time.Now()) {
+			if d := is - c.Offset(); d.Abs() > clockSlack {
+				log.Warn("this machine's clock has jumped, and stays there; it is followed", "by", d.Round(time.Millisecond))
+			}
+			c.offset.Store(int64(is))
+		}
+	}
+}
+
+// jump is what a machine's clock has been off by, and since when.
+type jump struct {
+	by    time.Duration
+	since time.Time
+}
+
+// believe reports whether a clock that is off by is, and not by was, is right:
+// the difference is small, or has been the same for clockStays.
+func (j *jump) believe(is, was time.Duration, now time.Time) bool {
+	if (is-was).Abs() <= clockSlack {
+		*j = jump{}
+		return true
+	}
+	if j.since.IsZero() || (is-j.by).Abs() > clockSlack {
+		*j = jump{is, now}
+	}
+	return now.Sub(j.since) >= clockStays
+}
 
 // follow keeps c right until ctx ends.
 func (c *clock) follow(ctx context.Context, s store.Shared, log *slog.Logger) {

@@ -53,3 +53,35 @@ func TestClockIsSetRight(t *testing.T) {
 		t.Errorf("the clock is right and still set by %s", c.Offset())
 	}
 }
+
+// TestJumpsAreBelievedWhenTheyStay: a clock that jumps and comes back changes
+// nothing; one that stays is followed.
+func TestJumpsAreBelievedWhenTheyStay(t *testing.T) {
+	t.Parallel()
+	begun := time.Now()
+	own := begun
+	now := steady(func() time.Time { return own })
+	own = own.Add(time.Hour)
+	if d := now().Sub(begun); d > time.Minute {
+		t.Errorf("the clock has jumped by %s", d)
+	}
+	var j jump
+	for _, c := range []struct {
+		after time.Duration
+		is    time.Duration
+		want  bool
+	}{
+		{0, time.Second, true},                             // a small correction
+		{5 * time.Second, time.Hour, false},                // a jump
+		{10 * time.Second, time.Hour, false},               //
+		{15 * time.Second, 0, true},                        // and back
+		{20 * time.Second, -time.Hour, false},              // another
+		{40 * time.Second, time.Hour, false},               // and another
+		{69 * time.Second, time.Hour + time.Second, false}, // not long enough
+		{70 * time.Second, time.Hour, true},                //
+	} {
+		if got := j.believe(c.is, 0, begun.Add(c.after)); got != c.want {
+			t.Errorf("after %s, off by %s: believed %t, want %t", c.after, c.is, got, c.want)
+		}
+	}
+}

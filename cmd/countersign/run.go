@@ -22,6 +22,9 @@ type process struct {
 	Stdout      io.Writer
 	Stderr      io.Writer
 	Now         func() time.Time
+	// Steady has serve go by a clock of its own, which follows Now and not its
+	// jumps; true in production.
+	Steady bool
 	// Listening is called with the address once connections are accepted;
 	// nil in production.
 	Listening func(addr string)

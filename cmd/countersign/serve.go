@@ -63,7 +63,11 @@ func newLog(cfg config, w io.Writer) *slog.Logger {
 // new is taken up, what is under way gets grace.
 func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err error) {
 	m := newMetrics()
-	clock := &clock{own: p.Now}
+	machine := p.Now
+	clock := &clock{own: machine}
+	if p.Steady {
+		clock.own = steady(machine)
+	}
 	p.Now = clock.Now
 	keep, begin, err := openStore(ctx, cfg, p, log)
 	if err != nil {
@@ -71,12 +75,15 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	shared, _ := keep.(store.Shared)
-	if shared != nil {
+	follow, stop := context.WithCancel(ctx)
+	defer stop()
+	switch {
+	case shared != nil:
 		clock.compare(ctx, shared, log)
-		m.watchClock(clock)
-		follow, stop := context.WithCancel(ctx)
-		defer stop()
+		m.watchClock(clock, machine)
 		go clock.follow(follow, shared, log)
+	case p.Steady:
+		go clock.followMachine(follow, machine, log)
 	}
 
 	client, err := newEPM(cfg, p, log, m)

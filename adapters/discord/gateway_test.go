@@ -232,10 +232,12 @@ func TestInteractionTwice(t *testing.T) {
 type counting struct {
 	*adaptertest.Book
 	clicks atomic.Int32
+	people sync.Map // their ids
 }
 
 func (c *counting) Click(ctx context.Context, click adapters.Click) adapters.Answer {
 	c.clicks.Add(1)
+	c.people.Store(click.Actor.ID, true)
 	return c.Book.Click(ctx, click)
 }
 

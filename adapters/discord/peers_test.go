@@ -175,9 +175,8 @@ func TestGatewayTakeover(t *testing.T) {
 	}
 	all[0].seat.cut.Store(false)
 	w.poll("the first has left", func() bool { return w.fake.Connections() == 1 })
-	before := all[0].clicks.Load()
 	w.opens(11, id)
-	if got := all[0].clicks.Load(); got != before {
+	if _, asked := all[0].people.Load(userOf(11)); asked {
 		t.Errorf("the one that has left was asked")
 	}
 }

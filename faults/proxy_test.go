@@ -135,8 +135,6 @@ func withProxies(t testing.TB, w *world) map[string]*proxy {
 //   - an unclear post is looked for before it is repeated (bot/advance.go,
 //     show: NothingThere after a clear failure only): "no answers" from Slack
 //     leaves cards twice
-//   - a step has a time limit (bot/advance.go, do): half-open lines to Slack
-//     keep every worker of its lane for good, "not true in the end"
 //   - each chat has its lane (tickets.PostLane): with one for both, no card
 //     appears in Discord while Slack is silent
 func TestNeighboursBehindBadLines(t *testing.T) {

@@ -91,7 +91,7 @@ type jump struct {
 // believe reports whether a clock that is off by is, and not by was, is right:
 // the difference is small, or has been the same for clockStays.
 func (j *jump) believe(is, was time.Duration, now time.Time) bool {
-	if (is-was).Abs() <= clockSlack {
+	if (is - was).Abs() <= clockSlack {
 		*j = jump{}
 		return true
 	}

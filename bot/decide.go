@@ -73,8 +73,16 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
 	}
 	d := tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: duration, By: s.Actor, At: b.Now(), Place: s.Place}
-	t, err = b.Store.Update(ctx, s.Number, func(t *tickets.Ticket) error { return t.Decide(d, b.rulesOf(t)) })
+	listed := t.Request.Listed
+	t, err = b.Store.Update(ctx, s.Number, func(t *tickets.Ticket) error {
+		if t.Request != nil && t.Request.Listed != listed {
+			return errCompleted
+		}
+		return t.Decide(d, b.rulesOf(t))
+	})
 	switch {
+	case errors.Is(err, errCompleted):
+		return adapters.Note{Text: sayCompleted, Again: true}
 	case err == nil:
 		b.Log.Info("decided", "ticket", t.Number, "actor", s.Actor.String(), "verdict", d.Verdict)
 		b.wake(t)
@@ -88,6 +96,10 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 	b.correct(ctx, t)
 	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
+
+// errCompleted means that the request was completed by its webhook while
+// somebody decided on what was known before.
+var errCompleted = errors.New("the request was completed")
 
 // repeats reports whether d says again what made says.
 func repeats(made *tickets.Decision, d tickets.Decision) bool {

@@ -50,11 +50,12 @@ func (b *Bot) rulesOf(t *tickets.Ticket) tickets.Rules { return b.Current().rule
 
 // Load reads the settings from the store. Run does it too, again and again.
 func (b *Bot) Load(ctx context.Context) error {
+	was := b.set.Load()
 	set, err := b.Store.Settings(ctx)
 	if err != nil {
 		return err
 	}
-	b.enforce(set)
+	b.enforce(was, set)
 	b.loadOnce.Do(func() { close(b.loaded) })
 	return nil
 }
@@ -70,23 +71,25 @@ func (b *Bot) ensure(ctx context.Context) error {
 	}
 }
 
-// enforce makes set the settings in force, and reports whether they changed.
-func (b *Bot) enforce(set tickets.Settings) bool {
-	for {
-		was := b.set.Load()
-		if set.Version <= was.stored.Version {
-			return false
-		}
-		now := &inForce{stored: set}
-		now.Settings, now.broken = Merged(b.Config.Settings, set, b.World)
-		if !b.set.CompareAndSwap(was, now) {
-			continue
-		}
-		b.Log.Info("settings in force", "settings", set.Version)
-		for key, err := range now.broken {
-			b.Log.Error("a setting cannot be used and is as if it were not set", "setting", key, "err", err)
-		}
-		return true
+// enforce makes set, which was read after was held, the settings in force. If
+// others were put in force meanwhile those stand: they were read later. What
+// the store has counts, also if its version is lower or the same: it may have
+// lost a change, or been restored.
+func (b *Bot) enforce(was *inForce, set tickets.Settings) {
+	if set.Version == was.stored.Version && maps.Equal(set.Values, was.stored.Values) {
+		return
+	}
+	now := &inForce{stored: set}
+	now.Settings, now.broken = Merged(b.Config.Settings, set, b.World)
+	if !b.set.CompareAndSwap(was, now) {
+		return
+	}
+	b.Log.Info("settings in force", "settings", set.Version)
+	if set.Version < was.stored.Version {
+		b.Log.Warn("the store has older settings than before: it was restored, or has lost a change", "settings", set.Version)
+	}
+	for key, err := range now.broken {
+		b.Log.Error("a setting cannot be used", "setting", key, "err", err)
 	}
 }
 
@@ -123,18 +126,18 @@ func (b *Bot) reconsider(ctx context.Context) bool {
 	q := store.Query{Progress: tickets.Pending, Limit: 200}
 	for {
 		list, err := b.Store.List(ctx, q)
-		if err != nil {
-			if ctx.Err() == nil {
-				b.Log.Warn("cannot look through the open requests after a change of the settings", "err", err)
-			}
-			return false
+		if err != nil && ctx.Err() == nil {
+			b.Log.Warn("cannot look through all open requests after a change of the settings", "err", err)
+		}
+		if len(list) == 0 {
+			return err == nil
 		}
 		for _, t := range list {
 			if t.Active != slices.Contains(b.rulesOf(t).Active, t.State) {
 				b.correct(ctx, t)
 			}
 		}
-		if len(list) < q.Limit {
+		if len(list) < q.Limit && err == nil {
 			return true
 		}
 		q.Before = list[len(list)-1].Number
@@ -145,6 +148,7 @@ func (b *Bot) reconsider(ctx context.Context) bool {
 // to what the program was started with. It returns what to say.
 func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string]*string) string {
 	for range 5 {
+		was := b.set.Load()
 		set, err := b.Store.Settings(ctx)
 		if err != nil {
 			b.Log.Error("cannot read the settings", "err", err)
@@ -153,6 +157,9 @@ func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string
 		changes, say := b.changes(set, values)
 		if len(changes) == 0 {
 			return say
+		}
+		if no := b.locksOut(ctx, by, set, changes); no != "" {
+			return no
 		}
 		for i := range changes {
 			changes[i].By, changes[i].At = by, b.Now()
@@ -168,11 +175,31 @@ func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string
 		for _, c := range changes {
 			b.Log.Info("setting changed", "setting", c.Key, "actor", by.String(), "settings", after.Version)
 		}
-		b.enforce(after)
+		b.enforce(was, after)
 		signal(b.changed)
+		if err := b.Load(ctx); err != nil { // somebody else may have been as fast
+			b.Log.Warn("cannot read the settings; the known ones hold", "err", err)
+		}
 		return say
 	}
 	return "Somebody else is changing the settings at the same moment. Please try again."
+}
+
+// locksOut says why changes of set must not be made by somebody who would be no
+// admin any more: nobody else is known to be one, and an ID is easily mistyped.
+func (b *Bot) locksOut(ctx context.Context, by tickets.Actor, set tickets.Settings, changes []tickets.Change) string {
+	if !slices.ContainsFunc(changes, func(c tickets.Change) bool { return c.Key == tickets.KeyAdmins }) {
+		return ""
+	}
+	after, _ := Merged(b.Config.Settings, set.With(changes), b.World)
+	switch ok, err := b.holds(ctx, by, after.Admins); {
+	case err != nil && !ok:
+		b.Log.Error("cannot check admin", "actor", by.String(), "err", err)
+		return "Nothing was changed: it cannot be found out right now whether you would still be an admin. Please try again in a minute."
+	case !ok:
+		return "Nothing was changed: you would not be an admin any more. Add yourself, or let another admin do it."
+	}
+	return ""
 }
 
 // changes are what makes set hold values, and what to say once they are made;
@@ -191,8 +218,10 @@ func (b *Bot) changes(set tickets.Settings, values map[string]*string) ([]ticket
 			values[key], taken[key] = nil, true
 		}
 	}
-	if stuck := now.stuck(); stuck != "" && stuck != before.stuck() {
-		return nil, "Nothing was changed: " + stuck + "."
+	for _, why := range now.stuck() {
+		if !slices.Contains(before.stuck(), why) {
+			return nil, "Nothing was changed: " + why + "."
+		}
 	}
 	var lines []string
 	var changes []tickets.Change

@@ -77,6 +77,7 @@ type kindResync struct {
 	first      map[tickets.RequestID]time.Time // when pending requests that nobody knows were first seen
 	proven     bool                            // the first identifier of a record was seen to be the request's
 	asked      tickets.Number                  // the last ticket that EPM was asked for by itself
+	compared   bool                            // a whole list was looked through before
 	unsure     bool                            // it was logged that identifiers are not certain
 }
 
@@ -226,10 +227,10 @@ func (b *Bot) open(ctx context.Context, kind tickets.Kind) (open, error) {
 		q := store.Query{Progress: p, Limit: 200}
 		for n := 0; n < maxOpen; {
 			list, err := b.Store.List(ctx, q)
-			if err != nil {
+			if len(list) == 0 && err != nil {
 				return o, err
 			}
-			for _, t := range list {
+			for _, t := range list { // what cannot be read holds up nothing else
 				if t.Request.Kind != kind {
 					continue
 				}
@@ -241,7 +242,7 @@ func (b *Bot) open(ctx context.Context, kind tickets.Kind) (open, error) {
 				}
 			}
 			n += len(list)
-			if len(list) < q.Limit {
+			if len(list) == 0 || len(list) < q.Limit && err == nil {
 				break
 			}
 			q.Before = list[len(list)-1].Number
@@ -278,6 +279,7 @@ func (b *Bot) compareKind(ctx context.Context, k *kindResync) (c Comparison, err
 			delete(k.first, id)
 		}
 	}
+	k.compared = true
 	if !listing.Whole {
 		b.askFor(ctx, k, ours, seen, &c)
 	}
@@ -305,6 +307,9 @@ func (b *Bot) weigh(ctx context.Context, k *kindResync, ours open, l tickets.Lis
 		case err == nil:
 			k.proven = k.proven || i == 0
 			return nil
+		case errors.Is(err, store.ErrNewerForm):
+			c.Unknown++ // a newer replica's business
+			return nil
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		}
@@ -329,6 +334,11 @@ func (b *Bot) missed(ctx context.Context, k *kindResync, l tickets.Listed, c *Co
 	if at.IsZero() || at.After(now) { // or it is not of the zone we think
 		if k.first[id].IsZero() {
 			k.first[id] = now
+			if at.IsZero() && !k.compared {
+				// Nobody can tell it from what was forgotten long ago; what
+				// comes later is new.
+				k.first[id] = now.Add(-maxAge - time.Hour)
+			}
 		}
 		at = k.first[id]
 	}

@@ -176,8 +176,9 @@ func TestMissedLater(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newComparing(t)
-			w.lists(l)
 			w.start()
+			w.compares() // what is without a time there may be old
+			w.lists(l)
 			w.compares()
 			w.advance(119 * time.Second)
 			w.compares()
@@ -187,6 +188,24 @@ func TestMissedLater(t *testing.T) {
 			w.advance(10 * time.Second)
 			w.eventually("a ticket", func() bool { return len(w.all()) == 1 })
 		})
+	}
+}
+
+// TestForgottenLongAgo: what EPM lists without a readable time at the first
+// comparison may have waited for years, and is left alone.
+func TestForgottenLongAgo(t *testing.T) {
+	t.Parallel()
+	w := newComparing(t)
+	l := listed("a", 0)
+	l.Request.Time = time.Time{}
+	w.lists(l)
+	w.start()
+	for range 3 {
+		w.compares()
+		w.advance(10 * time.Minute)
+	}
+	if n := len(w.all()); n != 0 {
+		t.Errorf("%d tickets of what nobody can date", n)
 	}
 }
 

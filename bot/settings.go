@@ -223,7 +223,8 @@ func Read(values map[string]string, w World) (s Settings, problems map[string]er
 
 // Merged is Settings of what the program was started with and what was set
 // since. What was set and cannot be read is as if it had not been set, and
-// broken tells why; what the program was started with and does not fit what
+// broken tells why; but of approvers and admins what can be read counts, since
+// those of the start may be people whose right was taken. What the program was started with and does not fit what
 // was set, such as states of another ticket type, has its default.
 func Merged(base map[string]string, set tickets.Settings, w World) (s Settings, broken map[string]error) {
 	values := maps.Clone(base)
@@ -235,6 +236,10 @@ func Merged(base map[string]string, set tickets.Settings, w World) (s Settings, 
 			continue
 		}
 		broken[key] = err
+		if key == tickets.KeyApprovers || key == tickets.KeyAdmins {
+			values[key] = usable(set.Values[key], w)
+			continue
+		}
 		delete(values, key)
 		if text, ok := base[key]; ok {
 			values[key] = text
@@ -279,17 +284,18 @@ func (s *Settings) Show(key string) string {
 	return ""
 }
 
-// stuck says why nobody could decide with s, or "".
-func (s *Settings) stuck() string {
-	switch {
-	case len(s.Approvers) == 0:
-		return "nobody could decide requests any more: name at least one approver"
-	case len(s.Admins) == 0:
-		return "nobody could change the settings in chat any more: name at least one admin"
-	case !slices.Contains(s.Rules.Active, s.Rules.Type.States[0]):
-		return fmt.Sprintf("nobody could decide a new request any more: %s must be one of the active states", s.Rules.Type.States[0])
+// stuck says why people could not do with s what they must be able to.
+func (s *Settings) stuck() (why []string) {
+	if len(s.Approvers) == 0 {
+		why = append(why, "nobody could decide requests any more: name at least one approver")
 	}
-	return ""
+	if len(s.Admins) == 0 {
+		why = append(why, "nobody could change the settings in chat any more: name at least one admin")
+	}
+	if first := s.Rules.Type.States[0]; !slices.Contains(s.Rules.Active, first) {
+		why = append(why, fmt.Sprintf("nobody could decide a new request any more: %s must be one of the active states", first))
+	}
+	return why
 }
 
 func principals(text string, w World) ([]tickets.Principal, error) {
@@ -307,6 +313,14 @@ func principals(text string, w World) ([]tickets.Principal, error) {
 		}
 	}
 	return list, nil
+}
+
+// usable is text without the principals that cannot be read.
+func usable(text string, w World) string {
+	return strings.Join(slices.DeleteFunc(items(text), func(item string) bool {
+		p, err := tickets.ParsePrincipal(item)
+		return err != nil || w.Principal(p) != nil
+	}), ",")
 }
 
 func sayPrincipals(ps []tickets.Principal) string {

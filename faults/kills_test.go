@@ -63,20 +63,3 @@ func (w *world) during(happens func(context.Context)) {
 	stop()
 	<-done
 }
-
-// TestClock: a process's clock is what the test says, also while it runs.
-func TestClock(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, func(w *world) { w.calm = true })
-	w.bots[0].setClock(2 * time.Minute) // Slack's signatures allow five
-	w.during(func(ctx context.Context) { w.loaded(ctx, 500*time.Millisecond) })
-	w.check()
-	for _, a := range w.asked {
-		for _, d := range w.epm.Decisions(a.request.ID) {
-			at, err := time.Parse(epmtest.TimeLayout, d.DecisionTime)
-			if off := at.Sub(d.At); !d.Console && (err != nil || off < time.Minute || off > 3*time.Minute) {
-				t.Errorf("%s was decided %v after EPM got it, want two minutes", a.number, off)
-			}
-		}
-	}
-}

@@ -391,7 +391,7 @@ type onlooker struct {
 }
 
 func (w *world) onlooker() *onlooker {
-	w.slack.AddUser(slacktest.User{ID: "U01LOOKS", Name: "looks"})
+	w.slack.AddUser(slacktest.User{ID: "U01LOOKS", Name: "looks", Email: "looks@example.com"})
 	w.slack.Invite(slackChannel, "U01LOOKS")
 	w.discord.AddUser(discordtest.User{ID: "1300000000000000900", Username: "looks"})
 	return &onlooker{w: w, slack: w.slack.Person("U01LOOKS"), discord: w.discord.Person("1300000000000000900")}

@@ -93,7 +93,7 @@ func newWorld(t testing.TB, plan func(*world)) *world {
 	}
 	var members []string
 	for i := range w.people() {
-		u := w.slack.AddUser(slacktest.User{ID: slackPerson(i), Name: fmt.Sprintf("slack%d", i)})
+		u := w.slack.AddUser(slacktest.User{ID: slackPerson(i), Name: fmt.Sprintf("slack%d", i), Email: fmt.Sprintf("approver%d@example.com", i)})
 		members = append(members, u.ID)
 		w.discord.AddUser(discordtest.User{ID: discordPerson(i), Username: fmt.Sprintf("discord%d", i)})
 	}

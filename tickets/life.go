@@ -54,9 +54,10 @@ func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
 
 // Complete gives t the request that its webhook tells, which came after t was
 // made of EPM's list. It reports false, and changes nothing, unless nobody has
-// decided: what a decision was made on stays as it was.
+// decided: what a decision was made on stays as it was. A request with fields
+// that may be forged completes nothing.
 func (t *Ticket) Complete(r Request) bool {
-	if t.Progress() != Pending || !t.Request.Listed || r.Listed || t.Request.Kind != r.Kind {
+	if t.Progress() != Pending || !t.Request.Listed || r.Listed || r.Imitates || t.Request.Kind != r.Kind {
 		return false
 	}
 	t.Request = &r

@@ -213,7 +213,7 @@ func (c *Sets) Forget() {
 func (c *Sets) sweep() {
 	now := c.now()
 	for name, s := range c.sets {
-		if !s.at.IsZero() && now.Sub(s.at) >= keepSet {
+		if !s.at.IsZero() && now.Sub(s.at).Abs() >= keepSet {
 			delete(c.sets, name)
 		}
 	}

@@ -238,6 +238,12 @@ func replayRules(ctx context.Context, keep store.Store, env environment, id stri
 	case len(c.findings) > 0:
 		return nil, configError(c.findings)
 	}
+	_, broken := bot.Merged(start, set, world)
+	for _, key := range []string{tickets.KeyChannels, tickets.KeyTicketType} {
+		if err := broken[key]; err != nil {
+			return nil, fmt.Errorf("the ticket would not be as serve makes it: the setting %s cannot be used with this environment: %w", key, err)
+		}
+	}
 	return rules, nil
 }
 

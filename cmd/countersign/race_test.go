@@ -8,3 +8,6 @@ const instants = 160
 
 // memoryStorm is how many webhooks TestStoryStormLeavesMemoryFlat sends.
 const memoryStorm = 1000
+
+// storm is how many requests TestStoryStorm makes at once.
+const storm = 100

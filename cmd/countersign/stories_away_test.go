@@ -304,7 +304,6 @@ func (s *story) many(n int) {
 // of the requests, and who decides the first one waits for none of the others.
 func TestStoryStorm(t *testing.T) {
 	t.Parallel()
-	const storm = 300
 	s := tell(t, withDiscord, func(s *story) {
 		s.pace = slack.Pace{PostsPerSecond: 20, PostBurst: 1}
 		s.discordPace.CallsPerSecond = 20

@@ -203,7 +203,7 @@ func (s *story) verify() {
 
 func (s *story) eventually(what string, ok func() bool) {
 	s.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {

@@ -202,7 +202,11 @@ local ahead = ARGV[3] - (time[1] * 1000000 + time[2])
 local now = string.format('%.0f', ARGV[1] - ahead)
 local till = string.format('%.0f', ARGV[2] - ahead)
 local held = {}
-for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf')) do
+-- A lease that ends much later than those that are given is of a clock that
+-- was set back since.
+local latest = string.format('%.0f', till + 600000000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. latest, '+inf')
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, latest)) do
 	held[string.match(lease, '^%d+')] = true
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)

@@ -51,14 +51,19 @@ var bookScript = goredis.NewScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local lanes, patience, wait = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
+-- What lies further ahead than it can have been written is of a clock that
+-- was set back since.
 for i = 1, lanes do
-	wait = math.max(wait, (tonumber(redis.call('GET', KEYS[i])) or 0) - now)
+	local till = tonumber(redis.call('GET', KEYS[i])) or 0
+	if till <= now + 7200000000 then wait = math.max(wait, till - now) end
 end
 local open, last = now + wait, {}
 for i = lanes + 1, #KEYS do
 	local a = 3 + 2 * (i - lanes - 1)
 	local every, burst = tonumber(ARGV[a]), tonumber(ARGV[a+1])
-	local at = math.max(tonumber(redis.call('GET', KEYS[i])) or 0, open) + every
+	local at = tonumber(redis.call('GET', KEYS[i])) or 0
+	if at > open + (burst + 1) * every + 600000000 then at = 0 end
+	at = math.max(at, open) + every
 	last[i] = at
 	wait = math.max(wait, at - burst * every - now)
 end

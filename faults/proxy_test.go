@@ -147,7 +147,7 @@ func TestNeighboursBehindBadLines(t *testing.T) {
 		}
 		return
 	}
-	badLines(t, 2*time.Second, map[string][]toxic{
+	badLines(t, time.Second, map[string][]toxic{
 		slackName:   toxicsNamed("no answers", "latency"),
 		discordName: toxicsNamed("cut", "1 KB a second"),
 		epmName:     toxicsNamed("no answers", "slices"),

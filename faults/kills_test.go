@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
-
-	"github.com/countersign/countersign/epm/epmtest"
 )
 
 // TestKills kills the program at random moments under load.

@@ -103,6 +103,7 @@ func TestRedisKilled(t *testing.T) {
 // with the master: only a replica that ends, as here, is noticed at once.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
+	onlyLong(t)
 	needRedis(t)
 	s, err := redistest.StartSentinels(t.TempDir())
 	if err != nil {
@@ -152,6 +153,14 @@ func TestSentinelFailover(t *testing.T) {
 		for _, b := range w.bots {
 			b.start()
 		}
+	}
+}
+
+// onlyLong leaves a test that takes minutes on a busy machine to the long form.
+func onlyLong(t *testing.T) {
+	t.Helper()
+	if !long {
+		t.Skip("in the long form only: make faults")
 	}
 }
 
@@ -316,6 +325,7 @@ func (w *world) moveSlot(ctx context.Context, cluster *redistest.Cluster) {
 // threw tickets away instead of refusing.
 func TestFullMemory(t *testing.T) {
 	t.Parallel()
+	onlyLong(t)
 	srv := startRedis(t, redistest.Config{Args: []string{"--maxmemory-policy", "noeviction"}})
 	w := newWorld(t, func(w *world) { w.store = srv.URL("faults") })
 	redis := srv.Client()
@@ -379,29 +389,31 @@ func (w *world) checkRefused(ctx context.Context, a *asked) {
 // nothing, and sees that they are told.
 func (w *world) checkTold(ctx context.Context, a *asked, i int) {
 	w.Helper()
-	const want = "I cannot reach my store at the moment, and nothing was changed"
+	told := func(text string) bool {
+		return strings.Contains(text, "I cannot reach my store at the moment, and nothing was changed") ||
+			strings.Contains(text, "My store did not answer in time, and I do not know whether this was recorded")
+	}
 	p, q := w.slack.Person(slackPerson(i)), w.discord.Person(discordPerson(i))
 	inSlack := func() bool {
 		if p.Click(ctx, slackChannel, w.board().slack[a.number][0].id, "approve") != nil {
 			return false
 		}
 		problems, _ := p.Submit(ctx, map[string]string{"reason": reason()})
-		told := strings.Contains(fmt.Sprint(problems), want)
 		closeView(ctx, p)
-		return told
+		return told(fmt.Sprint(problems))
 	}
 	inDiscord := func() bool {
 		if q.Click(ctx, discordChannel, w.board().discord[a.number][0].id, "deny:"+a.number) != nil {
 			return false
 		}
 		_ = q.Submit(ctx, map[string]string{"reason": reason()})
-		told := false
+		is := false
 		for _, e := range q.Ephemerals() {
-			told = told || strings.Contains(string(e.Components), want)
+			is = is || told(string(e.Components))
 			q.Dismiss(e.ID)
 		}
 		q.CloseModal()
-		return told
+		return is
 	}
 	w.eventually("somebody in Slack is told", inSlack)
 	w.eventually("somebody in Discord is told", inDiscord)

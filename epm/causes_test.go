@@ -174,10 +174,10 @@ func TestCauses(t *testing.T) {
 		}, []string{"does not accept the bot's client ID or secret", "COUNTERSIGN_EPM_CLIENT_SECRET"}},
 		"SecretAndClock": {func(t *testing.T) func(*http.Transport) {
 			return answers(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Date", now.Add(61*time.Minute).UTC().Format(http.TimeFormat))
+				w.Header().Set("Date", now.Add(90*time.Minute).UTC().Format(http.TimeFormat))
 				w.WriteHeader(http.StatusUnauthorized)
 			})
-		}, []string{"does not accept the bot's client ID or secret", "clock differs from EPM's by 1h0m", "Correct it"}},
+		}, []string{"does not accept the bot's client ID or secret", "clock differs from EPM's by 1h", "Correct it"}},
 		"ProxyPassword": {func(t *testing.T) func(*http.Transport) { return through(serve(t, page(407), nil)) }, []string{"wants a user and password", "HTTPS_PROXY"}},
 		"ProxyRefuses":  {func(t *testing.T) func(*http.Transport) { return through(serve(t, page(403), nil)) }, []string{"The proxy between this machine and EPM refuses", "(403)", "NO_PROXY"}},
 		"ProxyAway":     {func(t *testing.T) func(*http.Transport) { return through(closed(t)) }, []string{"The proxy between this machine and EPM cannot be reached", "HTTPS_PROXY"}},

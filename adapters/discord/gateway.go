@@ -91,6 +91,7 @@ type supervisor struct {
 	slots   *slots
 	wait    time.Duration // between a connection that failed and the next
 	next    time.Time     // not to connect before
+	ready   func()        // called after each sign-on; may be nil
 }
 
 func (c *Chat) newSupervisor(h adapters.Handler) *supervisor {
@@ -103,7 +104,7 @@ func (s *supervisor) run(ctx context.Context, patience time.Duration) error {
 	away := time.Now()
 	for pace.Sleep(ctx, time.Until(s.next)) {
 		begun := time.Now()
-		ready, err := s.connect(ctx, s.handler, s.slots)
+		ready, err := s.connect(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -275,19 +276,19 @@ func (s *session) keepAlive(ctx context.Context, patience time.Duration) {
 
 // connect is one session: it opens it, signs on and takes what comes. It
 // returns whether it was ready, and why it ended.
-func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) (ready bool, err error) {
-	opening, opened := context.WithTimeout(ctx, c.cfg.Gateway.Open)
+func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
+	opening, opened := context.WithTimeout(ctx, s.cfg.Gateway.Open)
 	defer opened()
 	var gateway struct {
 		URL wire.Text `json:"url"`
 	}
-	if err := c.call(opening, request{method: http.MethodGet, route: "/gateway", path: "/gateway"}, &gateway); err != nil {
+	if err := s.call(opening, request{method: http.MethodGet, route: "/gateway", path: "/gateway"}, &gateway); err != nil {
 		return ready, err
 	}
-	if err := c.trusts(string(gateway.URL)); err != nil {
+	if err := s.trusts(string(gateway.URL)); err != nil {
 		return ready, err
 	}
-	s, err := openSession(opening, string(gateway.URL))
+	conn, err := openSession(opening, string(gateway.URL))
 	if err != nil {
 		return ready, err
 	}
@@ -295,51 +296,54 @@ func (c *Chat) connect(ctx context.Context, h adapters.Handler, slots *slots) (r
 	var beating sync.WaitGroup
 	defer beating.Wait()
 	defer end()
-	defer s.close()
-	defer context.AfterFunc(ctx, s.close)()
-	beating.Go(func() { s.keepAlive(live, c.cfg.Gateway.Ack) })
+	defer conn.close()
+	defer context.AfterFunc(ctx, conn.close)()
+	beating.Go(func() { conn.keepAlive(live, s.cfg.Gateway.Ack) })
 
-	err = s.write(opIdentify, map[string]any{
-		"token": c.cfg.BotToken, "intents": 0, // interactions need none
+	err = conn.write(opIdentify, map[string]any{
+		"token": s.cfg.BotToken, "intents": 0, // interactions need none
 		"properties": map[string]string{"os": runtime.GOOS, "browser": "countersign", "device": "countersign"},
 	})
 	if err != nil {
 		return ready, err
 	}
-	late := context.AfterFunc(opening, s.close) // until it is ready
+	late := context.AfterFunc(opening, conn.close) // until it is ready
 	for {
-		p, err := s.read()
+		p, err := conn.read()
 		switch {
-		case err != nil && time.Since(time.Unix(0, s.acked.Load())) > c.cfg.Gateway.Ack:
+		case err != nil && time.Since(time.Unix(0, conn.acked.Load())) > s.cfg.Gateway.Ack:
 			return ready, errors.New("heartbeats are not answered")
 		case err != nil:
 			return ready, err
 		}
 		switch p.Op {
 		case opHeartbeat:
-			if err := s.beat(); err != nil {
+			if err := conn.beat(); err != nil {
 				return ready, err
 			}
 		case opAcknowledged:
-			s.acked.Store(time.Now().UnixNano())
+			conn.acked.Store(time.Now().UnixNano())
 		case opReconnect:
 			return ready, errors.New("discord asks to connect again")
 		case opInvalid:
 			return ready, errors.New("discord ended the session")
 		case opDispatch:
 			if p.Seq != nil {
-				s.seq.Store(*p.Seq)
+				conn.seq.Store(*p.Seq)
 			}
 			switch {
 			case p.Type == "READY":
 				late()
 				ready = true
-				c.line.Up(c.cfg.Now())
-				c.log.Info("the gateway is connected")
+				s.line.Up(s.cfg.Now())
+				s.log.Info("the gateway is connected")
+				if s.ready != nil {
+					go s.ready()
+				}
 			case p.Type == "INTERACTION_CREATE" && ctx.Err() == nil:
-				c.work.Begin()
+				s.work.Begin()
 				// What people do outlives ctx until it is answered.
-				go c.onInteraction(context.WithoutCancel(ctx), p.Data, h, slots)
+				go s.onInteraction(context.WithoutCancel(ctx), p.Data, s.handler, s.slots)
 			}
 		}
 	}

@@ -30,10 +30,12 @@ type turns struct {
 	lease  time.Duration
 }
 
-// The leases: who holds the gateway, and who would take it next.
+// The leases: who holds the gateway, who would take it next, and who has
+// connected to it in the last lease.
 const (
-	leaseGateway = "discord gateway"
-	leaseNext    = "discord gateway next"
+	leaseGateway   = "discord gateway"
+	leaseNext      = "discord gateway next"
+	leaseConnected = "discord gateway connected"
 )
 
 // look is how often somebody looks whether the gateway is free, and renew how
@@ -114,23 +116,30 @@ func (t *turns) alone(ctx context.Context) bool {
 	return none || err != nil
 }
 
+// connected tells whoever hands over that this process has taken its place.
+func (t *turns) connected(ctx context.Context) {
+	for {
+		if has, err := t.hold(ctx, leaseConnected, t.lease); has || err != nil || !pace.Sleep(ctx, t.look()) {
+			return
+		}
+	}
+}
+
 // handOver ends the lease while the connection still stands, and returns when
-// another process has taken it and had time to connect, or nobody will. What
-// arrives on both connections meanwhile is claimed.
+// another process has connected, or nobody will. What arrives on both
+// connections meanwhile is claimed.
 func (t *turns) handOver(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.lease/2)
 	defer cancel()
 	alone := t.alone(ctx)
+	t.drop(ctx, leaseConnected)
 	t.drop(ctx, leaseGateway)
 	if alone {
 		return
 	}
 	for pace.Sleep(ctx, t.look()) {
-		// Taking the lease for a moment shows whether it is free.
-		if free, err := t.hold(ctx, leaseGateway, time.Millisecond); err != nil {
-			return
-		} else if !free {
-			pace.Sleep(ctx, 2*t.look())
+		// Taking the lease for a moment shows whether another has it.
+		if none, err := t.hold(ctx, leaseConnected, time.Millisecond); err != nil || !none {
 			return
 		}
 	}
@@ -158,21 +167,35 @@ func (c *Chat) takeTurns(ctx context.Context, h adapters.Handler) error {
 func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 	turn, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	defer t.drop(ctx, leaseGateway)
-	go t.keep(turn, func() {
-		c.log.Warn("another replica has taken the gateway")
-		end()
-	})
+	keeping, stopKeeping := context.WithCancel(turn)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		t.keep(keeping, func() {
+			c.log.Warn("another replica has taken the gateway")
+			end()
+		})
+	}()
+	// After it nothing renews the lease, or takes it back.
+	letGo := func() {
+		stopKeeping()
+		<-kept
+	}
 	left := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(left)
 		defer end()
+		letGo()
 		t.handOver(ctx)
 	})
+	line.ready = func() { t.connected(keeping) }
 	err := line.run(turn, t.lease)
 	if !stop() {
 		<-left
 	}
+	letGo()
+	t.drop(ctx, leaseConnected)
+	t.drop(ctx, leaseGateway)
 	return err
 }
 

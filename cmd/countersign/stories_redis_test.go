@@ -92,14 +92,18 @@ func TestStoryNewerTicket(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	s := tell(t, withRedis(srv))
-	r, _ := s.requested()
+	r, card := s.requested()
 	c := srv.Client()
 	defer c.Close()
 	key := "{countersign:story}:ticket:1001"
-	doc, err := c.HGet(t.Context(), key, "doc").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var doc string
+	s.eventually("what was posted is kept", func() bool {
+		var err error
+		if doc, err = c.HGet(t.Context(), key, "doc").Result(); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(doc, card.TS)
+	})
 	if err := c.HSet(t.Context(), key, "doc", strings.Replace(doc, `{"v":1,`, `{"v":2,`, 1)).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -62,14 +62,13 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, b.Workers)
-	poll := time.NewTicker(b.Poll)
-	defer poll.Stop()
 	for ctx.Err() == nil {
-		free := b.Workers - len(slots)
+		free, pause := b.Workers-len(slots), b.Poll
 		if l.inOrder && len(slots) > 0 {
 			free = 0
 		} else {
 			b.release(steps, l, l.over(b.Now())...)
+			pause = min(pause, l.untilOver(b.Now()))
 		}
 		claimed, until := b.claim(ctx, l, free)
 		for _, t := range claimed {
@@ -86,11 +85,13 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 		if len(claimed) > 0 {
 			continue
 		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 		case <-l.wake:
-		case <-poll.C:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 	wg.Wait()
 	b.release(steps, l, l.over(b.Now().Add(b.Lease))...) // for other replicas
@@ -313,7 +314,7 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	if f.Class == tickets.Gone {
 		return failed(now.Add(slowRetry), true), err
 	}
-	d := retryAfter(f, m.Attempts)
+	d := retryAfter(f, firstPause, m.Attempts)
 	if d <= maxWait {
 		b.lanes[s.Lane].waitFor(t.Number, s.Place, now.Add(d))
 		return failed(time.Time{}, false), err
@@ -345,7 +346,7 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	}
 	f := tickets.FailureOf(err)
 	say := f.Say
-	next := now.Add(retryAfter(f, t.Sending.Attempts-1))
+	next := now.Add(retryAfter(f, firstRetry, t.Sending.Attempts-1))
 	if f.Class == tickets.Refused || f.Class == tickets.Denied {
 		if !unclear {
 			return func(t *tickets.Ticket) { t.Refuse(d, say, now) }, err
@@ -372,9 +373,9 @@ func (b *Bot) look(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 }
 
 // retryAfter is how long to wait after failure f, the one after n failures in
-// a row.
-func retryAfter(f *tickets.Failure, n int) time.Duration {
-	d := backoff(firstRetry, lastRetry, n)
+// a row, of which the first lets wait for first.
+func retryAfter(f *tickets.Failure, first time.Duration, n int) time.Duration {
+	d := backoff(first, lastRetry, n)
 	switch f.Class {
 	case tickets.Gone, tickets.Refused, tickets.Denied:
 		d = slowRetry

@@ -134,7 +134,7 @@ func (p *places) failed(u use, f *tickets.Failure, now time.Time) {
 	if o.until.After(now) {
 		return // it was under way when another one failed
 	}
-	o.class, o.until = f.Class, now.Add(max(backoff(firstRetry, lastPause, o.fails), f.After))
+	o.class, o.until = f.Class, now.Add(max(backoff(firstPause, lastPause, o.fails), f.After))
 	o.fails++
 }
 

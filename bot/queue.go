@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -21,8 +22,11 @@ const (
 	// maxWait is the longest wait in which a ticket keeps its turn: a little
 	// more than lastRetry.
 	maxWait = 90 * time.Second
-	// lastPause bounds how long a place is left alone that fails.
-	lastPause = 15 * time.Second
+	// firstPause and lastPause bound how long a place is left alone that
+	// fails. The first is short: most failures come alone, and all that waits
+	// for the place waits for it.
+	firstPause = 200 * time.Millisecond
+	lastPause  = 15 * time.Second
 )
 
 type lane struct {
@@ -129,6 +133,17 @@ func (l *lane) over(now time.Time) []tickets.Number {
 		}
 	}
 	return list
+}
+
+// untilOver is how long it takes from now until a kept lease's wait is over.
+func (l *lane) untilOver(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := time.Duration(math.MaxInt64)
+	for _, until := range l.kept {
+		first = min(first, until.Sub(now))
+	}
+	return first
 }
 
 // isOver reports whether a lease is kept whose wait is over.

@@ -629,7 +629,7 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 			errs = append(errs, fmt.Errorf("claim %s: %w", lane, err))
 			break
 		}
-		damaged := 0
+		skipped := 0
 		for row := range slices.Chunk(r, 3) {
 			if row.at(1) == nil && row.text(2) != "" {
 				// Left to replicas that can read it.
@@ -640,17 +640,40 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 			if err != nil {
 				// It is leased too, and reported again when that ends. Others
 				// take its place.
-				damaged++
+				skipped++
 				errs = append(errs, fmt.Errorf("claim in %s: %w", lane, err))
+				continue
+			}
+			if at, owes := t.Due()[lane]; !owes || micros(at) > now.UnixMicro() {
+				skipped++
+				if err := s.mend(ctx, lane, t); err != nil {
+					errs = append(errs, fmt.Errorf("mend the index of %s: %w", lane, err))
+				}
 				continue
 			}
 			claimed = append(claimed, t)
 		}
-		if damaged == 0 {
+		if skipped == 0 {
 			break
 		}
 	}
 	return claimed, errors.Join(errs...)
+}
+
+// mend puts t's entry in a lane's index right that another version of the
+// program has written, for which t was due at another time, and ends the lease
+// that Claim took by it.
+func (s *Store) mend(ctx context.Context, lane tickets.Lane, t *tickets.Ticket) error {
+	seq, ok := t.Number.Seq()
+	if !ok {
+		return store.ErrNotFound
+	}
+	due := ""
+	if at, owes := t.Due()[lane]; owes {
+		due = strconv.FormatInt(micros(at), 10)
+	}
+	_, err := s.run(ctx, mendScript, []string{s.k.due(lane), s.k.ticket(seq), s.k.leases(lane)}, seq, t.Version, due, leaseOf(seq, s.owner))
+	return err
 }
 
 // newer is the error about a ticket that this version cannot read, nil if it
@@ -698,6 +721,9 @@ func (s *Store) oweRelease(lane tickets.Lane, leases ...string) {
 	}
 }
 
+// leaseOf is a lease as the set of a lane's leases holds it.
+func leaseOf(seq int64, owner string) string { return strconv.FormatInt(seq, 10) + " " + owner }
+
 // Release implements [store.Store]. If it fails the next Claim does it.
 func (s *Store) Release(ctx context.Context, lane tickets.Lane, n tickets.Number) error {
 	seq, ok := n.Seq()
@@ -705,7 +731,7 @@ func (s *Store) Release(ctx context.Context, lane tickets.Lane, n tickets.Number
 		return fmt.Errorf("release %q: %w", n, store.ErrNotFound)
 	}
 	leave, err := s.enter()
-	lease := strconv.FormatInt(seq, 10) + " " + s.owner
+	lease := leaseOf(seq, s.owner)
 	if err == nil {
 		defer leave()
 		err = s.failed(ctx, s.c.ZRem(ctx, s.k.leases(lane), lease).Err())

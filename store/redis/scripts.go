@@ -239,6 +239,29 @@ end
 return result
 `)
 
+// mendScript puts a ticket's entry in a lane's index right, if nobody has
+// changed the ticket since it was read, and ends its lease.
+//
+//	KEYS[1] due:LANE
+//	KEYS[2] ticket:SEQ
+//	KEYS[3] leases:LANE
+//	ARGV[1] seq
+//	ARGV[2] the version that was read
+//	ARGV[3] when it is due, µs; empty if it owes nothing in the lane
+//	ARGV[4] the lease
+//
+//	{}
+var mendScript = goredis.NewScript(`
+redis.call('ZREM', KEYS[3], ARGV[4])
+if redis.call('HGET', KEYS[2], 'version') ~= ARGV[2] then return {} end
+if ARGV[3] == '' then
+	redis.call('ZREM', KEYS[1], ARGV[1])
+else
+	redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+end
+return {}
+`)
+
 // listScript reads tickets, newest first.
 //
 //	KEYS[1] tickets or tickets:PROGRESS

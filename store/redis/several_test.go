@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -366,4 +367,47 @@ func TestUpdateEndsWithItsContext(t *testing.T) {
 func deadline(ctx context.Context) time.Time {
 	at, _ := ctx.Deadline()
 	return at
+}
+
+// Entries that another version of the program has written, for which tickets
+// were due at other times, are put right and give nobody work.
+func TestIndexOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	srv := alone(t, redistest.Config{})
+	s := open(t, srv.URL("a"))
+	ask(t, s, "a")
+	ask(t, s, "b")
+	c := srv.Client()
+	defer c.Close()
+	look := tickets.LaneLook
+	c.ZAdd(t.Context(), "{countersign:a}:due:"+string(look), z(1, "1001"))
+	dues := func(l tickets.Lane) string {
+		return fmt.Sprint(c.ZRangeWithScores(t.Context(), "{countersign:a}:due:"+string(l), 0, -1).Val())
+	}
+	later := storetest.Now.Add(time.Hour)
+	if _, err := s.Update(t.Context(), "JIT-1002", func(t *tickets.Ticket) error {
+		t.ShowFailed(storetest.Place, "away", later, false)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	right := dues(lane)
+	c.ZAdd(t.Context(), "{countersign:a}:due:"+string(lane), z(1, "1002"))
+	for range 2 {
+		if got, err := s.Claim(t.Context(), look, storetest.Now, later, 10); err != nil || len(got) != 0 {
+			t.Errorf("Claim of a ticket that owes nothing = %v, %v", got, err)
+		}
+	}
+	if got, err := s.Claim(t.Context(), lane, storetest.Now, later, 10); err != nil || len(got) != 1 || got[0].Number != "JIT-1001" {
+		t.Errorf("Claim = %v, %v; want JIT-1001 alone", got, err)
+	}
+	if d := dues(look); d != "[]" {
+		t.Errorf("due in %s = %s, want nothing", look, d)
+	}
+	if d := dues(lane); d != right {
+		t.Errorf("due in %s = %s, want %s", lane, d, right)
+	}
+	if got, err := s.Claim(t.Context(), lane, later.Add(time.Second), later.Add(time.Minute), 10); err != nil || !slices.ContainsFunc(got, func(t *tickets.Ticket) bool { return t.Number == "JIT-1002" }) {
+		t.Errorf("Claim when it is due = %v, %v; want JIT-1002", got, err)
+	}
 }

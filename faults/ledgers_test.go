@@ -16,9 +16,7 @@ import (
 // ledgers.
 func (w *world) check() {
 	w.Helper()
-	w.slack.ClearFaults()
-	w.discord.ClearFaults()
-	w.epm.ClearFaults()
+	w.clearFaults()
 	held := w.settle()
 	if held == nil {
 		return

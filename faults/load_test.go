@@ -199,7 +199,8 @@ func think(ctx context.Context) {
 func verdict() string { return []string{"approve", "deny"}[rand.N(2)] }
 
 // trouble has the fakes fail now and then: half of the times they do what
-// they were asked all the same.
+// they were asked all the same. A fault that nobody meets is over soon: else
+// they would pile up, and whoever asks seldom would always fail.
 func (w *world) trouble(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -207,6 +208,7 @@ func (w *world) trouble(ctx context.Context) {
 			return
 		case <-time.After(100*time.Millisecond + rand.N(300*time.Millisecond)):
 		}
+		w.clearFaults()
 		did := rand.N(2) == 0
 		switch rand.N(3) {
 		case 0:
@@ -227,6 +229,12 @@ func (w *world) trouble(ctx context.Context) {
 			w.epm.Fail(epmtest.Fault{On: oneOf([]epmtest.Endpoint{epmtest.Decide, epmtest.Decide, epmtest.Read, epmtest.Token}), Times: 1, Kind: kind, Did: did, Delay: 200 * time.Millisecond})
 		}
 	}
+}
+
+func (w *world) clearFaults() {
+	w.slack.ClearFaults()
+	w.discord.ClearFaults()
+	w.epm.ClearFaults()
 }
 
 func oneOf[T any](list []T) T { return list[rand.N(len(list))] }

@@ -103,7 +103,6 @@ func TestRedisKilled(t *testing.T) {
 // with the master: only a replica that ends, as here, is noticed at once.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
-	onlyLong(t)
 	needRedis(t)
 	s, err := redistest.StartSentinels(t.TempDir())
 	if err != nil {
@@ -153,14 +152,6 @@ func TestSentinelFailover(t *testing.T) {
 		for _, b := range w.bots {
 			b.start()
 		}
-	}
-}
-
-// onlyLong leaves a test that takes minutes on a busy machine to the long form.
-func onlyLong(t *testing.T) {
-	t.Helper()
-	if !long {
-		t.Skip("in the long form only: make faults")
 	}
 }
 
@@ -325,7 +316,6 @@ func (w *world) moveSlot(ctx context.Context, cluster *redistest.Cluster) {
 // threw tickets away instead of refusing.
 func TestFullMemory(t *testing.T) {
 	t.Parallel()
-	onlyLong(t)
 	srv := startRedis(t, redistest.Config{Args: []string{"--maxmemory-policy", "noeviction"}})
 	w := newWorld(t, func(w *world) { w.store = srv.URL("faults") })
 	redis := srv.Client()

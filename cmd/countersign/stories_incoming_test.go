@@ -338,6 +338,36 @@ func TestStoryTicketsOnTheCommandLine(t *testing.T) {
 	}
 }
 
+// The report tells of what was asked for and decided, from the store alone.
+func TestStoryReport(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	s.requested()
+	s.decide("U01ANN", "approve", hours2)
+	s.shows("submitted to EPM")
+	for _, want := range []string{": 1.\nApproved: 1. Denied: 0. Undecided: 0.\n", "\nBy approver:\n• ann (Slack): 1, approved 1, denied 0\n", "\nApproved within ten seconds: 1 (JIT-1001)"} {
+		s.has("report", s.prints("report"), want)
+	}
+	var r struct {
+		Requests int      `json:"requests"`
+		Hasty    []string `json:"hasty"`
+		Median   float64  `json:"median_seconds"`
+	}
+	if text := s.prints("report", "--json", "--since", "1h", "--hours", "0-24", "--zone", "Europe/Berlin"); json.Unmarshal([]byte(text), &r) != nil || r.Requests != 1 || len(r.Hasty) != 1 || r.Median <= 0 {
+		t.Errorf("report --json = %s", text)
+	}
+	for want, args := range map[string][]string{
+		"12h, 7d or 4w":      {"--since", "yesterday"},
+		"--hours is two":     {"--hours", "19-7"},
+		"as Europe/Berlin":   {"--zone", "Here/There"},
+		"write report [--si": {"everything"},
+	} {
+		if text, err := s.command(s.alone(), append([]string{"report"}, args...)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("countersign report %v = %q, %v; want an error with %q", args, text, err, want)
+		}
+	}
+}
+
 // More tickets than are read together are listed and exported whole.
 func TestTicketsExportIsWhole(t *testing.T) {
 	t.Parallel()

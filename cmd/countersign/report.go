@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+	_ "time/tzdata" // --zone, on machines that have no zones
+
+	"github.com/countersign/countersign/bot"
+)
+
+// reportTop is how much of each list of a report is printed.
+const reportTop = 20
+
+// report prints what became of the requests of a span of time.
+func report(ctx context.Context, p process, args []string) (err error) {
+	const usage = "report [--since 7d] [--hours 7-19] [--zone ZONE] [--json]"
+	flags := newFlags("report")
+	since := flags.String("since", "7d", "how far back: `hours, days or weeks`, as 12h, 7d, 4w")
+	hours := flags.String("hours", "7-19", "the working hours of Monday to Friday, `from-to`")
+	zone := flags.String("zone", "Local", "whose hours: a `name` as Europe/Berlin")
+	asJSON := flags.Bool("json", false, "one JSON object, with all of every list")
+	if _, err := parse(p, flags, args, 0, usage); err != nil {
+		return err
+	}
+	span, err := bot.ParseSpan(*since)
+	if err != nil {
+		return fmt.Errorf("--since: %w", err)
+	}
+	var h bot.Hours
+	if n, err := fmt.Sscanf(*hours, "%d-%d", &h.From, &h.To); n != 2 || err != nil || h.From < 0 || h.From >= h.To || h.To > 24 {
+		return errors.New("--hours is two hours of the day, from-to, for example 7-19")
+	}
+	if h.In, err = time.LoadLocation(*zone); err != nil {
+		return errors.New("--zone is no time zone: write one as Europe/Berlin")
+	}
+	keep, err := openToLook(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keep.Close()) }()
+	now := p.Now()
+	r := bot.NewReport(now.Add(-span), now, h)
+	if _, err := r.Read(ctx, keep, math.MaxInt); err != nil {
+		return err
+	}
+	out := newPrinter(p.Stdout)
+	if *asJSON {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		out.write(append(escapeJSON(b), '\n'))
+	} else {
+		out.line("%s", r.Text(reportTop))
+	}
+	return out.end()
+}

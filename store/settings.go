@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign/tickets"
 )
@@ -71,16 +73,40 @@ func DecodeSettings(b []byte) (tickets.Settings, error) {
 		return tickets.Settings{}, nil
 	}
 	var f settingsForm
-	if err := json.Unmarshal(b, &f); err != nil {
-		return tickets.Settings{}, fmt.Errorf("stored settings: %w", err)
-	}
+	err := json.Unmarshal(b, &f)
 	switch {
-	case f.V > FormVersion:
+	case newerForm(b):
 		return tickets.Settings{}, fmt.Errorf("stored settings: %w", ErrNewerForm)
+	case err != nil:
+		return tickets.Settings{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	case f.V < 1 || f.Version < 1:
-		return tickets.Settings{}, errors.New("stored settings: no version")
+		return tickets.Settings{}, fmt.Errorf("%w: no version", ErrDamaged)
 	}
 	return f.Settings, nil
+}
+
+// Mended is what settings that are damaged, in their stored form, become by c:
+// none. recent are the newest changes in their stored forms, newest first,
+// which tell the version that there was. It returns the stored forms to write.
+// ErrChanged if they are not damaged.
+func Mended(stored []byte, recent [][]byte, c tickets.Change) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
+	if _, err := DecodeSettings(stored); !errors.Is(err, ErrDamaged) {
+		return tickets.Settings{}, nil, nil, ErrChanged
+	}
+	after.Version = 1
+	for _, doc := range recent {
+		if last, err := DecodeChange(doc); err == nil {
+			after.Version = last.Version + 1
+			break
+		}
+	}
+	old := string(stored)
+	if !utf8.Valid(stored) {
+		old = strconv.Quote(old) // JSON would replace what is no text
+	}
+	c.Version, c.Key, c.Old, c.New = after.Version, tickets.KeyDamaged, &old, nil
+	doc, docs, err = EncodeSettings(after, []tickets.Change{c})
+	return after, doc, docs, err
 }
 
 // DecodeChange reads the stored form of a change.

@@ -23,6 +23,10 @@ var ErrNotFound = errors.New("not found")
 // were read.
 var ErrChanged = errors.New("the settings were changed by somebody else meanwhile")
 
+// ErrDamaged means that the settings in the store can be read by no version;
+// see [Store.Mend].
+var ErrDamaged = errors.New("the settings in the store are damaged")
+
 // Apply says what a webhook does to a ticket. t is the ticket of its
 // request, or nil if there is none; then seq is the counter for a new one.
 // It returns the ticket to write, or nil to write none. Of a new ticket only
@@ -90,13 +94,20 @@ type Store interface {
 	Purge(ctx context.Context, r Retention) (int, error)
 
 	// Settings returns what admins have set, the zero Settings if they have
-	// set nothing.
+	// set nothing. ErrDamaged if what stands there cannot be read.
 	Settings(ctx context.Context) (tickets.Settings, error)
 
 	// Configure makes changes to the settings of version from, and keeps both
 	// in one durable commit. The changes get the new version. ErrChanged if
 	// the settings are of another version; nothing is written then.
 	Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error)
+
+	// Mend begins the settings anew, without any, where Settings answers
+	// ErrDamaged, and keeps what stood there as the Old of c, all in one
+	// durable commit. c gets [tickets.KeyDamaged] and the new version.
+	// ErrChanged if the settings can be read, or a newer version can; nothing
+	// is written then.
+	Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error)
 
 	// Changes returns up to limit changes of the settings, newest first.
 	Changes(ctx context.Context, limit int) ([]tickets.Change, error)

@@ -20,6 +20,10 @@ const (
 	KeySelfApproval     = "self_approval"
 )
 
+// KeyDamaged stands in a [Change] for all settings together: they could not be
+// read, and its Old is the text that stood there. It is no setting.
+const KeyDamaged = "damaged"
+
 // SettingKeys lists the keys in the order in which settings are shown.
 func SettingKeys() []string {
 	return []string{

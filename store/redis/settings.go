@@ -101,6 +101,35 @@ func (s *Store) set(ctx context.Context, before, doc []byte, changes [][]byte) e
 	return nil
 }
 
+// Mend implements [store.Store].
+func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
+	after, err := s.mendSettings(ctx, c)
+	if err != nil {
+		return tickets.Settings{}, fmt.Errorf("mend settings: %w", err)
+	}
+	return after, nil
+}
+
+func (s *Store) mendSettings(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
+	before, err := s.settings(ctx)
+	if err != nil {
+		return tickets.Settings{}, err
+	}
+	recent, err := s.changes(ctx, recentChanges)
+	if err != nil {
+		return tickets.Settings{}, err
+	}
+	after, doc, docs, err := store.Mended(before, recent, c)
+	if err != nil {
+		return tickets.Settings{}, err
+	}
+	return after, s.set(ctx, before, doc, docs)
+}
+
+// recentChanges is how many changes are looked at for the version that damaged
+// settings had.
+const recentChanges = 20
+
 // RestoreSettings implements [store.Archive].
 func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, changes []tickets.Change) (store.Restored, error) {
 	before, err := s.settings(ctx)
@@ -121,20 +150,33 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 
 // Changes implements [store.Store].
 func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
-	leave, err := s.enter()
+	docs, err := s.changes(ctx, limit(n))
 	if err != nil {
 		return nil, fmt.Errorf("changes of the settings: %w", err)
 	}
-	defer leave()
-	docs, err := s.c.LRange(ctx, s.k.changes(), 0, int64(limit(n)-1)).Result()
-	if err != nil {
-		return nil, fmt.Errorf("changes of the settings: %w", s.failed(ctx, err))
-	}
 	list := make([]tickets.Change, len(docs))
 	for i, doc := range docs {
-		if list[i], err = store.DecodeChange([]byte(doc)); err != nil {
+		if list[i], err = store.DecodeChange(doc); err != nil {
 			return nil, fmt.Errorf("changes of the settings: %w", err)
 		}
 	}
 	return list, nil
+}
+
+// changes are the stored forms of the n newest, newest first.
+func (s *Store) changes(ctx context.Context, n int) ([][]byte, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	list, err := s.c.LRange(ctx, s.k.changes(), 0, int64(n-1)).Result()
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	docs := make([][]byte, len(list))
+	for i, doc := range list {
+		docs[i] = []byte(doc)
+	}
+	return docs, nil
 }

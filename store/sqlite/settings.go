@@ -70,6 +70,40 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 	return after, nil
 }
 
+// recentChanges is how many changes are looked at for the version that damaged
+// settings had.
+const recentChanges = 20
+
+// Mend implements [store.Store].
+func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
+	var after tickets.Settings
+	var refused error
+	err := s.write(ctx, func(b *batch) error {
+		refused = nil
+		before, err := stored(b.conn.QueryRowContext(background, selMeta, settingsKey))
+		if err != nil {
+			return err
+		}
+		recent, err := changeDocs(background, b.conn, recentChanges)
+		if err != nil {
+			return err
+		}
+		var doc []byte
+		var docs [][]byte
+		if after, doc, docs, refused = store.Mended(before, recent, c); refused != nil {
+			return nil // no reason to fail the writes beside this one
+		}
+		return b.set(doc, docs)
+	})
+	if err == nil {
+		err = refused
+	}
+	if err != nil {
+		return tickets.Settings{}, fmt.Errorf("mend settings: %w", err)
+	}
+	return after, nil
+}
+
 // set writes settings and their changes, oldest first.
 func (b *batch) set(doc []byte, changes [][]byte) error {
 	if _, err := b.conn.ExecContext(background, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, settingsKey, string(doc)); err != nil {
@@ -105,18 +139,26 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 
 // Changes implements [store.Store].
 func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
-	var list []tickets.Change
-	err := each(ctx, s.read, func(row scanner) error {
-		var doc []byte
-		if err := row.Scan(&doc); err != nil {
-			return err
-		}
-		c, err := store.DecodeChange(doc)
-		list = append(list, c)
-		return err
-	}, `SELECT doc FROM changes ORDER BY id DESC LIMIT ?`, limit(n))
+	docs, err := changeDocs(ctx, s.read, limit(n))
 	if err != nil {
 		return nil, fmt.Errorf("changes of the settings: %w", err)
 	}
+	list := make([]tickets.Change, len(docs))
+	for i, doc := range docs {
+		if list[i], err = store.DecodeChange(doc); err != nil {
+			return nil, fmt.Errorf("changes of the settings: %w", err)
+		}
+	}
 	return list, nil
+}
+
+// changeDocs are the stored forms of the n newest changes, newest first.
+func changeDocs(ctx context.Context, db querier, n int) (docs [][]byte, err error) {
+	err = each(ctx, db, func(row scanner) error {
+		var doc []byte
+		err := row.Scan(&doc)
+		docs = append(docs, doc)
+		return err
+	}, `SELECT doc FROM changes ORDER BY id DESC LIMIT ?`, n)
+	return docs, err
 }

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,9 +39,10 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
 		}
-		if err := b.ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" {
+		// Damaged settings are mended with config, by the admins of the start.
+		if err := b.ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" && (w.Name != "config" || !errors.Is(err, store.ErrDamaged)) {
 			b.Log.Error("cannot read the settings", "err", err)
-			return adapters.Note{Text: sayStoreAway}
+			return adapters.Note{Text: sayUnread(err)}
 		}
 		if w.Admin {
 			if no := b.mayAdmin(ctx, c.Actor); no != "" {
@@ -96,6 +98,9 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	}
 	if len(b.Current().Approvers) == 0 {
 		s.WriteString("\n" + adapters.SayNoApprovers)
+	}
+	if _, err := b.Store.Settings(ctx); errors.Is(err, store.ErrDamaged) {
+		s.WriteString("\n" + sayDamaged)
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Broken())) {
 		fmt.Fprintf(&s, "\nThe setting %s cannot be used: %s.", key, b.Broken()[key])

@@ -113,7 +113,7 @@ func (b *Bot) lost(n tickets.Number, err error) adapters.Answer {
 		return adapters.Note{Text: adapters.SayNoTicket(n)}
 	}
 	b.Log.Error("cannot read ticket", "ticket", n, "err", err)
-	return adapters.Note{Text: sayStoreAway, Again: true}
+	return adapters.Note{Text: sayUnread(err), Again: true}
 }
 
 // unrecorded answers an act whose write failed: it may have been made all the

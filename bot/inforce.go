@@ -152,7 +152,7 @@ func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string
 		set, err := b.Store.Settings(ctx)
 		if err != nil {
 			b.Log.Error("cannot read the settings", "err", err)
-			return sayStoreAway
+			return sayUnread(err)
 		}
 		changes, say := b.changes(set, values)
 		if len(changes) == 0 {
@@ -293,7 +293,10 @@ func (b *Bot) config(ctx context.Context, c adapters.Command, args []string) str
 // resetConfig takes everything back to what the program was started with.
 func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor) string {
 	set, err := b.Store.Settings(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		return b.mendSettings(ctx, by)
+	case err != nil:
 		b.Log.Error("cannot read the settings", "err", err)
 		return sayStoreAway
 	}
@@ -311,7 +314,7 @@ func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor) string {
 func (b *Bot) showConfig(ctx context.Context) string {
 	if err := b.Load(ctx); err != nil {
 		b.Log.Error("cannot read the settings", "err", err)
-		return sayStoreAway
+		return sayUnread(err)
 	}
 	changes, err := b.Store.Changes(ctx, 200)
 	if err != nil {
@@ -348,7 +351,10 @@ func rest(text string, n int) string {
 }
 
 func sayBy(a tickets.Actor) string {
-	if a.ID == "" {
+	switch {
+	case a.ID == "" && a.Name != "":
+		return "the operator (" + adapters.Name(a) + ")"
+	case a.ID == "":
 		return "the operator"
 	}
 	return adapters.NameOn("", a) + " in " + adapters.PlatformName(a.Platform)

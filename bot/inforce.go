@@ -205,47 +205,23 @@ func (b *Bot) locksOut(ctx context.Context, by tickets.Actor, set tickets.Settin
 // changes are what makes set hold values, and what to say once they are made;
 // none if they must not be made, or there is nothing to do.
 func (b *Bot) changes(set tickets.Settings, values map[string]*string) ([]tickets.Change, string) {
-	before, brokenBefore := Merged(b.Config.Settings, set, b.World)
-	after := set.With(asChanges(set, values))
-	now, broken := Merged(b.Config.Settings, after, b.World)
-	values = maps.Clone(values)
-	taken := map[string]bool{} // back, because it does not fit
-	for key, err := range broken {
-		if _, asked := values[key]; asked {
-			return nil, fmt.Sprintf("%s was not changed: %s.", key, err)
-		}
-		if brokenBefore[key] == nil { // as active states of another ticket type
-			values[key], taken[key] = nil, true
-		}
-	}
-	for _, why := range now.stuck() {
-		if !slices.Contains(before.stuck(), why) {
-			return nil, "Nothing was changed: " + why + "."
-		}
+	changes, does, problems := Plan(b.Config.Settings, b.World, set, values)
+	switch {
+	case len(problems) > 0:
+		return nil, problems[0]
+	case len(changes) == 0:
+		return nil, "Nothing to change: it is so already."
 	}
 	var lines []string
-	var changes []tickets.Change
-	for _, c := range asChanges(set, values) {
-		text := now.Show(c.Key)
-		if c.New != nil {
-			c.New = &text // kept as it is shown
+	for _, d := range does {
+		line := fmt.Sprintf("%s is now %s", d.Key, sayValue(d.After))
+		if d.Before != d.After {
+			line += fmt.Sprintf(", it was %s", sayValue(d.Before))
 		}
-		same := c.Old == nil && c.New == nil || c.Old != nil && c.New != nil && *c.Old == *c.New
-		if same && brokenBefore[c.Key] == nil {
-			continue
-		}
-		changes = append(changes, c)
-		line := fmt.Sprintf("%s is now %s", c.Key, sayValue(text))
-		if was := before.Show(c.Key); was != text {
-			line += fmt.Sprintf(", it was %s", sayValue(was))
-		}
-		if taken[c.Key] {
-			line += fmt.Sprintf(" (what was set does not fit %s)", now.Rules.Type.Name)
+		if d.Unfit {
+			line += fmt.Sprintf(" (what was set does not fit %s)", d.Type)
 		}
 		lines = append(lines, line+".")
-	}
-	if len(changes) == 0 {
-		return nil, "Nothing to change: it is so already."
 	}
 	return changes, strings.Join(lines, "\n")
 }
@@ -300,10 +276,7 @@ func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor) string {
 		b.Log.Error("cannot read the settings", "err", err)
 		return sayStoreAway
 	}
-	values := map[string]*string{}
-	for key := range set.Values {
-		values[key] = nil
-	}
+	values := Whole(set, nil)
 	if len(values) == 0 {
 		return "Nothing to change: every setting is as the program was started with."
 	}

@@ -232,6 +232,7 @@ func checkRedis(ctx context.Context, c *checkup, url secret) {
 		return
 	}
 	c.ok(what + ": answers and can be written")
+	checkSettings(ctx, c, keep)
 	for _, sentence := range keep.Warnings(ctx) {
 		problem, fix, _ := strings.Cut(sentence, ". ")
 		c.bad(what, problem, cmp.Or(fix, "Run doctor again."))
@@ -257,6 +258,7 @@ func checkSQLite(ctx context.Context, c *checkup, path string) {
 	const fix = "Let the bot's user read and write the file and its folder. If the file is damaged, restore the backup."
 	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if err == nil {
+		checkSettings(ctx, c, keep)
 		if err = errors.Join(keep.Ping(ctx), keep.Close()); err == nil {
 			c.ok(what + ": opens and can be written")
 			return
@@ -267,6 +269,7 @@ func checkSQLite(ctx context.Context, c *checkup, path string) {
 		return
 	}
 	if keep, err = sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: true}); err == nil {
+		checkSettings(ctx, c, keep)
 		_, err = keep.List(ctx, store.Query{Limit: 1})
 		err = errors.Join(err, keep.Close())
 	}
@@ -275,6 +278,19 @@ func checkSQLite(ctx context.Context, c *checkup, path string) {
 		return
 	}
 	c.ok(what + ": in use by a running bot, and readable")
+}
+
+// checkSettings finds settings that nobody can read. Other errors are the
+// store's, and found there.
+func checkSettings(ctx context.Context, c *checkup, keep store.Store) {
+	const what = "the settings in the store"
+	switch _, err := keep.Settings(ctx); {
+	case errors.Is(err, store.ErrDamaged):
+		c.bad(what, "they are damaged and cannot be read, and a bot that starts takes no webhook and lets nobody decide",
+			"Let an admin write /epm config reset, or run countersign settings reset; then set again what is missing, or run countersign settings import with an earlier export.")
+	case err == nil:
+		c.ok(what + " can be read")
+	}
 }
 
 func exists(path string) bool {

@@ -58,7 +58,7 @@ func commands() []command {
 		{"tickets", "list [--progress P] [--limit N] [--json] | show NUMBER [--json] | export [--format jsonl|csv]", "read the tickets in the store; reads COUNTERSIGN_STORE", ticketsCommand},
 		{"report", "[--since 7d] [--hours 7-19] [--zone ZONE] [--json]", "tell what became of the requests of the last days, who decided and how fast; reads COUNTERSIGN_STORE", report},
 		{"store", "copy FROM TO", "copy everything from one store to another, each written as in COUNTERSIGN_STORE; stop the bot first", storeCommand},
-		{"settings", "reset", "take every setting that was changed in chat back to the environment's; with SQLite stop the bot first", settingsCommand},
+		{"settings", "export [--history] | import [--dry-run] FILE | reset", "print what was set in chat as one file, set what such a file says, or take everything back to the environment; to change anything in SQLite stop the bot first", settingsCommand},
 		{"version", "", "print the version", version},
 	}
 }

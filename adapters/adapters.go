@@ -51,6 +51,11 @@ type Chat interface {
 	// means that it could not be found out: nobody is let in then.
 	Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error)
 
+	// Reach returns what the platform knows at the moment of each of who, in
+	// their order. It asks for several at once, and what it may ask for only
+	// seldom once for all.
+	Reach(ctx context.Context, who []tickets.Principal) []Reach
+
 	// Identify returns what the platform knows of a, at most a minute old: the
 	// addresses that it vouches for, and names. An error means that it could
 	// not be found out, in whole: a decides nothing then that could be their

@@ -94,6 +94,8 @@ type fakeChat struct {
 	holds   func(tickets.Principal, tickets.Actor) (bool, error)
 	who     func(tickets.Actor) (tickets.Identity, error) // default: by their name
 	looking int                                           // posts that looked first
+	reach   map[string]adapters.Reach                     // by ID; default: one person without a name
+	reached func(context.Context)                         // called by Reach; default: nothing
 }
 
 var _ adapters.Chat = (*fakeChat)(nil)
@@ -153,6 +155,21 @@ func (c *fakeChat) Reply(_ context.Context, m tickets.Message, _ *tickets.Ticket
 		return nil
 	}
 	return c.call(tickets.StepReply, func() { c.at(m.ID, func(p *posted) { p.replies = append(p.replies, event) }) })
+}
+
+func (c *fakeChat) Reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+	if c.reached != nil {
+		c.reached(ctx)
+	}
+	list := make([]adapters.Reach, len(who))
+	for i, p := range who {
+		r, ok := c.reach[p.ID]
+		if !ok {
+			r = adapters.Reach{People: 1, Counted: true}
+		}
+		list[i] = r
+	}
+	return list
 }
 
 func (c *fakeChat) Holds(_ context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {

@@ -31,6 +31,10 @@ type Harness interface {
 	Chat() adapters.Chat
 	Place() tickets.Place      // a channel that the bot may post to
 	Actor(i int) tickets.Actor // person i, from 0 to People-1
+	// Many is a new group or role of the first n people, called by that name.
+	Many(name string, n int) tickets.Principal
+	// Missing is an ID in the shape of p's that there is not.
+	Missing(p tickets.Principal) string
 
 	// Cards are the messages in the place outside threads, oldest first.
 	Cards() []Card
@@ -113,6 +117,7 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
 		{"CommandIsAnswered", command},
 		{"TwentyAtOnceOneDecides", twenty},
 		{"HoldsAPersonById", holds},
+		{"ReachTellsWhoAndHowMany", reaches},
 		{"IdentifiesAPerson", identifies},
 		{"IdentityOfActorsIsKnown", identifiesActors},
 		{"PanicOfTheHandlerIsSurvived", panics},
@@ -739,6 +744,45 @@ func holds(t *testing.T, _ *Book, h Harness) {
 				t.Errorf("Holds(%s, %s) = %v, %v; want %v", tt.p, tt.a, got, err, tt.want)
 			}
 		})
+	}
+}
+
+// reaches: each of those asked for is told of in its place, with a name and a
+// number where there are any.
+func reaches(t *testing.T, _ *Book, h Harness) {
+	p := func(i int) tickets.Principal {
+		return tickets.Principal{Platform: h.Chat().Platform(), Kind: tickets.User, ID: h.Actor(i).ID}
+	}
+	h.Fail(OpIdentify, LostRequest)
+	if got := h.Chat().Reach(ctx(t), []tickets.Principal{p(0)}); len(got) != 1 || got[0].Err == nil || got[0].People != 0 || got[0].Problem != "" {
+		t.Errorf("Reach = %+v although the call failed; want an error", got)
+	}
+	many, empty := h.Many("many", 7), h.Many("empty", 0)
+	none, nobody := many, p(0)
+	none.ID, nobody.ID = h.Missing(many), h.Missing(p(0))
+	who := []tickets.Principal{
+		many, p(3), empty, {Platform: "elsewhere", Kind: tickets.User, ID: p(0).ID}, none, p(0), nobody,
+		{Platform: h.Chat().Platform(), Kind: "kind of another platform", ID: "1"},
+	}
+	got := h.Chat().Reach(ctx(t), who)
+	if len(got) != len(who) {
+		t.Fatalf("Reach tells of %d, want %d", len(got), len(who))
+	}
+	for i, want := range []adapters.Reach{
+		{Name: "@many", People: 7, Counted: true},
+		{Name: h.Actor(3).Name, People: 1, Counted: true},
+		{Name: "@empty", Counted: true, Problem: "x"},
+		{Err: errors.New("x")},
+		{Problem: "x"},
+		{Name: h.Actor(0).Name, People: 1, Counted: true}, // an error is not remembered
+		{Problem: "x"},
+		{Problem: "x"},
+	} {
+		g := got[i]
+		if g.Name != want.Name || g.People != want.People || (g.Problem != "") != (want.Problem != "") || (g.Err != nil) != (want.Err != nil) ||
+			(g.Counted != want.Counted && want.Problem == "") {
+			t.Errorf("Reach of %s = %+v; want %+v", who[i], g, want)
+		}
 	}
 }
 

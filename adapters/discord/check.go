@@ -223,7 +223,7 @@ func (in *inspection) server() bool {
 	var roles []roleInfo
 	if !in.get(what, "/guilds/{guild}", path, &guild, notIn) ||
 		!in.get(what, routeMember, path+"/members/"+in.bot, &member, notIn) ||
-		!in.get("the server's roles can be read", "/guilds/{guild}/roles", path+"/roles", &roles, notIn) {
+		!in.get("the server's roles can be read", routeRoles, path+"/roles", &roles, notIn) {
 		return false
 	}
 	in.mine, in.roles = member.Roles, map[string]roleInfo{}
@@ -371,8 +371,8 @@ func (in *inspection) principal(p tickets.Principal) {
 func (in *inspection) empty(role string) bool {
 	if in.counts == nil {
 		in.counts = map[string]int{}
-		const route = "/guilds/{guild}/roles/member-counts"
-		if err := in.api.call(in.ctx, in.pace, request{method: http.MethodGet, route: route, path: "/guilds/" + in.cfg.Guild + "/roles/member-counts"}, &in.counts); err != nil {
+		
+		if err := in.api.call(in.ctx, in.pace, request{method: http.MethodGet, route: routeCounts, path: "/guilds/" + in.cfg.Guild + "/roles/member-counts"}, &in.counts); err != nil {
 			in.counts = map[string]int{} // nothing is concluded from that
 		}
 	}

@@ -177,6 +177,17 @@ func (w *world) poll(what string, ok func() bool) {
 func userOf(i int) string { return fmt.Sprintf("3000000000000000%02d", i) }
 
 func (w *world) Chat() adapters.Chat { return w.chat }
+
+func (w *world) Many(name string, n int) tickets.Principal {
+	id := fmt.Sprintf("41000000000000%04d", len(name))
+	w.fake.AddRole(discordtest.Role{ID: id, Name: name})
+	for i := range n {
+		w.fake.AddUser(discordtest.User{ID: userOf(i), Username: fmt.Sprintf("person%d", i), Roles: []string{id}})
+	}
+	return tickets.Principal{Platform: discord.Platform, Kind: tickets.Role, ID: id}
+}
+
+func (w *world) Missing(tickets.Principal) string { return "499999999999999999" }
 func (w *world) Place() tickets.Place {
 	return tickets.Place{Platform: discord.Platform, Channel: channel}
 }

@@ -357,8 +357,8 @@ type conversation struct {
 	Member   bool      `json:"is_member"`
 }
 
-// conversation reads a channel. If it cannot it says why and returns false.
-func (c *Chat) conversation(ctx context.Context, out *report, id, bot, where string) (conversation, bool) {
+// channelInfo reads a channel.
+func (c *Chat) channelInfo(ctx context.Context, id string) (conversation, error) {
 	var answer struct {
 		Channel conversation `json:"channel"`
 	}
@@ -370,10 +370,16 @@ func (c *Chat) conversation(ctx context.Context, out *report, id, bot, where str
 		}
 		return err
 	})
+	return answer.Channel, err
+}
+
+// conversation reads a channel. If it cannot it says why and returns false.
+func (c *Chat) conversation(ctx context.Context, out *report, id, bot, where string) (conversation, bool) {
+	ch, err := c.channelInfo(ctx, id)
 	what := "the channel " + id
 	switch {
 	case err == nil:
-		return answer.Channel, true
+		return ch, true
 	case slackError(err) == "channel_not_found":
 		out.bad(what, "the bot sees no such channel", "If it is a private one, write /invite "+bot+" in it. Otherwise correct "+where+
 			": Slack shows a channel's ID at the bottom of its details.")
@@ -415,48 +421,17 @@ func (c *Chat) checkPlace(ctx context.Context, out *report, id, bot string) {
 }
 
 func (c *Chat) checkUser(ctx context.Context, out *report, id string, self identity) {
-	var answer struct {
-		User struct {
-			ID       string    `json:"id"`
-			Name     wire.Text `json:"name"`
-			RealName wire.Text `json:"real_name"`
-			Team     string    `json:"team_id"`
-			Deleted  bool      `json:"deleted"`
-			Bot      bool      `json:"is_bot"`
-			Grid     struct {
-				Enterprise string `json:"enterprise_id"`
-			} `json:"enterprise_user"`
-		} `json:"user"`
-	}
-	const method = "users.info"
-	err := c.call(ctx, method, "", false, func() error {
-		err := c.read(ctx, method, url.Values{"user": {id}}, &answer)
-		if err == nil && answer.User.ID == "" {
-			err = errNoEcho
-		}
-		return err
-	})
 	const fix = "Correct COUNTERSIGN_APPROVERS and COUNTERSIGN_ADMINS: Slack shows somebody's ID under Profile, ⋮, Copy member ID."
-	u := answer.User
-	name := string(u.RealName)
-	if name == "" {
-		name = string(u.Name)
-	}
-	what := "the user " + named("", name, id)
-	ours := u.Team == "" || u.Team == self.team || slices.Contains(c.cfg.Teams, u.Team) ||
-		(self.enterprise != "" && u.Grid.Enterprise == self.enterprise)
-	switch {
-	case slackError(err) == "user_not_found", slackError(err) == "user_not_visible":
+	u, err := c.account(ctx, id)
+	what := "the user " + named("", u.name(), id)
+	switch wrong := c.wrongWith(u, self); {
+	case isNoUser(err):
 		out.bad(what, "the bot sees no such user", fix)
 	case err != nil:
 		problem, fix := c.trouble(botToken, err)
 		out.bad(what, problem, fix)
-	case u.Deleted:
-		out.bad(what, "the account is deactivated", fix)
-	case u.Bot || id == "USLACKBOT":
-		out.bad(what, "it is a bot: it can neither decide nor read a message", fix)
-	case !ours:
-		out.bad(what, "they belong to another workspace, whose people may not act here", fix)
+	case wrong != "":
+		out.bad(what, wrong, fix)
 	default:
 		out.ok("%s", what)
 	}
@@ -505,7 +480,7 @@ func (c *Chat) checkGroup(out *report, id string, all map[string]group, err erro
 	case len(g.Users) == 0:
 		out.bad(what, "nobody is in it", "Add people to it in Slack under People, User groups.")
 	default:
-		out.ok("%s: %s", what, people(len(g.Users)))
+		out.ok("%s: %s", what, adapters.SayPeople(len(g.Users)))
 	}
 }
 
@@ -525,15 +500,8 @@ func (c *Chat) checkMembers(ctx context.Context, out *report, id, bot string, se
 	case len(members) == 0:
 		out.bad(what, "nobody is in it", "Add people to the channel, or name another one.")
 	default:
-		out.ok("%s: %s", what, people(len(members)))
+		out.ok("%s: %s", what, adapters.SayPeople(len(members)))
 	}
-}
-
-func people(n int) string {
-	if n == 1 {
-		return "1 person"
-	}
-	return strconv.Itoa(n) + " people"
 }
 
 // named is a name of Slack's with its ID, or what there is of both.

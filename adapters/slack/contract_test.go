@@ -148,6 +148,17 @@ func poll(t *testing.T, what string, ok func() bool) {
 func userOf(i int) string { return fmt.Sprintf("U%02dPERSON", i) }
 
 func (w *world) Chat() adapters.Chat { return w.chat }
+
+func (w *world) Many(name string, n int) tickets.Principal {
+	var users []string
+	for i := range n {
+		users = append(users, userOf(i))
+	}
+	g := w.fake.AddGroup(slacktest.Group{ID: "S0" + strings.ToUpper(name), Handle: name, Users: users})
+	return tickets.Principal{Platform: slack.Platform, Kind: tickets.Group, ID: g.ID}
+}
+
+func (w *world) Missing(p tickets.Principal) string { return p.ID[:1] + "0MISSING" }
 func (w *world) Place() tickets.Place {
 	return tickets.Place{Platform: slack.Platform, Channel: channel}
 }

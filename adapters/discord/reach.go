@@ -1,0 +1,135 @@
+package discord
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
+)
+
+const (
+	routeRoles  = "/guilds/{guild}/roles"
+	routeCounts = "/guilds/{guild}/roles/member-counts"
+)
+
+// Reach reads users one by one, and the roles with their numbers of members
+// in one call each. To list who has a role a bot would need a privileged
+// intent; to count them it does not.
+func (c *Chat) Reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+	roles := sync.OnceValues(func() (guildRoles, error) { return c.guildRoles(ctx) })
+	out := make([]adapters.Reach, len(who))
+	slots := make(chan struct{}, 4) // at once
+	var working sync.WaitGroup
+	for i, p := range who {
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			switch {
+			case p.Platform != Platform:
+				out[i] = adapters.Reach{Err: fmt.Errorf("discord: %s is nobody of Discord", p)}
+			case p.Kind == tickets.User:
+				out[i] = c.reachUser(ctx, p.ID)
+			case p.Kind == tickets.Role:
+				all, err := roles()
+				out[i] = all.reach(p.ID, c.cfg.Guild, err)
+			default:
+				out[i] = adapters.Reach{Problem: "Discord has no such thing as a " + string(p.Kind)}
+			}
+		})
+	}
+	working.Wait()
+	return out
+}
+
+// guildRoles are the server's roles.
+type guildRoles struct {
+	list   []roleInfo
+	counts map[string]int // members, by role; nil if Discord does not tell
+}
+
+func (c *Chat) guildRoles(ctx context.Context) (guildRoles, error) {
+	var all guildRoles
+	path := "/guilds/" + c.cfg.Guild + "/roles"
+	if err := c.call(ctx, request{method: http.MethodGet, route: routeRoles, path: path}, &all.list); err != nil {
+		return all, err
+	}
+	if err := c.call(ctx, request{method: http.MethodGet, route: routeCounts, path: path + "/member-counts"}, &all.counts); err != nil {
+		c.log.Warn("discord does not tell how many have a role", "err", err)
+		all.counts = nil
+	}
+	return all, nil
+}
+
+func (all guildRoles) reach(id, guild string, err error) adapters.Reach {
+	if err != nil {
+		return adapters.Reach{Err: fmt.Errorf("roles of the server: %w", err)}
+	}
+	i := slices.IndexFunc(all.list, func(r roleInfo) bool { return string(r.ID) == id })
+	if i < 0 {
+		return adapters.Reach{Problem: "the server has no such role"}
+	}
+	r := adapters.Reach{Name: called("@", string(all.list[i].Name))}
+	if id == guild { // @everyone, which is not counted
+		return r
+	}
+	if r.People, r.Counted = all.counts[id]; r.Counted && r.People == 0 {
+		r.Problem = "nobody has this role"
+	}
+	return r
+}
+
+// called is a name as people read it.
+func called(sign, name string) string {
+	if name = adapters.Cut(adapters.Line(name), 80); name == "" {
+		return ""
+	}
+	return sign + name
+}
+
+// reachUser believes for a minute what Discord told of somebody.
+func (c *Chat) reachUser(ctx context.Context, id string) adapters.Reach {
+	told, err := c.names.Members(ctx, "account "+id, func(ctx context.Context) ([]string, error) {
+		var m struct {
+			member
+			User struct {
+				user
+				Bot bool `json:"bot"`
+			} `json:"user"`
+		}
+		err := c.call(ctx, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(id)}, &m)
+		switch {
+		case codeOf(err) == codeUnknownMember:
+			return []string{"", "they are not in the server"}, nil
+		case codeOf(err) == codeUnknownUser:
+			return []string{"", "Discord knows no such user"}, nil
+		case err == nil && string(m.User.ID) != id:
+			err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
+		}
+		if err != nil {
+			return nil, err
+		}
+		problem := ""
+		if m.User.Bot {
+			problem = "it is a bot: it can neither decide nor read a message"
+		}
+		for _, name := range []wire.Text{m.Nick, m.User.GlobalName, m.User.Username} {
+			if name != "" {
+				return []string{string(name), problem}, nil
+			}
+		}
+		return []string{"", problem}, nil
+	})
+	switch {
+	case err != nil:
+		return adapters.Reach{Err: fmt.Errorf("user %s: %w", id, err)}
+	case told[1] != "":
+		return adapters.Reach{Name: called("", told[0]), Counted: true, Problem: told[1]}
+	}
+	return adapters.Reach{Name: called("", told[0]), People: 1, Counted: true}
+}

@@ -50,6 +50,7 @@ func Words() []Word {
 			{Name: "id", Help: "Which to replay: its ID, or the first characters of it, 8 or more"},
 		}},
 		{Name: "test-connection", Help: "try the connection to EPM", Admin: true},
+		{Name: "roles", Help: "what you may do; for admins, who may decide and who is an admin"},
 	}
 }
 

@@ -26,6 +26,7 @@ func words() map[string]func(*Bot, context.Context, adapters.Command, []string) 
 		"config":          (*Bot).config,
 		"incoming":        (*Bot).incoming,
 		"test-connection": (*Bot).testConnection,
+		"roles":           (*Bot).roles,
 	}
 }
 

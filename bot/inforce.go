@@ -147,6 +147,7 @@ func (b *Bot) reconsider(ctx context.Context) bool {
 // configure makes changes to the settings, by key; nil takes a setting back
 // to what the program was started with. It returns what to say.
 func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string]*string) string {
+	values, sure := meant(values)
 	for range 5 {
 		was := b.set.Load()
 		set, err := b.Store.Settings(ctx)
@@ -160,6 +161,10 @@ func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string
 		}
 		if no := b.locksOut(ctx, by, set, changes); no != "" {
 			return no
+		}
+		mentioned, ask := b.mentions(ctx, set, changes, sure)
+		if ask {
+			return mentioned
 		}
 		for i := range changes {
 			changes[i].By, changes[i].At = by, b.Now()
@@ -180,7 +185,7 @@ func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string
 		if err := b.Load(ctx); err != nil { // somebody else may have been as fast
 			b.Log.Warn("cannot read the settings; the known ones hold", "err", err)
 		}
-		return say
+		return say + mentioned
 	}
 	return "Somebody else is changing the settings at the same moment. Please try again."
 }

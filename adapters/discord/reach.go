@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/countersign/countersign/adapters"
@@ -86,8 +87,8 @@ func (all guildRoles) reach(id, guild string, err error) adapters.Reach {
 
 // called is a name as people read it.
 func called(sign, name string) string {
-	if name = adapters.Cut(adapters.Line(name), 80); name == "" {
-		return ""
+	if name = adapters.Cut(adapters.Line(name), 80); name == "" || strings.HasPrefix(name, sign) {
+		return name // as @everyone
 	}
 	return sign + name
 }

@@ -1,0 +1,173 @@
+package bot
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// manyPeople is how many a mention reaches without being asked for twice.
+const manyPeople = 50
+
+const (
+	// reachTime is how long the chats are asked whom a principal reaches.
+	reachTime = 10 * time.Second
+	// sendTime is kept of the time there is for an answer, to record what was
+	// asked and to send it.
+	sendTime = time.Second
+)
+
+// reach asks the chats about each of who, in their order. What they have not
+// told in time has an error.
+func (b *Bot) reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	if end, ok := ctx.Deadline(); ok {
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-sendTime))
+		defer cancel()
+	}
+	out := make([]adapters.Reach, len(who))
+	var asking sync.WaitGroup
+	for p := range b.chats {
+		asking.Go(func() {
+			var theirs []tickets.Principal
+			var at []int
+			for i, one := range who {
+				if one.Platform == p {
+					theirs, at = append(theirs, one), append(at, i)
+				}
+			}
+			if len(theirs) == 0 {
+				return
+			}
+			for i, r := range b.chats[p].Reach(ctx, theirs) {
+				out[at[i]] = r
+			}
+		})
+	}
+	asking.Wait()
+	for i, p := range who {
+		if b.chats[p.Platform] == nil {
+			out[i] = adapters.Reach{Problem: adapters.PlatformName(p.Platform) + " is not configured"}
+		}
+		if err := out[i].Err; err != nil {
+			b.Log.Warn("cannot tell whom a principal reaches", "principal", p.String(), "err", err)
+		}
+	}
+	return out
+}
+
+// meant takes the word yes off the end of whom to mention: whoever writes it
+// has been told how many that are.
+func meant(values map[string]*string) (map[string]*string, bool) {
+	text := values[tickets.KeyAssignmentGroup]
+	if text == nil {
+		return values, false
+	}
+	words := strings.Fields(*text)
+	if len(words) < 2 || !strings.EqualFold(words[len(words)-1], "yes") {
+		return values, false
+	}
+	values = maps.Clone(values)
+	list := strings.Join(words[:len(words)-1], " ")
+	values[tickets.KeyAssignmentGroup] = &list
+	return values, true
+}
+
+// mentions says, beginning a line, how many people changes of set would have
+// each new ticket mention; nothing if they are not about that. If they are
+// many and nobody is sure, ask is true: nothing is to be changed then.
+func (b *Bot) mentions(ctx context.Context, set tickets.Settings, changes []tickets.Change, sure bool) (say string, ask bool) {
+	if !slices.ContainsFunc(changes, func(c tickets.Change) bool { return c.Key == tickets.KeyAssignmentGroup && c.New != nil }) {
+		return "", false
+	}
+	after, _ := Merged(b.Config.Settings, set.With(changes), b.World)
+	if len(after.Assign) == 0 {
+		return "", false
+	}
+	var lines strings.Builder
+	people := 0
+	for i, r := range b.reach(ctx, after.Assign) {
+		people += r.People
+		lines.WriteString("\n• " + adapters.SayReach(after.Assign[i], r))
+	}
+	if people > manyPeople && !sure {
+		return fmt.Sprintf("Nothing was changed yet: each new ticket would mention %s.%s\nIf that is what you want, send it again with yes at the end.", adapters.SayPeople(people), lines.String()), true
+	}
+	return "\nEach new ticket mentions:" + lines.String(), false
+}
+
+// roles tells the asker what they are, and admins who else is what.
+func (b *Bot) roles(ctx context.Context, c adapters.Command, _ []string) string {
+	s := b.Current()
+	admin, errAdmin := b.holds(ctx, c.Actor, s.Admins)
+	approver, errApprover := b.holds(ctx, c.Actor, s.Approvers)
+	for _, err := range []error{errAdmin, errApprover} {
+		if err != nil {
+			b.Log.Warn("cannot check what somebody is", "actor", c.Actor.String(), "err", err)
+		}
+	}
+	lines := []string{sayYou("an admin", admin, errAdmin), sayYou("an approver", approver, errApprover)}
+	if !admin {
+		return strings.Join(lines, "\n")
+	}
+	reach := b.reach(ctx, slices.Concat(s.Approvers, s.Admins))
+	lines = append(lines, b.sayRole("Approvers", "nobody can decide requests", s.Approvers, reach[:len(s.Approvers)])...)
+	if len(s.Approvers) == 0 {
+		lines = append(lines, adapters.SayNoApprovers+".")
+	}
+	lines = append(lines, b.sayRole("Admins", "nobody can change the settings in chat", s.Admins, reach[len(s.Approvers):])...)
+	for _, key := range []string{tickets.KeyApprovers, tickets.KeyAdmins} {
+		if err := b.Broken()[key]; err != nil {
+			lines = append(lines, fmt.Sprintf("The setting %s cannot be read in whole, and what can be read counts: %s.", key, err))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func sayYou(what string, are bool, err error) string {
+	switch {
+	case are:
+		return "You are " + what + "."
+	case err != nil:
+		return "It cannot be found out right now whether you are " + what + "."
+	}
+	return "You are not " + what + "."
+}
+
+// sayRole lists ps by platform, those that are nobody first. without is what
+// follows if all are.
+func (b *Bot) sayRole(title, without string, ps []tickets.Principal, reach []adapters.Reach) []string {
+	var lines []string
+	nobody := len(ps) > 0
+	for _, on := range slices.Sorted(maps.Keys(b.chats)) {
+		var wrong, right []string
+		for i, p := range ps {
+			if p.Platform != on {
+				continue
+			}
+			line := "• " + adapters.SayReach(p, reach[i])
+			if reach[i].Problem != "" || reach[i].Err != nil {
+				wrong = append(wrong, line)
+			} else {
+				right = append(right, line)
+			}
+			nobody = nobody && reach[i].Problem != ""
+		}
+		if len(wrong)+len(right) > 0 {
+			lines = append(lines, fmt.Sprintf("%s, in %s:", title, adapters.PlatformName(on)))
+		}
+		lines = append(append(lines, wrong...), right...)
+	}
+	if nobody {
+		lines = append(lines, "None of them is anybody, so that at present "+without+".")
+	}
+	return lines
+}

@@ -331,4 +331,25 @@ func TestDoctorFindsDamagedSettings(t *testing.T) {
 	s.start()
 	s.has("/epm config reset", s.slackSays("U01ANN", "config reset"), "Every setting is as the program was started with again")
 	s.requested()
+	// Exported beside the bot, as its answer says.
+	(&desk{t, s.env}).prints(`"old": "{"`, "settings", "export", "--history")
+	(&desk{t, s.env}).refuses("a bot uses", "settings", "reset")
+}
+
+// TestTicketTypesOfAFile: a type of one's own can be set where its file is
+// known, and nowhere else.
+func TestTicketTypesOfAFile(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "sqlite:"+filepath.Join(t.TempDir(), "a.db"))
+	wanted := d.file(`{"countersign_settings": 1, "settings": {"ticket_type": "emergency access", "active_states": "New"}}`)
+	d.refuses("ticket_type was not changed: choose one of: Access Request, Incident", "settings", "import", wanted)
+	d.env.SettingsTicketTypes = d.file(`[{"name": "Emergency Access", "prefix": "EMG", "states": ["New", "Held", "Done"], "closed": "Done"}]`)
+	d.prints("ticket_type: “Access Request” → “Emergency Access”", "settings", "import", wanted)
+	if got := d.settings(); got.Values["active_states"] != "New" {
+		t.Errorf("settings = %+v", got)
+	}
+	d.env.SettingsTicketTypes = d.file(`[{"name": "Emergency Access"}]`)
+	d.refuses("COUNTERSIGN_SETTINGS_TICKET_TYPES: ticket type 1: its prefix", "settings", "import", wanted)
+	d.env.SettingsTicketTypes = filepath.Join(t.TempDir(), "none")
+	d.refuses("COUNTERSIGN_SETTINGS_TICKET_TYPES: the file cannot be read", "settings", "import", wanted)
 }

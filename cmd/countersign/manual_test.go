@@ -1,0 +1,164 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/adapters"
+)
+
+// testFiles are the repository's test files by the name of their folder.
+func testFiles(t *testing.T) map[string][]string {
+	t.Helper()
+	files := map[string][]string{}
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata"):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		folder := filepath.Base(filepath.Dir(abs))
+		files[folder] = append(files[folder], string(b))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+var (
+	quoted    = regexp.MustCompile("`([^`]+)`")
+	variable  = regexp.MustCompile(`\bCOUNTERSIGN_[A-Z_]+`)
+	plainWord = regexp.MustCompile(`^[a-z][a-z-]*$`)
+)
+
+// TestManual: what docs/manual.md names is there.
+func TestManual(t *testing.T) {
+	b, err := os.ReadFile("../../docs/manual.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := testFiles(t)
+	rows := 0
+	for line := range strings.Lines(string(b)) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| ---") || strings.HasPrefix(line, "| Section") {
+			continue
+		}
+		rows++
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 3 {
+			t.Errorf("%d cells in %s", len(cells), line)
+			continue
+		}
+		title, here, shown := strings.TrimSpace(cells[0]), strings.TrimSpace(cells[1]), strings.TrimSpace(cells[2])
+		switch {
+		case here == "" && shown == "" && strings.HasPrefix(title, "**"): // a heading
+		case shown == "–":
+			if !strings.HasPrefix(here, "Does not apply: ") {
+				t.Errorf("%s: no test shows it, and it does not say why none needs to", title)
+			}
+		case !quoted.MatchString(shown):
+			t.Errorf("%s: no test", title)
+		}
+		for _, m := range quoted.FindAllStringSubmatch(shown, -1) {
+			if problem := noTest(files, m[1]); problem != "" {
+				t.Errorf("%s: %s: %s", title, m[1], problem)
+			}
+		}
+		for _, m := range quoted.FindAllStringSubmatch(here, -1) {
+			if problem := noCommand(m[1]); problem != "" {
+				t.Errorf("%s: %s: %s", title, m[1], problem)
+			}
+		}
+		for _, name := range variable.FindAllString(here, -1) {
+			if !slices.Contains(variables(), strings.TrimPrefix(name, envPrefix+"_")) {
+				t.Errorf("%s: there is no variable %s", title, name)
+			}
+		}
+	}
+	if rows < 60 {
+		t.Errorf("%d rows, want one for each section of the manual", rows)
+	}
+	for name, named := range map[string]bool{
+		"slack.TestNoSuchTest": false, "nowhere.TestManual": false, "countersign.TestTroubleshooting/NoSuchCase": false,
+		"countersign.TestTroubleshooting/Secret": true, "countersign.TestManual": true,
+	} {
+		if (noTest(files, name) == "") != named {
+			t.Errorf("%s is a test: %v, want %v", name, !named, named)
+		}
+	}
+	for text, named := range map[string]bool{
+		"/epm dance": false, "countersign dance": false, "countersign settings dance": false, "/epm config dance": false,
+		"/epm config set": true, "countersign settings import --dry-run": true, "countersign settings import --wet": false, "auto_close": true,
+	} {
+		if (noCommand(text) == "") != named {
+			t.Errorf("%s is there: %v, want %v", text, !named, named)
+		}
+	}
+}
+
+// noTest says why there is no test of that name, folder.Test or
+// folder.Test/Case, or "".
+func noTest(files map[string][]string, name string) string {
+	folder, rest, ok := strings.Cut(name, ".")
+	test, sub, hasSub := strings.Cut(rest, "/")
+	if !ok || !strings.HasPrefix(test, "Test") {
+		return "write folder.Test"
+	}
+	for _, text := range files[folder] {
+		if strings.Contains(text, "\nfunc "+test+"(") {
+			if hasSub && !strings.Contains(text, `"`+sub+`":`) {
+				return "it has no such case"
+			}
+			return ""
+		}
+	}
+	return "there is no such test in " + folder
+}
+
+// noCommand says why text is no word of /epm or command of the program, or ""
+// if it is, or is nothing of the kind.
+func noCommand(text string) string {
+	words := strings.Fields(text)
+	var usage string
+	switch {
+	case words[0] == "/"+adapters.CommandName && len(words) > 1:
+		for _, w := range adapters.Words() {
+			if w.Name == words[1] {
+				usage = w.Usage()
+			}
+		}
+	case words[0] == "countersign" && len(words) > 1:
+		for _, c := range commands() {
+			if c.name == words[1] {
+				usage = c.name + " " + c.args
+			}
+		}
+	default:
+		return ""
+	}
+	if usage == "" {
+		return "there is no " + words[1]
+	}
+	known := strings.FieldsFunc(usage, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz-", r) })
+	for _, w := range words[2:] {
+		if (plainWord.MatchString(w) || strings.HasPrefix(w, "--")) && !slices.Contains(known, w) {
+			return words[1] + " has no " + w
+		}
+	}
+	return ""
+}

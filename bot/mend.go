@@ -19,7 +19,6 @@ func sayUnread(err error) string {
 // mendSettings begins damaged settings anew: with what the program was
 // started with. What stood there is kept in the history.
 func (b *Bot) mendSettings(ctx context.Context, by tickets.Actor) string {
-	was := b.set.Load()
 	none := tickets.Settings{}
 	if no := b.locksOut(ctx, by, none, []tickets.Change{{Key: tickets.KeyAdmins}}); no != "" {
 		return no
@@ -33,7 +32,6 @@ func (b *Bot) mendSettings(ctx context.Context, by tickets.Actor) string {
 		return sayStoreAway
 	}
 	b.Log.Warn("damaged settings were made anew; the history has what stood there", "actor", by.String(), "settings", after.Version)
-	b.enforce(was, after)
 	signal(b.changed)
 	if err := b.Load(ctx); err != nil {
 		b.Log.Warn("cannot read the settings; the known ones hold", "err", err)

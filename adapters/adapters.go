@@ -81,7 +81,8 @@ type Chat interface {
 	Limits() string
 
 	// Run receives what people do until ctx ends, then waits for what has
-	// begun. Started interactions have until their platform's own deadline.
+	// begun. Started interactions have until their platform's own deadline,
+	// and commands that are answered later a few seconds.
 	// It returns nil when ctx ended; any other error is fatal for the chat
 	// alone.
 	Run(ctx context.Context, h Handler) error
@@ -98,13 +99,27 @@ type Finding struct {
 	Fix     string // what to do about it; empty if nothing is wrong
 }
 
+// CommandTime is what a [Handler] has for a command. Platforms want a first
+// answer within 3 s: the adapter gives one, and the Handler's later.
+const CommandTime = time.Minute
+
 // Handler is what the bot does when somebody acts in a chat. The adapter has
 // verified the signature, and that the actor is of our own workspace. ctx
-// ends when it is too late to answer.
+// ends when it is too late to answer: for a Click or a Submit about 2 s after
+// it was received, for a Command or a Configure after [CommandTime], or some
+// seconds after the chat was told to stop.
 type Handler interface {
 	Click(ctx context.Context, c Click) Answer
 	Submit(ctx context.Context, s Submission) Answer
+	// Command answers what was typed. If that takes longer than about 2 s
+	// the person reads [SayMoment] until then.
 	Command(ctx context.Context, c Command) Answer
+	// Configure takes the form of [Settings], likewise.
+	Configure(ctx context.Context, c Configuration) Answer
+	// Complete suggests what somebody who is typing may mean. Whoever may not
+	// use the word learns nothing: there are no suggestions then, as if nothing
+	// can be found out in time. ctx ends after about 2 s.
+	Complete(ctx context.Context, c Completion) Suggestions
 }
 
 // Action is what a click asks for. The values are the buttons' identifiers
@@ -119,6 +134,10 @@ const (
 	// ActionForm is a change inside an open form that may change its fields,
 	// such as another unit.
 	ActionForm Action = "form"
+	// ActionNewer and ActionOlder are on the buttons of [Pages]; they come as
+	// a Command.
+	ActionNewer Action = "newer"
+	ActionOlder Action = "older"
 )
 
 // Click is a pressed button.
@@ -145,10 +164,48 @@ type Command struct {
 	Actor tickets.Actor
 	Place tickets.Place
 	Text  string
+	// Turned says that a button of [Pages] carried Text. It comes from outside
+	// like any other.
+	Turned bool
+}
+
+// Configuration is the form of [Settings] as somebody sent it.
+type Configuration struct {
+	Actor   tickets.Actor
+	Place   tickets.Place     // where the form was opened; may be empty
+	Version int64             // of the settings that the form showed
+	Values  map[string]string // by key, those of which the form had a field
+}
+
+// Completion is an argument of a word that somebody is typing.
+type Completion struct {
+	Actor tickets.Actor
+	Place tickets.Place
+	Word  string            // one of [Words]
+	Arg   string            // that is being typed
+	Typed string            // of it so far
+	Given map[string]string // the other arguments, by name
+}
+
+// MaxSuggestions is how many suggestions are shown, and MaxSuggestion how long
+// the text and the value of one may be, in characters: Discord's limits
+// (discord.com/developers/docs/interactions/application-commands#autocomplete).
+const (
+	MaxSuggestions = 25
+	MaxSuggestion  = 100
+)
+
+// Suggestions are values of an argument, the likeliest first.
+type Suggestions []Suggestion
+
+// Suggestion is a value of an argument.
+type Suggestion struct {
+	Text  string // what people choose by
+	Value string
 }
 
 // Answer is what the bot wants said to the person who acted, and to nobody
-// else. It is one of Form, Details, Note and Done.
+// else. It is one of Form, Details, Settings, Note, Pages, Suggestions and Done.
 type Answer interface{ answer() }
 
 // Form asks for a decision: it opens the form, or shows it again with
@@ -164,6 +221,25 @@ type Form struct {
 // Details shows everything EPM sent.
 type Details struct{ Ticket *tickets.Ticket }
 
+// Settings is the form of the settings, or Text where the platform has none or
+// opens it no more.
+type Settings struct {
+	Text    string
+	Version int64 // of the settings that are shown; comes back with the form
+	Fields  []Setting
+	Problem string // of all of them together
+}
+
+// Setting is a field of the form of [Settings].
+type Setting struct {
+	Key, Label, Help string
+
+	Options []string // the values that there are; nil for any text on one line
+	Many    bool     // several of Options may be chosen
+	Value   string   // a comma list if Many
+	Problem string   // what is wrong with Value, a sentence; empty if nothing is
+}
+
 // Note is a sentence or a few lines, plain text. Adapters escape it.
 type Note struct {
 	Text string
@@ -172,10 +248,23 @@ type Note struct {
 	Again bool
 }
 
+// Pages is a Note of which there is more. Newer and Older are the commands, as
+// typed after /epm, that show what stands before and after it; empty for
+// none. Buttons carry them, and what they show replaces the Note. A command of
+// more than [MaxTurn] characters gets no button.
+type Pages struct{ Text, Newer, Older string }
+
+// MaxTurn is how long a command of [Pages] may be, in characters: Discord
+// takes 100 for a button, with its name.
+const MaxTurn = 90
+
 // Done needs no words: the card will tell.
 type Done struct{}
 
-func (Form) answer()    {}
-func (Details) answer() {}
-func (Note) answer()    {}
-func (Done) answer()    {}
+func (Form) answer()        {}
+func (Details) answer()     {}
+func (Settings) answer()    {}
+func (Suggestions) answer() {}
+func (Note) answer()        {}
+func (Pages) answer()       {}
+func (Done) answer()        {}

@@ -35,3 +35,26 @@ func TestAskAnswersInTime(t *testing.T) {
 		})
 	}
 }
+
+// A command may outlast what the platform waits, but not the chat.
+func TestAskOutlastsAndStops(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	synctest.Test(t, func(t *testing.T) {
+		chat, stop := context.WithCancel(t.Context())
+		asked := make(chan Answer, 1)
+		go func() {
+			asked <- Ask(chat, time.Now().Add(CommandTime), log, func(ctx context.Context) Answer {
+				<-ctx.Done()
+				return Note{Text: "EPM does not answer: " + ctx.Err().Error()}
+			})
+		}()
+		if a, ok := By(time.Now().Add(2*time.Second), asked); ok {
+			t.Errorf("answered at once: %+v", a)
+		}
+		start := time.Now()
+		stop()
+		if a, ok := By(start.Add(time.Second), asked); !ok || a != (Note{Text: SayStopping, Again: true}) || time.Since(start) > lastWords {
+			t.Errorf("after %v: %+v, %v; want to be told that the program stops", time.Since(start), a, ok)
+		}
+	})
+}

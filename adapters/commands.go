@@ -24,30 +24,32 @@ type Arg struct {
 	Help     string
 	Required bool
 	Choices  []string // the values that there are; nil for any
+	Complete bool     // values are suggested while it is typed; see [Handler]
 }
 
 // Words lists the words of the slash command in the order of help.
 func Words() []Word {
-	number := Arg{Name: "number", Help: "The request's number, for example JIT-1042", Required: true}
+	number := Arg{Name: "number", Help: "The request's number, for example JIT-1042", Required: true, Complete: true}
 	return []Word{
 		{Name: "help", Help: "what Countersign understands"},
 		{Name: "status", Help: "what waits, and whether every connection works"},
-		{Name: "tickets", Help: "the newest requests", Args: []Arg{
-			{Name: "state", Help: "How far they have come", Choices: []string{"pending", "submitting", "submitted", "final"}},
+		{Name: "tickets", Help: "the newest requests, or those in a state, or that mention something", Args: []Arg{
+			{Name: "state", Help: "How far they have come, as pending or final, or a state such as On Hold; any for all", Complete: true},
+			{Name: "text", Help: "Words in the number, user, computer, application or reason"},
 		}},
 		{Name: "ticket", Help: "one request and its history", Args: []Arg{number}},
 		{Name: "state", Help: "move a request to another state", Admin: true, Args: []Arg{
 			number,
-			{Name: "state", Help: "The state, for example On Hold", Required: true},
+			{Name: "state", Help: "The state, for example On Hold", Required: true, Complete: true},
 		}},
 		{Name: "config", Help: "show the settings, or change them", Admin: true, Args: []Arg{
-			{Name: "action", Help: "Without it the settings are shown", Choices: []string{"set", "reset"}},
+			{Name: "action", Help: "Without it the settings are shown, in a form where there is one", Choices: []string{"list", "set", "reset"}},
 			{Name: "key", Help: "The setting", Choices: tickets.SettingKeys()},
-			{Name: "value", Help: "Its new value; nothing empties it"},
+			{Name: "value", Help: "Its new value; nothing empties it", Complete: true},
 		}},
 		{Name: "incoming", Help: "the newest webhooks of EPM, those that failed, or one applied once more", Admin: true, Args: []Arg{
 			{Name: "action", Help: "Only those that failed, or replay one that did", Choices: []string{"failed", "replay"}},
-			{Name: "id", Help: "Which to replay: its ID, or the first characters of it, 8 or more"},
+			{Name: "id", Help: "Which to replay: its ID, or the first characters of it, 8 or more", Complete: true},
 		}},
 		{Name: "test-connection", Help: "try the connection to EPM", Admin: true},
 		{Name: "roles", Help: "what you may do; for admins, who may decide and who is an admin"},

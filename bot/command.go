@@ -16,19 +16,29 @@ import (
 
 // words is what each of [adapters.Words] does. It is a function because help
 // lists them all.
-func words() map[string]func(*Bot, context.Context, adapters.Command, []string) string {
-	return map[string]func(*Bot, context.Context, adapters.Command, []string) string{
-		"help":            (*Bot).help,
-		"status":          (*Bot).status,
+func words() map[string]func(*Bot, context.Context, adapters.Command, []string) adapters.Answer {
+	return map[string]func(*Bot, context.Context, adapters.Command, []string) adapters.Answer{
+		"help":            says((*Bot).help),
+		"status":          says((*Bot).status),
 		"tickets":         (*Bot).list,
-		"ticket":          (*Bot).ticket,
-		"state":           (*Bot).state,
+		"ticket":          says((*Bot).ticket),
+		"state":           says((*Bot).state),
 		"config":          (*Bot).config,
-		"incoming":        (*Bot).incoming,
-		"test-connection": (*Bot).testConnection,
-		"roles":           (*Bot).roles,
+		"incoming":        says((*Bot).incoming),
+		"test-connection": says((*Bot).testConnection),
+		"roles":           says((*Bot).roles),
 	}
 }
+
+// says is a word that is answered in words.
+func says(word func(*Bot, context.Context, adapters.Command, []string) string) func(*Bot, context.Context, adapters.Command, []string) adapters.Answer {
+	return func(b *Bot, ctx context.Context, c adapters.Command, args []string) adapters.Answer {
+		return adapters.Note{Text: word(b, ctx, c, args)}
+	}
+}
+
+// turns are the words whose answers have pages: no button carries another.
+var turns = []string{"tickets"}
 
 // Command implements [adapters.Handler]: the words after /epm.
 func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
@@ -39,6 +49,10 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 	for _, w := range adapters.Words() {
 		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
+		}
+		if c.Turned && !slices.Contains(turns, w.Name) {
+			b.Log.Warn("a button with a word that has no pages", "actor", c.Actor.String(), "word", w.Name)
+			return adapters.Note{Text: sayOldButton}
 		}
 		// Damaged settings are mended with config, by the admins of the start.
 		if err := b.ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" && (w.Name != "config" || !errors.Is(err, store.ErrDamaged)) {
@@ -51,7 +65,7 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 				return adapters.Note{Text: no}
 			}
 		}
-		return adapters.Note{Text: words()[w.Name](b, ctx, c, fields[1:])}
+		return words()[w.Name](b, ctx, c, fields[1:])
 	}
 	say := fmt.Sprintf("I do not know “%s”.", adapters.Line(fields[0]))
 	if near := nearest(fields[0], slices.Sorted(maps.Keys(words()))); near != "" {
@@ -134,31 +148,6 @@ func (b *Bot) backlog(stats store.Stats, now time.Time) []string {
 		add(adapters.PlatformName(p), posts, edits, why)
 	}
 	return lines
-}
-
-func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) string {
-	q := store.Query{Limit: 10}
-	if len(args) > 0 {
-		q.Progress = tickets.Progress(strings.ToLower(args[0]))
-	}
-	list, err := b.Store.List(ctx, q)
-	if err != nil {
-		b.Log.Error("cannot list tickets", "err", err)
-		if len(list) == 0 {
-			return sayStoreAway
-		}
-	}
-	if len(list) == 0 {
-		return "There are none."
-	}
-	lines := make([]string, 0, len(list)+1)
-	for _, t := range list {
-		lines = append(lines, adapters.Fallback(t, c.Actor.Platform))
-	}
-	if err != nil {
-		lines = append(lines, "There are more, which cannot be read.")
-	}
-	return strings.Join(lines, "\n")
 }
 
 func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) string {

@@ -147,24 +147,36 @@ func (b *Bot) reconsider(ctx context.Context) bool {
 // configure makes changes to the settings, by key; nil takes a setting back
 // to what the program was started with. It returns what to say.
 func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string]*string) string {
-	values, sure := meant(values)
+	say, _ := b.change(ctx, by, func(tickets.Settings) (map[string]*string, bool) { return values, true })
+	return say
+}
+
+// change makes the changes that plan wants to the settings as the store has
+// them. plan is called again if they were changed meanwhile, and reports false
+// to make none. change returns what to say, and whether it was done.
+func (b *Bot) change(ctx context.Context, by tickets.Actor, plan func(tickets.Settings) (map[string]*string, bool)) (say string, done bool) {
 	for range 5 {
 		was := b.set.Load()
 		set, err := b.Store.Settings(ctx)
 		if err != nil {
 			b.Log.Error("cannot read the settings", "err", err)
-			return sayUnread(err)
+			return sayUnread(err), false
 		}
+		values, ok := plan(set)
+		if !ok {
+			return "", false
+		}
+		values, sure := meant(values)
 		changes, say := b.changes(set, values)
 		if len(changes) == 0 {
-			return say
+			return say, false
 		}
 		if no := b.locksOut(ctx, by, set, changes); no != "" {
-			return no
+			return no, false
 		}
 		mentioned, ask := b.mentions(ctx, set, changes, sure)
 		if ask {
-			return mentioned
+			return mentioned, false
 		}
 		for i := range changes {
 			changes[i].By, changes[i].At = by, b.Now()
@@ -175,7 +187,7 @@ func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string
 			continue
 		case err != nil:
 			b.Log.Error("cannot change the settings", "err", err)
-			return sayStoreAway
+			return sayStoreAway, false
 		}
 		for _, c := range changes {
 			b.Log.Info("setting changed", "setting", c.Key, "actor", by.String(), "settings", after.Version)
@@ -185,9 +197,9 @@ func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string
 		if err := b.Load(ctx); err != nil { // somebody else may have been as fast
 			b.Log.Warn("cannot read the settings; the known ones hold", "err", err)
 		}
-		return say + mentioned
+		return say + mentioned, true
 	}
-	return "Somebody else is changing the settings at the same moment. Please try again."
+	return "Somebody else is changing the settings at the same moment. Please try again.", false
 }
 
 // locksOut says why changes of set must not be made by somebody who would be no
@@ -251,12 +263,20 @@ func sayValue(text string) string {
 	return "“" + text + "”"
 }
 
-// config shows and changes the settings.
-func (b *Bot) config(ctx context.Context, c adapters.Command, args []string) string {
+// config shows and changes the settings: without more words in a form, where
+// the chat has one.
+func (b *Bot) config(ctx context.Context, c adapters.Command, args []string) adapters.Answer {
 	if len(args) == 0 {
-		return b.showConfig(ctx)
+		return b.settingsForm(ctx)
 	}
+	return adapters.Note{Text: b.configWord(ctx, c, args)}
+}
+
+func (b *Bot) configWord(ctx context.Context, c adapters.Command, args []string) string {
 	switch action := strings.ToLower(args[0]); {
+	case action == "list" && len(args) == 1:
+		say, _ := b.showConfig(ctx)
+		return say
 	case action == "reset" && len(args) == 1:
 		return b.resetConfig(ctx, c.Actor)
 	case action == "set" && len(args) > 1:
@@ -268,7 +288,7 @@ func (b *Bot) config(ctx context.Context, c adapters.Command, args []string) str
 		value := rest(c.Text, 3)
 		return b.configure(ctx, c.Actor, map[string]*string{key: &value})
 	}
-	return "Say what to do: /epm config, /epm config set KEY VALUE or /epm config reset. The keys are " + strings.Join(tickets.SettingKeys(), ", ") + "."
+	return "Say what to do: /epm config, /epm config list, /epm config set KEY VALUE or /epm config reset. The keys are " + strings.Join(tickets.SettingKeys(), ", ") + "."
 }
 
 // resetConfig takes everything back to what the program was started with.
@@ -288,16 +308,17 @@ func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor) string {
 	return b.configure(ctx, by, values)
 }
 
-// showConfig lists the settings, and who set them.
-func (b *Bot) showConfig(ctx context.Context) string {
+// showConfig reads the settings and lists them, and who set them. It reports
+// false, and says why, if they cannot be read.
+func (b *Bot) showConfig(ctx context.Context) (say string, ok bool) {
 	if err := b.Load(ctx); err != nil {
 		b.Log.Error("cannot read the settings", "err", err)
-		return sayUnread(err)
+		return sayUnread(err), false
 	}
 	changes, err := b.Store.Changes(ctx, 200)
 	if err != nil {
 		b.Log.Error("cannot read the changes of the settings", "err", err)
-		return sayStoreAway
+		return sayStoreAway, false
 	}
 	now := b.set.Load()
 	lines := []string{fmt.Sprintf("Settings, version %d. Change one with /epm config set KEY VALUE.", now.stored.Version)}
@@ -312,7 +333,7 @@ func (b *Bot) showConfig(ctx context.Context) string {
 		}
 		lines = append(lines, line)
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(lines, "\n"), true
 }
 
 // rest is what stands behind the first n words of text.

@@ -13,11 +13,7 @@ import (
 // says types /epm text as Ann, who is admin, and returns the answer.
 func (w *world) says(text string) string {
 	w.t.Helper()
-	n, ok := w.bot.Command(w.t.Context(), adapters.Command{Actor: ann, Text: text}).(adapters.Note)
-	if !ok {
-		w.t.Fatalf("/epm %s is not answered with a note", text)
-	}
-	return n.Text
+	return said(w.bot.Command(w.t.Context(), adapters.Command{Actor: ann, Text: text}))
 }
 
 // wants fails unless the answer to /epm text holds all of parts.
@@ -47,7 +43,7 @@ func TestConfig(t *testing.T) {
 	w.wants("config set approvers", "Nothing was changed: nobody could decide requests any more")
 	w.wants("config set admins", "Nothing was changed: nobody could change the settings in chat any more")
 	w.wants("config set channels", "channels was not changed: without a channel")
-	w.wants("config dance", "Say what to do: /epm config, /epm config set KEY VALUE")
+	w.wants("config dance", "Say what to do: /epm config, /epm config list, /epm config set KEY VALUE")
 	w.wants("config set", "Say what to do")
 	w.wants("config reset now", "Say what to do")
 	w.wants("conifg", "I do not know “conifg”. Did you mean /epm config?")

@@ -13,7 +13,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +59,22 @@ type Harness interface {
 	Submit(ctx context.Context, i int, values map[tickets.FormField]string) (problems []string, err error)
 	// Command types /epm with text, and returns what the person is shown.
 	Command(ctx context.Context, i int, text string) (string, error)
+	// Configure fills in and sends the form of the settings that person i has
+	// open. The values are by key. It returns what the person is told is wrong.
+	Configure(ctx context.Context, i int, values map[string]string) (problems []string, err error)
+	// Complete has person i type into an argument of a word, others being
+	// given, and returns the values that are suggested. The error is
+	// errors.ErrUnsupported where nothing is.
+	Complete(ctx context.Context, i int, word, arg, typed string, given map[string]string) ([]string, error)
+	// Turn presses the button of the newest note of person i that turns a page.
+	Turn(ctx context.Context, i int, action adapters.Action) error
+	// Waits reports whether person i was told that an answer takes a moment,
+	// and sees that still.
+	Waits(i int) bool
+
+	// Stop tells the chat to end, and returns a channel that is closed when it
+	// has ended.
+	Stop() <-chan struct{}
 }
 
 // Card is a message as people see it.
@@ -78,6 +96,7 @@ const (
 	OpReply Op = "reply"
 
 	OpIdentify Op = "identify"
+	OpAnswer   Op = "answer" // that is said after the first one
 )
 
 // Trouble is a way for a call to go wrong.
@@ -115,6 +134,16 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
 		{"NoteIsForOnePerson", notePrivate},
 		{"DetailsShowEverything", details},
 		{"CommandIsAnswered", command},
+		{"SlowCommandIsAnsweredLater", slowCommand},
+		{"LateAnswerIsSaidAgainIfItWasLost", lateAnswerLost},
+		{"StopLetsCommandsEnd", stopLetsEnd},
+		{"SettingsAreShown", settingsShown},
+		{"SettingsThatOthersChangedAreSeen", settingsOfOthers},
+		{"SettingsThatTakeLongAreSaved", settingsLate},
+		{"ValuesAreSuggested", suggests},
+		{"PagesAreTurned", turnPages},
+		{"PageThatTakesLongIsTurnedLater", turnLate},
+		{"PageStaysIfItCannotBeTurned", turnFails},
 		{"TwentyAtOnceOneDecides", twenty},
 		{"HoldsAPersonById", holds},
 		{"ReachTellsWhoAndHowMany", reaches},
@@ -140,12 +169,18 @@ type Book struct {
 	asks    func(context.Context, tickets.Actor) // about whoever clicks or submits, if not nil
 	panic   bool
 	clicks  []adapters.Click
+	hold    chan struct{} // commands wait until it is closed, if not nil
+
+	commands []adapters.Command
+	version  int64 // of settings
+	settings map[string]string
 }
 
 // NewBook returns an empty Book.
 func NewBook() *Book {
 	typ := tickets.Types()[0]
 	return &Book{
+		version: 7, settings: map[string]string{"category": "Hardware", "auto_close": "false", "active_states": "New, In Progress"},
 		rules:   tickets.Rules{Type: typ, Active: typ.Active, Title: "Privileged access"},
 		tickets: map[tickets.Number]*tickets.Ticket{},
 	}
@@ -217,9 +252,110 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 	return adapters.Done{}
 }
 
-// Command repeats what was said.
-func (b *Book) Command(_ context.Context, c adapters.Command) adapters.Answer {
-	return adapters.Note{Text: "You said: " + c.Text}
+// Command repeats what was said, on pages if it is asked for "tickets".
+func (b *Book) Command(ctx context.Context, c adapters.Command) adapters.Answer {
+	if b.hold != nil {
+		select {
+		case <-b.hold:
+		case <-ctx.Done():
+			return adapters.Note{Text: "The time for an answer was over"}
+		}
+	}
+	if c.Text == "config" {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.form(nil, nil)
+	}
+	said := fmt.Sprintf("You said: %s", c.Text)
+	n, err := strconv.Atoi(strings.TrimPrefix(c.Text, "tickets "))
+	b.mu.Lock()
+	b.commands = append(b.commands, c)
+	refuse := b.refuse
+	b.mu.Unlock()
+	switch {
+	case refuse != "":
+		return adapters.Note{Text: refuse}
+	case c.Text == "tickets":
+		n = 1
+	case err != nil:
+		return adapters.Note{Text: said}
+	}
+	p := adapters.Pages{Text: said + " <!channel> @everyone", Older: fmt.Sprintf("tickets %d", n+1)}
+	if n > 1 {
+		p.Newer = fmt.Sprintf("tickets %d", n-1)
+	}
+	if n > 2 {
+		p.Older = "tickets " + strings.Repeat("x", adapters.MaxTurn)
+	}
+	return p
+}
+
+// form is the form of the settings. typed stands in place of what is set.
+func (b *Book) form(typed, problems map[string]string) adapters.Settings {
+	out := adapters.Settings{Text: "Settings", Version: b.version}
+	for _, f := range []adapters.Setting{
+		{Key: "category", Label: "Category", Help: "Free text <!channel>"},
+		{Key: "auto_close", Label: "Auto close", Options: []string{"true", "false"}},
+		{Key: "active_states", Label: "Active states", Options: []string{"New", "In Progress", "On Hold"}, Many: true},
+	} {
+		f.Value, f.Problem = b.settings[f.Key], problems[f.Key]
+		if v, ok := typed[f.Key]; ok {
+			f.Value = v
+		}
+		out.Fields = append(out.Fields, f)
+		out.Text += "\n" + f.Key + ": " + f.Value
+	}
+	return out
+}
+
+// Configure saves the settings. It refuses the category "bad", and a form of an
+// older version, of which it keeps the category.
+func (b *Book) Configure(ctx context.Context, c adapters.Configuration) adapters.Answer {
+	if b.hold != nil {
+		select {
+		case <-b.hold:
+		case <-ctx.Done():
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case c.Values["category"] == "bad":
+		f := b.form(c.Values, map[string]string{"category": "This category is bad"})
+		f.Version = c.Version
+		return f
+	case c.Version != b.version:
+		return b.form(map[string]string{"category": c.Values["category"]}, map[string]string{"category": "Somebody else has changed this"})
+	}
+	b.version++
+	maps.Copy(b.settings, c.Values)
+	return adapters.Note{Text: "Saved by " + c.Actor.ID}
+}
+
+// Complete suggests what was typed, in many ways, and the number that is given
+// with it. Of a panic nobody hears.
+func (b *Book) Complete(_ context.Context, c adapters.Completion) adapters.Suggestions {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.panic {
+		panic("the handler breaks")
+	}
+	out := adapters.Suggestions{
+		{Text: c.Word + " \u202E" + strings.Repeat("😀", 200), Value: c.Typed + " for " + c.Actor.ID + " beside " + c.Given["number"]},
+		{Text: "too long", Value: strings.Repeat("x", adapters.MaxSuggestion+1)},
+		{Text: "", Value: "nothing to choose by"},
+	}
+	for i := range 50 {
+		out = append(out, adapters.Suggestion{Text: fmt.Sprint("choice ", i), Value: fmt.Sprint(c.Arg, i)})
+	}
+	return out
+}
+
+// set is a setting of the book.
+func (b *Book) set(key string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.settings[key]
 }
 
 // decision is the decision on t as it stands.
@@ -686,6 +822,249 @@ func command(t *testing.T, _ *Book, h Harness) {
 	if n := len(h.Cards()); n != 0 {
 		t.Errorf("the answer is in the channel")
 	}
+}
+
+// slowly has person 2 type a command whose answer takes until the book's hold
+// is closed, and returns when they have been told to wait.
+func slowly(t *testing.T, b *Book, h Harness) {
+	t.Helper()
+	b.hold = make(chan struct{})
+	begun, told := time.Now(), make(chan error, 1)
+	go func() {
+		_, err := h.Command(ctx(t), 2, "status")
+		told <- err
+	}()
+	eventually(t, "a word that it takes a moment", func() bool { return h.Waits(2) })
+	if took := time.Since(begun); took < time.Second {
+		t.Errorf("told to wait after %s, although the answer could still have been in time", took)
+	}
+	t.Cleanup(func() {
+		if err := <-told; err != nil {
+			t.Errorf("Command() = %v", err)
+		}
+	})
+}
+
+// answeredLate waits for the answer to slowly's command, which nobody else sees.
+func answeredLate(t *testing.T, h Harness) {
+	t.Helper()
+	eventually(t, "the answer", func() bool {
+		notes := h.Notes(2)
+		return len(notes) > 0 && strings.Contains(notes[len(notes)-1], "You said: status")
+	})
+	if n := h.Notes(1); len(n) > 0 {
+		t.Errorf("somebody else was told %q", n)
+	}
+	if n := len(h.Cards()); n != 0 {
+		t.Error("the answer is in the channel")
+	}
+}
+
+func slowCommand(t *testing.T, b *Book, h Harness) {
+	slowly(t, b, h)
+	close(b.hold)
+	answeredLate(t, h)
+}
+
+func lateAnswerLost(t *testing.T, b *Book, h Harness) {
+	slowly(t, b, h)
+	h.Fail(OpAnswer, LostRequest)
+	close(b.hold)
+	answeredLate(t, h)
+}
+
+func stopLetsEnd(t *testing.T, b *Book, h Harness) {
+	slowly(t, b, h)
+	ended := h.Stop()
+	select {
+	case <-ended:
+		t.Error("the chat has ended before the command")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(b.hold)
+	<-ended
+	answeredLate(t, h)
+}
+
+// opensSettings has person i open the form of the settings. It reports false
+// on a platform that has none: the settings are told there.
+func opensSettings(t *testing.T, h Harness, i int) bool {
+	t.Helper()
+	got, err := h.Command(ctx(t), i, "config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Screen(i) == "" {
+		mentions(t, "the answer", got, "category: Hardware", "active_states: New, In Progress")
+		return false
+	}
+	mentions(t, "the form", h.Screen(i), "Category", "Auto close", "Active states", "On Hold")
+	return true
+}
+
+// saves sends the form of person i, in which nothing is wrong.
+func saves(t *testing.T, h Harness, i int, values map[string]string) {
+	t.Helper()
+	if problems, err := h.Configure(ctx(t), i, values); err != nil || len(problems) > 0 {
+		t.Fatalf("Configure() = %q, %v", problems, err)
+	}
+	eventually(t, "saved", func() bool { return strings.Contains(h.Screen(i), "Saved by "+h.Actor(i).ID) })
+}
+
+func settingsShown(t *testing.T, b *Book, h Harness) {
+	if !opensSettings(t, h, 2) {
+		return
+	}
+	problems, err := h.Configure(ctx(t), 2, map[string]string{"category": "bad", "auto_close": "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mentions(t, "the form", strings.Join(problems, "\n"), "This category is bad")
+	if b.set("category") != "Hardware" {
+		t.Error("saved all the same")
+	}
+	saves(t, h, 2, map[string]string{"category": "Security"}) // what was chosen is kept
+	if b.set("category") != "Security" || b.set("auto_close") != "true" || b.set("active_states") != "New, In Progress" {
+		t.Errorf("the settings are %q", b.settings)
+	}
+	if _, err := h.Command(ctx(t), 2, "config"); err != nil {
+		t.Fatal(err)
+	}
+	saves(t, h, 2, map[string]string{"category": "", "active_states": "On Hold,New"})
+	if b.set("category") != "" || b.set("active_states") != "On Hold, New" {
+		t.Errorf("the settings are %q", b.settings)
+	}
+}
+
+func settingsOfOthers(t *testing.T, b *Book, h Harness) {
+	if !opensSettings(t, h, 2) {
+		return
+	}
+	opensSettings(t, h, 3)
+	saves(t, h, 3, map[string]string{"category": "Security", "auto_close": "true"})
+	if _, err := h.Configure(ctx(t), 2, map[string]string{"category": "Network"}); err != nil {
+		t.Fatal(err)
+	}
+	mentions(t, "the form", h.Screen(2), "Somebody else has changed this")
+	if b.set("category") != "Security" {
+		t.Error("what somebody else had set was overwritten unseen")
+	}
+	saves(t, h, 2, nil)
+	if b.set("category") != "Network" || b.set("auto_close") != "true" {
+		t.Errorf("the settings are %q: the second form did not show what the other had set", b.settings)
+	}
+}
+
+func settingsLate(t *testing.T, b *Book, h Harness) {
+	if !opensSettings(t, h, 2) {
+		return
+	}
+	b.hold = make(chan struct{})
+	if problems, err := h.Configure(ctx(t), 2, map[string]string{"category": "Network"}); err != nil || len(problems) > 0 {
+		t.Fatalf("Configure() = %q, %v", problems, err)
+	}
+	mentions(t, "the form", h.Screen(2), adapters.SayMoment)
+	close(b.hold)
+	eventually(t, "saved", func() bool { return strings.Contains(h.Screen(2), "Saved by "+h.Actor(2).ID) })
+}
+
+func suggests(t *testing.T, b *Book, h Harness) {
+	got, err := h.Complete(ctx(t), 2, "state", "state", "On", map[string]string{"number": "JIT-1042"})
+	if errors.Is(err, errors.ErrUnsupported) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != adapters.MaxSuggestions || got[0] != "On for "+h.Actor(2).ID+" beside JIT-1042" || got[1] != "state0" {
+		t.Errorf("%d suggestions, %q", len(got), got)
+	}
+	b.mu.Lock()
+	b.panic = true
+	b.mu.Unlock()
+	if got, err := h.Complete(ctx(t), 2, "ticket", "number", "", nil); err != nil || len(got) > 0 {
+		t.Errorf("after a panic: %q, %v; want no suggestions", got, err)
+	}
+	if n := h.Notes(2); len(n) > 0 {
+		t.Errorf("whoever typed was told %q", n)
+	}
+}
+
+// turn presses a button of the page that person 2 has, and waits until they
+// have the page that says want, and no other note.
+func turn(t *testing.T, h Harness, action adapters.Action, want string) {
+	t.Helper()
+	if err := h.Turn(ctx(t), 2, action); err != nil {
+		t.Fatalf("Turn(%s) = %v", action, err)
+	}
+	eventually(t, want, func() bool { return strings.Contains(h.Notes(2)[0], want) })
+	if all := h.Notes(2); len(all) != 1 {
+		t.Errorf("notes %q, want one, which was turned", all)
+	}
+}
+
+func turnPages(t *testing.T, b *Book, h Harness) {
+	got, err := h.Command(ctx(t), 2, "tickets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mentions(t, "the first page", got, "You said: tickets")
+	if err := h.Turn(ctx(t), 2, adapters.ActionNewer); err == nil {
+		t.Error("the first page has a button to a newer one")
+	}
+	turn(t, h, adapters.ActionOlder, "You said: tickets 2")
+	turn(t, h, adapters.ActionOlder, "You said: tickets 3")
+	if err := h.Turn(ctx(t), 2, adapters.ActionOlder); err == nil {
+		t.Error("a command that is too long for a button has one")
+	}
+	turn(t, h, adapters.ActionNewer, "You said: tickets 2")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, c := range b.commands {
+		if c.Actor.ID != h.Actor(2).ID || c.Place != h.Place() || c.Turned != (i > 0) {
+			t.Errorf("command %d is %+v", i, c)
+		}
+	}
+	if n := h.Notes(1); len(n) > 0 {
+		t.Errorf("somebody else was told %q", n)
+	}
+	if n := len(h.Cards()); n != 0 {
+		t.Error("a page is in the channel")
+	}
+}
+
+func turnLate(t *testing.T, b *Book, h Harness) {
+	if _, err := h.Command(ctx(t), 2, "tickets"); err != nil {
+		t.Fatal(err)
+	}
+	b.hold = make(chan struct{})
+	begun := time.Now()
+	if err := h.Turn(ctx(t), 2, adapters.ActionOlder); err != nil { // returns once it is acknowledged
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("the click was acknowledged after %s", took)
+	}
+	close(b.hold)
+	eventually(t, "the page", func() bool { return strings.Contains(h.Notes(2)[0], "You said: tickets 2") })
+	if all := h.Notes(2); len(all) != 1 {
+		t.Errorf("notes %q, want one, which was turned", all)
+	}
+}
+
+func turnFails(t *testing.T, b *Book, h Harness) {
+	if _, err := h.Command(ctx(t), 2, "tickets"); err != nil {
+		t.Fatal(err)
+	}
+	b.mu.Lock()
+	b.refuse = "The store is away"
+	b.mu.Unlock()
+	if err := h.Turn(ctx(t), 2, adapters.ActionOlder); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a word", func() bool { return len(h.Notes(2)) == 2 })
+	mentions(t, "the page", h.Notes(2)[0], "You said: tickets")
+	mentions(t, "the note", h.Notes(2)[1], "The store is away")
 }
 
 func twenty(t *testing.T, b *Book, h Harness) {

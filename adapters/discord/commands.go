@@ -23,6 +23,7 @@ type command struct {
 	Name        string    `json:"name"`
 	Description string    `json:"description"`
 	Required    bool      `json:"required,omitempty"`
+	Complete    bool      `json:"autocomplete,omitempty"`
 	Options     []command `json:"options,omitempty"`
 	Choices     []choice  `json:"choices,omitempty"`
 }
@@ -48,7 +49,7 @@ func commandTree() []command {
 	for _, w := range adapters.Words() {
 		sub := command{Type: optionSubcommand, Name: w.Name, Description: describe(w.Help, w.Admin)}
 		for _, a := range w.Args {
-			o := command{Type: optionString, Name: a.Name, Description: describe(a.Help, false), Required: a.Required}
+			o := command{Type: optionString, Name: a.Name, Description: describe(a.Help, false), Required: a.Required, Complete: a.Complete}
 			for _, c := range a.Choices {
 				o.Choices = append(o.Choices, choice{c, c})
 			}
@@ -68,7 +69,7 @@ func describe(help string, admin bool) string {
 
 // same reports whether a and b are the same command for people.
 func same(a, b command) bool {
-	return a.Type == b.Type && a.Name == b.Name && a.Description == b.Description && a.Required == b.Required &&
+	return a.Type == b.Type && a.Name == b.Name && a.Description == b.Description && a.Required == b.Required && a.Complete == b.Complete &&
 		slices.Equal(a.Choices, b.Choices) && slices.EqualFunc(a.Options, b.Options, same)
 }
 
@@ -106,13 +107,20 @@ func (c *Chat) register(ctx context.Context) {
 	}
 }
 
-// commandText is what was typed as the words after /epm, in the order of
-// [adapters.Words].
-func commandText(data json.RawMessage) (string, bool) {
+// typed is what somebody has typed after /epm so far.
+type typed struct {
+	word  adapters.Word
+	given map[string]string // by argument
+	focus string            // the argument that is being typed, for suggestions
+}
+
+// typedIn reads the data of a command.
+func typedIn(data json.RawMessage) (t typed, ok bool) {
 	type option struct {
 		Name    wire.Text       `json:"name"`
 		Type    int             `json:"type"`
 		Value   wire.Text       `json:"value"`
+		Focused bool            `json:"focused"`
 		Options json.RawMessage `json:"options"`
 	}
 	var root struct {
@@ -120,24 +128,67 @@ func commandText(data json.RawMessage) (string, bool) {
 		Options []option  `json:"options"`
 	}
 	if wire.Soft(json.Unmarshal(data, &root)) != nil || string(root.Name) != adapters.CommandName || len(root.Options) != 1 {
-		return "", false
+		return typed{}, false
 	}
 	sub := root.Options[0]
 	i := slices.IndexFunc(adapters.Words(), func(w adapters.Word) bool { return w.Name == string(sub.Name) })
 	if i < 0 {
-		return "", false
+		return typed{}, false
 	}
 	var given []option
 	if len(sub.Options) > 0 && wire.Soft(json.Unmarshal(sub.Options, &given)) != nil {
+		return typed{}, false
+	}
+	t = typed{word: adapters.Words()[i], given: map[string]string{}}
+	for _, o := range given {
+		t.given[string(o.Name)] = strings.TrimSpace(string(o.Value))
+		if o.Focused {
+			t.focus = string(o.Name)
+		}
+	}
+	return t, true
+}
+
+// commandText is what was typed as the words after /epm, in the order of
+// [adapters.Words].
+func commandText(data json.RawMessage) (string, bool) {
+	t, ok := typedIn(data)
+	if !ok {
 		return "", false
 	}
-	words := []string{string(sub.Name)}
-	for _, a := range adapters.Words()[i].Args {
-		for _, o := range given {
-			if v := strings.TrimSpace(string(o.Value)); string(o.Name) == a.Name && v != "" {
-				words = append(words, v)
-			}
+	words := []string{t.word.Name}
+	for _, a := range t.word.Args {
+		if v := t.given[a.Name]; v != "" {
+			words = append(words, v)
 		}
 	}
 	return strings.Join(words, " "), true
+}
+
+// choices is the answer to somebody who is typing.
+func choices(list adapters.Suggestions) said {
+	all := []choice{}
+	for _, one := range list {
+		name := adapters.Line(one.Text)
+		for limit := adapters.MaxSuggestion; length(name) > adapters.MaxSuggestion; limit -= 10 {
+			name = adapters.Cut(name, limit)
+		}
+		// A value that is cut would mean something else.
+		if name != "" && one.Value != "" && length(one.Value) <= adapters.MaxSuggestion && len(all) < adapters.MaxSuggestions {
+			all = append(all, choice{name, one.Value})
+		}
+	}
+	return said{body: answer{answerComplete, map[string]any{"choices": all}}}
+}
+
+// suggest answers somebody who is typing; with nothing if that takes too long.
+func (c *Chat) suggest(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	t, ok := typedIn(in.Data)
+	if !ok || t.focus == "" {
+		return choices(nil)
+	}
+	asked := adapters.Completion{Actor: in.actor(), Place: in.place(), Word: t.word.Name, Arg: t.focus, Typed: t.given[t.focus], Given: t.given}
+	delete(asked.Given, t.focus)
+	list, _ := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Complete(ctx, asked) }).(adapters.Suggestions)
+	return choices(list)
 }

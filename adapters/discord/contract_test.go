@@ -64,6 +64,7 @@ type world struct {
 
 	stop  context.CancelFunc
 	ended chan error
+	over  chan struct{} // closed when it has ended
 
 	mu      sync.Mutex
 	details map[int]string // by person: the details they look at
@@ -76,7 +77,7 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1), details: map[int]string{}}
+	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1), over: make(chan struct{}), details: map[int]string{}}
 	// Patience for a machine that does much else; tests of our deadlines set
 	// Discord's own.
 	fakeConfig := discordtest.Config{AckWait: 20 * time.Second, Check: func(x discordtest.Exchange) []string {
@@ -139,7 +140,10 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 func (w *world) run(h adapters.Handler) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = cancel
-	go func() { w.ended <- w.chat.Run(ctx, h) }()
+	go func() {
+		w.ended <- w.chat.Run(ctx, h)
+		close(w.over)
+	}()
 	w.t.Cleanup(func() {
 		cancel()
 		select {
@@ -291,6 +295,8 @@ func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {
 		f.Method, f.Route = http.MethodPatch, "/channels/{channel}/messages/{message}"
 	case adaptertest.OpReply:
 		f.Skip = 1 // the first finds out that there is no thread yet
+	case adaptertest.OpAnswer:
+		f.Method, f.Route = http.MethodPatch, "/webhooks/{application}/{token}/messages/{message}"
 	case adaptertest.OpIdentify:
 		f.Method, f.Route, f.Kind = http.MethodGet, routeMember, discordtest.ServerError // a read that is dropped is made again by net/http
 	}
@@ -413,4 +419,42 @@ func (w *world) Command(ctx context.Context, i int, text string) (string, error)
 		return "", err
 	}
 	return cardOf(e.ID, e.Components).Text, nil
+}
+
+func (w *world) Waits(i int) bool {
+	for _, e := range w.fake.Person(userOf(i)).Ephemerals() {
+		if e.Flags&discordtest.FlagLoading != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) Stop() <-chan struct{} {
+	w.stop()
+	return w.over
+}
+
+func (w *world) Turn(ctx context.Context, i int, action adapters.Action) error {
+	p := w.fake.Person(userOf(i))
+	all := p.Ephemerals()
+	last := all[len(all)-1]
+	custom := customID(last.Components, action)
+	if custom == "" {
+		return discordtest.ErrNoSuchButton
+	}
+	return p.ClickEphemeral(ctx, last.ID, custom)
+}
+
+func (w *world) Configure(context.Context, int, map[string]string) ([]string, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (w *world) Complete(ctx context.Context, i int, word, arg, typed string, given map[string]string) ([]string, error) {
+	list, err := w.fake.Person(userOf(i)).Autocomplete(ctx, channel, "epm "+word, arg, typed, given)
+	var values []string
+	for _, c := range list {
+		values = append(values, c.Value)
+	}
+	return values, err
 }

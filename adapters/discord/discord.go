@@ -46,6 +46,7 @@ type Config struct {
 	Pace       Pace              // how fast Discord is called; default as in Pace
 	Gateway    Gateway           // patience with the gateway; default as in Gateway
 	Workers    int               // interactions worked on at once from the gateway; default 64
+	Drain      time.Duration     // what commands under way get when Run is told to end; default 6 s
 	Peers      Peers             // the other processes that serve this application; default none, this process is alone
 	NonceTrust time.Duration     // how long Discord surely knows a nonce; default 1 min
 
@@ -130,6 +131,9 @@ func New(cfg Config) (*Chat, error) {
 	}
 	if cfg.NonceTrust <= 0 {
 		cfg.NonceTrust = time.Minute
+	}
+	if cfg.Drain <= 0 {
+		cfg.Drain = 6 * time.Second
 	}
 	cfg.Gateway = cfg.Gateway.withDefaults()
 	if cfg.Card == nil {
@@ -654,6 +658,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
+	c.work.HurryAfter(inner, c.cfg.Drain)
 	running.Go(func() { c.register(inner) })
 	over := make(chan error, 1)
 	if !c.cfg.HTTP {

@@ -12,7 +12,7 @@
 //	interactions.go  what people do: clicks, forms, commands; HTTP
 //	gateway.go       the gateway: one fresh session after the other
 //	peers.go         which of several processes has the gateway, and answers
-//	commands.go      the slash command and its registration
+//	commands.go      the slash command, its registration and what completes it
 //	rest.go          calls of the API
 //	errors.go        which failure of Discord or its library means what
 //	pace.go          rate limits

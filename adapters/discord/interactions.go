@@ -46,6 +46,7 @@ const (
 const (
 	answerPong     = 1
 	answerMessage  = 4
+	answerDeferred = 5
 	answerNothing  = 6
 	answerUpdate   = 7
 	answerComplete = 8
@@ -54,8 +55,9 @@ const (
 
 // said is the answer to one interaction.
 type said struct {
-	body answer
-	then []message // said after it, to the same person alone
+	body  answer
+	then  []message      // said after it, to the same person alone
+	later func() message // waits for what the body, a deferred answer, will show; nil if that is there
 }
 
 type answer struct {
@@ -198,7 +200,7 @@ func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction
 	case typeSubmit:
 		return c.submit(ctx, received, in, h)
 	case typeComplete:
-		return said{body: answer{answerComplete, map[string]any{"choices": []any{}}}}
+		return c.suggest(ctx, received, in, h)
 	}
 	c.log.Warn("an interaction of a kind that we do not offer", "type", in.Type)
 	return telling(in, sayUnknownButton)
@@ -211,6 +213,9 @@ const (
 )
 
 func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	if command, ok := parseTurn(in.customID()); ok {
+		return c.run(ctx, received, in, adapters.Command{Text: command, Turned: true}, h)
+	}
 	action, number, ok := parseCustomID(in.customID())
 	if !ok {
 		c.log.Warn("a click on something that we do not offer")
@@ -264,6 +269,10 @@ func (c *Chat) say(in *interaction, a adapters.Answer) said {
 		return said{body: answer{answerMessage, all[0]}, then: all[1:]}
 	case adapters.Note:
 		return telling(in, a.Text)
+	case adapters.Settings:
+		return telling(in, a.Text)
+	case adapters.Pages:
+		return answering(in, pages(a))
 	}
 	if in.Type == typeCommand {
 		return telling(in, "Done")
@@ -277,6 +286,9 @@ func telling(in *interaction, text string) said { return answering(in, note(text
 // answering shows m to the person who acted, in place of the message that
 // only they saw, if it is that one on which they acted.
 func answering(in *interaction, m message) said {
+	if in.Type == typeComplete {
+		return choices(nil) // which is all that can be said
+	}
 	if in.private() && (in.Type == typeClick || in.Type == typeSubmit) {
 		return said{body: answer{answerUpdate, m}}
 	}
@@ -290,8 +302,58 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 		c.log.Warn("a command that we do not offer")
 		return telling(in, sayUnknownCommand)
 	}
-	cmd := adapters.Command{Actor: in.actor(), Place: in.place(), Text: text}
-	return c.say(in, c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) }))
+	return c.run(ctx, received, in, adapters.Command{Text: text}, h)
+}
+
+// run answers cmd, later if it takes its time: until then the person reads
+// that the bot thinks, or still what they clicked on.
+func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) said {
+	cmd.Actor, cmd.Place = in.actor(), in.place()
+	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
+	if a, ok := adapters.By(received.Add(thinkTime), asked); ok {
+		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays
+			m := note(n.Text)
+			m.Flags |= flagEphemeral
+			return said{body: answer{answerMessage, m}}
+		}
+		return c.say(in, a)
+	}
+	s := said{
+		body:  answer{answerDeferred, map[string]int{"flags": flagEphemeral}},
+		later: func() message { return lateMessage(<-asked) },
+	}
+	if in.Type == typeClick && in.private() {
+		s.body = answer{Type: answerNothing} // which leaves @original what was clicked
+	}
+	return s
+}
+
+// asking begins a command, which may take its time.
+func (c *Chat) asking(ctx context.Context, received time.Time, h adapters.Handler, cmd adapters.Command) <-chan adapters.Answer {
+	asked := make(chan adapters.Answer, 1)
+	go func() {
+		ctx, end := c.work.Within(ctx)
+		defer end()
+		asked <- adapters.Ask(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+	}()
+	return asked
+}
+
+// lateMessage shows a after another answer, which no form may follow.
+func lateMessage(a adapters.Answer) message {
+	switch a := a.(type) {
+	case adapters.Note:
+		return note(a.Text)
+	case adapters.Settings:
+		return note(a.Text)
+	case adapters.Pages:
+		return pages(a)
+	case adapters.Form:
+		return note(adapters.SayAgain)
+	case adapters.Details:
+		return note(adapters.SayAgain)
+	}
+	return note("Done")
 }
 
 // deliver answers an interaction of the gateway.
@@ -310,9 +372,11 @@ func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction,
 	}
 	if err != nil {
 		c.log.Warn("a person was not answered", "actor", string(in.Member.User.ID), "after", time.Since(received).Round(time.Millisecond), "err", err)
-		return
+		if s.later == nil {
+			return
+		} // else it may have got through
 	}
-	c.follow(context.WithoutCancel(ctx), in, s.then)
+	c.follow(context.WithoutCancel(ctx), in, s)
 }
 
 // callback sends the answer to in. It counts towards no limit that others
@@ -332,10 +396,24 @@ func (c *Chat) callback(ctx context.Context, in *interaction, body answer) error
 }
 
 // follow says the rest after an answer.
-func (c *Chat) follow(ctx context.Context, in *interaction, rest []message) {
+func (c *Chat) follow(ctx context.Context, in *interaction, s said) {
+	var late message
+	if s.later != nil {
+		late = s.later()
+	}
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
-	for _, m := range rest {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic after an answer", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	if s.later != nil {
+		if err := c.complete(ctx, in, late); err != nil {
+			c.log.Warn("a person was not answered", "actor", string(in.Member.User.ID), "err", err)
+		}
+	}
+	for _, m := range s.then {
 		if err := c.followUp(ctx, in, m); err != nil {
 			c.log.Warn("a person was not told the rest", "actor", string(in.Member.User.ID), "err", err)
 			return
@@ -352,6 +430,27 @@ func (c *Chat) followUp(ctx context.Context, in *interaction, m message) error {
 		if codeOf(err) != codeUnknownWebhook || attempt == 5 || !pace.Sleep(ctx, time.Duration(attempt)*100*time.Millisecond) {
 			return err
 		}
+	}
+}
+
+// complete puts m into the answer that was deferred, which may be repeated. A
+// token is good for 15 minutes, far longer than a command lasts.
+func (c *Chat) complete(ctx context.Context, in *interaction, m message) error {
+	m.Flags &^= flagEphemeral // who sees it was said when it was deferred
+	r := request{method: http.MethodPatch, route: routeOriginal, path: "/webhooks/" + c.cfg.ApplicationID + "/" + string(in.Token) + "/messages/@original", body: m}
+	for attempt := 1; ; attempt++ {
+		err := c.api.call(ctx, nil, r, nil)
+		if codeOf(err) == codeInvalid {
+			c.log.Error("discord refuses an answer, sending words instead", "err", err)
+			r.body = note(sayNotTaken)
+			err = c.api.call(ctx, nil, r, nil)
+		}
+		f := tickets.FailureOf(err)
+		again := codeOf(err) == codeUnknownWebhook || f.Class == tickets.Unclear || f.Class == tickets.Down || f.Class == tickets.Limited
+		if err == nil || !again || attempt == 5 || !pace.Sleep(ctx, max(f.After, time.Duration(attempt)*200*time.Millisecond)) {
+			return err
+		}
+		c.log.Warn("an answer is sent again", "err", err)
 	}
 }
 
@@ -401,14 +500,13 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 	ctx := context.WithoutCancel(r.Context())
 	think, cancel := context.WithDeadline(ctx, received.Add(ackTime))
 	defer cancel()
-	var then []message
+	var first said
 	s, again := c.seen.Once(think, string(in.ID), func() said {
 		if !c.claims(think, string(in.ID), received) {
 			return said{} // somebody sends again what another replica has answered
 		}
-		s := c.interact(think, received, in, h)
-		then = s.then
-		return said{body: s.body} // what follows is not said twice
+		first = c.interact(think, received, in, h)
+		return said{body: first.body} // what follows is not said twice
 	})
 	if again {
 		c.log.Warn("a signed request came twice")
@@ -417,10 +515,17 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 		fail(http.StatusServiceUnavailable)
 		return
 	}
-	if c.answer(w, s.body) && len(then) > 0 {
-		_ = http.NewResponseController(w).Flush() // without it the answer waits for what follows
-		c.follow(ctx, in, then)
+	taken := c.answer(w, s.body)
+	if first.later == nil && (!taken || len(first.then) == 0) {
+		return
 	}
+	// The answer, and what comes next over this connection, must not wait for
+	// what follows.
+	c.work.Begin()
+	go func() {
+		defer c.work.End()
+		c.follow(ctx, in, first)
+	}()
 }
 
 // answer writes a, and reports whether it could.

@@ -234,6 +234,26 @@ func buttons(t *tickets.Ticket) actionRow {
 // ticket's number, and nothing else.
 func customID(a adapters.Action, n tickets.Number) string { return string(a) + ":" + string(n) }
 
+// turnID names a button that turns pages, or is empty if the command is too long
+// for one.
+func turnID(a adapters.Action, command string) string {
+	id := string(a) + ":" + command
+	if command == "" || length(command) > adapters.MaxTurn {
+		return ""
+	}
+	return id
+}
+
+// parseTurn is the reverse of turnID.
+func parseTurn(s string) (command string, ok bool) {
+	action, command, _ := strings.Cut(s, ":")
+	switch adapters.Action(action) {
+	case adapters.ActionNewer, adapters.ActionOlder:
+		return command, true
+	}
+	return "", false
+}
+
 // parseCustomID is the reverse of customID.
 func parseCustomID(s string) (adapters.Action, tickets.Number, bool) {
 	action, number, ok := strings.Cut(s, ":")
@@ -276,6 +296,25 @@ func note(s string) message {
 		s = adapters.SayBroken
 	}
 	return message{Flags: flagComponents, Mentions: nobody(), Components: []any{text(escapeWithin(s, keepText))}}
+}
+
+// pages is a note with buttons that turn it.
+func pages(p adapters.Pages) message {
+	m := note(p.Text)
+	var row actionRow
+	for _, turn := range []struct {
+		action         adapters.Action
+		label, command string
+	}{{adapters.ActionNewer, adapters.LabelNewer, p.Newer}, {adapters.ActionOlder, adapters.LabelOlder, p.Older}} {
+		if id := turnID(turn.action, turn.command); id != "" {
+			row.Components = append(row.Components, button{typeButton, styleSecondary, turn.label, id})
+		}
+	}
+	if len(row.Components) > 0 {
+		row.Type = typeRow
+		m.Components = append(m.Components, row)
+	}
+	return m
 }
 
 // sentence is s with moments in each reader's own time zone and people of

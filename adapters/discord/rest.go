@@ -28,6 +28,7 @@ const (
 	routeCommands = "/applications/{application}/guilds/{guild}/commands"
 	routeCallback = "/interactions/{interaction}/{token}/callback"
 	routeFollowUp = "/webhooks/{application}/{token}"
+	routeOriginal = "/webhooks/{application}/{token}/messages/@original"
 )
 
 // request is one call of the API.

@@ -225,6 +225,38 @@ type Gate struct {
 	mu   sync.Mutex
 	n    int
 	idle chan struct{} // closed when n falls to 0; nil while nobody waits
+	over chan struct{} // closed when the rest must hurry; nil until somebody asks
+}
+
+// Within returns a context that ends with ctx, or when what is under way must
+// hurry.
+func (g *Gate) Within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	over := g.ending()
+	go func() {
+		select {
+		case <-over:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// HurryAfter has the contexts of Within end when d has passed after ctx has
+// ended. It is called once.
+func (g *Gate) HurryAfter(ctx context.Context, d time.Duration) {
+	over := g.ending()
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, func() { close(over) }) })
+}
+
+func (g *Gate) ending() chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over == nil {
+		g.over = make(chan struct{})
+	}
+	return g.over
 }
 
 // Begin counts one more.

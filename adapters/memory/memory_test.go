@@ -278,3 +278,34 @@ func TestStanding(t *testing.T) {
 		}
 	})
 }
+
+func TestGateHurriesWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		chat, stop := context.WithCancel(t.Context())
+		quick, end := g.Within(t.Context())
+		end()
+		if quick.Err() == nil {
+			t.Error("what has ended goes on")
+		}
+		slow, end := g.Within(t.Context())
+		defer end()
+		g.HurryAfter(chat, 6*time.Second)
+		time.Sleep(time.Hour)
+		stop()
+		time.Sleep(5 * time.Second)
+		if slow.Err() != nil {
+			t.Error("it has no time to end")
+		}
+		time.Sleep(2 * time.Second)
+		if slow.Err() == nil {
+			t.Error("it may go on for ever")
+		}
+		late, end := g.Within(t.Context())
+		defer end()
+		synctest.Wait()
+		if late.Err() == nil {
+			t.Error("what begins at the end may go on for ever")
+		}
+	})
+}

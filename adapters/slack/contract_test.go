@@ -3,11 +3,14 @@ package slack_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +45,7 @@ type world struct {
 
 	stop  context.CancelFunc
 	ended chan error
+	over  chan struct{} // closed when it has ended
 }
 
 // prepare makes the fake and the chat without running it.
@@ -50,7 +54,7 @@ func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slackte
 	// Patience for a machine that does much else; tests of our deadlines
 	// set Slack's own.
 	fakeConfig := slacktest.Config{AckWait: 20 * time.Second, TriggerLife: 20 * time.Second}
-	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1)}
+	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1), over: make(chan struct{})}
 	config := slack.Config{
 		BotToken: slacktest.BotToken,
 		Pace:     slack.Pace{PostsPerSecond: 1000, PostBurst: 1000, EditsPerMinute: 60000, EditBurst: 1000},
@@ -112,7 +116,10 @@ func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slackte
 func (w *world) run(h adapters.Handler) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = cancel
-	go func() { w.ended <- w.chat.Run(ctx, h) }()
+	go func() {
+		w.ended <- w.chat.Run(ctx, h)
+		close(w.over)
+	}()
 	w.t.Cleanup(func() {
 		cancel()
 		select {
@@ -270,6 +277,8 @@ func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {
 		f.Method = "chat.update"
 	case adaptertest.OpIdentify:
 		f.Method = "users.info"
+	case adaptertest.OpAnswer:
+		f.Method = "response_url"
 	}
 	switch how {
 	case adaptertest.LostAnswer:
@@ -314,4 +323,41 @@ func (w *world) Submit(ctx context.Context, i int, values map[tickets.FormField]
 func (w *world) Command(ctx context.Context, i int, text string) (string, error) {
 	a, err := w.fake.Person(userOf(i)).Command(ctx, "/epm", text)
 	return cardOf("", a.Text, a.Blocks).Text, err
+}
+
+func (w *world) Waits(i int) bool {
+	for _, e := range w.fake.Person(userOf(i)).Ephemerals() {
+		if e.Text == adapters.SayMoment {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) Stop() <-chan struct{} {
+	w.stop()
+	return w.over
+}
+
+func (w *world) Turn(ctx context.Context, i int, action adapters.Action) error {
+	p := w.fake.Person(userOf(i))
+	all := p.Ephemerals()
+	return p.Click(ctx, channel, all[len(all)-1].TS, string(action))
+}
+
+func (w *world) Configure(ctx context.Context, i int, values map[string]string) ([]string, error) {
+	p := w.fake.Person(userOf(i))
+	v, _ := p.View()
+	in := map[string]string{}
+	for id := range v.Typed {
+		if value, ok := values[strings.Split(id, "@")[0]]; ok {
+			in[id] = value
+		}
+	}
+	errs, err := p.Submit(ctx, in)
+	return slices.Collect(maps.Values(errs)), err
+}
+
+func (w *world) Complete(context.Context, int, string, string, string, map[string]string) ([]string, error) {
+	return nil, errors.ErrUnsupported
 }

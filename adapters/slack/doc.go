@@ -9,8 +9,8 @@
 //
 //	slack.go         Config, New, the methods of the contract
 //	render.go        a ticket as blocks and text
-//	form.go          the decision form and the details as modals
-//	interactions.go  what people do: clicks, forms, commands, events; HTTP
+//	form.go          the decision form, the details and the settings as modals
+//	interactions.go  what people do: clicks, forms, commands, events; HTTP; what is answered later
 //	socket.go        Socket Mode
 //	errors.go        which failure of Slack or its library means what
 //	pace.go          rate limits

@@ -3,7 +3,10 @@ package slack
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/slack-go/slack"
 
@@ -171,8 +174,83 @@ func viewOf(a adapters.Answer) (slack.ModalViewRequest, bool) {
 		return formView(a), true
 	case adapters.Details:
 		return detailsView(a.Ticket), true
+	case adapters.Settings:
+		return settingsView(a), true
 	case adapters.Note:
 		return noteView(a.Text), true
 	}
 	return slack.ModalViewRequest{}, false
+}
+
+// settingsForm is the callback id of the form of the settings. Its private
+// metadata is their version.
+const settingsForm = "settings"
+
+// settingID is the block id of a field. It holds the version, because Slack
+// keeps what an input of the same id held when a view is replaced: what a newer
+// version says would not be seen.
+func settingID(key string, version int64) string { return key + "@" + strconv.FormatInt(version, 10) }
+
+// settingsView is the form of the settings.
+func settingsView(s adapters.Settings) slack.ModalViewRequest {
+	var blocks []slack.Block
+	problem := func(say string) {
+		if say != "" {
+			blocks = append(blocks, slack.NewContextBlock("", plainEmoji("⚠ "+adapters.Cut(adapters.Line(say), maxText-2))))
+		}
+	}
+	problem(s.Problem)
+	for _, f := range s.Fields {
+		problem(f.Problem)
+		id := settingID(f.Key, s.Version)
+		if utf8.RuneCountInString(f.Value) > maxInput {
+			// A field would cut it, and what is cut would be saved.
+			blocks = append(blocks, section(plain(f.Label+" is too long for this form: change it with /"+adapters.CommandName+" config set "+f.Key)))
+			continue
+		}
+		b := slack.NewInputBlock(id, plainEmoji(f.Label), nil, settingElement(f, id))
+		b.Optional = true
+		if f.Help != "" {
+			b.Hint = plainEmoji(adapters.Cut(f.Help, maxLabel))
+		}
+		blocks = append(blocks, b)
+	}
+	return slack.ModalViewRequest{
+		Type:            slack.VTModal,
+		CallbackID:      settingsForm,
+		PrivateMetadata: strconv.FormatInt(s.Version, 10),
+		Title:           plainEmoji("Settings"),
+		Submit:          plainEmoji(adapters.LabelSave),
+		Close:           plainEmoji(adapters.LabelCancel),
+		Blocks:          slack.Blocks{BlockSet: blocks},
+	}
+}
+
+// settingElement is a select if its options fit into one.
+func settingElement(f adapters.Setting, id string) slack.BlockElement {
+	chosen := strings.Split(f.Value, ",")
+	var options, initial []*slack.OptionBlockObject
+	fit := len(f.Options) > 0 && len(f.Options) <= maxOptions
+	for _, value := range f.Options {
+		fit = fit && value != "" && utf8.RuneCountInString(value) <= maxOptionText
+		option := slack.NewOptionBlockObject(value, plain(value), nil)
+		options = append(options, option)
+		if value == f.Value || f.Many && slices.ContainsFunc(chosen, func(c string) bool { return strings.TrimSpace(c) == value }) {
+			initial = append(initial, option)
+		}
+	}
+	switch {
+	case fit && f.Many:
+		return &slack.MultiSelectBlockElement{Type: slack.MultiOptTypeStatic, ActionID: id, Options: options, InitialOptions: initial}
+	case fit:
+		e := slack.NewOptionsSelectBlockElement(slack.OptTypeStatic, nil, id, options...)
+		if len(initial) == 1 {
+			e.InitialOption = initial[0]
+		}
+		return e
+	}
+	e := slack.NewPlainTextInputBlockElement(nil, id)
+	e.MaxLength = maxInput
+	e.InitialValue = adapters.Typed(f.Value, maxInput)
+	return e
 }

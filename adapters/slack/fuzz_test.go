@@ -60,9 +60,23 @@ func (g guarded) Command(_ context.Context, c adapters.Command) adapters.Answer 
 	return adapters.Note{Text: c.Text}
 }
 
+func (g guarded) Complete(context.Context, adapters.Completion) adapters.Suggestions { return nil }
+
+func (g guarded) Configure(_ context.Context, c adapters.Configuration) adapters.Answer {
+	g.actor(c.Actor)
+	out := adapters.Settings{Version: c.Version}
+	for key, value := range c.Values {
+		out.Fields = append(out.Fields, adapters.Setting{Key: key, Label: "Label", Value: value, Problem: "wrong"})
+	}
+	return out
+}
+
 // FuzzInteraction: no payload ends the program, gets somebody else past the
 // door, or is answered with something that Slack does not take.
 func FuzzInteraction(f *testing.F) {
+	f.Add([]byte(`{"type":"view_submission","api_app_id":"A01","team":{"id":"T01"},"user":{"id":"U01","team_id":"T01"},
+		"view":{"id":"V1","callback_id":"settings","private_metadata":"7","state":{"values":{"category@7":{"category@7":{"value":"x"}},
+		"active_states@7":{"active_states@7":{"selected_options":[{"value":"New"}]}}}}}}`))
 	f.Add([]byte(`{"type":"block_actions","api_app_id":"A01","team":{"id":"T01"},"user":{"id":"U01","username":"ann","team_id":"T01"},
 		"container":{"message_ts":"1.1","channel_id":"C01"},"channel":{"id":"C01"},"trigger_id":"1.2","response_url":"https://hooks.slack.com/actions/T01/1/x",
 		"actions":[{"type":"button","action_id":"approve","block_id":"act:7","value":"JIT-1042","action_ts":"1.1"}]}`))

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,16 +10,20 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
@@ -43,6 +48,8 @@ type said struct {
 	small *said
 	// then is done after the answer has gone out; nil for nothing.
 	then func(context.Context)
+	// late is set if then waits for an answer.
+	late bool
 }
 
 // text is a JSON string, or whatever stands in its place.
@@ -67,6 +74,7 @@ type interaction struct {
 	Container struct {
 		MessageTS text `json:"message_ts"`
 		ChannelID text `json:"channel_id"`
+		Ephemeral bool `json:"is_ephemeral"`
 	} `json:"container"`
 	Channel     object `json:"channel"`
 	TriggerID   text   `json:"trigger_id"`
@@ -95,6 +103,36 @@ type entry struct {
 	Selected struct {
 		Value text `json:"value"`
 	} `json:"selected_option"`
+	Several []struct {
+		Value text `json:"value"`
+	} `json:"selected_options"`
+}
+
+// text is what e holds, several as a comma list.
+func (e *entry) text() string {
+	if e.Value != "" || e.Selected.Value != "" {
+		return cmp.Or(string(e.Value), string(e.Selected.Value))
+	}
+	var all []string
+	for _, one := range e.Several {
+		all = append(all, string(one.Value))
+	}
+	return strings.Join(all, ", ")
+}
+
+// settings is what the form of the settings holds, by key.
+func (v *view) settings() (version int64, values map[string]string, ok bool) {
+	version, err := strconv.ParseInt(string(v.PrivateMetadata), 10, 64)
+	values = map[string]string{}
+	for id, in := range v.State.Values {
+		key, of, _ := strings.Cut(id, "@")
+		e, shown := in[id]
+		if of != string(v.PrivateMetadata) || !shown {
+			return 0, nil, false
+		}
+		values[key] = e.text()
+	}
+	return version, values, err == nil && len(values) > 0
 }
 
 // form is what is typed in v.
@@ -230,6 +268,8 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 	ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
 	defer cancel()
 	switch id := string(in.Actions[0].ActionID); {
+	case !inForm && (id == string(adapters.ActionNewer) || id == string(adapters.ActionOlder)):
+		return c.turn(ctx, received, in, h)
 	case inForm && id == unitField:
 		click.Action, click.Verdict, click.Form = adapters.ActionForm, tickets.Verdict(in.View.CallbackID), in.View.form()
 		number = in.View.PrivateMetadata
@@ -265,6 +305,32 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 		}
 	}
 	return said{}
+}
+
+// turn shows another page in place of the one that was clicked. The click is
+// acknowledged at once.
+func (c *Chat) turn(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	cmd := adapters.Command{Actor: in.actor(), Place: in.place(), Text: string(in.Actions[0].Value), Turned: true}
+	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+	return said{late: true, then: func(ctx context.Context) {
+		a := <-asked
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		defer cancel()
+		p, ok := a.(adapters.Pages)
+		if !ok || !in.Container.Ephemeral {
+			// What is shown stays, and what others see is none of this person's.
+			c.sayLate(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), a)
+			return
+		}
+		text, blocks := pages(p)
+		err := c.respond(ctx, string(in.ResponseURL), &slack.WebhookMessage{
+			ResponseType: slack.ResponseTypeEphemeral, ReplaceOriginal: true, Text: text, Blocks: &slack.Blocks{BlockSet: blocks},
+		})
+		if err != nil {
+			c.log.Warn("a page was not turned", "actor", cmd.Actor.ID, "err", err)
+			c.private(ctx, "", in.channel(), string(in.User.ID), p.Text)
+		}
+	}}
 }
 
 const (
@@ -329,7 +395,69 @@ func showing(v slack.ModalViewRequest) said {
 	return said{body: submission{Action: "update", View: &v}}
 }
 
+// configure answers the form of the settings, later if that takes its time.
+func (c *Chat) configure(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	version, values, ok := in.View.settings()
+	if !ok {
+		c.log.Warn("a form that we do not offer was submitted")
+		return showing(noteView(sayUnknownButton))
+	}
+	sent := adapters.Configuration{Actor: in.actor(), Place: in.place(), Version: version, Values: values}
+	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Configure(ctx, sent) })
+	a, inTime := adapters.By(received.Add(thinkTime), asked)
+	if !inTime {
+		wait := showing(noteView(adapters.SayMoment))
+		wait.late, wait.then = true, func(ctx context.Context) {
+			a := <-asked
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+			defer cancel()
+			v, ok := viewOf(a)
+			if !ok {
+				v = noteView("Done")
+			}
+			if err := c.update(ctx, string(in.View.ID), "", v); err != nil {
+				c.log.Warn("a person was not answered", "actor", sent.Actor.ID, "err", err)
+			}
+		}
+		return wait
+	}
+	switch a := a.(type) {
+	case adapters.Settings:
+		errs := map[string]string{}
+		for _, f := range a.Fields {
+			if _, shown := values[f.Key]; shown && f.Problem != "" {
+				errs[settingID(f.Key, version)] = f.Problem
+			}
+		}
+		if a.Version == version && a.Problem == "" && len(errs) > 0 {
+			return said{body: submission{Action: "errors", Errors: errs}} // keeps what was typed
+		}
+	case adapters.Note:
+		if a.Again { // likewise
+			first := slices.Min(slices.Collect(maps.Keys(values)))
+			return said{body: submission{Action: "errors", Errors: map[string]string{settingID(first, version): a.Text}}}
+		}
+	}
+	v, ok := viewOf(a)
+	if !ok {
+		return said{}
+	}
+	c.lintView(v)
+	out := showing(v)
+	wait := showing(noteView("One moment…"))
+	wait.then = func(ctx context.Context) {
+		if err := c.update(ctx, string(in.View.ID), "", v); err != nil {
+			c.log.Warn("a form was not changed", "actor", sent.Actor.ID, "err", err)
+		}
+	}
+	out.small = &wait
+	return out
+}
+
 func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+	if in.View.CallbackID == settingsForm {
+		return c.configure(ctx, received, in, h)
+	}
 	s := adapters.Submission{
 		Actor:   in.actor(),
 		Place:   in.place(),
@@ -390,13 +518,18 @@ func (c *Chat) tell(ctx context.Context, in *interaction, say string) {
 	c.private(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), say)
 }
 
-// private says something to one person: by response_url, which works without
-// membership, else by chat.postEphemeral.
+// private says something to one person.
 func (c *Chat) private(ctx context.Context, responseURL, channel, user, say string) {
 	text, blocks := note(say)
+	c.whisper(ctx, responseURL, channel, user, text, blocks)
+}
+
+// whisper shows something to one person: by response_url, which works without
+// membership, else by chat.postEphemeral.
+func (c *Chat) whisper(ctx context.Context, responseURL, channel, user, text string, blocks []slack.Block) {
 	var errs []error
-	if c.responds(responseURL) {
-		err := slack.PostWebhookCustomHTTPContext(ctx, responseURL, c.http, &slack.WebhookMessage{
+	if responseURL != "" {
+		err := c.respond(ctx, responseURL, &slack.WebhookMessage{
 			ResponseType: slack.ResponseTypeEphemeral,
 			Text:         text,
 			Blocks:       &slack.Blocks{BlockSet: blocks},
@@ -404,9 +537,7 @@ func (c *Chat) private(ctx context.Context, responseURL, channel, user, say stri
 		if err == nil {
 			return
 		}
-		errs = append(errs, failure("response_url", true, err))
-	} else if responseURL != "" {
-		errs = append(errs, errors.New("the response_url is not of Slack"))
+		errs = append(errs, err)
 	}
 	if channel != "" && user != "" {
 		err := c.call(ctx, "chat.postEphemeral", channel, true, func() error {
@@ -420,6 +551,35 @@ func (c *Chat) private(ctx context.Context, responseURL, channel, user, say stri
 	}
 	c.log.Warn("a person was not answered", "actor", user, "channel", channel, "err", errors.Join(errs...))
 }
+
+// maxResponses is how often one answer is sent: a response_url works 5 times
+// (docs.slack.dev/interactivity/handling-user-interaction).
+const maxResponses = 3
+
+// respond sends m to a response_url. An answer whose fate is unclear is sent
+// again: that a person reads it twice is the smaller harm.
+func (c *Chat) respond(ctx context.Context, to string, m *slack.WebhookMessage) error {
+	if !c.responds(to) {
+		return errors.New("the response_url is not of Slack")
+	}
+	for attempt := 1; ; attempt++ {
+		err := slack.PostWebhookCustomHTTPContext(ctx, to, c.http, m)
+		if err == nil {
+			return nil
+		}
+		f := failure("response_url", true, err)
+		var status slack.StatusCodeError
+		refused := errors.As(err, &status) && status.Code/100 == 4 && f.Class != tickets.Limited
+		if attempt == maxResponses || refused || !pace.Sleep(ctx, max(f.After, time.Duration(attempt)*againAfter)) {
+			return f
+		}
+		c.log.Warn("an answer is sent again", "err", f)
+	}
+}
+
+// againAfter is the wait before the second attempt; before the third it is
+// twice as long.
+const againAfter = 250 * time.Millisecond
 
 // responds reports whether u is a response_url of Slack: whoever could name
 // another would make us send people's text there.
@@ -463,19 +623,8 @@ type commandAnswer struct {
 }
 
 func (c *Chat) command(ctx context.Context, received time.Time, in commandText, h adapters.Handler) said {
-	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
-	defer cancel()
-	answered := func(say string) said {
-		text, blocks := note(say)
-		return said{
-			body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks},
-			small: &said{then: func(ctx context.Context) {
-				c.private(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), say)
-			}},
-		}
-	}
 	if stop := c.refuse(sender{string(in.AppID), string(in.TeamID), string(in.EnterpriseID), string(in.UserID), ""}); stop != "" {
-		return answered(stop)
+		return c.answering(&in, stop)
 	}
 	act := func() said {
 		cmd := adapters.Command{
@@ -483,24 +632,87 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 			Place: tickets.Place{Platform: Platform, Channel: string(in.ChannelID)},
 			Text:  unescape(string(in.Text)),
 		}
-		switch a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) }).(type) {
-		case adapters.Note:
-			return answered(a.Text)
-		case adapters.Form, adapters.Details:
-			v, _ := viewOf(a)
-			ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
-			defer cancel()
-			if err := c.open(ctx, string(in.TriggerID), v); err != nil {
-				c.log.Warn("a form did not open", "actor", cmd.Actor.ID, "err", err)
-				return answered(sayNotOpened)
-			}
+		asked := c.asking(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+		if a, ok := adapters.By(received.Add(thinkTime), asked); ok {
+			return c.answerCommand(ctx, received, &in, a)
 		}
-		return said{}
+		s := c.answering(&in, adapters.SayMoment)
+		s.late, s.then = true, func(ctx context.Context) { c.answerLate(ctx, &in, <-asked) }
+		return s
 	}
 	if in.TriggerID == "" {
 		return act()
 	}
-	return c.once(ctx, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), act)
+	wait, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	defer cancel()
+	return c.once(wait, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), act)
+}
+
+// asking begins what may take its time.
+func (c *Chat) asking(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) <-chan adapters.Answer {
+	asked := make(chan adapters.Answer, 1)
+	go func() {
+		ctx, end := c.work.Within(ctx)
+		defer end()
+		asked <- adapters.Ask(ctx, received.Add(adapters.CommandTime), c.log, call)
+	}()
+	return asked
+}
+
+// answering says something to the person who typed a command.
+func (c *Chat) answering(in *commandText, say string) said {
+	text, blocks := note(say)
+	return said{
+		body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks},
+		small: &said{then: func(ctx context.Context) {
+			c.private(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), say)
+		}},
+	}
+}
+
+// answerCommand is the answer to a command in time.
+func (c *Chat) answerCommand(ctx context.Context, received time.Time, in *commandText, a adapters.Answer) said {
+	switch a := a.(type) {
+	case adapters.Note:
+		return c.answering(in, a.Text)
+	case adapters.Pages:
+		text, blocks := pages(a)
+		return said{body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks}, small: c.answering(in, a.Text).small}
+	case adapters.Form, adapters.Details, adapters.Settings:
+		v, _ := viewOf(a)
+		ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
+		defer cancel()
+		if err := c.open(ctx, string(in.TriggerID), v); err != nil {
+			c.log.Warn("a form did not open", "actor", string(in.UserID), "err", err)
+			if s, ok := a.(adapters.Settings); ok {
+				return c.answering(in, s.Text)
+			}
+			return c.answering(in, sayNotOpened)
+		}
+	}
+	return said{}
+}
+
+// answerLate says a when Slack has had its answer, and opens no form any more.
+func (c *Chat) answerLate(ctx context.Context, in *commandText, a adapters.Answer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+	defer cancel()
+	c.sayLate(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), a)
+}
+
+func (c *Chat) sayLate(ctx context.Context, responseURL, channel, user string, a adapters.Answer) {
+	text, blocks := note("Done")
+	switch a := a.(type) {
+	case adapters.Note:
+		text, blocks = note(a.Text)
+	case adapters.Pages:
+		text, blocks = pages(a)
+	case adapters.Settings:
+		text, blocks = note(a.Text)
+	case adapters.Form, adapters.Details:
+		text, blocks = note(adapters.SayAgain)
+	}
+	c.whisper(ctx, responseURL, channel, user, text, blocks)
 }
 
 var mentioned = regexp.MustCompile(`<(@|#|!subteam\^|https?://|mailto:)([^<>|]*)(?:\|([^<>]*))?>`)
@@ -638,22 +850,31 @@ func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, err
 			w.WriteHeader(http.StatusOK)
 		}
 		if s.then != nil {
-			_ = http.NewResponseController(w).Flush() // without it the answer waits for what follows
-			c.follow(ctx, s.then)
+			// The answer, and what comes next over this connection, must not
+			// wait for what follows.
+			c.work.Begin()
+			go func() {
+				defer c.work.End()
+				c.follow(ctx, s)
+			}()
 		}
 	})
 }
 
 // follow does what comes after an answer.
-func (c *Chat) follow(ctx context.Context, then func(context.Context)) {
-	ctx, cancel := context.WithTimeout(ctx, tellTime)
+func (c *Chat) follow(ctx context.Context, s said) {
+	patience := tellTime
+	if s.late {
+		patience += adapters.CommandTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			c.log.Error("panic after an answer", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
-	then(ctx)
+	s.then(ctx)
 }
 
 // verified reports whether Slack signed body with one of the secrets, now and

@@ -433,7 +433,7 @@ func TestNotesFindTheirWay(t *testing.T) {
 		t.Errorf("the note is %+v", e)
 	}
 	// The response_url fails: chat.postEphemeral says it.
-	w.fake.Fail(slacktest.Fault{Method: "response_url", Kind: slacktest.Unavailable})
+	w.fake.Fail(slacktest.Fault{Method: "response_url", Kind: slacktest.Unavailable, Times: 3})
 	if err := p.ClickRaw(t.Context(), click); err != nil {
 		t.Fatal(err)
 	}

@@ -226,17 +226,18 @@ func (l *lint) rich(at string, e map[string]any) {
 
 // where tells which elements may stand in which block.
 var where = map[string][]string{
-	"button":             {"actions", "section"},
-	"overflow":           {"actions", "section"},
-	"static_select":      {"actions", "section", "input"},
-	"radio_buttons":      {"actions", "section", "input"},
-	"checkboxes":         {"actions", "section", "input"},
-	"plain_text_input":   {"input"},
-	"number_input":       {"input"},
-	"email_text_input":   {"input"},
-	"url_text_input":     {"input"},
-	"users_select":       {"actions", "section", "input"},
-	"multi_users_select": {"section", "input"},
+	"button":              {"actions", "section"},
+	"overflow":            {"actions", "section"},
+	"static_select":       {"actions", "section", "input"},
+	"multi_static_select": {"section", "input"},
+	"radio_buttons":       {"actions", "section", "input"},
+	"checkboxes":          {"actions", "section", "input"},
+	"plain_text_input":    {"input"},
+	"number_input":        {"input"},
+	"email_text_input":    {"input"},
+	"url_text_input":      {"input"},
+	"users_select":        {"actions", "section", "input"},
+	"multi_users_select":  {"section", "input"},
 }
 
 func (l *lint) element(at string, e map[string]any, block string) {
@@ -261,7 +262,7 @@ func (l *lint) element(at string, e map[string]any, block string) {
 		l.options(at, e, maxChoices)
 	case "overflow":
 		l.options(at, e, maxOverflow)
-	case "static_select":
+	case "static_select", "multi_static_select":
 		if e["option_groups"] == nil {
 			l.options(at, e, maxOptions)
 		} else {

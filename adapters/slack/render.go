@@ -304,3 +304,22 @@ func note(s string) (string, []slack.Block) {
 
 // showNote is how much of a note is shown, in runes: one section holds it.
 const showNote = 2900
+
+// pages is a note with buttons that turn it. Their value is the command that
+// shows the other page.
+func pages(p adapters.Pages) (string, []slack.Block) {
+	text, blocks := note(p.Text)
+	var all []slack.BlockElement
+	for _, turn := range []struct {
+		action         adapters.Action
+		label, command string
+	}{{adapters.ActionNewer, adapters.LabelNewer, p.Newer}, {adapters.ActionOlder, adapters.LabelOlder, p.Older}} {
+		if turn.command != "" && len([]rune(turn.command)) <= adapters.MaxTurn {
+			all = append(all, slack.NewButtonBlockElement(string(turn.action), turn.command, plainEmoji(turn.label)))
+		}
+	}
+	if len(all) > 0 {
+		blocks = append(blocks, slack.NewActionBlock("turn", all...))
+	}
+	return text, blocks
+}

@@ -47,6 +47,7 @@ type Config struct {
 	Pace      Pace              // how fast Slack is called; default as in Pace
 	Ledger    pace.Ledger       // where several processes count their calls together; default none, this process is alone
 	Workers   int               // deliveries worked on at once in Socket Mode; default 32
+	Drain     time.Duration     // what commands under way get when Run is told to end; default 6 s
 
 	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
 	Log  *slog.Logger         // default slog.Default()
@@ -131,6 +132,9 @@ func New(cfg Config) (*Chat, error) {
 	}
 	if cfg.Workers <= 0 {
 		cfg.Workers = 32
+	}
+	if cfg.Drain <= 0 {
+		cfg.Drain = 6 * time.Second
 	}
 	if cfg.Card == nil {
 		cfg.Card = func() adapters.Card { return adapters.Card{} }
@@ -585,6 +589,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	var listening sync.WaitGroup
 	defer listening.Wait()
 	defer stop()
+	c.work.HurryAfter(inner, c.cfg.Drain)
 	if c.cfg.AppToken != "" {
 		listening.Go(func() {
 			if err := c.listen(inner, h); inner.Err() == nil {

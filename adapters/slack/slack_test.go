@@ -570,11 +570,20 @@ type handler struct {
 	click   func(context.Context, adapters.Click) adapters.Answer
 	submit  func(context.Context, adapters.Submission) adapters.Answer
 	command func(context.Context, adapters.Command) adapters.Answer
+
+	configure func(context.Context, adapters.Configuration) adapters.Answer
+	complete  func(context.Context, adapters.Completion) adapters.Suggestions
 }
 
 func (h handler) Click(ctx context.Context, c adapters.Click) adapters.Answer { return h.click(ctx, c) }
 func (h handler) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
 	return h.submit(ctx, s)
+}
+func (h handler) Configure(ctx context.Context, c adapters.Configuration) adapters.Answer {
+	return h.configure(ctx, c)
+}
+func (h handler) Complete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
+	return h.complete(ctx, c)
 }
 func (h handler) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 	return h.command(ctx, c)

@@ -215,7 +215,7 @@ func (c *Chat) acknowledge(ctx context.Context, sm *socketmode.Client, env envel
 		c.log.Warn("an acknowledgement was not sent", "err", describe(err))
 	}
 	if s.then != nil {
-		c.follow(ctx, s.then)
+		c.follow(ctx, s)
 	}
 }
 

@@ -523,8 +523,8 @@ func TestDemoPage(t *testing.T) {
 			words = append(words, w.Name)
 		}
 		p.is("every word is offered", fmt.Sprintf(`document.getElementById("discord-word").innerText.split("\n").join(" ") === %q`, strings.Join(words, " ")))
-		word("tickets")
-		p.is("choices are offered", inDiscord.all("#discord-options option")+`.some((o) => o.value === "pending")`)
+		word("incoming")
+		p.is("choices are offered", inDiscord.all("#discord-options option")+`.some((o) => o.value === "failed")`)
 		word("ticket")
 		p.click("#discord-command button")
 		p.until("the number is asked for", `document.getElementById("discord-alert").textContent.includes("Fill in “number”")`)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/epm/epmtest"
@@ -22,6 +23,9 @@ import (
 const (
 	// personWaits is how long Slack and Discord wait for an answer.
 	personWaits = 3 * time.Second
+	// commandWaits is how long a store that does not answer may hold up a
+	// command, whose person was told to wait.
+	commandWaits = 20 * time.Second
 	// epmWaits is how long EPM may have to wait for an answer.
 	epmWaits = 10 * time.Second
 )
@@ -62,10 +66,11 @@ func (s *story) away(why string) {
 	})
 	s.within(personWaits, "the answer to /epm in Slack", func() {
 		a, err := ann.CommandIn(s.Context(), channel, "/epm", "status")
-		if err != nil || !strings.Contains(a.Text, "I cannot reach my store") {
+		if err != nil || a.Text != adapters.SayMoment && !strings.Contains(a.Text, "I cannot reach my store") {
 			s.Errorf("/epm status = %q, %v", a.Text, err)
 		}
 	})
+	s.within(commandWaits, "the truth about /epm in Slack", func() { s.told("U01ANN", "I cannot reach my store") })
 	s.within(personWaits, "the answer to a click in Slack", func() {
 		if err := s.slack.Person("U02BOB").Click(s.Context(), channel, s.cards()[0].TS, "approve"); err != nil {
 			s.Error(err)

@@ -31,7 +31,7 @@ func TestStoryConfig(t *testing.T) {
 	}
 	inDiscord(discordSam, "config", map[string]string{"action": "reset"}, adapters.SayNotAdmin)
 
-	inSlack("U01ANN", "config", "category: empty")
+	inSlack("U01ANN", "config list", "category: empty")
 	inSlack("U01ANN", "config set fields reason, user", "fields is now “reason, user”")
 	inDiscord(discordAnn, "config", map[string]string{"action": "set", "key": "category", "value": "Security"}, "category is now “Security”")
 	inDiscord(discordAnn, "config", nil, "fields: “reason, user” (set by")
@@ -56,5 +56,5 @@ func TestStoryConfig(t *testing.T) {
 	}
 	s.inEffect(r.ID, "Denied", "Once")
 	inDiscord(discordAnn, "config", map[string]string{"action": "reset"}, "approvers is now")
-	inSlack("U01ANN", "config", "Settings, version 5.")
+	inSlack("U01ANN", "config list", "Settings, version 5.")
 }

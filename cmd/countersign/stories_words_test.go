@@ -35,7 +35,7 @@ var wordRows = map[string][]wordRow{
 	"help":   {{says: "What I understand:\n/epm help"}},
 	"status": {{says: "Waiting for a decision: 1."}},
 	"tickets": {
-		{says: "JIT-1001, application access"},
+		{says: "JIT-1001 · an application for"},
 		{text: "final", options: map[string]string{"state": "final"}, says: "There are none."},
 	},
 	"ticket": {
@@ -44,7 +44,8 @@ var wordRows = map[string][]wordRow{
 	},
 	"state": {{text: "JIT-1001 in progress", options: map[string]string{"number": "JIT-1001", "state": "in progress"}, says: "JIT-1001 is now In Progress."}},
 	"config": {
-		{says: "Settings, version 0."},
+		// Without a word more Slack opens a form: TestStoryConfigForm.
+		{text: "list", options: map[string]string{"action": "list"}, says: "Settings, version 0."},
 		{text: "set active_states Nowhere", options: map[string]string{"action": "set", "key": "active_states", "value": "Nowhere"}, says: "item 1 is not a state of Access Request"},
 		{text: "reset", options: map[string]string{"action": "reset"}, says: "Nothing to change: every setting is as the program was started with."},
 	},

@@ -132,7 +132,7 @@ function element(e, ctx) {
 
 // What an input of a form is in fields.js.
 const kinds = {
-  radio_buttons: "radio", checkboxes: "checkbox", static_select: "select",
+  radio_buttons: "radio", checkboxes: "checkbox", static_select: "select", multi_static_select: "checkbox",
   plain_text_input: "line", number_input: "line", email_text_input: "line", url_text_input: "line",
 };
 

@@ -24,6 +24,8 @@ const (
 	SayStarting      = "Countersign is still starting. Please try again in a moment"
 	SayBusy          = "Countersign is busy. Please try again in a moment"
 	SayAgain         = "That took too long, so nothing was done. Please click again"
+	SayMoment        = "This takes a moment…"
+	SayStopping      = "Countersign was restarted before this ended, and nobody knows whether it was done. Please look, and try again in a minute"
 	SaySlow          = "Countersign did not answer itself in time, and nobody knows whether this was done. Please look at the request's message in a minute: if it does not show it, try again"
 	SayBroken        = "Something went wrong in Countersign, and nothing was decided. Please try again; if it happens again, tell your admin"
 	SayNothingToShow = "EPM sent nothing beyond what the message shows"
@@ -346,6 +348,9 @@ func Tell(t *tickets.Ticket, i int) Sentence {
 		}
 		return text(s + ". The decision is kept and sent again until EPM takes it")
 	case tickets.EventSubmitted:
+		if slices.ContainsFunc(t.Events[:i], func(e tickets.Event) bool { return e.Kind == tickets.EventOutcome }) {
+			return text("EPM accepted the decision")
+		}
 		return text("EPM accepted the decision. It is now final; waiting for EPM to confirm it")
 	case tickets.EventRefused:
 		if e.Decision == nil {
@@ -426,6 +431,12 @@ func Warning(t *tickets.Ticket) string {
 
 func warned(t *tickets.Ticket) bool {
 	return (t.Request != nil && t.Request.Imitates) || (t.Outcome != nil && t.Outcome.Imitates)
+}
+
+// Row is t on one line of a list for readers on platform on, in at most 260
+// characters.
+func Row(t *tickets.Ticket, on tickets.Platform) string {
+	return fmt.Sprintf("%s %s · %s · %s", Emoji(t), t.Number, short(Subject(t), 110), short(Status(t).On(on), 110))
 }
 
 // Shape is how a fact wants to be shown.
@@ -583,6 +594,9 @@ const (
 	LabelDetails = "Details"
 	LabelCancel  = "Cancel"
 	LabelClose   = "Close"
+	LabelSave    = "Save"
+	LabelNewer   = "Newer"
+	LabelOlder   = "Older"
 	LabelReason  = "Reason"
 	LabelUnit    = "Duration"
 )

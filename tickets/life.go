@@ -213,8 +213,15 @@ func (t *Ticket) toldOfDelay() bool {
 	return false
 }
 
-// Acknowledge notes that EPM has accepted d: from here on it is final.
+// Acknowledge notes that EPM has accepted d: from here on it is final. EPM's
+// update may have been faster than its answer: then it is known only now that
+// what it recorded confirms d.
 func (t *Ticket) Acknowledge(d Decision, now time.Time) {
+	if t.Outcome != nil && t.stands(d) && t.Sending.Begun && t.Sending.Done.IsZero() {
+		t.Sending.Done, t.Sending.Begun = now, false
+		t.happened(Event{Kind: EventSubmitted, At: now})
+		return
+	}
 	if !t.sends(d) {
 		return
 	}
@@ -236,7 +243,12 @@ func (t *Ticket) Refuse(d Decision, say string, now time.Time) {
 // sends reports whether d is the decision that t is still sending: an answer
 // that arrives late must not touch what came after it.
 func (t *Ticket) sends(d Decision) bool {
-	return t.Progress() == Submitting && t.Decision.By == d.By && t.Decision.At.Equal(d.At) && t.Decision.Verdict == d.Verdict
+	return t.Progress() == Submitting && t.stands(d)
+}
+
+// stands reports whether d is the decision that t has.
+func (t *Ticket) stands(d Decision) bool {
+	return t.Decision != nil && t.Decision.By == d.By && t.Decision.At.Equal(d.At) && t.Decision.Verdict == d.Verdict
 }
 
 // Looked notes that EPM was asked and had no outcome yet; the next look is

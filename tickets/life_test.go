@@ -80,6 +80,30 @@ func TestLifeOwesEachStepOnce(t *testing.T) {
 	owes(t, tk, tickets.StepEdit)
 }
 
+// EPM's update may be recorded before its answer to the call that caused it.
+func TestUpdateOvertakesTheAnswer(t *testing.T) {
+	tk := asked()
+	d := decision(tickets.Approve, ann)
+	if err := tk.Decide(d, rules()); err != nil {
+		t.Fatal(err)
+	}
+	tk.BeginSend(now)
+	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, At: now}, rules(), now)
+	rev := tk.Rev
+	other := d
+	other.By = bob
+	tk.Acknowledge(other, now)
+	if !tk.Sending.Done.IsZero() || tk.Rev != rev {
+		t.Error("the answer to another decision counts")
+	}
+	tk.Acknowledge(d, now)
+	tk.Acknowledge(d, now)
+	if tk.Sending.Done.IsZero() || tk.Rev != rev+1 || tk.Progress() != tickets.Final {
+		t.Errorf("sending %+v, %d changes, %s; want it acknowledged once", tk.Sending, tk.Rev-rev, tk.Progress())
+	}
+	owes(t, tk, tickets.StepPost)
+}
+
 func TestPostShowsWhatItWas(t *testing.T) {
 	tk := asked()
 	before := *tk

@@ -254,6 +254,7 @@ func TestDecidedElsewhere(t *testing.T) {
 				if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
 					t.Fatalf("Submit = %+v", a)
 				}
+				w.compares() // one that began before is over
 			}
 			w.lists(decided(listed("a", 2*time.Hour), c.age))
 			if !c.closes {
@@ -321,7 +322,7 @@ func TestCannotCompare(t *testing.T) {
 			set(&tickets.Failure{Class: class, Say: "EPM does not want to", Err: errors.New("planned")})
 			w.start()
 			status := func() string {
-				return w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}).(adapters.Note).Text
+				return said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
 			}
 			w.eventually("status tells", func() bool {
 				s := status()
@@ -442,7 +443,7 @@ func TestOneReplicaCompares(t *testing.T) {
 	w.lists(listed("a", time.Hour))
 	w.start()
 	w.eventually("it leaves it to the other", func() bool { _, elsewhere := w.bot.Comparisons(); return elsewhere })
-	if s := w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}).(adapters.Note).Text; !strings.Contains(s, "another replica") {
+	if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); !strings.Contains(s, "another replica") {
 		t.Errorf("status = %s", s)
 	}
 	w.epm.mu.Lock()

@@ -371,7 +371,7 @@ func (in *inspection) principal(p tickets.Principal) {
 func (in *inspection) empty(role string) bool {
 	if in.counts == nil {
 		in.counts = map[string]int{}
-		
+
 		if err := in.api.call(in.ctx, in.pace, request{method: http.MethodGet, route: routeCounts, path: "/guilds/" + in.cfg.Guild + "/roles/member-counts"}, &in.counts); err != nil {
 			in.counts = map[string]int{} // nothing is concluded from that
 		}

@@ -216,6 +216,24 @@ func (s *story) eventually(what string, ok func() bool) {
 	}
 }
 
+// quiet waits until nothing is owed at the moment and nothing is under way.
+func (s *story) quiet() {
+	s.Helper()
+	s.eventually("nothing is owed", func() bool {
+		_, metrics := s.get("/metrics")
+		lanes := 0
+		for line := range strings.Lines(metrics) {
+			if strings.HasPrefix(line, "countersign_due_tickets{") {
+				lanes++
+				if !strings.HasSuffix(strings.TrimSpace(line), " 0") {
+					return false
+				}
+			}
+		}
+		return lanes > 0
+	})
+}
+
 // cards are the messages in the channel that are not replies.
 func (s *story) cards() []slacktest.Message {
 	var list []slacktest.Message

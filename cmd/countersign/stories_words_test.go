@@ -89,6 +89,7 @@ func TestStoryEveryWord(t *testing.T) {
 	s := tell(t, withDiscord)
 	s.requested()
 	s.discordShows("waiting for a decision")
+	s.quiet() // status tells what waits
 	for _, w := range adapters.Words() {
 		if len(wordRows[w.Name]) == 0 {
 			t.Errorf("nobody tries /epm %s: write a row for it", w.Name)

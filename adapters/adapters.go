@@ -131,6 +131,8 @@ const (
 	ActionApprove Action = "approve"
 	ActionDeny    Action = "deny"
 	ActionDetails Action = "details"
+	// ActionState is the card's menu: it moves the ticket to the chosen state.
+	ActionState Action = "state"
 	// ActionForm is a change inside an open form that may change its fields,
 	// such as another unit.
 	ActionForm Action = "form"
@@ -140,7 +142,7 @@ const (
 	ActionOlder Action = "older"
 )
 
-// Click is a pressed button.
+// Click is a pressed button, or a state chosen from the menu.
 type Click struct {
 	Actor   tickets.Actor
 	Place   tickets.Place
@@ -148,6 +150,7 @@ type Click struct {
 	Action  Action
 	Verdict tickets.Verdict // ActionForm: the form's
 	Form    tickets.Form    // ActionForm: what is typed so far
+	State   tickets.State   // ActionState: as it arrived; there may be no such state
 }
 
 // Submission is a form as somebody sent it.

@@ -156,7 +156,7 @@ func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) str
 	}
 	t, err := b.Store.Get(ctx, number(args[0]))
 	if err != nil {
-		return b.lost(number(args[0]), err).(adapters.Note).Text
+		return b.lost(number(args[0]), err).Text
 	}
 	lines := []string{adapters.Fallback(t, c.Actor.Platform), "State: " + string(t.State)}
 	for i, e := range t.Events {
@@ -169,27 +169,36 @@ func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) stri
 	if len(args) < 2 {
 		return "Say which and where to: /epm state JIT-1042 On Hold"
 	}
-	n := number(args[0])
-	t, err := b.Store.Get(ctx, n)
-	if err != nil {
-		return b.lost(n, err).(adapters.Note).Text
-	}
-	to, ok := b.rulesOf(t).Type.FindState(strings.Join(args[1:], " "))
-	if !ok {
-		return fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.rulesOf(t).Type.States))
-	}
-	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		t.Move(to, c.Actor, b.rulesOf(t), b.Now())
-		return nil
-	})
-	if err != nil {
-		return b.unrecorded(n, err).(adapters.Note).Text
-	}
-	b.wake(t)
-	if t.Active {
+	t, no := b.move(ctx, c.Actor, number(args[0]), strings.Join(args[1:], " "))
+	switch {
+	case no != nil:
+		return no.Text
+	case t.Active:
 		return fmt.Sprintf("%s is now %s.", t.Number, t.State)
 	}
 	return fmt.Sprintf("%s is now %s, in which nobody can decide it.", t.Number, t.State)
+}
+
+// move puts ticket n into the state of that name, for an admin. It returns the
+// ticket, or what to say if it was not moved.
+func (b *Bot) move(ctx context.Context, by tickets.Actor, n tickets.Number, name string) (*tickets.Ticket, *adapters.Note) {
+	t, err := b.Store.Get(ctx, n)
+	if err != nil {
+		return nil, b.lost(n, err)
+	}
+	to, ok := b.rulesOf(t).Type.FindState(name)
+	if !ok {
+		return nil, &adapters.Note{Text: fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.rulesOf(t).Type.States))}
+	}
+	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		t.Move(to, by, b.rulesOf(t), b.Now())
+		return nil
+	})
+	if err != nil {
+		return nil, b.unrecorded(n, err)
+	}
+	b.wake(t)
+	return t, nil
 }
 
 func (b *Bot) testConnection(ctx context.Context, _ adapters.Command, _ []string) string {

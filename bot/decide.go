@@ -9,7 +9,8 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Click implements [adapters.Handler]: it opens forms and details.
+// Click implements [adapters.Handler]: it opens forms and details, and moves a
+// ticket to a state.
 func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	verdict, ok := c.Verdict, true
 	switch c.Action {
@@ -19,7 +20,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 		verdict = tickets.Deny
 	case adapters.ActionForm:
 		ok = verdict == tickets.Approve || verdict == tickets.Deny
-	case adapters.ActionDetails:
+	case adapters.ActionDetails, adapters.ActionState:
 	default:
 		ok = false
 	}
@@ -27,11 +28,14 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 		return adapters.Note{Text: sayOldButton}
 	}
 	if err := b.ensure(ctx); err != nil {
-		return b.lost(c.Number, err)
+		return *b.lost(c.Number, err)
+	}
+	if c.Action == adapters.ActionState {
+		return b.choose(ctx, c)
 	}
 	t, err := b.Store.Get(ctx, c.Number)
 	if err != nil || t.Request == nil {
-		return b.lost(c.Number, err)
+		return *b.lost(c.Number, err)
 	}
 	if c.Action == adapters.ActionDetails {
 		return adapters.Details{Ticket: t}
@@ -51,15 +55,28 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	return adapters.Form{Ticket: t, Verdict: verdict, Values: values}
 }
 
+// choose moves a ticket to the state that was chosen from the menu on its card.
+// Everybody sees the menu; it is for admins.
+func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
+	if no := b.mayAdmin(ctx, c.Actor); no != "" {
+		b.refused(c.Actor, c.Number, no)
+		return adapters.Note{Text: no}
+	}
+	if _, no := b.move(ctx, c.Actor, c.Number, string(c.State)); no != nil {
+		return *no
+	}
+	return adapters.Done{}
+}
+
 // Submit implements [adapters.Handler]: it checks a form against every rule
 // once more and records the decision. The first one wins.
 func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
 	if err := b.ensure(ctx); err != nil {
-		return b.lost(s.Number, err)
+		return *b.lost(s.Number, err)
 	}
 	t, err := b.Store.Get(ctx, s.Number)
 	if err != nil || t.Request == nil {
-		return b.lost(s.Number, err)
+		return *b.lost(s.Number, err)
 	}
 	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
 		b.refused(s.Actor, t.Number, why)
@@ -88,7 +105,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 		b.wake(t)
 		return adapters.Done{}
 	case t == nil:
-		return b.unrecorded(s.Number, err)
+		return *b.unrecorded(s.Number, err)
 	case repeats(t.Decision, d):
 		return adapters.Done{} // the platform delivered the form twice
 	}
@@ -108,22 +125,22 @@ func repeats(made *tickets.Decision, d tickets.Decision) bool {
 }
 
 // lost answers an act on a ticket that cannot be read.
-func (b *Bot) lost(n tickets.Number, err error) adapters.Answer {
+func (b *Bot) lost(n tickets.Number, err error) *adapters.Note {
 	if err == nil || errors.Is(err, store.ErrNotFound) {
-		return adapters.Note{Text: adapters.SayNoTicket(n)}
+		return &adapters.Note{Text: adapters.SayNoTicket(n)}
 	}
 	b.Log.Error("cannot read ticket", "ticket", n, "err", err)
-	return adapters.Note{Text: sayUnread(err), Again: true}
+	return &adapters.Note{Text: sayUnread(err), Again: true}
 }
 
 // unrecorded answers an act whose write failed: it may have been made all the
 // same.
-func (b *Bot) unrecorded(n tickets.Number, err error) adapters.Answer {
+func (b *Bot) unrecorded(n tickets.Number, err error) *adapters.Note {
 	if errors.Is(err, store.ErrNotFound) {
 		return b.lost(n, err)
 	}
 	b.Log.Error("cannot record what somebody did", "ticket", n, "err", err)
-	return adapters.Note{Text: sayUnrecorded, Again: true}
+	return &adapters.Note{Text: sayUnrecorded, Again: true}
 }
 
 func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {

@@ -32,7 +32,7 @@ func (b *Bot) Current() *Settings { return &b.set.Load().Settings }
 // Card is what the settings say about cards on a platform.
 func (b *Bot) Card(on tickets.Platform) adapters.Card {
 	s := b.Current()
-	card := adapters.Card{Fields: s.Fields}
+	card := adapters.Card{Fields: s.Fields, Moves: func(t *tickets.Ticket) []tickets.State { return b.rulesOf(t).Type.Others(t.State) }}
 	for _, p := range s.Assign {
 		if p.Platform == on {
 			card.Assign = p

@@ -83,15 +83,13 @@ func (b *Bot) suggestTickets(ctx context.Context, typed string) adapters.Suggest
 // statesOf are the states that a ticket can be moved to, or a new one if there
 // is no such ticket.
 func (b *Bot) statesOf(ctx context.Context, n string) []string {
-	t, err := b.Store.Get(ctx, number(strings.TrimSpace(n)))
-	if err != nil {
-		t = nil
+	states := b.rulesOf(nil).Type.States
+	if t, err := b.Store.Get(ctx, number(strings.TrimSpace(n))); err == nil {
+		states = b.rulesOf(t).Type.Others(t.State)
 	}
 	var names []string
-	for _, s := range b.rulesOf(t).Type.States {
-		if t == nil || s != t.State {
-			names = append(names, string(s))
-		}
+	for _, s := range states {
+		names = append(names, string(s))
 	}
 	return names
 }

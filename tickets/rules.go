@@ -360,6 +360,11 @@ func (t Type) FindState(name string) (State, bool) {
 	return "", false
 }
 
+// Others lists the type's states without s.
+func (t Type) Others(s State) []State {
+	return slices.DeleteFunc(slices.Clone(t.States), func(o State) bool { return o == s })
+}
+
 // Principal is whom a role was given to: a person, a group or, only when an
 // admin named it, everybody in a channel.
 type Principal struct {

@@ -51,6 +51,8 @@ type Harness interface {
 
 	// Click presses a button of a card.
 	Click(ctx context.Context, i int, id string, action adapters.Action) error
+	// Choose has person i choose a state from the menu of a card.
+	Choose(ctx context.Context, i int, id string, state tickets.State) error
 	// Screen is the text of the form or view that person i has open, or "".
 	Screen(i int) string
 	// Submit fills in and sends the open form of person i. The values are by
@@ -83,6 +85,7 @@ type Card struct {
 	Text    string            // everything that can be read on it
 	Speech  string            // what a notification and a screen reader say
 	Buttons []adapters.Action // in order
+	Menu    []string          // of the states: what it says while it is closed, then the choices
 	Pings   []string          // whom the message notifies
 }
 
@@ -123,6 +126,9 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
 		{"EditMayBeRepeated", editRepeats},
 		{"FinalCardCannotBeDecided", finalCard},
 		{"InactiveCardCannotBeDecided", inactiveCard},
+		{"MenuOffersTheOtherStates", menuOffers},
+		{"MenuMovesTheTicket", menuMoves},
+		{"MenuIsRefusedToOnePerson", menuRefused},
 		{"EditOfDeletedIsGone", editGone},
 		{"LimitedSaysHowLong", limited},
 		{"ReplyAgainAfterLostAnswerIsThereOnce", replyOnce},
@@ -199,7 +205,7 @@ func (b *Book) Add(seq int64, r tickets.Request, place tickets.Place) *tickets.T
 	return t
 }
 
-// Click opens the form or the details.
+// Click opens the form or the details, or moves the ticket.
 func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	if b.asks != nil {
 		b.asks(ctx, c.Actor)
@@ -217,6 +223,10 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 		return adapters.Details{Ticket: t}
 	case b.refuse != "":
 		return adapters.Note{Text: b.refuse}
+	}
+	if c.Action == adapters.ActionState {
+		t.Move(c.State, c.Actor, b.rules, time.Now())
+		return adapters.Done{}
 	}
 	if err := t.Decidable(b.rules); err != nil {
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
@@ -586,6 +596,87 @@ func inactiveCard(t *testing.T, b *Book, h Harness) {
 		if c := card(t, h); buttons(c) != step.want {
 			t.Errorf("in state %s the buttons are %v, want %s", step.state, c.Buttons, step.want)
 		}
+	}
+}
+
+// states are the menu of a card whose ticket is in state now.
+func states(now string) string {
+	menu := []string{"State: " + now}
+	for _, s := range Moves(&tickets.Ticket{State: tickets.State(now)}) {
+		menu = append(menu, string(s))
+	}
+	return fmt.Sprintf("%q", menu)
+}
+
+// menuOffers: the menu is on every card, also where nothing can be decided.
+func menuOffers(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	check := func(what, now string) {
+		t.Helper()
+		if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%q", card(t, h).Menu); got != states(now) {
+			t.Errorf("%s: the menu is %s, want %s", what, got, states(now))
+		}
+	}
+	check("pending", "New")
+	tk.Move("Closed", h.Actor(0), b.rules, time.Now())
+	check("inactive", "Closed")
+	tk.Move("On Hold", h.Actor(0), b.rules, time.Now())
+	decide(t, b, tk, h.Actor(0))
+	check("decided", "On Hold")
+	tk.Acknowledge(*tk.Decision, time.Now())
+	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, At: time.Now()}, b.rules, time.Now())
+	check("final", "On Hold")
+}
+
+func menuMoves(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	m := post(t, h, tk)
+	for _, step := range []struct {
+		state         tickets.State
+		buttons, menu string
+	}{{"Closed", closed, states("Closed")}, {"In Progress", open, states("In Progress")}} {
+		if err := h.Choose(ctx(t), 2, m.ID, step.state); err != nil {
+			t.Fatal(err)
+		}
+		b.mu.Lock()
+		c := b.clicks[len(b.clicks)-1]
+		now := tk.State
+		b.mu.Unlock()
+		if c.Action != adapters.ActionState || c.Number != tk.Number || c.State != step.state || c.Actor.ID != h.Actor(2).ID || c.Place != h.Place() || now != step.state {
+			t.Errorf("the click was %+v, and the ticket is %s", c, now)
+		}
+		if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
+			t.Fatal(err)
+		}
+		if c := card(t, h); buttons(c) != step.buttons || fmt.Sprintf("%q", c.Menu) != step.menu {
+			t.Errorf("in state %s the buttons are %v and the menu %q, want %s and %s", step.state, c.Buttons, c.Menu, step.buttons, step.menu)
+		}
+	}
+	if n := append(h.Notes(1), h.Notes(2)...); len(n) > 0 {
+		t.Errorf("somebody was told %q", n)
+	}
+	if err := h.Choose(ctx(t), 2, m.ID, "Abolished"); err == nil {
+		t.Error("a state was chosen that is not on the menu")
+	}
+}
+
+func menuRefused(t *testing.T, b *Book, h Harness) {
+	m := post(t, h, b.Add(1042, Request(), h.Place()))
+	b.refuse = adapters.SayNotAdmin + " <!channel> @everyone"
+	if err := h.Choose(ctx(t), 1, m.ID, "Closed"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a note", func() bool { return len(h.Notes(1)) == 1 })
+	mentions(t, "the note", h.Notes(1)[0], adapters.SayNotAdmin)
+	if n := h.Notes(0); len(n) > 0 {
+		t.Errorf("somebody else was told %q", n)
+	}
+	if c := card(t, h); fmt.Sprintf("%q", c.Menu) != states("New") {
+		t.Errorf("the menu is %q", c.Menu)
 	}
 }
 

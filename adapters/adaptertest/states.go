@@ -3,6 +3,7 @@ package adaptertest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,19 @@ func AdminRequest() tickets.Request {
 		ID: "7d1a2c9e-0000-4000-8000-000000000002", Kind: tickets.Admin, EPMNumber: "EPM000239", Time: at.Add(-2 * time.Minute),
 		User: `ACME\carl`, Computer: "f3a0b1c2-1111-4222-8333-444455556666", Reason: "install a printer driver", Requested: "1800",
 	}
+}
+
+// Moves are the states on the menu of t's card.
+func Moves(t *tickets.Ticket) []tickets.State { return NewBook().rules.Type.Others(t.State) }
+
+// Crowd are more and longer states than a type may have, with text that tries
+// something.
+func Crowd(*tickets.Ticket) []tickets.State {
+	var all []tickets.State
+	for i := range 120 {
+		all = append(all, tickets.State(fmt.Sprintf("%d <!here> @everyone \u202e *x* 😀%s", i, strings.Repeat("w", 30))))
+	}
+	return all
 }
 
 // Started is the ticket of a request that nobody has decided.

@@ -88,6 +88,7 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 		HTTP:    mode == "http",
 		Pace:    discord.Pace{CallsPerSecond: 10000, OldEdits: 1000},
 		Gateway: discord.Gateway{First: 10 * time.Millisecond, Last: 100 * time.Millisecond},
+		Card:    func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
 		Log:     slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
@@ -228,6 +229,12 @@ func cardOf(id string, components json.RawMessage) adaptertest.Card {
 		if o["type"] == float64(10) && c.Speech == "" {
 			c.Speech = lines[len(lines)-1]
 		}
+		if o["type"] == float64(3) && o["placeholder"] != nil {
+			c.Menu = append(c.Menu, o["placeholder"].(string))
+			for _, one := range o["options"].([]any) {
+				c.Menu = append(c.Menu, one.(map[string]any)["label"].(string))
+			}
+		}
 		if id, ok := o["custom_id"].(string); ok && o["type"] == float64(2) {
 			action, _, _ := strings.Cut(id, ":")
 			c.Buttons = append(c.Buttons, adapters.Action(action))
@@ -338,6 +345,16 @@ func (w *world) Click(ctx context.Context, i int, id string, action adapters.Act
 		w.mu.Unlock()
 	}
 	return nil
+}
+
+func (w *world) Choose(ctx context.Context, i int, id string, state tickets.State) error {
+	custom := ""
+	for _, m := range w.fake.Messages(channel) {
+		if m.ID == id {
+			custom = customID(m.Components, adapters.ActionState)
+		}
+	}
+	return w.fake.Person(userOf(i)).Select(ctx, channel, id, custom, string(state))
 }
 
 func customID(components json.RawMessage, action adapters.Action) string {

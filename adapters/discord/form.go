@@ -41,13 +41,13 @@ const (
 )
 
 type radioGroup struct {
-	Type     int           `json:"type"`
-	CustomID string        `json:"custom_id"`
-	Required bool          `json:"required"`
-	Options  []radioOption `json:"options"`
+	Type     int      `json:"type"`
+	CustomID string   `json:"custom_id"`
+	Required bool     `json:"required"`
+	Options  []option `json:"options"`
 }
 
-type radioOption struct {
+type option struct {
 	Value   string `json:"value"`
 	Label   string `json:"label"`
 	Default bool   `json:"default,omitempty"`
@@ -81,7 +81,7 @@ func formModal(f adapters.Form) modal {
 	}
 	units := radioGroup{Type: typeRadio, CustomID: string(tickets.FieldUnit), Required: true}
 	for _, u := range adapters.Units() {
-		units.Options = append(units.Options, radioOption{string(u.Unit), u.Label, u.Unit == f.Values.Unit})
+		units.Options = append(units.Options, option{string(u.Unit), u.Label, u.Unit == f.Values.Unit})
 	}
 	howMany, hint := adapters.AmountOfAny()
 	m.Components = append(m.Components,

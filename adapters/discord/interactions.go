@@ -140,6 +140,18 @@ func (in *interaction) customID() string {
 	return string(data.CustomID)
 }
 
+// chosen is the one value that was chosen from a menu, or empty.
+func (in *interaction) chosen() tickets.State {
+	var data struct {
+		Values []wire.Text `json:"values"`
+	}
+	_ = json.Unmarshal(in.Data, &data) // what cannot be read is not offered by us
+	if len(data.Values) != 1 {
+		return ""
+	}
+	return tickets.State(data.Values[0])
+}
+
 // form is what is typed in a submitted form.
 func (in *interaction) form() tickets.Form {
 	var f tickets.Form
@@ -222,6 +234,9 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 		return telling(in, sayUnknownButton)
 	}
 	click := adapters.Click{Actor: in.actor(), Place: in.place(), Number: number, Action: action}
+	if action == adapters.ActionState {
+		click.State = in.chosen()
+	}
 	if verdict := tickets.Verdict(action); in.private() && action != adapters.ActionDetails {
 		if form, ok := c.drafts.of(draftKey{click.Actor.ID, number, verdict}); ok {
 			click.Action, click.Verdict, click.Form = adapters.ActionForm, verdict, form
@@ -234,7 +249,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	action, number, ok := parseCustomID(in.customID())
 	s := adapters.Submission{Actor: in.actor(), Place: in.place(), Number: number, Verdict: tickets.Verdict(action), Form: in.form()}
 	switch {
-	case !ok || action == adapters.ActionDetails:
+	case !ok || (s.Verdict != tickets.Approve && s.Verdict != tickets.Deny):
 		c.log.Warn("a form that we do not offer was submitted")
 		return telling(in, sayUnknownButton)
 	case s.Verdict == tickets.Deny:

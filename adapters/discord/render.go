@@ -46,6 +46,7 @@ func nobody() mentioning { return mentioning{Parse: []string{}} }
 const (
 	typeRow       = 1
 	typeButton    = 2
+	typeSelect    = 3
 	typeInput     = 4
 	typeText      = 10
 	typeSeparator = 14
@@ -83,6 +84,13 @@ type button struct {
 	CustomID string `json:"custom_id"`
 }
 
+type selectMenu struct {
+	Type        int      `json:"type"`
+	CustomID    string   `json:"custom_id"`
+	Placeholder string   `json:"placeholder"`
+	Options     []option `json:"options"`
+}
+
 // The styles of buttons.
 const (
 	stylePrimary   = 1
@@ -98,6 +106,8 @@ const (
 	maxText       = 4000 // characters of all texts of a message
 	maxComponents = 40   // of a message, nested ones count
 	maxCustomID   = 100  // characters
+	maxOptions    = 25   // of a select
+	maxOption     = 100  // characters of an option and of its value
 	maxThreadName = 100  // characters
 )
 
@@ -152,7 +162,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 	facts := adapters.Facts(t, settings.Fields)
 	var m message
 	for scale := 1; ; scale *= 2 {
-		m = cardMessage(t, facts, settings.Assign, scale)
+		m = cardMessage(t, facts, settings, scale)
 		if scale >= 64 || fits(m.Components) {
 			break
 		}
@@ -171,7 +181,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 // cardMessage is a card whose texts are cut to a scale-th of their usual
 // length. Its first text is the whole sentence: it is what a notification
 // and a screen reader say first.
-func cardMessage(t *tickets.Ticket, facts []adapters.Fact, assign tickets.Principal, scale int) message {
+func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card, scale int) message {
 	m := message{Flags: flagComponents, Mentions: nobody()}
 	parts := []any{text(escapeWithin(adapters.Fallback(t, Platform), showSentence/min(scale, 4)))}
 	if warning := adapters.Warning(t); warning != "" {
@@ -199,15 +209,15 @@ func cardMessage(t *tickets.Ticket, facts []adapters.Fact, assign tickets.Princi
 	if why := adapters.Why(t); why != "" {
 		parts = append(parts, text(quote("Reason for the decision", why, showWhy/scale)))
 	}
-	if who := mention(assign); who != "" && t.Open() {
+	if who := mention(settings.Assign); who != "" && t.Open() {
 		parts = append(parts, text("For "+who))
 		if t.Rev <= 1 {
-			m.Mentions = mentionOf(assign)
+			m.Mentions = mentionOf(settings.Assign)
 		}
 	}
 	parts = append(parts, separator{typeSeparator})
 	if t.Request != nil {
-		parts = append(parts, buttons(t))
+		parts = append(append(parts, buttons(t)), menu(t, settings)...)
 	}
 	parts = append(parts, text("-# "+sentence(adapters.Status(t))))
 	m.Components = []any{container{Type: typeContainer, ID: mark(t.Rev), Color: color(t), Components: parts}}
@@ -230,8 +240,23 @@ func buttons(t *tickets.Ticket) actionRow {
 	return row
 }
 
-// customID is what a button or a form carries: what it asks for and the
-// ticket's number, and nothing else.
+// menu moves t to another state, if settings have one for it. No option is the
+// default, because Discord goes on showing a choice that was refused to
+// whoever made it: it must not look like the state.
+func menu(t *tickets.Ticket, settings adapters.Card) []any {
+	closed, states := settings.Menu(t)
+	if len(states) == 0 {
+		return nil
+	}
+	s := selectMenu{Type: typeSelect, CustomID: customID(adapters.ActionState, t.Number), Placeholder: closed}
+	for _, state := range states[:min(len(states), maxOptions)] {
+		s.Options = append(s.Options, option{Label: adapters.Cut(adapters.Line(string(state)), maxOption), Value: string(state)})
+	}
+	return []any{actionRow{typeRow, []any{s}}}
+}
+
+// customID is what a button, a menu or a form carries: what it asks for and the
+// ticket's number, and nothing else. Of a menu, the value is the state.
 func customID(a adapters.Action, n tickets.Number) string { return string(a) + ":" + string(n) }
 
 // turnID names a button that turns pages, or is empty if the command is too long
@@ -258,7 +283,7 @@ func parseTurn(s string) (command string, ok bool) {
 func parseCustomID(s string) (adapters.Action, tickets.Number, bool) {
 	action, number, ok := strings.Cut(s, ":")
 	switch a := adapters.Action(action); a {
-	case adapters.ActionApprove, adapters.ActionDeny, adapters.ActionDetails:
+	case adapters.ActionApprove, adapters.ActionDeny, adapters.ActionDetails, adapters.ActionState:
 		_, isNumber := tickets.Number(number).Seq()
 		return a, tickets.Number(number), ok && isNumber && len(s) <= maxCustomID
 	}

@@ -35,7 +35,7 @@ const (
 var ann = tickets.Actor{Platform: Platform, ID: testUser, Name: "Ann Approver"}
 
 func testConfig() Config {
-	return Config{BotToken: "a.b.c", ApplicationID: testApplication, Guild: testGuild, Log: slog.New(slog.DiscardHandler)}
+	return Config{BotToken: "a.b.c", ApplicationID: testApplication, Guild: testGuild, Log: slog.New(slog.DiscardHandler), Card: func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} }}
 }
 
 func newChat(t testing.TB, cfg Config) *Chat {
@@ -304,5 +304,23 @@ func TestInviteInTheReadme(t *testing.T) {
 	}
 	if want := fmt.Sprintf("&permissions=%d`", Permissions()); !strings.Contains(string(text), want) {
 		t.Errorf("the README does not invite with %s", want)
+	}
+}
+
+// TestMenu: any number of states is shown as far as Discord takes them.
+func TestMenu(t *testing.T) {
+	for name, moves := range map[string]func(*tickets.Ticket) []tickets.State{
+		"none": nil, "no other": func(*tickets.Ticket) []tickets.State { return nil }, "crowd": adaptertest.Crowd,
+	} {
+		cfg := testConfig()
+		cfg.Card = func() adapters.Card { return adapters.Card{Moves: moves} }
+		tk := adaptertest.Started(adaptertest.Request())
+		tk.Number = "ABCDEFGHIJ-9223372036854775807"
+		m := newChat(t, cfg).card(tk)
+		checkMessage(t, m)
+		raw, _ := wire.Encode(m.Components)
+		if got := strings.Contains(string(raw), `"type":3`); got != (name == "crowd") {
+			t.Errorf("%s: a menu: %v", name, got)
+		}
 	}
 }

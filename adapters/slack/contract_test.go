@@ -59,6 +59,7 @@ func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slackte
 		BotToken: slacktest.BotToken,
 		Pace:     slack.Pace{PostsPerSecond: 1000, PostBurst: 1000, EditsPerMinute: 60000, EditBurst: 1000},
 		Log:      slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Card:     func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
 	}
 	if mode == "socket" {
 		config.AppToken = slacktest.AppToken
@@ -207,6 +208,14 @@ func cardOf(id, text string, blocks json.RawMessage) adaptertest.Card {
 			c.Pings = append(c.Pings, o["user_id"].(string))
 		case "broadcast", "usergroup":
 			c.Pings = append(c.Pings, o["type"].(string))
+		case "static_select":
+			if o["action_id"] != string(adapters.ActionState) {
+				return
+			}
+			c.Menu = append(c.Menu, o["placeholder"].(map[string]any)["text"].(string))
+			for _, one := range o["options"].([]any) {
+				c.Menu = append(c.Menu, one.(map[string]any)["text"].(map[string]any)["text"].(string))
+			}
 		case "button":
 			c.Buttons = append(c.Buttons, adapters.Action(o["action_id"].(string)))
 		}
@@ -291,6 +300,19 @@ func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {
 
 func (w *world) Click(ctx context.Context, i int, id string, action adapters.Action) error {
 	return w.fake.Person(userOf(i)).Click(ctx, channel, id, string(action))
+}
+
+func (w *world) Choose(ctx context.Context, i int, id string, state tickets.State) error {
+	var values []string
+	for _, m := range w.fake.Messages(channel) {
+		if m.TS == id {
+			values = regexp.MustCompile(`"value":"([A-Z]+-[0-9]+ ` + string(state) + `)"`).FindStringSubmatch(string(m.Blocks))
+		}
+	}
+	if values == nil {
+		return slacktest.ErrNoSuchOption
+	}
+	return w.fake.Person(userOf(i)).Choose(ctx, channel, id, "state", values[1])
 }
 
 func (w *world) Screen(i int) string {

@@ -40,7 +40,7 @@ func (g guarded) Click(_ context.Context, c adapters.Click) adapters.Answer {
 	if _, ok := c.Number.Seq(); !ok {
 		g.t.Errorf("a number that is none: %q", c.Number)
 	}
-	if !slices.Contains([]adapters.Action{adapters.ActionApprove, adapters.ActionDeny, adapters.ActionDetails, adapters.ActionForm}, c.Action) {
+	if !slices.Contains([]adapters.Action{adapters.ActionApprove, adapters.ActionDeny, adapters.ActionDetails, adapters.ActionForm, adapters.ActionState}, c.Action) {
 		g.t.Errorf("an action that is none: %q", c.Action)
 	}
 	return adapters.Form{Ticket: g.tk, Verdict: tickets.Approve, Values: c.Form}
@@ -80,6 +80,8 @@ func FuzzInteraction(f *testing.F) {
 	f.Add([]byte(`{"type":"block_actions","api_app_id":"A01","team":{"id":"T01"},"user":{"id":"U01","username":"ann","team_id":"T01"},
 		"container":{"message_ts":"1.1","channel_id":"C01"},"channel":{"id":"C01"},"trigger_id":"1.2","response_url":"https://hooks.slack.com/actions/T01/1/x",
 		"actions":[{"type":"button","action_id":"approve","block_id":"act:7","value":"JIT-1042","action_ts":"1.1"}]}`))
+	f.Add([]byte(`{"type":"block_actions","api_app_id":"A01","team":{"id":"T01"},"user":{"id":"U01"},"channel":{"id":"C01"},
+		"actions":[{"type":"static_select","action_id":"state","selected_option":{"value":"JIT-1042 On Hold"}}]}`))
 	f.Add([]byte(`{"type":"block_actions","team":{"id":"T01"},"user":{"id":"U01"},"view":{"id":"V1","callback_id":"approve","private_metadata":"JIT-1"},"actions":[{"action_id":"unit"}]}`))
 	f.Add([]byte(`{"type":"view_submission","team":{"id":"T01"},"user":{"id":"U01","team_id":"T01"},"view":{"id":"V01","hash":"1.ab","callback_id":"approve",
 		"private_metadata":"JIT-1042","state":{"values":{"reason":{"reason":{"value":"ok"}},"unit":{"unit":{"selected_option":{"value":"hours"}}},"amount":{"amount":{"value":"30"}}}}}}`))

@@ -82,6 +82,9 @@ type interaction struct {
 	Actions     []struct {
 		ActionID text `json:"action_id"`
 		Value    text `json:"value"`
+		Selected struct {
+			Value text `json:"value"`
+		} `json:"selected_option"`
 		ActionTS text `json:"action_ts"`
 	} `json:"actions"`
 	View view `json:"view"`
@@ -263,7 +266,7 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 
 func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
 	click := adapters.Click{Actor: in.actor(), Place: in.place()}
-	number := in.Actions[0].Value
+	click.Number = tickets.Number(in.Actions[0].Value)
 	inForm := in.View.ID != ""
 	ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
 	defer cancel()
@@ -272,14 +275,16 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 		return c.turn(ctx, received, in, h)
 	case inForm && id == unitField:
 		click.Action, click.Verdict, click.Form = adapters.ActionForm, tickets.Verdict(in.View.CallbackID), in.View.form()
-		number = in.View.PrivateMetadata
+		click.Number = tickets.Number(in.View.PrivateMetadata)
 	case !inForm && (id == string(adapters.ActionApprove) || id == string(adapters.ActionDeny) || id == string(adapters.ActionDetails)):
 		click.Action = adapters.Action(id)
+	case !inForm && id == string(adapters.ActionState):
+		click.Action = adapters.ActionState
+		click.Number, click.State = parseMove(string(in.Actions[0].Selected.Value))
 	default:
 		c.log.Warn("a click on something that we do not offer", "action", word(id))
 		return said{then: func(ctx context.Context) { c.tell(ctx, in, sayUnknownButton) }}
 	}
-	click.Number = tickets.Number(number)
 	if _, ok := click.Number.Seq(); !ok {
 		return said{then: func(ctx context.Context) { c.tell(ctx, in, adapters.SayNoTicket(click.Number)) }}
 	}

@@ -39,21 +39,21 @@ func (c *Chat) card(t *tickets.Ticket) message {
 	m := message{text: escapeWithin(adapters.Fallback(t, Platform), maxTopText)}
 	facts := adapters.Facts(t, settings.Fields)
 	for scale := 1; ; scale *= 2 {
-		m.blocks = cardBlocks(t, facts, settings.Assign, scale)
+		m.blocks = cardBlocks(t, facts, settings, scale)
 		if scale >= 8 || runes(m.blocks) <= maxAllText {
 			break
 		}
 	}
 	m.simple = &message{text: m.text, blocks: []slack.Block{
 		section(plain(adapters.Cut(adapters.Fallback(t, Platform), showReason))),
-		buttons(t),
+		slack.NewActionBlock(actionsID(t), buttons(t)...),
 	}}
 	return m
 }
 
 // cardBlocks are the blocks of a card whose texts are cut to a scale-th of
 // their usual length.
-func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, assign tickets.Principal, scale int) []slack.Block {
+func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card, scale int) []slack.Block {
 	blocks := []slack.Block{slack.NewHeaderBlock(plainEmoji(adapters.Cut(adapters.Title(t), maxHeader)))}
 	if warning := adapters.Warning(t); warning != "" {
 		blocks = append(blocks, section(plainEmoji(warning)))
@@ -91,20 +91,23 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, assign tickets.Princip
 		blocks = append(blocks, section(plain(adapters.Quote("Reason for the decision", why, showWhy/scale))))
 	}
 	if t.Open() {
-		if who := mention(assign); who != "" {
+		if who := mention(settings.Assign); who != "" {
 			blocks = append(blocks, section(mrkdwn("For "+who)))
 		}
 	}
 	if t.Request != nil {
-		blocks = append(blocks, buttons(t))
+		blocks = append(blocks, slack.NewActionBlock(actionsID(t), append(buttons(t), menu(t, settings)...)...))
 	}
 	return append(blocks, slack.NewContextBlock("", elements(adapters.Status(t))...))
 }
 
-// buttons are what can be done with t now. Their block id changes with every
-// revision (docs.slack.dev/reference/block-kit/blocks: "if a message is
+// actionsID is the block id of what can be done with t now. It changes with
+// every revision (docs.slack.dev/reference/block-kit/blocks: "if a message is
 // updated, use a new block_id").
-func buttons(t *tickets.Ticket) slack.Block {
+func actionsID(t *tickets.Ticket) string { return "act:" + strconv.Itoa(t.Rev) }
+
+// buttons are what can be done with t now.
+func buttons(t *tickets.Ticket) []slack.BlockElement {
 	value := string(t.Number)
 	button := func(action adapters.Action, label string, style slack.Style) *slack.ButtonBlockElement {
 		b := slack.NewButtonBlockElement(string(action), value, plainEmoji(label))
@@ -119,8 +122,33 @@ func buttons(t *tickets.Ticket) slack.Block {
 			button(adapters.ActionDeny, adapters.LabelDeny, slack.StyleDanger),
 		)
 	}
-	all = append(all, button(adapters.ActionDetails, adapters.LabelDetails, slack.StyleDefault))
-	return slack.NewActionBlock("act:"+strconv.Itoa(t.Rev), all...)
+	return append(all, button(adapters.ActionDetails, adapters.LabelDetails, slack.StyleDefault))
+}
+
+// menu moves t to another state, if settings have one for it. It is a select:
+// an overflow menu holds five, and types have up to 25 states. None is chosen
+// at first, because Slack goes on showing a choice that was refused to whoever
+// made it: it must not look like the state.
+func menu(t *tickets.Ticket, settings adapters.Card) []slack.BlockElement {
+	closed, states := settings.Menu(t)
+	if len(states) == 0 {
+		return nil
+	}
+	var options []*slack.OptionBlockObject
+	for _, s := range states[:min(len(states), maxOptions)] {
+		options = append(options, slack.NewOptionBlockObject(moveValue(t.Number, s), plain(adapters.Cut(adapters.Line(string(s)), maxOptionText)), nil))
+	}
+	return []slack.BlockElement{slack.NewOptionsSelectBlockElement(slack.OptTypeStatic, plain(closed), string(adapters.ActionState), options...)}
+}
+
+// moveValue is what an option of the menu carries: the ticket's number and the
+// state, as /epm state takes them, and nothing else.
+func moveValue(n tickets.Number, s tickets.State) string { return string(n) + " " + string(s) }
+
+// parseMove is the reverse of moveValue.
+func parseMove(value string) (tickets.Number, tickets.State) {
+	number, state, _ := strings.Cut(value, " ")
+	return tickets.Number(number), tickets.State(state)
 }
 
 // reply is event number i of t as a message in the card's thread. People are

@@ -27,7 +27,10 @@ func states() map[string]*tickets.Ticket { return adaptertest.States(ann) }
 
 func chat(t testing.TB) *Chat {
 	t.Helper()
-	c, err := New(Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Log: slog.New(slog.DiscardHandler)})
+	c, err := New(Config{
+		BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Log: slog.New(slog.DiscardHandler),
+		Card: func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +186,32 @@ func TestMentionOnNewTickets(t *testing.T) {
 	raw, _ = wire.Encode(c.card(adaptertest.Acknowledged(adaptertest.Request(), tickets.Approve, ann)).blocks)
 	if strings.Contains(string(raw), "<!subteam") {
 		t.Error("a decided ticket still mentions the group")
+	}
+}
+
+// TestMenu: any number of states is shown as far as Slack takes them, and what
+// is chosen says which ticket and which state.
+func TestMenu(t *testing.T) {
+	for name, moves := range map[string]func(*tickets.Ticket) []tickets.State{
+		"none": nil, "no other": func(*tickets.Ticket) []tickets.State { return nil }, "crowd": adaptertest.Crowd,
+	} {
+		c, err := New(Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Card: func() adapters.Card { return adapters.Card{Moves: moves} }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tk := adaptertest.Started(adaptertest.Request())
+		tk.Number = "ABCDEFGHIJ-9223372036854775807"
+		m := c.card(tk)
+		checkMessage(t, m)
+		raw, _ := wire.Encode(m.blocks)
+		if got := strings.Contains(string(raw), "static_select"); got != (name == "crowd") {
+			t.Errorf("%s: a menu: %v", name, got)
+		}
+	}
+	for _, s := range adaptertest.Crowd(nil) {
+		if n, state := parseMove(moveValue("JIT-1042", s)); n != "JIT-1042" || state != s {
+			t.Errorf("%q comes back as %q of %q", s, state, n)
+		}
 	}
 }
 

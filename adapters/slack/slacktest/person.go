@@ -81,6 +81,33 @@ func (p *Person) payload(kind string, modal bool) map[string]any {
 // Click presses a button in a message or an ephemeral message. A button that
 // is not there now is [ErrNoSuchButton]; see [Person.ClickRaw].
 func (p *Person) Click(ctx context.Context, channel, ts, actionID string) error {
+	return p.use(ctx, channel, ts, actionID, func(e map[string]any) (RawClick, error) {
+		if text(e, "type") != "button" {
+			return RawClick{}, ErrNoSuchButton
+		}
+		return RawClick{Value: text(e, "value"), text: e["text"]}, nil
+	})
+}
+
+// Choose chooses an option of a static_select or an overflow menu in a message,
+// by its value. One that is not offered is [ErrNoSuchOption].
+func (p *Person) Choose(ctx context.Context, channel, ts, actionID, value string) error {
+	return p.use(ctx, channel, ts, actionID, func(e map[string]any) (RawClick, error) {
+		kind := text(e, "type")
+		if kind != "static_select" && kind != "overflow" {
+			return RawClick{}, ErrNoSuchButton
+		}
+		for _, o := range allOptions(e) {
+			if text(o, "value") == value {
+				return RawClick{Value: value, Type: kind, text: o["text"]}, nil
+			}
+		}
+		return RawClick{}, fmt.Errorf("%q: %w", value, ErrNoSuchOption)
+	})
+}
+
+// use sends what how makes of the element of a message that is called actionID.
+func (p *Person) use(ctx context.Context, channel, ts, actionID string, how func(map[string]any) (RawClick, error)) error {
 	s := p.s
 	s.mu.Lock()
 	_, blocks, found := p.look(channel, ts)
@@ -92,17 +119,22 @@ func (p *Person) Click(ctx context.Context, channel, ts, actionID string) error 
 	if blocks != nil {
 		_ = decode(blocks, &list) // they were checked when they came
 	}
+	err := ErrNoSuchButton
 	for _, b := range list {
 		for _, e := range interactive(b) {
-			if text(e, "action_id") == actionID && text(e, "type") == "button" && p.sees(e) {
-				raw := RawClick{Channel: channel, TS: ts, ActionID: actionID, BlockID: text(b, "block_id"), Value: text(e, "value"), text: e["text"]}
+			if text(e, "action_id") != actionID || !p.sees(e) {
+				continue
+			}
+			var raw RawClick
+			if raw, err = how(e); err == nil {
 				s.mu.Unlock()
+				raw.Channel, raw.TS, raw.ActionID, raw.BlockID = channel, ts, actionID, text(b, "block_id")
 				return p.ClickRaw(ctx, raw)
 			}
 		}
 	}
 	s.mu.Unlock()
-	return ErrNoSuchButton
+	return err
 }
 
 func (p *Person) sees(e map[string]any) bool {
@@ -130,7 +162,9 @@ func (p *Person) look(channel, ts string) (ephemeral bool, blocks json.RawMessag
 // RawClick is a click on a button that may have gone or never have been there.
 type RawClick struct {
 	Channel, TS, ActionID, BlockID, Value string
-	text                                  any
+
+	Type string // of the element; empty for a button, else Value is of the chosen option
+	text any
 }
 
 // ClickRaw sends a click as told, without looking at the message: from a
@@ -151,12 +185,22 @@ func (p *Person) ClickRaw(ctx context.Context, c RawClick) error {
 	if m := s.message(c.Channel, c.TS); m != nil && !ephemeral {
 		w["message"] = s.wireMessage(m, true)
 	}
-	w["state"] = map[string]any{"values": map[string]any{}}
 	w["response_url"] = s.newResponseURL(responseURL{user: p.id, channel: c.Channel, ts: c.TS, ephemeral: ephemeral})
-	action := map[string]any{"type": "button", "action_id": c.ActionID, "block_id": c.BlockID, "value": c.Value, "action_ts": s.ts()}
-	if c.text != nil {
-		action["text"] = c.text
+	action := map[string]any{"type": "button", "action_id": c.ActionID, "block_id": c.BlockID, "action_ts": s.ts()}
+	values := map[string]any{}
+	if c.Type == "" {
+		action["value"] = c.Value
+		if c.text != nil {
+			action["text"] = c.text
+		}
+	} else {
+		chosen := map[string]any{"text": c.text, "value": c.Value}
+		action["type"], action["selected_option"] = c.Type, chosen
+		if c.Type != "overflow" { // which keeps nothing
+			values[c.BlockID] = map[string]any{c.ActionID: map[string]any{"type": c.Type, "selected_option": chosen}}
+		}
 	}
+	w["state"] = map[string]any{"values": values}
 	w["actions"] = []any{action}
 	body := marshal(w)
 	s.mu.Unlock()

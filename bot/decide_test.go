@@ -257,6 +257,53 @@ func TestInactive(t *testing.T) {
 	}
 }
 
+// TestMenuMovesTheState: what arrives from a card's menu is checked like what
+// is typed.
+func TestMenuMovesTheState(t *testing.T) {
+	w, n := started(t)
+	choose := func(by tickets.Actor, n tickets.Number, s tickets.State) adapters.Answer {
+		return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Action: adapters.ActionState, State: s})
+	}
+	for _, by := range []tickets.Actor{sam, bob} { // bob is an approver
+		if a := choose(by, n, "Closed"); a != (adapters.Note{Text: adapters.SayNotAdmin}) {
+			t.Errorf("%s is answered %#v, want %q", by.Name, a, adapters.SayNotAdmin)
+		}
+	}
+	note(t, choose(sam, "JIT-7", "Closed"), adapters.SayNotAdmin) // and learns nothing of tickets
+	note(t, choose(ann, "JIT-7", "Closed"), "no ticket JIT-7")
+	for _, s := range []tickets.State{"", "nowhere", "Work in Progress", "New, Closed", tickets.State(strings.Repeat("<!channel>", 1000))} {
+		note(t, choose(ann, n, s), "There is no such state. Choose one of: New, In Progress, On Hold, Resolved, Closed, Cancelled.")
+	}
+	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "New" || len(got.Events) != 1 {
+		t.Fatalf("the ticket is %+v, %v; want it untouched", got, err)
+	}
+	if menu := w.bot.Card("chat").Moves; fmt.Sprint(menu(&tickets.Ticket{Type: "Incident", State: "New"})) != "[In Progress On Hold Resolved Closed Cancelled]" ||
+		len(menu(&tickets.Ticket{Type: "Abolished", State: "Odd"})) != 0 {
+		t.Error("a menu offers other states than those of the ticket's type")
+	}
+	for range 2 { // a platform may deliver it twice
+		if a := choose(ann, n, "Closed"); a != (adapters.Done{}) {
+			t.Errorf("Closed is answered %#v", a)
+		}
+	}
+	note(t, w.click(n, bob, adapters.ActionApprove), tickets.SayInactive)
+	got := w.until(n, "moved", func(t *tickets.Ticket) bool { return t.State == "Closed" })
+	if e := got.Events[len(got.Events)-1]; len(got.Events) != 2 || e.Actor.ID != ann.ID || e.Text != "Closed" {
+		t.Errorf("the history is %+v", got.Events)
+	}
+	choose(ann, n, "In Progress")
+	if a := w.approve(n, bob, twoHours); a != (adapters.Done{}) {
+		t.Errorf("Submit = %#v, want Done", a)
+	}
+	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
+	if a := choose(ann, n, "Resolved"); a != (adapters.Done{}) {
+		t.Errorf("Resolved is answered %#v", a)
+	}
+	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "Resolved" || got.Progress() != tickets.Submitted {
+		t.Errorf("the ticket is %+v, %v; want the decision to stand", got, err)
+	}
+}
+
 func TestCardFollowsSettingsWhenSomebodyTries(t *testing.T) {
 	w, n := started(t)
 	w.rules.Active = []tickets.State{"In Progress"}

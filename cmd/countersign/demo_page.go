@@ -81,12 +81,14 @@ func (d *demoPage) handler() http.Handler {
 	}
 	mux.HandleFunc("GET /api/events", d.events)
 	mux.HandleFunc("POST /api/slack/click", post(d, d.slackClick))
+	mux.HandleFunc("POST /api/slack/choose", post(d, d.slackChoose))
 	mux.HandleFunc("POST /api/slack/act", post(d, d.slackAct))
 	mux.HandleFunc("POST /api/slack/type", post(d, d.slackType))
 	mux.HandleFunc("POST /api/slack/submit", post(d, d.slackSubmit))
 	mux.HandleFunc("POST /api/slack/close", post(d, d.slackClose))
 	mux.HandleFunc("POST /api/slack/command", post(d, d.slackCommand))
 	mux.HandleFunc("POST /api/discord/click", post(d, d.discordClick))
+	mux.HandleFunc("POST /api/discord/choose", post(d, d.discordChoose))
 	mux.HandleFunc("POST /api/discord/dismiss", post(d, d.discordDismiss))
 	mux.HandleFunc("POST /api/discord/type", post(d, d.discordType))
 	mux.HandleFunc("POST /api/discord/submit", post(d, d.discordSubmit))
@@ -194,6 +196,7 @@ type slackClickIn struct {
 	Channel string `json:"channel"`
 	TS      string `json:"ts"`
 	Action  string `json:"action_id"`
+	Value   string `json:"value"` // choose only
 }
 
 func (d *demoPage) slackClick(ctx context.Context, in slackClickIn) (any, error) {
@@ -201,11 +204,23 @@ func (d *demoPage) slackClick(ctx context.Context, in slackClickIn) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	err = d.slack.Person(person.Slack).Click(ctx, in.Channel, in.TS, in.Action)
-	if errors.Is(err, slacktest.ErrNoSuchButton) || errors.Is(err, slacktest.ErrNoSuchMessage) {
-		return nil, errButtonGone
+	return nil, slackGone(d.slack.Person(person.Slack).Click(ctx, in.Channel, in.TS, in.Action))
+}
+
+func (d *demoPage) slackChoose(ctx context.Context, in slackClickIn) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	return nil, slackGone(d.slack.Person(person.Slack).Choose(ctx, in.Channel, in.TS, in.Action, in.Value))
+}
+
+// slackGone says of what has just gone that it has.
+func slackGone(err error) error {
+	if errors.Is(err, slacktest.ErrNoSuchButton) || errors.Is(err, slacktest.ErrNoSuchOption) || errors.Is(err, slacktest.ErrNoSuchMessage) {
+		return errButtonGone
+	}
+	return err
 }
 
 // inView is the person whose form the page shows. Another one may have come
@@ -291,6 +306,7 @@ type discordClickIn struct {
 	Channel  string `json:"channel"`
 	Message  string `json:"message"`
 	CustomID string `json:"custom_id"`
+	Value    string `json:"value"` // choose only
 }
 
 func (d *demoPage) discordClick(ctx context.Context, in discordClickIn) (any, error) {
@@ -298,17 +314,24 @@ func (d *demoPage) discordClick(ctx context.Context, in discordClickIn) (any, er
 	if err != nil {
 		return nil, err
 	}
-	err = d.discord.Person(person.Discord).Click(ctx, in.Channel, in.Message, in.CustomID)
-	if errors.Is(err, discordtest.ErrNoSuchButton) || errors.Is(err, discordtest.ErrNoSuchMessage) {
-		return nil, errButtonGone
-	}
-	return nil, interactionFailed(err)
+	return nil, interactionFailed(d.discord.Person(person.Discord).Click(ctx, in.Channel, in.Message, in.CustomID))
 }
 
-// interactionFailed leaves of err what Discord's client shows of a bot that
-// does not answer: nothing of why.
+func (d *demoPage) discordChoose(ctx context.Context, in discordClickIn) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	return nil, interactionFailed(d.discord.Person(person.Discord).Select(ctx, in.Channel, in.Message, in.CustomID, in.Value))
+}
+
+// interactionFailed says of what has just gone that it has, and leaves of a bot
+// that does not answer what Discord's client shows: nothing of why.
 func interactionFailed(err error) error {
-	if errors.Is(err, discordtest.ErrNoAnswer) {
+	switch {
+	case errors.Is(err, discordtest.ErrNoSuchButton), errors.Is(err, discordtest.ErrNoSuchOption), errors.Is(err, discordtest.ErrNoSuchMessage):
+		return errButtonGone
+	case errors.Is(err, discordtest.ErrNoAnswer):
 		return discordtest.ErrNoAnswer
 	}
 	return err

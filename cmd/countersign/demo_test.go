@@ -320,6 +320,16 @@ func (p *page) request(program string) {
 	})(); true`)
 }
 
+// choose chooses from the menu of the newest card.
+func (p *page) choose(c pane, label string) {
+	p.t.Helper()
+	p.is("the menu has "+label, fmt.Sprintf(`((m) => {
+		const option = [...m.options].find((o) => o.textContent === %q);
+		if (option) { m.value = option.value; m.dispatchEvent(new Event("change")); }
+		return Boolean(option);
+	})(%s.pop())`, label, c.all("article:not(.mine) .menu")))
+}
+
 func (p *page) become(name string) {
 	p.t.Helper()
 	p.click(`//fieldset[@id="people"]//label[contains(., "` + name + `")]`)
@@ -346,6 +356,13 @@ func (c pane) button(label string) string {
 // whisper is a button of the newest message that only this person sees.
 func (c pane) whisper(label string) string {
 	return fmt.Sprintf(`(//section[@id="%s"]//article[contains(@class, "mine")])[last()]//button[.="%s"]`, c, label)
+}
+
+// offers is a condition: the newest card has these buttons, and its menu says
+// this while it is closed.
+func (c pane) offers(menu string, labels ...string) string {
+	return fmt.Sprintf(`((m) => m && m.options[0].textContent === %q && [...m.closest("article").querySelectorAll(".actions button")].map((b) => b.textContent).join(" ") === %q)(%s.pop())`,
+		menu, strings.Join(labels, " "), c.all("article:not(.mine) .menu"))
 }
 
 // told is what the newest message that only this person sees says.
@@ -451,6 +468,28 @@ func TestDemoPage(t *testing.T) {
 		p.until("no amount is asked for", `!document.querySelector('[data-key="in amount"]')`)
 		p.click(inSlack.submit())
 		p.until("EPM has confirmed", inSlack.confirmed())
+	})
+
+	t.Run("MoveByTheMenu", func(t *testing.T) {
+		p := openPage(t, browser, startDemo(t), 1280, 900)
+		p.request("wireshark")
+		shown := func(what, menu string, labels ...string) {
+			t.Helper()
+			for _, c := range []pane{inSlack, inDiscord} {
+				p.until(what+" in "+string(c), c.offers(menu, labels...))
+			}
+		}
+		shown("a menu", "State: New", "Approve", "Deny", "Details")
+		p.choose(inSlack, "Resolved")
+		shown("the buttons are gone", "State: Resolved", "Details")
+		p.choose(inDiscord, "In Progress")
+		shown("the buttons are back", "State: In Progress", "Approve", "Deny", "Details")
+		p.become("Sam Stranger")
+		for _, c := range []pane{inSlack, inDiscord} {
+			p.choose(c, "Closed")
+			p.until("Sam is refused in "+string(c), c.told()+`.includes("Only an admin of Countersign can do that")`)
+		}
+		shown("nothing was moved", "State: In Progress", "Approve", "Deny", "Details")
 	})
 
 	t.Run("ApproveInDiscord", func(t *testing.T) {

@@ -2,7 +2,7 @@
 // HTML out of a string, and the page's policy would not allow it.
 
 import { h, isolate, lines, mention, safeLink, unknown } from "./dom.js";
-import { field } from "./fields.js";
+import { field, menu } from "./fields.js";
 
 const entities = (s) => s.replace(/&(amp|lt|gt);/g, (_, e) => ({ amp: "&", lt: "<", gt: ">" })[e]);
 
@@ -125,6 +125,12 @@ function button(e, ctx) {
 function element(e, ctx) {
   if (e.type === "button" && e.url) return safeLink(e.url, plainOf(e.text));
   if (e.type === "button" && ctx.act) return button(e, ctx);
+  if (e.type === "static_select" && e.options && ctx.choose) {
+    return menu({
+      key: "act " + e.action_id, closed: plainOf(e.placeholder) || "Choose…",
+      options: e.options.map((o) => ({ value: o.value, label: plainOf(o.text) })), chosen: (value, node) => ctx.choose(e, value, node),
+    });
+  }
   if (e.type === "image") return h("span", { class: "picture" }, "[picture: " + (e.alt_text || "") + "]");
   if (e.type === "mrkdwn" || e.type === "plain_text") return isolate(h("span", {}, textObject(e, ctx)));
   return unknown(e);
@@ -177,7 +183,8 @@ function block(b, ctx) {
 }
 
 // blocks draws a list of blocks. ctx holds names (by id), act(element, value,
-// node) for what tells the app at once, heading (a tag name); in a form also
+// node) for what tells the app at once, choose(element, value, node) for a menu
+// of a message, heading (a tag name); in a form also
 // value(block id, action id, type), changed(block id, value), field(handle).
 export function blocks(list, ctx) {
   return (list || []).map((b) => block(b, ctx));

@@ -3,7 +3,7 @@
 // forgot to escape must look here as it would in Discord.
 
 import { h, isolate, mention, safeLink, unknown } from "./dom.js";
-import { field } from "./fields.js";
+import { field, menu } from "./fields.js";
 
 // discord.com/developers/docs/reference#message-formatting
 function moment(seconds, style) {
@@ -106,6 +106,14 @@ function button(c, ctx) {
   }, c.label || "");
 }
 
+function select(c, ctx) {
+  if (!ctx.choose) return unknown(c);
+  return menu({
+    key: "act " + c.custom_id, closed: c.placeholder || "Make a selection",
+    options: (c.options || []).map((o) => ({ value: o.value, label: o.label })), chosen: (value, node) => ctx.choose(c.custom_id, value, node),
+  });
+}
+
 const text = (content, ctx) => h("div", { class: "md" }, markdown(content || "", ctx, true));
 
 function container(c, ctx) {
@@ -136,6 +144,7 @@ function component(c, ctx) {
   switch (c.type) {
     case 1: return h("div", { class: "actions" }, (c.components || []).map((inner) => component(inner, ctx)));
     case 2: return button(c, ctx);
+    case 3: return select(c, ctx);
     case 9: return h("div", { class: "section" }, h("div", {}, (c.components || []).map((inner) => component(inner, ctx))), c.accessory ? component(c.accessory, ctx) : null);
     case 10: return text(c.content, ctx);
     case 14: return c.divider === false ? h("div", { class: "gap" }) : h("hr");
@@ -146,7 +155,7 @@ function component(c, ctx) {
 }
 
 // components draws a list of them. ctx holds names (by id), act(custom id,
-// node) for buttons; in a form also value(custom id, "", type),
+// node) for buttons, choose(custom id, value, node) for menus; in a form also value(custom id, "", type),
 // changed(custom id, value) and field(handle).
 export const components = (list, ctx) => (list || []).map((c) => component(c, ctx));
 

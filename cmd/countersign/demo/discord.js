@@ -59,6 +59,7 @@ function content(m) {
   const ctx = {
     names: here().names,
     act: (id, node) => pane.press(m.id, node, "click", { channel: m.channel, message: m.id, custom_id: id }),
+    choose: (id, value, node) => pane.press(m.id, node, "choose", { channel: m.channel, message: m.id, custom_id: id, value }),
   };
   return [
     m.content ? h("div", { class: "md" }, markdown(m.content, ctx, true)) : null,
@@ -91,7 +92,7 @@ function form() {
   return {
     id: open.id, hash: "", typed: open.typed, title: open.modal.title, close: "Cancel", submit: "Submit",
     note: `This form will be submitted to ${nameOf(here().bot)}. Do not share passwords or other sensitive information.`,
-    draw: (ctx) => components(open.modal.components, { ...ctx, act: undefined, names: here().names }),
+    draw: (ctx) => components(open.modal.components, { ...ctx, act: undefined, choose: undefined, names: here().names }),
   };
 }
 

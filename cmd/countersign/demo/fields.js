@@ -35,6 +35,19 @@ function oneField(f, about) {
   return { node, read: () => field.value, focus: () => field.focus(), target: field };
 }
 
+// menu makes a select that tells at once what was chosen. m is
+//   key       what tells it from others around it
+//   closed    what it says while nothing is chosen
+//   options   [{value, label}]
+//   chosen    is told the value, and the node
+// It goes on showing a choice until the message is drawn anew, as in the chats.
+export function menu(m) {
+  const node = h("select", { class: "menu", "data-key": m.key, "aria-label": m.closed },
+    h("option", { value: "" }, m.closed), m.options.map((o) => h("option", { value: o.value }, o.label)));
+  node.addEventListener("change", () => { if (node.value) m.chosen(node.value, node); });
+  return node;
+}
+
 // field makes an input. f is
 //   id        what the form calls it
 //   kind      line, paragraph, select, radio or checkbox

@@ -64,6 +64,7 @@ function content(m, heading) {
   const ctx = {
     names: here().names, heading,
     act: (e, value, node) => slack.press(m.ts, node, "click", { channel: here().channel, ts: m.ts, action_id: e.action_id }),
+    choose: (e, value, node) => slack.press(m.ts, node, "choose", { channel: here().channel, ts: m.ts, action_id: e.action_id, value }),
   };
   return m.blocks ? blocks(m.blocks, ctx) : h("p", {}, mrkdwn(m.text, ctx, false));
 }

@@ -131,6 +131,9 @@ func (p *Person) click(channel, message string, c map[string]any, customID strin
 	}
 	if values != nil {
 		data["values"] = values
+		if c == nil {
+			data["component_type"] = typeStringSelect
+		}
 	}
 	return it, p.s.payload(it, data)
 }
@@ -138,8 +141,13 @@ func (p *Person) click(channel, message string, c map[string]any, customID strin
 // ClickRaw sends a click as told, without looking at the message: from a
 // client that shows an old version, or from an attacker.
 func (p *Person) ClickRaw(ctx context.Context, channel, message, customID string) error {
+	return p.SelectRaw(ctx, channel, message, customID)
+}
+
+// SelectRaw is ClickRaw for a select, if any values are given.
+func (p *Person) SelectRaw(ctx context.Context, channel, message, customID string, values ...string) error {
 	p.s.mu.Lock()
-	it, payload := p.click(channel, message, nil, customID, nil)
+	it, payload := p.click(channel, message, nil, customID, values)
 	p.s.mu.Unlock()
 	return p.s.deliver(ctx, it, payload)
 }

@@ -178,6 +178,15 @@ func independentStory(w *independent) {
 		w.Errorf("a form opened for somebody who may not decide: %s", v.Blocks)
 	}
 
+	w.chooses("U09SAM", card, "Closed")
+	w.told("U09SAM", adapters.SayNotAdmin)
+	w.chooses("U01ANN", card, "Closed")
+	if card := w.shows("no decision can be made in state Closed"); w.button(card, "approve") != nil {
+		w.Error("an approve button on an inactive card")
+	}
+	w.chooses("U01ANN", w.shows("no decision"), "New")
+	card = w.shows("waiting for a decision")
+
 	w.clicks("U01ANN", card, "details")
 	w.opened("details", func(v *independentView) bool { return bytes.Contains(v.Blocks, []byte("URM_Native_Ticket_Created")) })
 	w.says("view_close", "U01ANN", nil)
@@ -334,7 +343,7 @@ func newIndependent(t *testing.T, bot, slack string, i int) *independent {
 		"COUNTERSIGN_WEBHOOK_USER="+webhookUser, "COUNTERSIGN_WEBHOOK_PASSWORD="+webhookPass,
 		"COUNTERSIGN_EPM_HOST="+w.epm.URL(), "COUNTERSIGN_EPM_CLIENT_ID=client", "COUNTERSIGN_EPM_CLIENT_SECRET=epm-secret-1",
 		"COUNTERSIGN_SLACK_BOT_TOKEN="+independentBotToken, "COUNTERSIGN_SLACK_CHANNEL="+channel, "COUNTERSIGN_SLACK_API_URL="+w.slack+"/api/",
-		"COUNTERSIGN_APPROVERS=slack:U01ANN", "COUNTERSIGN_LOG_LEVEL=debug",
+		"COUNTERSIGN_APPROVERS=slack:U01ANN", "COUNTERSIGN_ADMINS=slack:U01ANN", "COUNTERSIGN_LOG_LEVEL=debug",
 	), secrets...), bot, "serve")
 	t.Cleanup(func() { // before the processes end
 		w.verify()
@@ -554,9 +563,36 @@ func (w *independent) clicks(person string, m independentMessage, id string) {
 	w.does("interact", map[string]any{"channel": channel, "messageTs": m.TS, "user": person, "action": action})
 }
 
+// chooses chooses a state from the menu of m as it stands in m.
+func (w *independent) chooses(person string, m independentMessage, state string) {
+	w.Helper()
+	menu := w.element(m, "state")
+	options, _ := menu["options"].([]any)
+	for _, o := range options {
+		if o, _ := o.(map[string]any); strings.HasSuffix(fmt.Sprint(o["value"]), " "+state) {
+			w.does("interact", map[string]any{"channel": channel, "messageTs": m.TS, "user": person, "action": map[string]any{
+				"type": menu["type"], "action_id": "state", "block_id": menu["block_id"], "selected_option": o,
+			}})
+			return
+		}
+	}
+	w.Fatalf("there is no state %s in %s", state, m.Blocks)
+}
+
 // button is the button of m as the person's client would send it, nil if
 // there is none.
 func (w *independent) button(m independentMessage, id string) map[string]any {
+	w.Helper()
+	e := w.element(m, id)
+	if e == nil {
+		return nil
+	}
+	return map[string]any{"type": e["type"], "action_id": id, "block_id": e["block_id"], "value": e["value"], "text": e["text"]}
+}
+
+// element is what in m has this action id, with its block's id; nil if nothing
+// has.
+func (w *independent) element(m independentMessage, id string) map[string]any {
 	w.Helper()
 	var blocks []struct {
 		ID       string           `json:"block_id"`
@@ -568,7 +604,8 @@ func (w *independent) button(m independentMessage, id string) map[string]any {
 	for _, b := range blocks {
 		for _, e := range b.Elements {
 			if e["action_id"] == id {
-				return map[string]any{"type": e["type"], "action_id": id, "block_id": b.ID, "value": e["value"], "text": e["text"]}
+				e["block_id"] = b.ID
+				return e
 			}
 		}
 	}

@@ -148,14 +148,26 @@ func driveSDKs(t *testing.T, dir, mode string) {
 	if e := p.Ephemerals(); len(e) != 2 || e[0].Text != "form opened" {
 		t.Errorf("ephemerals = %+v", e)
 	}
+	if err := p.Choose(ctx, channel, s.Messages(channel)[0].TS, "state", "JIT-1042 On Hold"); err != nil {
+		t.Error(err)
+	}
+	wait("OK menu")
 	if err := p.OpenHome(ctx); err != nil {
 		t.Error(err)
+	}
+	wait("OK home")
+	if err := p.ActHome(ctx, "deny", "JIT-1043"); err != nil {
+		t.Error(err)
+	}
+	wait("OK home click")
+	if v, open := p.View(); !open || v.CallbackID != "approve" {
+		t.Errorf("the form from the home tab is %+v", v)
 	}
 	for _, name := range []string{"post", "update", "history", "errors of the API", "click", "errors", "submit", "command", "home"} {
 		wait("OK " + name)
 	}
-	if _, ok := p.Home(); !ok {
-		t.Error("no home tab")
+	if v, ok := p.Home(); !ok || !strings.Contains(string(v.Blocks), "decided") {
+		t.Errorf("the home tab is %+v", v)
 	}
 	noViolations(t, s)
 }

@@ -270,6 +270,9 @@ func (v *view) set(field, value string) (b, e map[string]any, err error) {
 			if text(b, "block_id") != field && text(e, "action_id") != field {
 				continue
 			}
+			if text(e, "type") == "button" && value != "" && text(e, "value") != value {
+				continue // several buttons do the same to different things
+			}
 			if text(e, "type") == "button" || text(e, "type") == "overflow" {
 				return b, e, nil
 			}
@@ -380,7 +383,8 @@ func (p *Person) Act(ctx context.Context, actionID, value string) error {
 	return p.act(ctx, v, actionID, value)
 }
 
-// ActHome uses an element of the home tab.
+// ActHome uses an element of the home tab. Of several buttons with one action
+// id it is the one with this value.
 func (p *Person) ActHome(ctx context.Context, actionID, value string) error {
 	p.s.mu.Lock()
 	v := p.s.desk(p.id).home

@@ -26,7 +26,9 @@ const card = (text) => ({
     .addTextDisplayComponents(new TextDisplayBuilder().setContent(text))
     .addActionRowComponents(new ActionRowBuilder().addComponents(
       new ButtonBuilder().setCustomId('approve:JIT-1042').setLabel('Approve').setStyle(ButtonStyle.Success),
-      new ButtonBuilder().setCustomId('details:JIT-1042').setLabel('Details').setStyle(ButtonStyle.Secondary)))],
+      new ButtonBuilder().setCustomId('details:JIT-1042').setLabel('Details').setStyle(ButtonStyle.Secondary)))
+    .addActionRowComponents(new ActionRowBuilder().addComponents(
+      new StringSelectMenuBuilder().setCustomId('state:JIT-1042').setPlaceholder('State: New').addOptions({ label: 'On Hold', value: 'On Hold' })))],
 });
 
 const form = new ModalBuilder().setCustomId('approve:JIT-1042').setTitle('Approve JIT-1042').addLabelComponents(
@@ -50,6 +52,11 @@ const handlers = {
     await i.deferUpdate();
     await i.editReply(card('edited by details'));
     await i.followUp({ content: 'the details', flags: MessageFlags.Ephemeral });
+  },
+  async menu(i) {
+    assert.strictEqual(i.customId, 'state:JIT-1042');
+    assert.deepStrictEqual(i.values, ['On Hold']);
+    await i.update(card('on hold'));
   },
   async submit(i) {
     assert.strictEqual(i.customId, 'approve:JIT-1042');
@@ -86,6 +93,7 @@ const handlers = {
 let updating = false;
 function which(i) {
   if (i.isButton()) return i.customId.startsWith('details:') ? 'details' : 'click';
+  if (i.isStringSelectMenu()) return 'menu';
   if (i.isModalSubmit()) return updating ? 'update' : (updating = true, 'submit');
   if (i.isAutocomplete()) return 'autocomplete';
   return i.options.getSubcommand();

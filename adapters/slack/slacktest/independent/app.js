@@ -27,6 +27,13 @@ const form = {
   ],
 };
 
+const button = (id, value) => ({ type: 'button', action_id: id, value, text: text(id) });
+const home = (says) => ({ type: 'home', blocks: [
+  { type: 'section', text: text(says) },
+  { type: 'actions', block_id: 'one', elements: [button('deny', 'JIT-1042')] },
+  { type: 'actions', block_id: 'two', elements: [button('deny', 'JIT-1043')] },
+] });
+
 app.action('approve', async ({ ack, body, client, action, respond }) => {
   await ack();
   assert.strictEqual(action.value, 'JIT-1042');
@@ -35,6 +42,25 @@ app.action('approve', async ({ ack, body, client, action, respond }) => {
   assert.strictEqual(opened.view.callback_id, 'approve');
   await respond({ response_type: 'ephemeral', replace_original: false, text: 'form opened' });
   ok('click');
+});
+app.action('state', async ({ ack, body, action, respond }) => {
+  await ack();
+  assert.strictEqual(action.type, 'static_select');
+  assert.strictEqual(action.selected_option.value, 'JIT-1042 On Hold');
+  assert.deepStrictEqual(body.state.values['act:1'].state.selected_option, action.selected_option);
+  await respond({ response_type: 'ephemeral', replace_original: false, text: 'moved' });
+  ok('menu');
+});
+app.action('deny', async ({ ack, body, client, action }) => {
+  await ack();
+  assert.strictEqual(body.view.type, 'home');
+  assert.strictEqual(body.container.view_id, body.view.id);
+  assert.strictEqual(action.value, 'JIT-1043');
+  const stale = client.views.publish({ user_id: body.user.id, hash: '1.old', view: home('late') });
+  await assert.rejects(stale, /hash_conflict/);
+  await client.views.publish({ user_id: body.user.id, hash: body.view.hash, view: home('decided') });
+  await client.views.open({ trigger_id: body.trigger_id, view: form });
+  ok('home click');
 });
 app.view('approve', async ({ ack, view, body }) => {
   const { reason, amount } = view.state.values;
@@ -54,7 +80,7 @@ app.command('/epm', async ({ ack, command }) => {
   ok('command');
 });
 app.event('app_home_opened', async ({ event, client }) => {
-  await client.views.publish({ user_id: event.user, view: { type: 'home', blocks: [{ type: 'section', text: text('home') }] } });
+  await client.views.publish({ user_id: event.user, view: home('home') });
   ok('home');
 });
 app.error(async (e) => { console.log('ERROR ' + (e.stack || e)); });
@@ -63,7 +89,8 @@ app.error(async (e) => { console.log('ERROR ' + (e.stack || e)); });
   const web = new WebClient(BOT_TOKEN, clientOptions);
   await web.auth.test();
   const meta = { event_type: 'countersign_ticket', event_payload: { ticket: 'JIT-1042' } };
-  const blocks = [{ type: 'actions', block_id: 'act:1', elements: [{ type: 'button', action_id: 'approve', value: 'JIT-1042', text: text('Approve') }] }];
+  const menu = { type: 'static_select', action_id: 'state', placeholder: text('State: New'), options: [{ text: text('On Hold'), value: 'JIT-1042 On Hold' }] };
+  const blocks = [{ type: 'actions', block_id: 'act:1', elements: [button('approve', 'JIT-1042'), menu] }];
   const posted = await web.chat.postMessage({ channel: CHANNEL, text: 'posted', blocks, metadata: meta });
   assert.match(posted.ts, /^\d+\.\d{6}$/);
   ok('post');

@@ -106,8 +106,8 @@ const CommandTime = time.Minute
 // Handler is what the bot does when somebody acts in a chat. The adapter has
 // verified the signature, and that the actor is of our own workspace. ctx
 // ends when it is too late to answer: for a Click or a Submit about 2 s after
-// it was received, for a Command or a Configure after [CommandTime], or some
-// seconds after the chat was told to stop.
+// it was received, for a Home some seconds, for a Command or a Configure after
+// [CommandTime], or some seconds after the chat was told to stop.
 type Handler interface {
 	Click(ctx context.Context, c Click) Answer
 	Submit(ctx context.Context, s Submission) Answer
@@ -120,6 +120,10 @@ type Handler interface {
 	// use the word learns nothing: there are no suggestions then, as if nothing
 	// can be found out in time. ctx ends after about 2 s.
 	Complete(ctx context.Context, c Completion) Suggestions
+	// Home is what a sees on the page that a chat may have for each person, as
+	// things are when they open it or have decided there: a Home, or a Note in
+	// its place.
+	Home(ctx context.Context, a tickets.Actor) Answer
 }
 
 // Action is what a click asks for. The values are the buttons' identifiers
@@ -208,7 +212,8 @@ type Suggestion struct {
 }
 
 // Answer is what the bot wants said to the person who acted, and to nobody
-// else. It is one of Form, Details, Settings, Note, Pages, Suggestions and Done.
+// else. It is one of Form, Details, Settings, Home, Note, Pages, Suggestions and
+// Done.
 type Answer interface{ answer() }
 
 // Form asks for a decision: it opens the form, or shows it again with
@@ -243,6 +248,25 @@ type Setting struct {
 	Problem string   // what is wrong with Value, a sentence; empty if nothing is
 }
 
+// Home is somebody's own page: what waits for them and, for admins, how
+// Countersign is.
+type Home struct {
+	Say    string    // above the queue, or in its place
+	Queue  []Waiting // what waits for their decision, oldest first, at most [MaxQueue]
+	More   int       // requests that wait behind the Queue
+	Health string    // lines; empty for whoever is no admin
+}
+
+// Waiting is a ticket in somebody's queue.
+type Waiting struct {
+	Ticket *tickets.Ticket
+	Own    string // why it is not for them to decide, as their own request; empty if it is
+}
+
+// MaxQueue is how many requests a [Home] shows. Slack takes 100 blocks, of which
+// one request needs three (docs.slack.dev/reference/views).
+const MaxQueue = 25
+
 // Note is a sentence or a few lines, plain text. Adapters escape it.
 type Note struct {
 	Text string
@@ -267,6 +291,7 @@ type Done struct{}
 func (Form) answer()        {}
 func (Details) answer()     {}
 func (Settings) answer()    {}
+func (Home) answer()        {}
 func (Suggestions) answer() {}
 func (Note) answer()        {}
 func (Pages) answer()       {}

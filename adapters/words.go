@@ -20,6 +20,8 @@ const (
 	SayOwnRequest    = "You cannot decide your own request"
 	SayCannotTell    = "Countersign cannot find out right now whether this request is your own, so it does not let you decide it. Please try again in a minute; if it lasts, tell your admin"
 	SayUnknownAsker  = "EPM did not say who made this request, so Countersign cannot tell whether it is your own. Please decide it in the EPM console"
+	SayNoQueue       = "No request waits for you here: you are not one of the approvers"
+	SayNothingWaits  = "No request waits for a decision"
 	SayStranger      = "Only members of this workspace can do that"
 	SayStarting      = "Countersign is still starting. Please try again in a moment"
 	SayBusy          = "Countersign is busy. Please try again in a moment"
@@ -616,6 +618,8 @@ const (
 	LabelOlder   = "Older"
 	LabelReason  = "Reason"
 	LabelUnit    = "Duration"
+	LabelQueue   = "Waiting for your decision"
+	LabelHealth  = "How Countersign is"
 )
 
 // Label is the word on the button for v.
@@ -657,6 +661,19 @@ func Amount(u tickets.Unit) (label, hint string, ok bool) {
 // for every unit.
 func AmountOfAny() (label, hint string) {
 	return "How many", fmt.Sprintf("Minutes: %d to %d. Hours: %d to %d. Once: leave it empty", tickets.MinMinutes, tickets.MaxMinutes, tickets.MinHours, tickets.MaxHours)
+}
+
+// SayQueue is above a queue of n requests.
+func SayQueue(n int) string {
+	if n == 1 {
+		return "1 request waits for a decision"
+	}
+	return fmt.Sprintf("%d requests wait for a decision, the oldest first", n)
+}
+
+// SayMore is below a queue behind which n more requests wait.
+func SayMore(n int) string {
+	return fmt.Sprintf("%s. They come up here as these are decided; /%s tickets pending lists them all", more(n, "requests"), CommandName)
 }
 
 // SayPlaceLost tells admins that place cannot be used, and why.

@@ -123,22 +123,30 @@ func (b *Bot) runSettings(ctx context.Context) {
 // reconsider corrects the cards of requests that may be decided, or may no
 // more, since the active states changed. It reports whether it saw them all.
 func (b *Bot) reconsider(ctx context.Context) bool {
-	q := store.Query{Progress: tickets.Pending, Limit: 200}
+	whole, problem := b.eachPending(ctx, func(t *tickets.Ticket) {
+		if t.Active != slices.Contains(b.rulesOf(t).Active, t.State) {
+			b.correct(ctx, t)
+		}
+	})
+	if problem != nil && ctx.Err() == nil {
+		b.Log.Warn("cannot look through all open requests after a change of the settings", "err", problem)
+	}
+	return whole
+}
+
+// eachPending visits every request that nobody has decided, newest first. Its
+// problem is about those that cannot be read; without whole the store could
+// not say which there are.
+func (b *Bot) eachPending(ctx context.Context, visit func(*tickets.Ticket)) (whole bool, problem error) {
+	q := store.Query{Progress: tickets.Pending, Limit: listBatch}
 	for {
 		list, err := b.Store.List(ctx, q)
-		if err != nil && ctx.Err() == nil {
-			b.Log.Warn("cannot look through all open requests after a change of the settings", "err", err)
-		}
-		if len(list) == 0 {
-			return err == nil
-		}
+		problem = errors.Join(problem, err)
 		for _, t := range list {
-			if t.Active != slices.Contains(b.rulesOf(t).Active, t.State) {
-				b.correct(ctx, t)
-			}
+			visit(t)
 		}
-		if len(list) < q.Limit && err == nil {
-			return true
+		if len(list) == 0 || len(list) < q.Limit && err == nil {
+			return err == nil, problem
 		}
 		q.Before = list[len(list)-1].Number
 	}

@@ -12,36 +12,48 @@ import (
 // the sentence that says why not, and why in words for the log, without
 // anything of the request. What cannot be found out is a no.
 func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor, r *tickets.Request) (no, why string) {
+	if no = b.mayApprove(ctx, a); no != "" {
+		return no, no
+	}
+	return b.owns(ctx, a)(r)
+}
+
+// mayApprove returns "" if a is an approver, else the sentence that says why
+// not.
+func (b *Bot) mayApprove(ctx context.Context, a tickets.Actor) string {
 	if len(b.Current().Approvers) == 0 {
-		return adapters.SayNoApprovers, adapters.SayNoApprovers
+		return adapters.SayNoApprovers
 	}
 	switch ok, err := b.holds(ctx, a, b.Current().Approvers); {
 	case ok:
-		return b.own(ctx, a, r)
+		return ""
 	case err != nil:
 		b.Log.Error("cannot check approver", "actor", a.String(), "err", err)
-		return adapters.SayCannotCheck, adapters.SayCannotCheck
+		return adapters.SayCannotCheck
 	}
-	return adapters.SayNotApprover, adapters.SayNotApprover
+	return adapters.SayNotApprover
 }
 
-// own is the part of mayDecide about an approver's own request. It is the same
-// for both verdicts: to deny it is to decide it too, and whoever reads the
-// history shall find that somebody else did.
-func (b *Bot) own(ctx context.Context, a tickets.Actor, r *tickets.Request) (no, why string) {
+// owns is the part of mayDecide about an approver's own requests: it finds out
+// who a is, and returns what says it of each. It is the same for both
+// verdicts: to deny it is to decide it too, and whoever reads the history
+// shall find that somebody else did.
+func (b *Bot) owns(ctx context.Context, a tickets.Actor) func(*tickets.Request) (no, why string) {
 	if b.Current().SelfApproval {
-		return "", ""
+		return func(*tickets.Request) (string, string) { return "", "" }
 	}
 	who, err := b.chats[a.Platform].Identify(ctx, a)
 	if err != nil {
 		b.Log.Error("cannot tell whose request it is", "actor", a.String(), "err", err)
-		return adapters.SayCannotTell, adapters.SayCannotTell
+		return func(*tickets.Request) (string, string) { return adapters.SayCannotTell, adapters.SayCannotTell }
 	}
-	m := r.MadeBy(who)
-	if no = adapters.SayOwn(m); no == "" {
-		return "", ""
+	return func(r *tickets.Request) (no, why string) {
+		m := r.MadeBy(who)
+		if no = adapters.SayOwn(m); no == "" {
+			return "", ""
+		}
+		return no, "it is " + string(m.Likeness) + " their own request"
 	}
-	return no, "it is " + string(m.Likeness) + " their own request"
 }
 
 // mayAdmin returns "" if a is an admin, else the sentence that says why not.

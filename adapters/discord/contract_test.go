@@ -463,6 +463,13 @@ func (w *world) Turn(ctx context.Context, i int, action adapters.Action) error {
 	return p.ClickEphemeral(ctx, last.ID, custom)
 }
 
+// Discord has no page of one's own.
+func (w *world) OpenHome(context.Context, int) error { return errors.ErrUnsupported }
+func (w *world) Home(int) adaptertest.Card           { return adaptertest.Card{} }
+func (w *world) ClickHome(context.Context, int, tickets.Number, adapters.Action) error {
+	return errors.ErrUnsupported
+}
+
 func (w *world) Configure(context.Context, int, map[string]string) ([]string, error) {
 	return nil, errors.ErrUnsupported
 }

@@ -286,6 +286,8 @@ func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {
 		f.Method = "chat.update"
 	case adaptertest.OpIdentify:
 		f.Method = "users.info"
+	case adaptertest.OpHome:
+		f.Method = "views.publish"
 	case adaptertest.OpAnswer:
 		f.Method = "response_url"
 	}
@@ -359,6 +361,22 @@ func (w *world) Waits(i int) bool {
 func (w *world) Stop() <-chan struct{} {
 	w.stop()
 	return w.over
+}
+
+func (w *world) OpenHome(ctx context.Context, i int) error {
+	return w.fake.Person(userOf(i)).OpenHome(ctx)
+}
+
+func (w *world) Home(i int) adaptertest.Card {
+	v, ok := w.fake.Person(userOf(i)).Home()
+	if !ok {
+		return adaptertest.Card{}
+	}
+	return cardOf(v.ID, "", v.Blocks)
+}
+
+func (w *world) ClickHome(ctx context.Context, i int, n tickets.Number, action adapters.Action) error {
+	return w.fake.Person(userOf(i)).ActHome(ctx, string(action), string(n))
 }
 
 func (w *world) Turn(ctx context.Context, i int, action adapters.Action) error {

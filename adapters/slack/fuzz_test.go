@@ -62,6 +62,11 @@ func (g guarded) Command(_ context.Context, c adapters.Command) adapters.Answer 
 
 func (g guarded) Complete(context.Context, adapters.Completion) adapters.Suggestions { return nil }
 
+func (g guarded) Home(_ context.Context, a tickets.Actor) adapters.Answer {
+	g.actor(a)
+	return adapters.Home{Queue: []adapters.Waiting{{Ticket: g.tk}}}
+}
+
 func (g guarded) Configure(_ context.Context, c adapters.Configuration) adapters.Answer {
 	g.actor(c.Actor)
 	out := adapters.Settings{Version: c.Version}
@@ -87,6 +92,11 @@ func FuzzInteraction(f *testing.F) {
 		"private_metadata":"JIT-1042","state":{"values":{"reason":{"reason":{"value":"ok"}},"unit":{"unit":{"selected_option":{"value":"hours"}}},"amount":{"amount":{"value":"30"}}}}}}`))
 	f.Add([]byte(`{"type":"view_submission","team":null,"enterprise":{"id":"T01"},"user":{"id":7},"view":[]}`))
 	f.Add([]byte(`{"type":"event_callback","event":{"type":"subteam_updated"}}`))
+	f.Add([]byte(`{"type":"event_callback","team_id":"T01","event":{"type":"app_home_opened","tab":"home","user":"U01","view":{"hash":"1.a"}}}`))
+	f.Add([]byte(`{"type":"block_actions","team":{"id":"T01"},"user":{"id":"U01"},"view":{"id":"V1","type":"home","hash":"1.a"},
+		"actions":[{"type":"button","action_id":"approve","value":"JIT-1042"}]}`))
+	f.Add([]byte(`{"type":"view_submission","team":{"id":"T01"},"user":{"id":"U01"},"view":{"id":"V1","type":"modal","callback_id":"deny",
+		"private_metadata":"JIT-1042 home","state":{"values":{"reason":{"reason":{"value":"ok"}}}}}}`))
 	c, err := New(Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Transport: noNetwork{}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		f.Fatal(err)
@@ -98,7 +108,7 @@ func FuzzInteraction(f *testing.F) {
 		for _, s := range []said{
 			c.interact(t.Context(), time.Now(), payload, h),
 			c.command(t.Context(), time.Now(), commandText{TeamID: "T01", UserID: "U01", Text: text(payload)}, h),
-			c.event(payload),
+			c.event(payload, h),
 		} {
 			if s.body == nil {
 				continue

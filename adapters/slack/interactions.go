@@ -91,6 +91,7 @@ type interaction struct {
 }
 
 type view struct {
+	Type            text `json:"type"`
 	ID              text `json:"id"`
 	Hash            text `json:"hash"`
 	CallbackID      text `json:"callback_id"`
@@ -256,7 +257,7 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 		}
 		typed := sha256.Sum256(payload)
 		key := strings.Join([]string{"form", string(in.View.ID), string(in.View.Hash), string(in.TriggerID), hex.EncodeToString(typed[:])}, "\x00")
-		return c.once(ctx, key, func() said { return c.submit(ctx, received, &in, h) })
+		return c.once(ctx, key, func() said { return c.refreshing(c.submit(ctx, received, &in, h), &in, h) })
 	case "view_closed":
 	default:
 		c.log.Warn("an interaction of a kind that we do not offer, acknowledged", "type", word(string(in.Type)))
@@ -267,7 +268,7 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
 	click := adapters.Click{Actor: in.actor(), Place: in.place()}
 	click.Number = tickets.Number(in.Actions[0].Value)
-	inForm := in.View.ID != ""
+	inForm := in.View.ID != "" && in.View.Type != homeTab
 	ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
 	defer cancel()
 	switch id := string(in.Actions[0].ActionID); {
@@ -275,7 +276,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 		return c.turn(ctx, received, in, h)
 	case inForm && id == unitField:
 		click.Action, click.Verdict, click.Form = adapters.ActionForm, tickets.Verdict(in.View.CallbackID), in.View.form()
-		click.Number = tickets.Number(in.View.PrivateMetadata)
+		click.Number = in.View.number()
 	case !inForm && (id == string(adapters.ActionApprove) || id == string(adapters.ActionDeny) || id == string(adapters.ActionDetails)):
 		click.Action = adapters.Action(id)
 	case !inForm && id == string(adapters.ActionState):
@@ -291,16 +292,16 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
 	if inForm {
 		if v, ok := viewOf(answer); ok {
-			return c.changeForm(ctx, in, v)
+			return c.changeForm(ctx, in, in.marked(v))
 		}
 		return said{}
 	}
 	switch a := answer.(type) {
 	case adapters.Note:
-		return said{then: func(ctx context.Context) { c.tell(ctx, in, a.Text) }}
+		return c.refreshing(said{then: func(ctx context.Context) { c.tell(ctx, in, a.Text) }}, in, h)
 	case adapters.Form, adapters.Details:
 		v, _ := viewOf(a)
-		if err := c.open(ctx, string(in.TriggerID), v); err != nil {
+		if err := c.open(ctx, string(in.TriggerID), in.marked(v)); err != nil {
 			c.log.Warn("a form did not open", "ticket", string(click.Number), "actor", click.Actor.ID, "after", time.Since(received).Round(time.Millisecond), "err", err)
 			say := sayNotOpened
 			if isLateTrigger(err) {
@@ -353,7 +354,7 @@ func (c *Chat) open(ctx context.Context, trigger string, v slack.ModalViewReques
 
 // lintView tells the operator what Slack may refuse: a form has no simpler
 // stand-in, so it is tried.
-func (c *Chat) lintView(v slack.ModalViewRequest) {
+func (c *Chat) lintView(v any) {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		c.log.Error("a form cannot be written", "err", err)
@@ -466,7 +467,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	s := adapters.Submission{
 		Actor:   in.actor(),
 		Place:   in.place(),
-		Number:  tickets.Number(in.View.PrivateMetadata),
+		Number:  in.View.number(),
 		Verdict: tickets.Verdict(in.View.CallbackID),
 		Form:    in.View.form(),
 	}
@@ -498,6 +499,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	if !ok {
 		return said{} // an empty answer closes the form
 	}
+	v = in.marked(v)
 	c.lintView(v)
 	out := showing(v)
 	if id := string(in.View.ID); id != "" {
@@ -512,8 +514,19 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	return out
 }
 
-// tell says something to the person who clicked, and to nobody else.
+// tell says something to the person who clicked, and to nobody else: in the
+// form, over the home tab, or beside the message.
 func (c *Chat) tell(ctx context.Context, in *interaction, say string) {
+	if in.View.Type == homeTab {
+		err := c.open(ctx, string(in.TriggerID), noteView(say))
+		if err != nil { // it is too late for that
+			err = errors.Join(err, c.tellUser(ctx, string(in.User.ID), say))
+		}
+		if err != nil {
+			c.log.Warn("a person was told late, or not at all", "actor", string(in.User.ID), "err", err)
+		}
+		return
+	}
 	if in.View.ID != "" {
 		if err := c.update(ctx, string(in.View.ID), "", noteView(say)); err != nil {
 			c.log.Warn("a person was not answered", "actor", string(in.User.ID), "err", err)
@@ -742,19 +755,28 @@ func unescape(s string) string {
 	return html.UnescapeString(s)
 }
 
-// event answers a delivery of the Events API.
-func (c *Chat) event(payload []byte) said {
-	var e struct {
-		Type      text `json:"type"`
-		Challenge text `json:"challenge"`
-		AppID     text `json:"api_app_id"`
-		Event     struct {
-			Type   text `json:"type"`
-			Tokens struct {
-				Bot []text `json:"bot"`
-			} `json:"tokens"`
-		} `json:"event"`
-	}
+// event is a delivery of the Events API, as much of it as we use.
+type event struct {
+	Type         text `json:"type"`
+	Challenge    text `json:"challenge"`
+	AppID        text `json:"api_app_id"`
+	TeamID       text `json:"team_id"`
+	EnterpriseID text `json:"enterprise_id"`
+	Event        struct {
+		Type   text `json:"type"`
+		User   text `json:"user"`
+		Tab    text `json:"tab"`
+		View   view `json:"view"`
+		Tokens struct {
+			Bot []text `json:"bot"`
+		} `json:"tokens"`
+	} `json:"event"`
+}
+
+// event answers a delivery of the Events API. Without a Handler what asks for
+// one is left alone.
+func (c *Chat) event(payload []byte, h adapters.Handler) said {
+	var e event
 	if err := wire.Soft(json.Unmarshal(payload, &e)); err != nil {
 		c.log.Warn("an event is not JSON, acknowledged", "err", describe(err))
 		return said{}
@@ -774,6 +796,8 @@ func (c *Chat) event(payload []byte) said {
 		c.giveUp(fmt.Errorf("slack: %s: install the app again and set its new bot token", kind))
 	case strings.HasPrefix(kind, "subteam_"), kind == "member_joined_channel", kind == "member_left_channel":
 		c.members.Forget()
+	case kind == "app_home_opened":
+		return c.opened(&e, h)
 	default:
 		c.log.Debug("an event was acknowledged", "type", word(kind))
 	}
@@ -804,7 +828,7 @@ func (c *Chat) Endpoints(h adapters.Handler) map[string]http.Handler {
 			if !json.Valid(body) {
 				return said{}, errNoPayload
 			}
-			return c.event(body), nil
+			return c.event(body, h), nil
 		}),
 	}
 }

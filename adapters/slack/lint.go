@@ -49,7 +49,7 @@ const (
 
 // lintMessage lists what Slack would refuse in a message, or show wrongly.
 func lintMessage(text string, blocks json.RawMessage) []string {
-	l := &lint{surface: "message", blockIDs: map[string]bool{}, actionIDs: map[string]bool{}}
+	l := &lint{surface: "message", blockIDs: map[string]bool{}}
 	n := utf8.RuneCountInString(text)
 	l.check(n > 0, "text", "is empty")
 	l.check(n <= maxTopText, "text", "has %d characters, at most %d", n, maxTopText)
@@ -60,16 +60,23 @@ func lintMessage(text string, blocks json.RawMessage) []string {
 	return l.wrong
 }
 
-// lintView lists what Slack would refuse in a modal.
+// lintView lists what Slack would refuse in a modal or a home tab.
 func lintView(view json.RawMessage) []string {
-	l := &lint{surface: "modal", blockIDs: map[string]bool{}, actionIDs: map[string]bool{}}
+	l := &lint{surface: "modal", blockIDs: map[string]bool{}}
 	l.check(len(view) <= maxViewBytes, "view", "has %d bytes, at most %d", len(view), maxViewBytes)
 	var v map[string]any
 	if err := json.Unmarshal(view, &v); err != nil {
 		return append(l.wrong, "view: is not an object")
 	}
-	l.check(v["type"] == "modal", "type", "is not modal")
-	l.check(v["title"] != nil, "title", "is missing")
+	if v["type"] == homeTab {
+		l.surface = "home"
+		for _, k := range []string{"title", "submit", "close"} {
+			l.check(v[k] == nil, k, "is for forms")
+		}
+	} else {
+		l.check(v["type"] == "modal", "type", "is neither modal nor home")
+		l.check(v["title"] != nil, "title", "is missing")
+	}
 	for _, k := range []string{"title", "submit", "close"} {
 		l.text(k, v[k], maxViewTitle, true)
 	}
@@ -78,7 +85,7 @@ func lintView(view json.RawMessage) []string {
 	}
 	raw, _ := json.Marshal(v["blocks"])
 	l.blocks(raw, maxViewBlocks)
-	l.check(l.inputs == 0 || v["submit"] != nil, "submit", "is missing although there are inputs")
+	l.check(l.inputs == 0 || l.surface == "home" || v["submit"] != nil, "submit", "is missing although there are inputs")
 	return l.wrong
 }
 
@@ -88,7 +95,7 @@ type lint struct {
 	runes     int
 	inputs    int
 	blockIDs  map[string]bool
-	actionIDs map[string]bool
+	actionIDs map[string]bool // of one block (docs.slack.dev/reference/block-kit/block-elements)
 }
 
 func (l *lint) check(ok bool, at, format string, args ...any) {
@@ -169,6 +176,7 @@ func (l *lint) list(at string, m map[string]any, key string, limit int, each fun
 
 func (l *lint) block(at string, b map[string]any) {
 	l.unique(at+"/block_id", b["block_id"], l.blockIDs)
+	l.actionIDs = map[string]bool{}
 	switch kind, _ := b["type"].(string); kind {
 	case "header":
 		l.check(b["text"] != nil, at, "has no text")
@@ -341,7 +349,7 @@ func runes(blocks []slack.Block) int {
 	if err != nil {
 		return maxAllText + 1
 	}
-	l := &lint{surface: "message", blockIDs: map[string]bool{}, actionIDs: map[string]bool{}}
+	l := &lint{surface: "message", blockIDs: map[string]bool{}}
 	l.blocks(raw, maxBlocks)
 	return l.runes
 }

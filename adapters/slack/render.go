@@ -46,7 +46,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 	}
 	m.simple = &message{text: m.text, blocks: []slack.Block{
 		section(plain(adapters.Cut(adapters.Fallback(t, Platform), showReason))),
-		slack.NewActionBlock(actionsID(t), buttons(t)...),
+		slack.NewActionBlock(actionsID(t), buttons(t, true)...),
 	}}
 	return m
 }
@@ -96,7 +96,7 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 		}
 	}
 	if t.Request != nil {
-		blocks = append(blocks, slack.NewActionBlock(actionsID(t), append(buttons(t), menu(t, settings)...)...))
+		blocks = append(blocks, slack.NewActionBlock(actionsID(t), append(buttons(t, true), menu(t, settings)...)...))
 	}
 	return append(blocks, slack.NewContextBlock("", elements(adapters.Status(t))...))
 }
@@ -106,8 +106,8 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 // updated, use a new block_id").
 func actionsID(t *tickets.Ticket) string { return "act:" + strconv.Itoa(t.Rev) }
 
-// buttons are what can be done with t now.
-func buttons(t *tickets.Ticket) []slack.BlockElement {
+// buttons are what can be done with t now, by somebody who may decide it or not.
+func buttons(t *tickets.Ticket, decides bool) []slack.BlockElement {
 	value := string(t.Number)
 	button := func(action adapters.Action, label string, style slack.Style) *slack.ButtonBlockElement {
 		b := slack.NewButtonBlockElement(string(action), value, plainEmoji(label))
@@ -116,7 +116,7 @@ func buttons(t *tickets.Ticket) []slack.BlockElement {
 		return b
 	}
 	var all []slack.BlockElement
-	if t.Open() {
+	if decides && t.Open() {
 		all = append(all,
 			button(adapters.ActionApprove, adapters.LabelApprove, slack.StylePrimary),
 			button(adapters.ActionDeny, adapters.LabelDeny, slack.StyleDanger),

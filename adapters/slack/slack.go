@@ -76,6 +76,7 @@ type Chat struct {
 	profiles *memory.Sets             // of people: the address, then names
 	seen     *memory.Deliveries[said] // deliveries
 	forms    *newest                  // changes of open forms
+	homes    homes                    // home tabs that are being made
 	work     memory.Gate              // deliveries being worked on
 	socket   memory.Line              // of Socket Mode
 	standing memory.Standing

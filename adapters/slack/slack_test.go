@@ -573,6 +573,7 @@ type handler struct {
 
 	configure func(context.Context, adapters.Configuration) adapters.Answer
 	complete  func(context.Context, adapters.Completion) adapters.Suggestions
+	home      func(context.Context, tickets.Actor) adapters.Answer
 }
 
 func (h handler) Click(ctx context.Context, c adapters.Click) adapters.Answer { return h.click(ctx, c) }
@@ -585,6 +586,7 @@ func (h handler) Configure(ctx context.Context, c adapters.Configuration) adapte
 func (h handler) Complete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
 	return h.complete(ctx, c)
 }
+func (h handler) Home(ctx context.Context, a tickets.Actor) adapters.Answer { return h.home(ctx, a) }
 func (h handler) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 	return h.command(ctx, c)
 }

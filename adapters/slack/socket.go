@@ -185,7 +185,7 @@ func (c *Chat) deliver(ctx context.Context, sm *socketmode.Client, received time
 		}
 		s = c.command(ctx, received, in, h)
 	case socketmode.RequestTypeEventsAPI:
-		s = c.event(env.Payload)
+		s = c.event(env.Payload, h)
 	}
 	c.acknowledge(ctx, sm, env, s)
 }
@@ -223,7 +223,7 @@ func (c *Chat) acknowledge(ctx context.Context, sm *socketmode.Client, env envel
 func (c *Chat) busy(env envelope) said {
 	switch env.Type {
 	case socketmode.RequestTypeEventsAPI:
-		return c.event(env.Payload)
+		return c.event(env.Payload, nil)
 	case socketmode.RequestTypeSlashCommands:
 		text, _ := note(adapters.SayBusy)
 		return said{body: commandAnswer{ResponseType: slack.ResponseTypeEphemeral, Text: text}}
@@ -240,7 +240,7 @@ func (c *Chat) busy(env envelope) said {
 			}
 		}
 		return showing(noteView(adapters.SayBusy))
-	case in.View.ID != "":
+	case in.View.ID != "" && in.View.Type != homeTab:
 		return said{} // the form stays as it is
 	}
 	return said{then: func(ctx context.Context) { c.tell(ctx, &in, adapters.SayBusy) }}

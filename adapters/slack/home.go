@@ -1,0 +1,239 @@
+package slack
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/tickets"
+)
+
+const (
+	homeTab = "home" // the type of a view, and the name of the tab
+	// homeTime is what the Handler has for a home tab.
+	homeTime = 6 * time.Second
+	// maxPublish is how often one is published until Slack takes it.
+	maxPublish = 3
+	// homeMark stands behind the ticket's number in the private metadata of a
+	// form that was opened from a home tab, which is published again when the
+	// form has been sent.
+	homeMark = " home"
+	// showWaiting is how much of a reason a queue shows, in runes.
+	showWaiting = 300
+)
+
+// homeView is somebody's home tab: a Home, or words in its place.
+func homeView(a adapters.Answer, now time.Time) slack.HomeTabViewRequest {
+	var blocks []slack.Block
+	switch a := a.(type) {
+	case adapters.Home:
+		blocks = homeBlocks(a)
+	case adapters.Note:
+		_, blocks = note(a.Text)
+	default:
+		_, blocks = note("")
+	}
+	blocks = append(blocks, slack.NewContextBlock("", mrkdwn("As of "+date(now)+". Open this tab again to see it anew")))
+	return slack.HomeTabViewRequest{Type: homeTab, Blocks: slack.Blocks{BlockSet: blocks}}
+}
+
+// homeBlocks are at most 4 + 3 * adapters.MaxQueue.
+func homeBlocks(h adapters.Home) []slack.Block {
+	title := func(s string) slack.Block { return slack.NewHeaderBlock(plainEmoji(s)) }
+	lines := func(s string) slack.Block { return section(plain(adapters.Cut(adapters.Visible(s), showNote))) }
+	blocks := []slack.Block{title(adapters.LabelQueue), lines(cmp.Or(h.Say, adapters.SayNothingWaits))}
+	for _, w := range h.Queue[:min(len(h.Queue), adapters.MaxQueue)] {
+		blocks = append(blocks, waiting(w)...)
+	}
+	if h.More > 0 {
+		blocks = append(blocks, lines(adapters.SayMore(h.More)))
+	}
+	if h.Health != "" {
+		blocks = append(blocks, title(adapters.LabelHealth), lines(h.Health))
+	}
+	return blocks
+}
+
+// waiting is a ticket in a queue.
+func waiting(w adapters.Waiting) []slack.Block {
+	t := w.Ticket
+	says := []string{adapters.Emoji(t) + " " + string(t.Number) + " · " + adapters.Subject(t)}
+	if warning := adapters.Warning(t); warning != "" {
+		says = append(says, warning)
+	}
+	if t.Request != nil {
+		if asked := adapters.AskedFor(t.Request); asked != "" {
+			says = append(says, "Asked for: "+adapters.Cut(adapters.Line(asked), showShort))
+		}
+		if strings.TrimSpace(t.Request.Reason) != "" {
+			says = append(says, adapters.Quote("Reason given", t.Request.Reason, showWaiting))
+		}
+	}
+	since := []slack.MixedElement{mrkdwn("Waiting since " + date(t.Created))}
+	if w.Own != "" {
+		since = append(since, plain(adapters.Cut(adapters.Line(w.Own), showWhy)))
+	}
+	return []slack.Block{
+		section(plain(strings.Join(says, "\n"))),
+		slack.NewContextBlock("", since...),
+		slack.NewActionBlock(string(t.Number)+" "+actionsID(t), buttons(t, w.Own == "")...),
+	}
+}
+
+// fromHome reports whether in is about a home tab, or a form opened from one.
+func (in *interaction) fromHome() bool {
+	return in.View.Type == homeTab || strings.HasSuffix(string(in.View.PrivateMetadata), homeMark)
+}
+
+// number is the ticket that a form is about.
+func (v *view) number() tickets.Number {
+	number, _ := strings.CutSuffix(string(v.PrivateMetadata), homeMark)
+	return tickets.Number(number)
+}
+
+// marked is v, which answers in: a form of a home tab stays one.
+func (in *interaction) marked(v slack.ModalViewRequest) slack.ModalViewRequest {
+	if in.fromHome() && v.PrivateMetadata != "" {
+		v.PrivateMetadata += homeMark
+	}
+	return v
+}
+
+// refreshing is s, after which the home tab that in came from is shown anew:
+// what waited may have been decided, here or by somebody else.
+func (c *Chat) refreshing(s said, in *interaction, h adapters.Handler) said {
+	if form, ok := s.body.(submission); !in.fromHome() || ok && form.Action == "errors" {
+		return s // the form goes on
+	}
+	return s.and(func(ctx context.Context) { c.showHome(ctx, in.actor(), "", h) })
+}
+
+// and is s with something more to do after the answer.
+func (s said) and(next func(context.Context)) said {
+	first := s.then
+	s.then = func(ctx context.Context) {
+		if first != nil {
+			first(ctx)
+		}
+		next(ctx)
+	}
+	if s.small != nil {
+		small := s.small.and(next)
+		s.small = &small
+	}
+	return s
+}
+
+// opened answers the event that somebody has opened a tab of ours. Before
+// Slack has told who we are it is left alone, like everything else.
+func (c *Chat) opened(e *event, h adapters.Handler) said {
+	if h == nil || e.Event.Tab != homeTab {
+		return said{}
+	}
+	from := sender{string(e.AppID), string(e.TeamID), string(e.EnterpriseID), string(e.Event.User), ""}
+	if c.refuse(from) != "" {
+		return said{}
+	}
+	who := tickets.Actor{Platform: Platform, ID: from.user}
+	return said{then: func(ctx context.Context) { c.showHome(ctx, who, string(e.Event.View.Hash), h) }}
+}
+
+// showHome publishes a's home tab as things are now. hash, if it is known, is
+// of the tab that a was seeing: one that was published since was made later
+// than that, and this one is then made once more.
+func (c *Chat) showHome(ctx context.Context, a tickets.Actor, hash string, h adapters.Handler) {
+	c.homes.make(a.ID, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		defer cancel()
+		if err := c.publish(ctx, a, hash, h); err != nil {
+			c.log.Warn("a home tab was not published", "actor", a.ID, "err", err)
+		}
+		hash = ""
+	})
+}
+
+// publish makes a's home tab and publishes it. It may be repeated.
+func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adapters.Handler) error {
+	const method = "views.publish"
+	plainly := false
+	for attempt := 1; ; attempt++ {
+		var answer adapters.Answer = adapters.Note{Text: sayNoHome}
+		if !plainly {
+			answer = adapters.Ask(ctx, time.Now().Add(homeTime), c.log, func(ctx context.Context) adapters.Answer { return h.Home(ctx, a) })
+		}
+		request := slack.PublishViewContextRequest{UserID: a.ID, View: homeView(answer, c.cfg.Now())}
+		c.lintView(request.View)
+		if hash != "" {
+			request.Hash = &hash
+		}
+		err := c.call(ctx, method, "", false, func() error {
+			_, err := c.api.PublishViewContext(ctx, request)
+			return err
+		})
+		if err == nil || attempt == maxPublish {
+			return err
+		}
+		f := tickets.FailureOf(err)
+		switch {
+		case slackError(err) == "hash_conflict":
+			hash = ""
+		case isInvalid(err) && !plainly:
+			c.log.Error("slack refuses a home tab, publishing a plain one", "actor", a.ID, "err", err)
+			plainly = true
+		case f.Class != tickets.Down && f.Class != tickets.Limited, !pace.Sleep(ctx, max(f.After, time.Duration(attempt)*againAfter)):
+			return err
+		}
+	}
+}
+
+const sayNoHome = "Slack does not take what should be shown here. /" + adapters.CommandName + " tickets pending lists what waits for a decision"
+
+// homes has one home tab at a time made for each person: the last one that is
+// published was made last.
+type homes struct {
+	mu   sync.Mutex
+	busy map[string]*bool // by user: whether it was asked for again meanwhile
+}
+
+// make calls one, and again if it was to be called for user meanwhile. If
+// somebody else is at it, they call theirs again.
+func (h *homes) make(user string, one func()) {
+	h.mu.Lock()
+	if again := h.busy[user]; again != nil {
+		*again = true
+		h.mu.Unlock()
+		return
+	}
+	if h.busy == nil {
+		h.busy = map[string]*bool{}
+	}
+	again := new(bool)
+	h.busy[user] = again
+	h.mu.Unlock()
+	done := func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if *again {
+			*again = false
+			return false
+		}
+		delete(h.busy, user)
+		return true
+	}
+	ended := false
+	defer func() {
+		for !ended { // one has panicked
+			ended = done()
+		}
+	}()
+	for !ended {
+		one()
+		ended = done()
+	}
+}

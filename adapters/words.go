@@ -673,7 +673,11 @@ func SayQueue(n int) string {
 
 // SayMore is below a queue behind which n more requests wait.
 func SayMore(n int) string {
-	return fmt.Sprintf("%s. They come up here as these are decided; /%s tickets pending lists them all", more(n, "requests"), CommandName)
+	what := "requests"
+	if n == 1 {
+		what = "request"
+	}
+	return fmt.Sprintf("%s, shown here as these are decided. /%s tickets pending lists all", more(n, what), CommandName)
 }
 
 // SayPlaceLost tells admins that place cannot be used, and why.

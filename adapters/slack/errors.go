@@ -61,7 +61,7 @@ var classes = byName(map[tickets.Class][]string{
 	},
 	tickets.Refused: append(slices.Clone(invalid), "restricted_action", "restricted_action_read_only_channel",
 		"restricted_action_thread_only_channel", "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
-		"messages_tab_disabled", "ekm_access_denied", "metadata_must_be_sent_from_app"),
+		"messages_tab_disabled", "ekm_access_denied", "metadata_must_be_sent_from_app", "not_enabled"),
 	tickets.Denied: fatal,
 })
 

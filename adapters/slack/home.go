@@ -151,15 +151,16 @@ func (c *Chat) showHome(ctx context.Context, a tickets.Actor, hash string, h ada
 	c.homes.make(a.ID, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 		defer cancel()
-		if err := c.publish(ctx, a, hash, h); err != nil {
+		var err error
+		if hash, err = c.publish(ctx, a, hash, h); err != nil {
 			c.log.Warn("a home tab was not published", "actor", a.ID, "err", err)
 		}
-		hash = ""
 	})
 }
 
-// publish makes a's home tab and publishes it. It may be repeated.
-func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adapters.Handler) error {
+// publish makes a's home tab and publishes it, and returns its hash. It may be
+// repeated.
+func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adapters.Handler) (string, error) {
 	const method = "views.publish"
 	plainly := false
 	for attempt := 1; ; attempt++ {
@@ -170,14 +171,21 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 		request := slack.PublishViewContextRequest{UserID: a.ID, View: homeView(answer, c.cfg.Now())}
 		c.lintView(request.View)
 		if hash != "" {
-			request.Hash = &hash
+			was := hash
+			request.Hash = &was
 		}
 		err := c.call(ctx, method, "", false, func() error {
-			_, err := c.api.PublishViewContext(ctx, request)
+			published, err := c.api.PublishViewContext(ctx, request)
+			if err == nil {
+				hash = published.Hash
+			}
 			return err
 		})
-		if err == nil || attempt == maxPublish {
-			return err
+		switch {
+		case err == nil:
+			return hash, nil
+		case attempt == maxPublish:
+			return "", err
 		}
 		f := tickets.FailureOf(err)
 		switch {
@@ -186,8 +194,9 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 		case isInvalid(err) && !plainly:
 			c.log.Error("slack refuses a home tab, publishing a plain one", "actor", a.ID, "err", err)
 			plainly = true
-		case f.Class != tickets.Down && f.Class != tickets.Limited, !pace.Sleep(ctx, max(f.After, time.Duration(attempt)*againAfter)):
-			return err
+		case f.Class == tickets.Limited: // the next call waits, unless that is too long
+		case f.Class != tickets.Down, !pace.Sleep(ctx, time.Duration(attempt)*againAfter):
+			return "", err
 		}
 	}
 }

@@ -85,6 +85,11 @@ func TestManifest(t *testing.T) {
 				strings.Contains(string(text), "socket_mode_enabled: true") == http {
 				t.Errorf("the manifest of mode %s:\n%s", mode, text)
 			}
+			for _, home := range []string{"home_tab_enabled: true", "- app_home_opened\n"} {
+				if !strings.Contains(string(text), home) {
+					t.Errorf("nobody can open their home tab without %q", home)
+				}
+			}
 			for _, scope := range slacktest.DefaultScopes() {
 				if !strings.Contains(string(text), "- "+scope+" ") {
 					t.Errorf("the scope %s is missing", scope)

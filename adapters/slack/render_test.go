@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
@@ -118,6 +119,53 @@ func TestRepliesGolden(t *testing.T) {
 		}
 	}
 	writeGolden(t, "replies.json", out)
+}
+
+// TestHomeGolden: a full queue of hostile requests is as Slack wants it.
+func TestHomeGolden(t *testing.T) {
+	hostile := adaptertest.Hostile()
+	hostile.Imitates = true
+	var full adapters.Home
+	full.Say, full.More, full.Health = adapters.SayQueue(1000), 975, strings.Repeat("Slack <!channel>: *x* \u202e\x00 waits.\n", 400)
+	for i := range adapters.MaxQueue + 5 { // more than there should be
+		tk := adaptertest.Started(hostile)
+		tk.Number = tickets.NewNumber("ABCDEFGHIJ", 1<<62+int64(i))
+		w := adapters.Waiting{Ticket: tk}
+		if i%2 == 0 {
+			w.Own = adapters.SayOwn(tickets.Match{Likeness: tickets.Perhaps, Asked: hostile.User, Known: hostile.Reason})
+		}
+		full.Queue = append(full.Queue, w)
+	}
+	two := adapters.Home{Say: adapters.SayQueue(2), Queue: []adapters.Waiting{
+		{Ticket: states()["pending"], Own: adapters.SayOwnRequest}, {Ticket: adaptertest.With(adaptertest.Started(hostile), func(t *tickets.Ticket) { t.Number = "JIT-1043" })},
+	}, More: 1, Health: "Waiting for a decision: 3.\nEvery connection works."}
+	for name, a := range map[string]adapters.Answer{
+		"full": full, "two": two, "empty": adapters.Home{Say: adapters.SayNothingWaits}, "nobody": adapters.Home{Say: adapters.SayNoQueue, Health: "x"},
+		"note": adapters.Note{Text: hostile.Reason}, "done": adapters.Done{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := homeView(a, time.Date(2026, 11, 23, 12, 5, 0, 0, time.UTC))
+			raw, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wrong := append(lintView(raw), slacktest.CheckView(raw)...); len(wrong) > 0 {
+				t.Errorf("%s", strings.Join(wrong, "\n"))
+			}
+			for _, bad := range []string{"<!channel", "<!here", "<@U01ANN", "\u202e", "\u200b", "\x00"} {
+				if blocks, _ := json.Marshal(v.Blocks); strings.Contains(marked(t, blocks), bad) || strings.Contains(bad, "\u202e") && strings.Contains(string(raw), bad) {
+					t.Errorf("%q is on the page", bad)
+				}
+			}
+			if name == "full" {
+				if n := strings.Count(string(raw), `"details"`); n != adapters.MaxQueue || !strings.Contains(string(raw), "975 more requests") {
+					t.Errorf("%d requests, want %d and how many more there are", n, adapters.MaxQueue)
+				}
+				return
+			}
+			writeGolden(t, "home-"+name+".json", v)
+		})
+	}
 }
 
 func TestFormsGolden(t *testing.T) {

@@ -1,0 +1,198 @@
+package bot_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/sqlite"
+	"github.com/countersign/countersign/tickets"
+)
+
+// home is the page of somebody who has one.
+func (w *world) home(a tickets.Actor) adapters.Home {
+	w.t.Helper()
+	h, ok := w.bot.Home(context.Background(), a).(adapters.Home)
+	if !ok {
+		w.t.Fatalf("%s has no page: %+v", a.Name, w.bot.Home(context.Background(), a))
+	}
+	return h
+}
+
+// waits is the queue in a few letters: the numbers, with a star for what is
+// one's own.
+func waits(h adapters.Home) string {
+	var list []string
+	for _, w := range h.Queue {
+		n := string(w.Ticket.Number)
+		if w.Own != "" {
+			n += "*"
+		}
+		list = append(list, n)
+	}
+	return fmt.Sprintf("%s +%d", strings.Join(list, " "), h.More)
+}
+
+// TestHome: an approver is shown what waits, an admin how it all is, others a
+// sentence.
+func TestHome(t *testing.T) {
+	w, first := started(t)
+	second := w.ask("s")
+	var rest []tickets.Number
+	for i := range adapters.MaxQueue {
+		rest = append(rest, w.ask(fmt.Sprint("x", i)))
+	}
+	both := adapters.MaxQueue + 2
+	h := w.home(bob)
+	if len(h.Queue) != adapters.MaxQueue || h.More != 2 || h.Queue[0].Ticket.Number != first || h.Queue[1].Ticket.Number != second || h.Say != adapters.SayQueue(both) {
+		t.Errorf("%q, queue %s; want the oldest %d of %d", h.Say, waits(h), adapters.MaxQueue, both)
+	}
+	if h.Health != "" {
+		t.Errorf("who is no admin reads %q", h.Health)
+	}
+	w.eventually("an admin reads what /epm status says", func() bool { return w.home(ann).Health == w.says("status") })
+	if h := w.home(ann); !strings.Contains(h.Health, "Every connection works.") || len(h.Queue) != adapters.MaxQueue {
+		t.Errorf("an admin reads %q, queue %s", h.Health, waits(h))
+	}
+	if h := w.home(sam); len(h.Queue) > 0 || h.Health != "" || h.Say != adapters.SayNoQueue {
+		t.Errorf("a stranger has the page %+v", h)
+	}
+
+	// What is decided, or may not be decided now, does not wait.
+	w.approve(first, ann, twoHours)
+	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Text: "state " + string(second) + " Closed"})
+	if h := w.home(bob); h.More != 0 || h.Queue[0].Ticket.Number != rest[0] || len(h.Queue) != len(rest) {
+		t.Errorf("queue %s", waits(h))
+	}
+	for _, n := range rest {
+		w.approve(n, ann, twoHours)
+	}
+	if h := w.home(bob); len(h.Queue) > 0 || h.Say != adapters.SayNothingWaits {
+		t.Errorf("%q, queue %s; want nothing", h.Say, waits(h))
+	}
+}
+
+// TestHomeOfWhoAsked: one's own request is shown without being offered.
+func TestHomeOfWhoAsked(t *testing.T) {
+	for name, c := range map[string]struct {
+		who   tickets.Identity
+		err   error
+		own   bool
+		queue string
+		says  string // of what is not offered
+	}{
+		"SomebodyElse": {who: tickets.Identity{Emails: []string{"bob@acme.com"}, Names: []string{"Bob"}}, queue: "JIT-1001 JIT-1002 +0"},
+		"Theirs":       {who: tickets.Identity{Emails: []string{"mia@acme.com"}}, queue: "JIT-1001 JIT-1002* +0", says: adapters.SayOwnRequest},
+		"Perhaps":      {who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, queue: "JIT-1001* JIT-1002 +0", says: "This request may be your own"},
+		"Unknown":      {err: errors.New("away"), queue: "JIT-1001* JIT-1002* +0", says: adapters.SayCannotTell},
+		"Allowed":      {who: tickets.Identity{Emails: []string{"mia@acme.com"}}, own: true, queue: "JIT-1001 JIT-1002 +0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			asked := 0
+			w.own, w.chat.who = c.own, func(tickets.Actor) (tickets.Identity, error) { asked++; return c.who, c.err }
+			w.start()
+			w.ask("r")
+			in := request("s")
+			in.News.Request.User = "mia@acme.com"
+			if _, err := w.bot.Keep(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+			h := w.home(bob)
+			if got := waits(h); got != c.queue {
+				t.Errorf("queue %s, want %s", got, c.queue)
+			}
+			for _, one := range h.Queue {
+				if one.Own != "" && !strings.Contains(one.Own, c.says) {
+					t.Errorf("%s: %q, want %q", one.Ticket.Number, one.Own, c.says)
+				}
+			}
+			if asked > 1 {
+				t.Errorf("asked %d times who it is", asked)
+			}
+		})
+	}
+}
+
+// blind is a store that cannot list, or not all of it.
+type blind struct {
+	store.Store
+	hides atomic.Int64 // of the newest; all if negative
+}
+
+func (b *blind) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
+	list, err := b.Store.List(ctx, q)
+	switch hides := int(b.hides.Load()); {
+	case hides < 0:
+		return nil, errors.New("nothing can be read")
+	case hides > 0 && q.Before == "":
+		return list[hides:], errors.New("one cannot be read")
+	}
+	return list, err
+}
+
+// TestHomeWhenSomethingIsAmiss: what cannot be found out is said.
+func TestHomeWhenSomethingIsAmiss(t *testing.T) {
+	t.Run("NoApprovers", func(t *testing.T) {
+		w := newWorld(t)
+		w.approvers, w.admins = nil, []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: ann.ID}}
+		w.start()
+		w.ask("r")
+		if h := w.home(ann); h.Say != adapters.SayNoApprovers || len(h.Queue) > 0 || !strings.Contains(h.Health, adapters.SayNoApprovers) {
+			t.Errorf("the page is %+v", h)
+		}
+	})
+	t.Run("GroupUnreadable", func(t *testing.T) {
+		w := newWorld(t)
+		w.approvers = []tickets.Principal{{Platform: "chat", Kind: tickets.Group, ID: "S1"}}
+		w.chat.holds = func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }
+		w.start()
+		w.ask("r")
+		if h := w.home(ann); h.Say != adapters.SayCannotCheck || len(h.Queue) > 0 || h.Health != "" {
+			t.Errorf("the page is %+v", h)
+		}
+	})
+	t.Run("StoreAway", func(t *testing.T) {
+		w := newWorld(t)
+		b := &blind{}
+		w.wrap = func(s store.Store) store.Store { b.Store = s; return b }
+		w.start()
+		for _, id := range []string{"r", "s", "u"} {
+			w.ask(id)
+		}
+		b.hides.Store(1)
+		if h := w.home(bob); waits(h) != "JIT-1001 JIT-1002 +0" || !strings.Contains(h.Say, "There are more, which cannot be read") {
+			t.Errorf("%q, queue %s", h.Say, waits(h))
+		}
+		b.hides.Store(-1)
+		if h := w.home(bob); len(h.Queue) > 0 || !strings.Contains(h.Say, "I cannot reach my store") {
+			t.Errorf("%q, queue %s", h.Say, waits(h))
+		}
+	})
+	t.Run("DamagedSettings", func(t *testing.T) {
+		w := newWorld(t)
+		s, err := sqlite.Open(t.Context(), sqlite.Config{Path: w.path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		w.damage(damaged)
+		w.build(s)
+		const says = "The settings in my store are damaged"
+		if h := w.home(ann); !strings.Contains(h.Say, says) || !strings.Contains(h.Health, says) || len(h.Queue) > 0 {
+			t.Errorf("the page of an admin of the start is %+v", h)
+		}
+		if h := w.home(bob); !strings.Contains(h.Say, says) || h.Health != "" || len(h.Queue) > 0 {
+			t.Errorf("the page of an approver of the start is %+v", h)
+		}
+	})
+}

@@ -82,6 +82,8 @@ func (d *demoPage) handler() http.Handler {
 	mux.HandleFunc("GET /api/events", d.events)
 	mux.HandleFunc("POST /api/slack/click", post(d, d.slackClick))
 	mux.HandleFunc("POST /api/slack/choose", post(d, d.slackChoose))
+	mux.HandleFunc("POST /api/slack/home", post(d, d.slackHome))
+	mux.HandleFunc("POST /api/slack/home/act", post(d, d.slackHomeAct))
 	mux.HandleFunc("POST /api/slack/act", post(d, d.slackAct))
 	mux.HandleFunc("POST /api/slack/type", post(d, d.slackType))
 	mux.HandleFunc("POST /api/slack/submit", post(d, d.slackSubmit))
@@ -217,10 +219,32 @@ func (d *demoPage) slackChoose(ctx context.Context, in slackClickIn) (any, error
 
 // slackGone says of what has just gone that it has.
 func slackGone(err error) error {
-	if errors.Is(err, slacktest.ErrNoSuchButton) || errors.Is(err, slacktest.ErrNoSuchOption) || errors.Is(err, slacktest.ErrNoSuchMessage) {
+	if errors.Is(err, slacktest.ErrNoSuchButton) || errors.Is(err, slacktest.ErrNoSuchOption) || errors.Is(err, slacktest.ErrNoSuchField) || errors.Is(err, slacktest.ErrNoSuchMessage) {
 		return errButtonGone
 	}
 	return err
+}
+
+type slackHomeIn struct {
+	Person string `json:"person"`
+	Action string `json:"action_id"` // act only
+	Value  string `json:"value"`     // act only
+}
+
+func (d *demoPage) slackHome(ctx context.Context, in slackHomeIn) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	return nil, d.slack.Person(person.Slack).OpenHome(ctx)
+}
+
+func (d *demoPage) slackHomeAct(ctx context.Context, in slackHomeIn) (any, error) {
+	person, err := d.person(in.Person)
+	if err != nil {
+		return nil, err
+	}
+	return nil, slackGone(d.slack.Person(person.Slack).ActHome(ctx, in.Action, in.Value))
 }
 
 // inView is the person whose form the page shows. Another one may have come
@@ -501,12 +525,13 @@ type demoState struct {
 }
 
 type slackState struct {
-	Bot        string                    `json:"bot"` // the bot's user id
-	Channel    string                    `json:"channel"`
-	Names      map[string]string         `json:"names"`      // of users, groups and channels, by id
-	Messages   []slackMessage            `json:"messages"`   // oldest first, with replies
-	Ephemerals map[string][]slackMessage `json:"ephemerals"` // by person
-	Views      map[string]slackView      `json:"views"`      // by person
+	Bot        string                     `json:"bot"` // the bot's user id
+	Channel    string                     `json:"channel"`
+	Names      map[string]string          `json:"names"`      // of users, groups and channels, by id
+	Messages   []slackMessage             `json:"messages"`   // oldest first, with replies
+	Ephemerals map[string][]slackMessage  `json:"ephemerals"` // by person
+	Views      map[string]slackView       `json:"views"`      // by person
+	Homes      map[string]json.RawMessage `json:"homes"`      // the blocks of home tabs, by person
 }
 
 type slackMessage struct {
@@ -603,7 +628,7 @@ func (d *demoPage) state() demoState {
 func (d *demoPage) slackState() slackState {
 	s := slackState{
 		Bot: slacktest.BotUserID, Channel: demoChannel, Names: map[string]string{demoGroup: "helpdesk"},
-		Messages: []slackMessage{}, Ephemerals: map[string][]slackMessage{}, Views: map[string]slackView{},
+		Messages: []slackMessage{}, Ephemerals: map[string][]slackMessage{}, Views: map[string]slackView{}, Homes: map[string]json.RawMessage{},
 	}
 	for _, u := range d.slack.Users() {
 		name := u.RealName
@@ -625,6 +650,9 @@ func (d *demoPage) slackState() slackState {
 		}
 		if v, ok := person.View(); ok {
 			s.Views[p.ID] = slackView{v.ID, v.Hash, v.Raw, v.Typed, v.Errors}
+		}
+		if v, ok := person.Home(); ok {
+			s.Homes[p.ID] = v.Blocks
 		}
 	}
 	return s

@@ -470,6 +470,32 @@ func TestDemoPage(t *testing.T) {
 		p.until("EPM has confirmed", inSlack.confirmed())
 	})
 
+	t.Run("DecideOnTheHomeTab", func(t *testing.T) {
+		p := openPage(t, browser, startDemo(t), 1280, 900)
+		p.request("converter")
+		p.request("wireshark")
+		button := func(number, label string) string {
+			return fmt.Sprintf(`//*[@id="slack-home"]//button[starts-with(@aria-label, "%s %s:")]`, label, number)
+		}
+		const says = `document.getElementById("slack-home").innerText`
+		p.click("#slack-home-tab")
+		p.until("both wait for Ann", says+`.includes("2 requests wait for a decision")`)
+		p.is("she reads how it all is", says+`.includes("Every connection works.")`)
+		p.is("the channel is hidden", `document.getElementById("slack-scroll").hidden`)
+		p.become("Sam Stranger")
+		p.until("nothing waits for Sam", says+`.includes("you are not one of the approvers") && !`+says+`.includes("JIT-")`)
+		p.become("Grace Approver")
+		p.until("both wait for Grace", says+`.includes("2 requests wait for a decision") && !`+says+`.includes("Every connection")`)
+		p.click(button("JIT-1002", "Deny"))
+		p.until("the form is open", inSlack.formOpen()+` && document.querySelector("#slack-dialog").innerText.includes("JIT-1002")`)
+		p.fill(inSlack.form(`[data-key="in reason"]`), "Use the packaged one")
+		p.click(inSlack.submit())
+		p.until("one is left", says+`.includes("1 request waits for a decision") && !`+says+`.includes("JIT-1002")`)
+		p.click("#slack-channel-tab")
+		p.until("EPM has confirmed", inSlack.confirmed())
+		p.is("the tab is gone", `document.getElementById("slack-home").hidden`)
+	})
+
 	t.Run("MoveByTheMenu", func(t *testing.T) {
 		p := openPage(t, browser, startDemo(t), 1280, 900)
 		p.request("wireshark")

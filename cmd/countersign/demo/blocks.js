@@ -114,7 +114,7 @@ function richElement(e, ctx) {
 function button(e, ctx) {
   const style = e.style === "primary" ? "main" : e.style === "danger" ? "danger" : "";
   return h("button", {
-    type: "button", class: style, "data-key": "act " + e.action_id, "aria-label": e.accessibility_label,
+    type: "button", class: style, "data-key": `act ${e.action_id} ${e.value || ""}`, "aria-label": e.accessibility_label,
     onclick: (event) => {
       if (e.confirm && !window.confirm(plainOf(e.confirm.title) + "\n\n" + plainOf(e.confirm.text))) return;
       ctx.act(e, e.value || "", event.currentTarget);

@@ -19,7 +19,7 @@ export function chatPane(own) {
   let newest = ""; // the last message when a form was opened
   let said = new Map(); // what each message said when it was drawn last
 
-  const drawn = (id) => [...messages.children].find((n) => n.dataset.id === id);
+  const drawn = (id) => [...messages.children, ...(part("home")?.children || [])].find((n) => n.dataset.id === id);
 
   const renderForm = formDialog(part("dialog"), {
     name: own.name,

@@ -1,6 +1,6 @@
 // The pane that imitates Slack.
 
-import { $, h, textOf } from "./dom.js";
+import { $, h, keyed, textOf } from "./dom.js";
 import { page, clock, plural } from "./page.js";
 import { blocks, mrkdwn } from "./blocks.js";
 import { avatar, chatPane, jsonOf, time, track } from "./chat.js";
@@ -13,7 +13,9 @@ const nameOf = (id) => here().names[id] || id;
 const when = (ts) => Number(ts) * 1000;
 const text = (t, other) => (t && t.text) || other;
 
-export const slack = chatPane({ name: "slack", items, message, form });
+const pane = chatPane({ name: "slack", items, message, form });
+
+export const slack = { ...pane, render(before) { pane.render(before); renderHome(); } };
 
 const again = () => slack.render(page.state);
 
@@ -84,6 +86,41 @@ function form() {
     draw: (ctx) => blocks(view.blocks, { ...ctx, names: here().names, heading: "h3" }),
   };
 }
+
+// ---- the app's home tab
+
+let openedBy = ""; // whose home tab is on the screen; nobody's if the channel is
+
+// toHome shows the home tab or the channel.
+function toHome(home) {
+  openedBy = "";
+  $("slack-home-tab").setAttribute("aria-pressed", String(home));
+  $("slack-channel-tab").setAttribute("aria-pressed", String(!home));
+  $("slack-home").hidden = !home;
+  $("slack-scroll").hidden = $("slack-command").hidden = home;
+  again();
+}
+
+function renderHome() {
+  if ($("slack-home").hidden) return;
+  if (openedBy !== page.me) { // it is made when it is opened
+    openedBy = page.me;
+    pane.act("home", {});
+  }
+  const published = here().homes[page.me];
+  keyed($("slack-home"), [{ id: "home " + page.me, shows: JSON.stringify(published), published }], home);
+}
+
+function home({ id, published }) {
+  const ctx = {
+    names: here().names, heading: "h3",
+    act: (e, value, node) => slack.press(id, node, "home/act", { action_id: e.action_id, value }),
+  };
+  return h("div", { class: "card bare" }, published ? blocks(published, ctx) : h("p", { class: "empty" }, "The app has published nothing here yet."));
+}
+
+$("slack-home-tab").addEventListener("click", () => toHome(true));
+$("slack-channel-tab").addEventListener("click", () => toHome(false));
 
 $("slack-command").addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -494,6 +494,7 @@ var facts = []fact{
 		}
 		return orElse(r.Publisher, "not signed or unknown")
 	}},
+	{field: "reputation", label: "Reputation", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Reputation }},
 	{field: "duration", label: "Asked for", value: func(_ *tickets.Ticket, r *tickets.Request) string { return AskedFor(r) }},
 	{field: "time", label: "Requested", time: func(r *tickets.Request) time.Time { return r.Time }},
 	{field: "path", label: "Path", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Path }},
@@ -526,7 +527,7 @@ func DefaultFields(k tickets.Kind) []string {
 	if k == tickets.Admin {
 		return []string{"user", "computer", "duration", "time", "number", "reason"}
 	}
-	return []string{"user", "computer", "application", "publisher", "duration", "time", "sha256", "number", "path", "command", "parent", "source", "reason"}
+	return []string{"user", "computer", "application", "publisher", "reputation", "duration", "time", "sha256", "number", "path", "command", "parent", "source", "reason"}
 }
 
 // Menu is the menu of t's card: the states that t can be moved to, and what it

@@ -267,6 +267,28 @@ func TestFacts(t *testing.T) {
 	if want := "Publisher=not signed or unknown|Reason=need to unpack the installer"; strings.Join(got, "|") != want {
 		t.Errorf("Facts() = %q, want %q", strings.Join(got, "|"), want)
 	}
+	// Everything that a decision is made by, where EPM sends it.
+	all := tickets.Request{
+		Kind: tickets.Application, User: "who", Host: "where", Product: "what", Publisher: "signer", SHA256: strings.Repeat("h", 64), Path: "path",
+		Command: "command", Parent: "parent", Source: "source", Reputation: "reputation", Reason: "why", Requested: "3600",
+	}
+	got = nil
+	for _, f := range adapters.Facts(&tickets.Ticket{Request: &all}, nil) {
+		got = append(got, f.Label+"="+f.Value)
+	}
+	const want = "User=who|Computer=where|Application=what|Publisher=signer|Reputation=reputation|Asked for=1 hour|SHA-256=hhhhhhhhhhhh…hhhhhhhh|" +
+		"Path=path|Command line=command|Started by=parent|Downloaded from=source|Reason=why"
+	if got := strings.Join(got, "|"); got != want {
+		t.Errorf("the card of an application tells %q, want %q", got, want)
+	}
+	all.Kind = tickets.Admin
+	got = nil
+	for _, f := range adapters.Facts(&tickets.Ticket{Request: &all}, nil) {
+		got = append(got, f.Field)
+	}
+	if got := strings.Join(got, " "); got != "user computer duration reason" {
+		t.Errorf("the card of administrator rights tells %s", got)
+	}
 	for _, k := range []tickets.Kind{tickets.Application, tickets.Admin} {
 		for _, f := range adapters.DefaultFields(k) {
 			if !strings.Contains("|"+strings.Join(adapters.Fields(), "|")+"|", "|"+f+"|") {

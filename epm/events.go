@@ -71,6 +71,10 @@ var (
 	kVersions = []key{known("productVersion"), known("fileVersion")}
 	kMaker    = known("publisher")
 
+	kScore   = known("reputationScore")
+	kScorer  = known("reputationIntegrationType")
+	kScoreAt = known("reputationScoreDateTime")
+
 	kDecision = known("Decision")
 	kDecided  = known("DecisionTime")
 	kDecider  = known("DecisionPerformedByUser")

@@ -180,6 +180,7 @@ func (r record) listed(kind tickets.Kind, raw []byte) (tickets.Listed, bool) {
 		Version: get("productversion", "fileversion"), Publisher: get("publisher"), Path: get("filepathobjectid", "hostedfilepath"),
 		Command: get("cmdargs"), Parent: get("parentprocess"), Source: get("downloadsourceurl"),
 		SHA256: get("sha256hash"), SHA1: get("sha1hash"),
+		Reputation: reputation(get("reputationscore"), get("reputationintegrationtype"), get("reputationscoredatetime")),
 	}
 	if q.User == "" && l.Outcome == nil {
 		return l, false

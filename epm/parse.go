@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -284,7 +285,8 @@ func (r *reading) request(id tickets.RequestID) *tickets.Request {
 		Product: r.get(kProduct...), Version: r.get(kVersions...), Publisher: r.get(kMaker),
 		Path: r.get(kPath, kHosted), Command: r.get(kCommand), Parent: r.get(kParent), Source: r.get(kSource),
 		SHA256: r.get(kSHA256), SHA1: r.get(kSHA1), Imitates: r.imitates,
-		Fields: make([]tickets.Field, 0, len(r.values)),
+		Reputation: reputation(r.get(kScore), r.get(kScorer), r.get(kScoreAt)),
+		Fields:     make([]tickets.Field, 0, len(r.values)),
 	}
 	for i := range r.values {
 		v := &r.values[i]
@@ -299,6 +301,16 @@ func (r *reading) request(id tickets.RequestID) *tickets.Request {
 		q.Fields = append(q.Fields, tickets.Field{Name: name, Value: text})
 	}
 	return q
+}
+
+// reputation is a score with whose it is and of when, as EPM writes them; the
+// vendor documents none of the three. Without a score nothing is known.
+func reputation(score, whose, when string) string {
+	about := slices.DeleteFunc([]string{whose, when}, func(s string) bool { return s == "" })
+	if score == "" || len(about) == 0 {
+		return score
+	}
+	return score + " (" + strings.Join(about, ", ") + ")"
 }
 
 // outcome is nil if EPM has not decided.

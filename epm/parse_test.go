@@ -513,3 +513,27 @@ func TestParseTimeBeyondTheCalendar(t *testing.T) {
 		t.Error("a usual time was not read")
 	}
 }
+
+// TestReputation: what EPM sends of it is one phrase, and nothing without a
+// score.
+func TestReputation(t *testing.T) {
+	w := newWorld(t)
+	for want, extra := range map[string]map[string]string{
+		"3 (VirusTotal, 2026-03-02 11:00:00)": {"ReputationScore": "3", "ReputationIntegrationType": "VirusTotal", "ReputationScoreDateTime": "2026-03-02 11:00:00"},
+		"0 (VirusTotal)":                      {"ReputationScore": "0", "ReputationIntegrationType": "VirusTotal"},
+		"good":                                {"ReputationScore": "good"},
+		"":                                    {"ReputationIntegrationType": "VirusTotal", "ReputationScoreDateTime": "2026-03-02 11:00:00"},
+	} {
+		extra["RequestId"] = requestID
+		r := w.RequestAppQuietly(epmtest.App{Extra: extra})
+		p := parse(t, w.Body(epmtest.AppCreated, r, epmtest.BodyOptions{}))
+		if got := p.News.Request.Reputation; got != want {
+			t.Errorf("%v is %q, want %q", extra, got, want)
+		}
+	}
+	const listed = `{"requestId":"q","requestInfo":{"user":"u","reputationScore":3,"reputationIntegrationType":"VirusTotal"},"decision":null}`
+	rec, _ := readRecord([]byte(listed))
+	if l, ok := rec.listed(tickets.Application, []byte(listed)); !ok || l.Request.Reputation != "3 (VirusTotal)" {
+		t.Errorf("a record's is %q", l.Request.Reputation)
+	}
+}

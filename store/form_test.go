@@ -27,7 +27,7 @@ func full() *tickets.Ticket {
 		Request: &tickets.Request{
 			ID: "7b0c6a1e", Kind: tickets.Application, EPMNumber: "EPM000238", Tenant: "t", Time: at, User: `ACME\ann`, UserID: "S-1-5", Host: "PC-0815",
 			Computer: "c", Group: "g", Reason: "r", Requested: "7200", Product: "7-Zip", Version: "24.09", Publisher: "Igor Pavlov", Path: `C:\7z.exe`,
-			Command: "7z x", Parent: "explorer.exe", Source: "https://example.com", SHA256: "aa", SHA1: "bb", Imitates: true, Listed: true,
+			Command: "7z x", Parent: "explorer.exe", Source: "https://example.com", SHA256: "aa", SHA1: "bb", Reputation: "3 (VirusTotal)", Imitates: true, Listed: true,
 			Fields: []tickets.Field{{Name: "EventType", Value: "URM_Native_Ticket_Created"}},
 		},
 		Rev: 3, Decision: &d, Outcome: &o,

@@ -96,6 +96,8 @@ type Request struct {
 	SHA256    string `json:"sha256,omitempty"`
 	SHA1      string `json:"sha1,omitempty"`
 
+	Reputation string `json:"reputation,omitempty"` // what a service thinks of the program: a score, whose and when
+
 	// Imitates is set when the webhook held fields twice or in places where
 	// EPM puts none: its text may have been written to look like EPM's own.
 	Imitates bool `json:"imitates,omitempty"`

@@ -436,7 +436,7 @@ func Hostile() tickets.Request {
 	r := Request()
 	r.User, r.Host, r.Reason, r.Product, r.Version = "u "+evil, "h "+evil, "r "+evil, "p "+evil, "v"
 	r.Publisher, r.Command, r.Parent, r.Source = "s "+evil, strings.Repeat(evil, 500), evil, evil
-	r.Path, r.SHA256, r.EPMNumber, r.Requested = `C:\`+evil, evil, evil, evil
+	r.Path, r.SHA256, r.EPMNumber, r.Requested, r.Reputation = `C:\`+evil, evil, evil, evil, evil
 	r.Fields = nil
 	for i := range 50 {
 		r.Fields = append(r.Fields, tickets.Field{Name: fmt.Sprintf("field%d %s", i, evil), Value: strings.Repeat(evil, 20)})

@@ -70,7 +70,10 @@ func demoPrograms() []demoProgram {
 				Path: `C:\Users\jdoe\Downloads\free-pdf-converter-setup.exe`, CmdLine: `free-pdf-converter-setup.exe /quiet /norestart`,
 				Parent: `C:\Program Files\Mozilla Firefox\firefox.exe`,
 				Hash:   "da39a3ee5e6b4b0d3255bfef95601890afd80709", SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-				Extra: map[string]string{"DownloadSourceUrl": "http://free-pdf-tools.example/get?id=8813", "BtZoneIdentifierExists": "True"},
+				Extra: map[string]string{
+					"DownloadSourceUrl": "http://free-pdf-tools.example/get?id=8813", "BtZoneIdentifierExists": "True",
+					"ReputationScore": "2", "ReputationIntegrationType": "VirusTotal",
+				},
 			},
 		},
 		{

@@ -1,15 +1,17 @@
 // Package slack keeps the contract of [adapters.Chat] on Slack.
 //
 // One card per ticket and channel: chat.postMessage once, chat.update for
-// every change, replies in its thread. People act on the card's buttons; a
-// form is a modal. Both ways of delivery, signed HTTP and Socket Mode, decode
-// into the same small structs and run the same code.
+// every change, replies in its thread. People act on the card's buttons and
+// its menu; a form is a modal, and what waits for somebody is their home tab.
+// Both ways of delivery, signed HTTP and Socket Mode, decode into the same
+// small structs and run the same code.
 //
 // What the files hold:
 //
 //	slack.go         Config, New, the methods of the contract
 //	render.go        a ticket as blocks and text
 //	form.go          the decision form, the details and the settings as modals
+//	home.go          what waits for somebody, as their home tab
 //	interactions.go  what people do: clicks, forms, commands, events; HTTP; what is answered later
 //	socket.go        Socket Mode
 //	errors.go        which failure of Slack or its library means what

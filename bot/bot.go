@@ -52,8 +52,9 @@ type Config struct {
 	Meter Meter            // default: counts nothing
 	// Read fills in what a kept webhook's raw body says, to replay it;
 	// default: webhooks cannot be replayed.
-	Read func(tickets.Incoming) tickets.Incoming
-	Test func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
+	Read    func(tickets.Incoming) tickets.Incoming
+	Test    func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
+	Picture Picture                      // default: reports have none
 
 	Resync time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
 

@@ -104,7 +104,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		Store: keep, EPM: client, Chats: chats,
 		Settings: cfg.settings, World: cfg.world,
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout,
-		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() },
+		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
 	})
 	if err != nil {
 		return err

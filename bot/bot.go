@@ -47,9 +47,10 @@ type Config struct {
 
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
-	Log   *slog.Logger     // required
-	Now   func() time.Time // default time.Now
-	Meter Meter            // default: counts nothing
+	Log    *slog.Logger     // required
+	Now    func() time.Time // default time.Now
+	Meter  Meter            // default: counts nothing
+	Tracer Tracer           // default: hears nothing
 	// Read fills in what a kept webhook's raw body says, to replay it;
 	// default: webhooks cannot be replayed.
 	Read    func(tickets.Incoming) tickets.Incoming
@@ -198,7 +199,9 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 			return take(in.News, b.rulesOf(t), t, seq, now)
 		}
 	}
+	ctx, end := b.news(ctx, "webhook", in.News, now)
 	r, t, err := b.Store.Accept(ctx, in, apply)
+	end(t, r, err)
 	if err != nil {
 		return r, err
 	}

@@ -303,7 +303,7 @@ func checkEPM(ctx context.Context, c *checkup, cfg config, p process, wrong conf
 		c.skip("EPM: correct the configuration first")
 		return
 	}
-	client, err := newEPM(cfg, p, slog.New(slog.DiscardHandler), newMetrics())
+	client, err := newEPM(cfg, p, slog.New(slog.DiscardHandler), newMetrics(), nil)
 	var refused configError
 	if errors.As(err, &refused) {
 		for _, f := range refused {

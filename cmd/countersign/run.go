@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/countersign/countersign/adapters/discord"
@@ -40,6 +41,8 @@ type process struct {
 	// Lease and Timeout are those of a step; in production 0, which is the
 	// bot's default.
 	Lease, Timeout time.Duration
+	// Traces takes the traces; in production nil, which asks the environment.
+	Traces sdktrace.SpanExporter
 }
 
 type command struct {

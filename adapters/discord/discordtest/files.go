@@ -21,9 +21,10 @@ type File struct {
 	Description string // what a screen reader says of it, from the list of attachments
 	Content     []byte
 
-	place int    // n of files[n]
-	id    string // as an attachment
-	shown bool   // by a component
+	ID string // of the attachment, which components name
+
+	place int  // n of files[n]
+	shown bool // by a component
 }
 
 // withFiles are the calls that take files
@@ -73,7 +74,7 @@ func (s *Server) readFiles(c *call, boundary string) *apiError {
 			return &apiError{status: http.StatusRequestEntityTooLarge, code: 40005}
 		default:
 			place, _ := strconv.Atoi(n[1])
-			c.files = append(c.files, File{Name: part.FileName(), ContentType: part.Header.Get("Content-Type"), Content: content, place: place, id: s.id()})
+			c.files = append(c.files, File{Name: part.FileName(), ContentType: part.Header.Get("Content-Type"), Content: content, place: place, ID: s.id()})
 		}
 	}
 	if c.body == nil {
@@ -122,7 +123,7 @@ func (p *problems) attachments(body map[string]any, files []File, components []a
 				p.mute("%s: a picture without a description, which those who cannot see it need", path)
 			}
 			files[f].shown = true
-			media["attachment_id"] = files[f].id
+			media["attachment_id"] = files[f].ID
 		}
 	})
 	for _, f := range files {
@@ -153,14 +154,14 @@ func each(path string, components any, visit func(path string, media, item map[s
 // fileURL is a file's place in Discord's storage, which this Discord does not
 // serve.
 func (s *Server) fileURL(m *message, f File) string {
-	return fmt.Sprintf("https://cdn.discordapp.com/ephemeral-attachments/%s/%s/%s", m.Channel, f.id, f.Name)
+	return fmt.Sprintf("https://cdn.discordapp.com/ephemeral-attachments/%s/%s/%s", m.Channel, f.ID, f.Name)
 }
 
 // unfurled gives the media of a message the addresses and sizes that answers
 // have.
 func (s *Server) unfurled(m *message) {
 	each("", m.components, func(_ string, media, item map[string]any) {
-		i := slices.IndexFunc(m.files, func(f File) bool { return f.id == media["attachment_id"] })
+		i := slices.IndexFunc(m.files, func(f File) bool { return f.ID == media["attachment_id"] })
 		if i < 0 {
 			return
 		}

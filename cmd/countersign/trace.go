@@ -78,9 +78,7 @@ func newTracer(ctx context.Context, exporter sdktrace.SpanExporter, now func() t
 		if err != nil || !wanted {
 			return nil, err
 		}
-		// What the library says of a variable quotes it, and may so quote a token.
-		otel.SetLogger(logr.FromSlogHandler(wordsAlone{log.Handler()}))
-		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { log.Warn("traces: OpenTelemetry has a problem of its own") }))
+		hearLibrary(log)
 		if exporter, err = otlptracehttp.New(ctx); err != nil {
 			return nil, errors.New("OTEL_EXPORTER_OTLP_ENDPOINT: the variables of the exporter cannot be used")
 		}
@@ -246,19 +244,52 @@ func (c *careful) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan
 	err := c.SpanExporter.ExportSpans(ctx, spans)
 	switch failed := c.fail.Swap(err != nil); {
 	case err != nil && !failed:
-		var dial *net.OpError
-		why := "the collector did not take them"
-		switch {
-		case errors.As(err, &dial):
-			why = dial.Error()
-		case errors.Is(err, context.DeadlineExceeded):
-			why = "the collector did not answer in time"
-		}
-		c.log.Warn("traces are not sent and are lost", "err", why)
+		c.log.Warn("traces are not sent and are lost", "err", whyUnsent(err))
 	case err == nil && failed:
 		c.log.Info("traces are sent again")
 	}
 	return nil
+}
+
+// whyUnsent is err without what the collector answered.
+func whyUnsent(err error) string {
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial):
+		return dial.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the collector did not answer in time"
+	}
+	return "the collector did not take them"
+}
+
+// checkTraces sends the collector nothing, in the form of traces.
+func checkTraces(ctx context.Context, c *checkup) {
+	wanted, err := tracesWanted()
+	switch {
+	case err != nil:
+		c.bad("traces", err.Error(), "Correct this variable, or remove it.")
+		return
+	case !wanted:
+		return
+	}
+	hearLibrary(slog.New(slog.DiscardHandler))
+	client := otlptracehttp.NewClient(otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
+	if err = client.Start(ctx); err == nil {
+		err = errors.Join(client.UploadTraces(ctx, nil), client.Stop(ctx))
+	}
+	if err != nil {
+		c.bad("traces: the collector", whyUnsent(err), "See that OTEL_EXPORTER_OTLP_ENDPOINT is the collector's address for OTLP over HTTP, mostly with port 4318, and that OTEL_EXPORTER_OTLP_HEADERS holds what it asks for.")
+		return
+	}
+	c.ok("traces: the collector takes them")
+}
+
+// hearLibrary has OpenTelemetry log into log. What it says of a variable quotes
+// it, and may so quote a token: its words alone are passed on.
+func hearLibrary(log *slog.Logger) {
+	otel.SetLogger(logr.FromSlogHandler(wordsAlone{log.Handler()}))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { log.Warn("traces: OpenTelemetry has a problem of its own") }))
 }
 
 // wordsAlone passes on the words of a log line, and nothing that it quotes.

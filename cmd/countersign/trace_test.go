@@ -268,6 +268,33 @@ func TestTracesOfTheEnvironment(t *testing.T) {
 	}
 }
 
+// TestDoctorLooksAtTraces: whether the collector takes them, if anybody wants
+// them.
+func TestDoctorLooksAtTraces(t *testing.T) {
+	s := tell(t)
+	if text, _, err := s.doctored(t.Context(), nil); err != nil || strings.Contains(text, "traces") {
+		t.Errorf("without a variable: %v\n%s", err, text)
+	}
+	traces := newTraceCollector(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", traces.URL)
+	if text, _, err := s.doctored(t.Context(), nil); err != nil || !strings.Contains(text, "ok   traces: the collector takes them\n") || len(traces.bodies) != 1 {
+		t.Errorf("doctor = %v, %d calls\n%s", err, len(traces.bodies), text)
+	}
+	finds := func(want string) {
+		t.Helper()
+		text, fixes, _ := s.doctored(t.Context(), nil)
+		if len(fixes) != 1 || !strings.Contains(fixes[0], want) || strings.Contains(text, "answer is a secret") {
+			t.Errorf("doctor finds %q, want %q", fixes, want)
+		}
+	}
+	traces.answers(http.StatusUnauthorized)
+	finds("traces: the collector: the collector did not take them")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	finds("connection refused")
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	finds("OTEL_EXPORTER_OTLP_PROTOCOL: traces are sent over HTTP")
+}
+
 // A trace is sampled whole or not at all, as the standard variables say.
 func TestTracesAreSampledWhole(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")

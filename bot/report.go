@@ -128,11 +128,9 @@ type Report struct {
 
 // Tally counts requests that have something in common.
 type Tally struct {
-	Name     string `json:"name"`
-	Hash     string `json:"hash,omitempty"` // of a file, SHA-256 or, without one, SHA-1
-	Requests int    `json:"requests"`
-	Approved int    `json:"approved"`
-	Denied   int    `json:"denied"`
+	Name string `json:"name"`
+	Hash string `json:"hash,omitempty"` // of a file, SHA-256 or, without one, SHA-1
+	Counts
 }
 
 // Day tells of the requests that arrived on a day, or from it on.
@@ -243,13 +241,7 @@ func tally(in map[string]*Tally, key string, v tickets.Verdict) *Tally {
 		c = &Tally{Name: key}
 		in[key] = c
 	}
-	c.Requests++
-	switch v {
-	case tickets.Approve:
-		c.Approved++
-	case tickets.Deny:
-		c.Denied++
-	}
+	c.Counts.add(v)
 	return c
 }
 

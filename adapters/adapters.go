@@ -273,7 +273,25 @@ type Note struct {
 	// Again says of the answer to a form that nothing was done and that the
 	// same may be sent once more: what was typed is kept.
 	Again bool
+	// Picture is shown below Text, where the platform can show one to one
+	// person alone; Text says all that it does. nil for none.
+	Picture *Picture
 }
+
+// MaxNote is how long the text of a [Note] may be to be shown whole on every
+// platform, in characters: escaping makes it longer.
+const MaxNote = 2800
+
+// Picture is a picture, and what it shows in words of [MaxAlt] characters at
+// most, for whoever cannot see it.
+type Picture struct {
+	PNG []byte
+	Alt string
+}
+
+// MaxAlt is what Discord takes to describe a picture
+// (discord.com/developers/docs/components/reference#media-gallery).
+const MaxAlt = 1024
 
 // Pages is a Note of which there is more. Newer and Older are the commands, as
 // typed after /epm, that show what stands before and after it; empty for

@@ -51,6 +51,9 @@ func Words() []Word {
 			{Name: "action", Help: "Only those that failed, or replay one that did", Choices: []string{"failed", "replay"}},
 			{Name: "id", Help: "Which to replay: its ID, or the first characters of it, 8 or more", Complete: true},
 		}},
+		{Name: "report", Help: "what became of the requests of the last days, who decided and how fast", Admin: true, Args: []Arg{
+			{Name: "span", Help: "How far back: hours, days or weeks, as 12h, 7d or 4w; 7d if nothing is said", Complete: true},
+		}},
 		{Name: "test-connection", Help: "try the connection to EPM", Admin: true},
 		{Name: "roles", Help: "what you may do; for admins, who may decide and who is an admin"},
 	}

@@ -169,6 +169,7 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 		return t, err
 	}
 	start := time.Now()
+	call, end := b.stepSpan(call, t, s)
 	change, failure := b.perform(call, t, s)
 	b.placeTried(s, number, pass, failure)
 	result := "ok"
@@ -182,17 +183,24 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	} else {
 		b.Log.Info("step done", "ticket", t.Number, "step", s.Kind, "platform", s.Place.Platform, "channel", s.Place.Channel)
 	}
+	end(number, result)
 	if b.Meter != nil {
 		b.Meter.Step(s.Kind, result, time.Since(start))
 	}
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
+	var ended bool
 	after, err := b.Store.Update(record, t.Number, func(t *tickets.Ticket) error {
+		before := t.Progress()
 		change(t)
+		ended = before != tickets.Final && t.Progress() == tickets.Final
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if ended && b.Tracer != nil {
+		b.Tracer.Ended(after, b.Now())
 	}
 	b.wake(after) // other lanes: an acknowledged decision owes edits
 	if failure != nil && blamesPlace(tickets.FailureOf(failure), s.Kind) {

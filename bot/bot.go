@@ -47,13 +47,15 @@ type Config struct {
 
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
-	Log   *slog.Logger     // required
-	Now   func() time.Time // default time.Now
-	Meter Meter            // default: counts nothing
+	Log    *slog.Logger     // required
+	Now    func() time.Time // default time.Now
+	Meter  Meter            // default: counts nothing
+	Tracer Tracer           // default: hears nothing
 	// Read fills in what a kept webhook's raw body says, to replay it;
 	// default: webhooks cannot be replayed.
-	Read func(tickets.Incoming) tickets.Incoming
-	Test func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
+	Read    func(tickets.Incoming) tickets.Incoming
+	Test    func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
+	Picture Picture                      // default: reports have none
 
 	Resync time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
 
@@ -197,7 +199,9 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 			return take(in.News, b.rulesOf(t), t, seq, now)
 		}
 	}
+	ctx, end := b.news(ctx, "webhook", in.News, now)
 	r, t, err := b.Store.Accept(ctx, in, apply)
+	end(t, r, err)
 	if err != nil {
 		return r, err
 	}

@@ -25,6 +25,7 @@ func words() map[string]func(*Bot, context.Context, adapters.Command, []string) 
 		"state":           says((*Bot).state),
 		"config":          (*Bot).config,
 		"incoming":        says((*Bot).incoming),
+		"report":          (*Bot).report,
 		"test-connection": says((*Bot).testConnection),
 		"roles":           says((*Bot).roles),
 	}

@@ -11,7 +11,8 @@ import (
 
 // Click implements [adapters.Handler]: it opens forms and details, and moves a
 // ticket to a state.
-func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
+func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answer) {
+	start := b.Now()
 	verdict, ok := c.Verdict, true
 	switch c.Action {
 	case adapters.ActionApprove:
@@ -37,6 +38,8 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	if err != nil || t.Request == nil {
 		return *b.lost(c.Number, err)
 	}
+	ctx, end := b.span(ctx, Span{Name: "click", ID: t.ID, Platform: c.Actor.Platform, Start: start})
+	defer func() { end(c.Number, resultOf(answer)) }()
 	if c.Action == adapters.ActionDetails {
 		return adapters.Details{Ticket: t}
 	}
@@ -70,7 +73,8 @@ func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
 
 // Submit implements [adapters.Handler]: it checks a form against every rule
 // once more and records the decision. The first one wins.
-func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
+func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapters.Answer) {
+	start := b.Now()
 	if err := b.ensure(ctx); err != nil {
 		return *b.lost(s.Number, err)
 	}
@@ -78,6 +82,8 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 	if err != nil || t.Request == nil {
 		return *b.lost(s.Number, err)
 	}
+	ctx, end := b.span(ctx, Span{Name: "submit", ID: t.ID, Platform: s.Actor.Platform, Start: start})
+	defer func() { end(s.Number, resultOf(answer)) }()
 	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
 		b.refused(s.Actor, t.Number, why)
 		return adapters.Note{Text: no, Again: no == adapters.SayCannotCheck || no == adapters.SayCannotTell}
@@ -91,12 +97,16 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) adapters.Answer
 	}
 	d := tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: duration, By: s.Actor, At: b.Now(), Place: s.Place}
 	listed := t.Request.Listed
-	t, err = b.Store.Update(ctx, s.Number, func(t *tickets.Ticket) error {
+	write, recorded := b.span(ctx, Span{Name: "decide", ID: t.ID, Platform: s.Actor.Platform, Makes: &d})
+	t, err = b.Store.Update(write, s.Number, func(t *tickets.Ticket) error {
 		if t.Request != nil && t.Request.Listed != listed {
 			return errCompleted
 		}
 		return t.Decide(d, b.rulesOf(t))
 	})
+	if err == nil {
+		recorded(s.Number, string(d.Verdict))
+	}
 	switch {
 	case errors.Is(err, errCompleted):
 		return adapters.Note{Text: sayCompleted, Again: true}

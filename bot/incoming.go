@@ -260,6 +260,7 @@ func sayKept(k store.Kept) string {
 }
 
 func (b *Bot) replay(ctx context.Context, by tickets.Actor, id string) string {
+	start := b.Now()
 	done, err := Replayer{Store: b.Store, Read: b.Read, Rules: b.rulesOf, Now: b.Now}.Replay(ctx, id)
 	var advice Advice
 	switch {
@@ -272,6 +273,8 @@ func (b *Bot) replay(ctx context.Context, by tickets.Actor, id string) string {
 	r := done.Receipt
 	b.Log.Info("webhook replayed", "incoming", r.Incoming, "ticket", r.Ticket, "status", r.Status, "before", done.Before, "actor", by.String())
 	if done.Ticket != nil {
+		_, end := b.news(ctx, "replay", &tickets.News{ID: done.Ticket.ID}, start)
+		end(done.Ticket, r, nil)
 		b.wake(done.Ticket)
 	}
 	return done.String()

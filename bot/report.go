@@ -3,12 +3,14 @@ package bot
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
@@ -24,6 +26,17 @@ const (
 	often = 2
 	// reportPage is how many tickets are read together.
 	reportPage = 200
+	// reportMost is how many tickets a report in a chat looks through, and
+	// reportTime how long: what has been read is told before the asker is told
+	// that it took too long.
+	reportMost = 50_000
+	reportTime = adapters.CommandTime * 2 / 3
+	// reportTop is how much of each list is shown in a chat, if there is room.
+	reportTop = 10
+	// reportSpan is how far back a report looks unless somebody says otherwise.
+	reportSpan = 7 * 24 * time.Hour
+	// maxBars is how many bars the requests are divided into.
+	maxBars = 35
 )
 
 // Hours are those in which people work, on Monday to Friday.
@@ -42,21 +55,44 @@ func (h Hours) hold(at time.Time) bool {
 }
 
 func (h Hours) String() string {
-	return fmt.Sprintf("Monday to Friday, %02d:00 to %02d:00 %s", h.From, h.To, h.In)
+	zone := h.In.String()
+	if h.In == time.Local { // which is no name that tells anybody where
+		zone = time.Now().In(h.In).Format("MST")
+	}
+	return fmt.Sprintf("Monday to Friday, %02d:00 to %02d:00 %s", h.From, h.To, zone)
+}
+
+// Counts are numbers of requests, by what became of them.
+type Counts struct {
+	Requests int `json:"requests"`
+	Approved int `json:"approved"`
+	Denied   int `json:"denied"`
+	Other    int `json:"other"`   // EPM recorded something else
+	Waiting  int `json:"waiting"` // undecided
+}
+
+func (c *Counts) add(v tickets.Verdict) {
+	c.Requests++
+	switch v {
+	case tickets.Approve:
+		c.Approved++
+	case tickets.Deny:
+		c.Denied++
+	case "":
+		c.Waiting++
+	default:
+		c.Other++
+	}
 }
 
 // Report tells what became of the requests that arrived from Since on and
 // before Until. A request is approved or denied as EPM recorded it in the end,
 // and until then as it was decided here.
 type Report struct {
-	Since    time.Time `json:"since"`
-	Until    time.Time `json:"until"`
-	Requests int       `json:"requests"`
-	Approved int       `json:"approved"`
-	Denied   int       `json:"denied"`
-	Other    int       `json:"other"`   // EPM recorded something else
-	Waiting  int       `json:"waiting"` // undecided
-	InEPM    int       `json:"in_epm"`  // of the decided: in EPM's own console
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
+	Counts
+	InEPM int `json:"in_epm"` // of the decided: in EPM's own console
 
 	// The time from a request's arrival to the decision made here, in
 	// seconds; 0 if there was none.
@@ -73,38 +109,67 @@ type Report struct {
 	// in EPM may serve better.
 	Often []Tally `json:"often_approved"`
 
+	Days []Day `json:"days"` // all of them, the oldest first
+
+	// Looked is how many tickets were looked through, the newest first, if
+	// those were not all that it takes; else 0.
+	Looked int `json:"looked_through,omitempty"`
+	// Damaged says that there are tickets that cannot be read and are missing
+	// in the numbers.
+	Damaged bool `json:"damaged,omitempty"`
+
 	Hours Hours `json:"-"`
 
 	took                            []time.Duration
+	days                            map[string]*Day
 	approvers, applications, groups map[string]*Tally
 	files                           map[string]*Tally
 }
 
 // Tally counts requests that have something in common.
 type Tally struct {
-	Name     string `json:"name"`
-	Hash     string `json:"hash,omitempty"` // of a file, SHA-256 or, without one, SHA-1
-	Requests int    `json:"requests"`
-	Approved int    `json:"approved"`
-	Denied   int    `json:"denied"`
+	Name string `json:"name"`
+	Hash string `json:"hash,omitempty"` // of a file, SHA-256 or, without one, SHA-1
+	Counts
+}
+
+// Day tells of the requests that arrived on a day, or from it on.
+type Day struct {
+	Date string `json:"date"` // as 2026-03-02, where the hours of the report are
+	Counts
+	Median float64 `json:"median_seconds"` // as in [Report]
+
+	took []time.Duration
 }
 
 // NewReport begins a report of the requests from since to until.
 func NewReport(since, until time.Time, hours Hours) *Report {
 	return &Report{
 		Since: since, Until: until, Hours: hours,
+		AfterHours: []tickets.Number{}, Hasty: []tickets.Number{},
+		days:      map[string]*Day{},
 		approvers: map[string]*Tally{}, applications: map[string]*Tally{}, groups: map[string]*Tally{}, files: map[string]*Tally{},
 	}
 }
 
 // Read adds the tickets of s, the newest first, and ends the report. It reads
-// most tickets at most and reports whether that was enough.
-func (r *Report) Read(ctx context.Context, s store.Store, most int) (all bool, err error) {
+// most tickets at most, and for as long as ctx lasts; the report says then
+// what is missing. So it does beside an error: tickets that cannot be read
+// hide no others.
+func (r *Report) Read(ctx context.Context, s store.Store, most int) error {
+	defer r.end()
+	var wrong error
 	q := store.Query{Limit: reportPage}
-	for read := 0; read < most; {
+	for read := 0; read < most; r.Looked = read {
 		list, err := s.List(ctx, q)
+		if err != nil && read > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return wrong
+		}
 		if err != nil {
-			return false, err
+			wrong, r.Damaged = err, true
+		}
+		if err != nil && len(list) == 0 {
+			return wrong
 		}
 		older := 0
 		for _, t := range list {
@@ -114,22 +179,20 @@ func (r *Report) Read(ctx context.Context, s store.Store, most int) (all bool, e
 			}
 		}
 		// Clocks may have been wrong for a while: a whole page is before it.
-		if len(list) < q.Limit || older == len(list) {
-			r.end()
-			return true, nil
+		if len(list) < q.Limit && err == nil || older == len(list) {
+			r.Looked = 0
+			return wrong
 		}
 		read += len(list)
 		q.Before = list[len(list)-1].Number
 	}
-	r.end()
-	return false, nil
+	return wrong
 }
 
 func (r *Report) add(t *tickets.Ticket) {
 	if t.Created.Before(r.Since) || !t.Created.Before(r.Until) || t.Request == nil {
 		return
 	}
-	r.Requests++
 	verdict := tickets.Verdict("")
 	switch {
 	case t.Outcome != nil:
@@ -137,16 +200,14 @@ func (r *Report) add(t *tickets.Ticket) {
 	case t.Decision != nil:
 		verdict = t.Decision.Verdict
 	}
-	switch verdict {
-	case tickets.Approve:
-		r.Approved++
-	case tickets.Deny:
-		r.Denied++
-	case "":
-		r.Waiting++
-	default:
-		r.Other++
+	r.Counts.add(verdict)
+	date := t.Created.In(r.Hours.In).Format(time.DateOnly)
+	day := r.days[date]
+	if day == nil {
+		day = &Day{Date: date}
+		r.days[date] = day
 	}
+	day.Counts.add(verdict)
 	tally(r.applications, t.Request.What(), verdict)
 	if t.Request.Group != "" {
 		tally(r.groups, t.Request.Group, verdict)
@@ -163,7 +224,7 @@ func (r *Report) add(t *tickets.Ticket) {
 		return
 	}
 	took := max(d.At.Sub(t.Created), 0)
-	r.took = append(r.took, took)
+	r.took, day.took = append(r.took, took), append(day.took, took)
 	by := tally(r.approvers, d.By.String(), d.Verdict)
 	by.Name = cmp.Or(d.By.Name, d.By.ID) + " (" + adapters.PlatformName(d.By.Platform) + ")"
 	if !r.Hours.hold(d.At) {
@@ -180,23 +241,73 @@ func tally(in map[string]*Tally, key string, v tickets.Verdict) *Tally {
 		c = &Tally{Name: key}
 		in[key] = c
 	}
-	c.Requests++
-	switch v {
-	case tickets.Approve:
-		c.Approved++
-	case tickets.Deny:
-		c.Denied++
-	}
+	c.Counts.add(v)
 	return c
 }
 
 func (r *Report) end() {
-	slices.Sort(r.took)
-	r.Median, r.P95 = r.percentile(50), r.percentile(95)
+	r.Median, r.P95 = percentile(r.took, 50), percentile(r.took, 95)
+	for at := r.Since.In(r.Hours.In); ; at = at.AddDate(0, 0, 1) {
+		date := at.Format(time.DateOnly)
+		if last := r.Until.Add(-1).In(r.Hours.In).Format(time.DateOnly); date > last {
+			break
+		}
+		day := cmp.Or(r.days[date], &Day{Date: date})
+		day.Median = percentile(day.took, 50)
+		r.Days = append(r.Days, *day)
+	}
 	r.Approvers, r.Applications, r.Groups = ranked(r.approvers), ranked(r.applications), ranked(r.groups)
 	r.Often = slices.DeleteFunc(ranked(r.files), func(c Tally) bool { return c.Approved < often })
 	slices.Reverse(r.AfterHours) // the oldest first
 	slices.Reverse(r.Hasty)
+}
+
+// Picture draws a report for people.
+type Picture func(*Report) (png []byte, err error)
+
+// report tells what became of the requests of the last days.
+func (b *Bot) report(ctx context.Context, _ adapters.Command, args []string) adapters.Answer {
+	span := reportSpan
+	if len(args) > 0 {
+		var err error
+		if span, err = ParseSpan(strings.Join(args, " ")); err != nil {
+			return adapters.Note{Text: "I do not understand that: " + err.Error() + "."}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, reportTime)
+	defer cancel()
+	now := b.Now()
+	r := NewReport(now.Add(-span), now, OfficeHours())
+	if err := r.Read(ctx, b.Store, reportMost); err != nil {
+		b.Log.Error("cannot read tickets for a report", "err", err)
+		if r.Requests == 0 {
+			return adapters.Note{Text: sayStoreAway}
+		}
+	}
+	n := adapters.Note{Text: r.Fit(adapters.MaxNote)}
+	if b.Picture == nil || r.Requests == 0 {
+		return n
+	}
+	png, err := b.Picture(r)
+	if err != nil {
+		b.Log.Error("cannot draw a report", "err", err)
+		return n
+	}
+	n.Picture = &adapters.Picture{PNG: png, Alt: r.Alt()}
+	return n
+}
+
+// Alt says what a picture of r shows, to whoever cannot see it.
+func (r *Report) Alt() string {
+	unit, bars := r.Bars()
+	s := fmt.Sprintf("Requests by %s from %s on: %d in all, %d approved, %d denied, %d undecided", unit, bars[0].Date, r.Requests, r.Approved, r.Denied, r.Waiting)
+	if r.Other > 0 {
+		s += fmt.Sprintf(", %d ended otherwise", r.Other)
+	}
+	if len(r.took) > 0 {
+		s += fmt.Sprintf(". Half of the decisions took less than %s", spell(r.Median))
+	}
+	return s + "."
 }
 
 // ParseSpan reads how far back a report looks: hours, days or weeks, as 12h,
@@ -210,17 +321,48 @@ func ParseSpan(s string) (time.Duration, error) {
 			return time.Duration(n) * unit, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no span of time: write hours, days or weeks, for example 12h, 7d or 4w", adapters.Line(s))
+	return 0, fmt.Errorf("“%s” is no span of time: write hours, days or weeks, for example 12h, 7d or 4w", adapters.Cut(adapters.Line(s), 40))
 }
 
-// percentile is the time that p of a hundred decisions took at most, in
-// seconds (nearest rank).
-func (r *Report) percentile(p int) float64 {
-	if len(r.took) == 0 {
+// percentile is the time that p of a hundred of took lasted at most, in
+// seconds (nearest rank); 0 if there are none.
+func percentile(took []time.Duration, p int) float64 {
+	if len(took) == 0 {
 		return 0
 	}
-	rank := (p*len(r.took) + 99) / 100
-	return r.took[rank-1].Seconds()
+	slices.Sort(took)
+	rank := (p*len(took) + 99) / 100
+	return took[rank-1].Seconds()
+}
+
+// Bars are the days of r, put together so that there are few enough to be
+// seen at once, and how much time each is: "day", "week". Each has the date of
+// its first day.
+func (r *Report) Bars() (unit string, bars []Day) {
+	of := 1
+	unit = "day"
+	for _, u := range []struct {
+		days int
+		name string
+	}{{7, "week"}, {4 * 7, "4 weeks"}, {52 * 7, "52 weeks"}} {
+		if len(r.Days) > maxBars*of {
+			of, unit = u.days, u.name
+		}
+	}
+	for days := range slices.Chunk(r.Days, of) {
+		bar := Day{Date: days[0].Date}
+		for _, d := range days {
+			bar.Requests += d.Requests
+			bar.Approved += d.Approved
+			bar.Denied += d.Denied
+			bar.Other += d.Other
+			bar.Waiting += d.Waiting
+			bar.took = append(bar.took, d.took...)
+		}
+		bar.Median = percentile(bar.took, 50)
+		bars = append(bars, bar)
+	}
+	return unit, bars
 }
 
 func ranked(in map[string]*Tally) []Tally {
@@ -234,11 +376,57 @@ func ranked(in map[string]*Tally) []Tally {
 	return list
 }
 
+// Fit is Text in at most limit characters, with as much of each list as there
+// is room for.
+func (r *Report) Fit(limit int) string {
+	for top := reportTop; top > 1; top-- {
+		if s := r.Text(top); utf8.RuneCountInString(s) <= limit {
+			return s
+		}
+	}
+	return adapters.Cut(r.Text(1), limit)
+}
+
+// levels are the heights of a bar in a line of text.
+const levels = "▁▂▃▄▅▆▇█"
+
+// line draws the requests on one line, and names the most.
+func (r *Report) line() string {
+	unit, bars := r.Bars()
+	if len(bars) < 2 {
+		return ""
+	}
+	most := slices.MaxFunc(bars, func(a, b Day) int { return cmp.Compare(a.Requests, b.Requests) })
+	var s strings.Builder
+	for _, bar := range bars {
+		height := []rune(levels)
+		if bar.Requests == 0 {
+			s.WriteRune('·')
+			continue
+		}
+		s.WriteRune(height[(bar.Requests*len(height)-1)/most.Requests])
+	}
+	on := "on"
+	if unit != "day" {
+		on = "from"
+	}
+	return fmt.Sprintf("\nBy %s from %s on: %s, %d at most, %s %s.", unit, bars[0].Date, s.String(), most.Requests, on, most.Date)
+}
+
+// name is what is counted, for people.
+func (c *Tally) name() string { return adapters.Cut(adapters.Line(c.Name), 80) }
+
 // Text is the report for people, with at most top of each list.
 func (r *Report) Text(top int) string {
 	var s strings.Builder
 	const layout = "2006-01-02 15:04"
 	fmt.Fprintf(&s, "Requests from %s to %s UTC: %d.", r.Since.UTC().Format(layout), r.Until.UTC().Format(layout), r.Requests)
+	if r.Looked > 0 {
+		fmt.Fprintf(&s, " Only the newest %d tickets were looked through: what is older is missing here.", r.Looked)
+	}
+	if r.Damaged {
+		s.WriteString(" There are tickets that cannot be read: they are missing here.")
+	}
 	if r.Requests == 0 {
 		return s.String()
 	}
@@ -252,13 +440,14 @@ func (r *Report) Text(top int) string {
 	if len(r.took) > 0 {
 		fmt.Fprintf(&s, "\nTime to a decision: half within %s, 95 of 100 within %s.", spell(r.Median), spell(r.P95))
 	}
+	s.WriteString(r.line())
 	counts := func(title string, list []Tally) {
 		if len(list) == 0 {
 			return
 		}
 		s.WriteString("\n" + title)
 		for _, c := range list[:min(top, len(list))] {
-			fmt.Fprintf(&s, "\n• %s: %d, approved %d, denied %d", adapters.Line(c.Name), c.Requests, c.Approved, c.Denied)
+			fmt.Fprintf(&s, "\n• %s: %d, approved %d, denied %d", c.name(), c.Requests, c.Approved, c.Denied)
 		}
 		if more := len(list) - top; more > 0 {
 			fmt.Fprintf(&s, "\n• and %d more", more)
@@ -288,7 +477,7 @@ func (r *Report) Text(top int) string {
 	if len(r.Often) > 0 {
 		s.WriteString("\nApproved most often, perhaps better by a rule in EPM:")
 		for _, c := range r.Often[:min(top, len(r.Often))] {
-			fmt.Fprintf(&s, "\n• %s: %d times, %s", adapters.Line(c.Name), c.Approved, adapters.Line(c.Hash))
+			fmt.Fprintf(&s, "\n• %s: %d times, %s", c.name(), c.Approved, adapters.Cut(adapters.Line(c.Hash), 64))
 		}
 	}
 	return s.String()

@@ -2,13 +2,16 @@ package bot_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -66,12 +69,13 @@ func TestReport(t *testing.T) {
 	add(monday.Add(24*time.Hour), rights) // after
 
 	r := bot.NewReport(monday, monday.Add(24*time.Hour), bot.Hours{From: 7, To: 19, In: time.UTC})
-	if all, err := r.Read(t.Context(), keep, math.MaxInt); err != nil || !all {
-		t.Fatalf("Read = %v, %v", all, err)
+	if err := r.Read(t.Context(), keep, math.MaxInt); err != nil || r.Looked != 0 {
+		t.Fatalf("Read = %v, %d looked through", err, r.Looked)
 	}
 	want := `Requests from 2026-03-02 07:00 to 2026-03-03 07:00 UTC: 7.
 Approved: 3. Denied: 2. Undecided: 1. Ended otherwise: 1. Decided in EPM itself: 2.
 Time to a decision: half within 10 s, 95 of 100 within 60 min.
+By day from 2026-03-02 on: █·, 7 at most, on 2026-03-02.
 By approver:
 • Ann (Chat): 2, approved 2, denied 0
 • Bob (Chat): 2, approved 0, denied 2
@@ -93,7 +97,7 @@ Approved most often, perhaps better by a rule in EPM:
 	}
 
 	empty := bot.NewReport(monday.Add(-48*time.Hour), monday.Add(-47*time.Hour), bot.OfficeHours())
-	if _, err := empty.Read(t.Context(), keep, math.MaxInt); err != nil || strings.Count(empty.Text(5), "\n") != 0 {
+	if err := empty.Read(t.Context(), keep, math.MaxInt); err != nil || strings.Count(empty.Text(5), "\n") != 0 {
 		t.Errorf("a report of nothing = %s, %v", empty.Text(5), err)
 	}
 }
@@ -101,28 +105,205 @@ Approved most often, perhaps better by a rule in EPM:
 // A report reads as far back as it needs to, and no further than it may.
 func TestReportReadsPages(t *testing.T) {
 	t.Parallel()
-	var keep pages
-	for i := range 1000 {
-		n := tickets.NewNumber("JIT", int64(2000-i))
-		ticket := tickets.Start(n, tickets.RequestID(n), rules(), monday.Add(-time.Duration(i)*time.Hour))
-		ticket.Ask(tickets.Request{ID: tickets.RequestID(n), Kind: tickets.Admin}, rules(), ticket.Created)
-		keep.all = append(keep.all, ticket)
-	}
+	keep := hours(1000)
 	for _, c := range []struct {
-		hours, most int
-		all         bool
-		requests    int
+		hours, most, looked, requests int
 	}{
-		{hours: 99, most: 1000, all: true, requests: 99},
-		{hours: 500, most: 2000, all: true, requests: 500},
-		{hours: 5000, most: 2000, all: true, requests: 999},
-		{hours: 5000, most: 400, all: false, requests: 399},
+		{hours: 99, most: 1000, looked: 0, requests: 99},
+		{hours: 500, most: 2000, looked: 0, requests: 500},
+		{hours: 5000, most: 2000, looked: 0, requests: 999},
+		{hours: 5000, most: 400, looked: 400, requests: 399},
 	} {
 		r := bot.NewReport(monday.Add(-time.Duration(c.hours)*time.Hour), monday, bot.OfficeHours())
-		all, err := r.Read(t.Context(), keep, c.most)
-		if err != nil || all != c.all || r.Requests != c.requests {
-			t.Errorf("%d hours, %d tickets at most: %v, %v, %d requests; want %v, %d", c.hours, c.most, all, err, r.Requests, c.all, c.requests)
+		err := r.Read(t.Context(), keep, c.most)
+		if err != nil || r.Looked != c.looked || r.Requests != c.requests {
+			t.Errorf("%d hours, %d tickets at most: %v, %d looked through, %d requests; want %d, %d", c.hours, c.most, err, r.Looked, r.Requests, c.looked, c.requests)
 		}
+		if said := strings.Contains(r.Text(1), "the newest 400 tickets"); said != (c.looked > 0) {
+			t.Errorf("%d hours, %d tickets at most: %s", c.hours, c.most, r.Text(1))
+		}
+	}
+}
+
+// What cannot be read hides nothing else, and is told.
+func TestReportTellsOfDamage(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("ticket JIT-1501 is no JSON")
+	for _, c := range []struct {
+		fails            func(store.Query) bool
+		damaged          bool
+		looked, requests int
+		err              error
+	}{
+		{func(q store.Query) bool { return q.Before == "" }, true, 0, 999, broken},
+		{func(q store.Query) bool { return q.Before == "JIT-1801" }, true, 0, 999, broken},
+		{func(q store.Query) bool { return false }, false, 0, 999, nil},
+	} {
+		keep := partly{hours(1000), broken, c.fails}
+		r := bot.NewReport(monday.Add(-5000*time.Hour), monday, bot.OfficeHours())
+		if err := r.Read(t.Context(), keep, math.MaxInt); !errors.Is(err, c.err) || r.Damaged != c.damaged || r.Looked != c.looked || r.Requests != c.requests {
+			t.Errorf("Read = %v, damaged %v, %d looked through, %d requests", err, r.Damaged, r.Looked, r.Requests)
+		}
+		if said := strings.Contains(r.Text(1), "cannot be read"); said != c.damaged {
+			t.Errorf("Text = %s", r.Text(1))
+		}
+	}
+	away := partly{pages{}, broken, func(store.Query) bool { return true }}
+	if err := bot.NewReport(monday, monday, bot.OfficeHours()).Read(t.Context(), away, 10); !errors.Is(err, broken) {
+		t.Errorf("Read of a store that is away = %v", err)
+	}
+	// The time is over in the middle: what was read is told.
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	late := partly{hours(1000), context.DeadlineExceeded, func(q store.Query) bool { return q.Before != "" }}
+	r := bot.NewReport(monday.Add(-5000*time.Hour), monday, bot.OfficeHours())
+	if err := r.Read(ctx, late, math.MaxInt); err != nil || r.Looked != 200 || r.Damaged || r.Requests != 199 {
+		t.Errorf("Read whose time is over = %v, %d looked through, damaged %v, %d requests", err, r.Looked, r.Damaged, r.Requests)
+	}
+}
+
+// hours are n requests, one an hour, the newest of them on monday.
+func hours(n int) pages {
+	var keep pages
+	for i := range n {
+		number := tickets.NewNumber("JIT", int64(2000-i))
+		ticket := tickets.Start(number, tickets.RequestID(number), rules(), monday.Add(-time.Duration(i)*time.Hour))
+		ticket.Ask(tickets.Request{ID: tickets.RequestID(number), Kind: tickets.Admin}, rules(), ticket.Created)
+		keep.all = append(keep.all, ticket)
+	}
+	return keep
+}
+
+// partly is a store some of whose answers have an error beside them.
+type partly struct {
+	pages
+	err   error
+	fails func(store.Query) bool
+}
+
+func (d partly) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
+	list, err := d.pages.List(ctx, q)
+	if d.fails(q) {
+		err = d.err
+	}
+	return list, err
+}
+
+// A report fits into a chat whatever names there are, and loses of its lists
+// before it is cut.
+func TestReportFits(t *testing.T) {
+	t.Parallel()
+	var keep pages
+	for i := range 60 {
+		n := tickets.NewNumber("JIT", int64(2000-i))
+		ticket := tickets.Start(n, tickets.RequestID(n), rules(), monday.Add(-time.Duration(i)*time.Hour))
+		ticket.Ask(tickets.Request{
+			ID: tickets.RequestID(n), Kind: tickets.Application, SHA256: strings.Repeat(fmt.Sprintf("%x", i/3%16), 64), Group: fmt.Sprintf("Group %d\n• Nobody: 0", i),
+			Product: fmt.Sprintf("%d %s", i/3, strings.Repeat("長い名前", 500)),
+		}, rules(), ticket.Created)
+		ticket.Decision = &tickets.Decision{Verdict: tickets.Approve, By: tickets.Actor{Platform: "chat", ID: fmt.Sprint(i), Name: strings.Repeat("Ann ", 50)}, At: ticket.Created}
+		keep.all = append(keep.all, ticket)
+	}
+	r := bot.NewReport(monday.Add(-60*24*time.Hour), monday.Add(time.Hour), bot.OfficeHours())
+	if err := r.Read(t.Context(), keep, math.MaxInt); err != nil {
+		t.Fatal(err)
+	}
+	whole := r.Fit(math.MaxInt)
+	if whole != r.Text(10) {
+		t.Error("there is room and something is left out")
+	}
+	for _, limit := range []int{adapters.MaxNote, 2000, 300} {
+		text := r.Fit(limit)
+		if n := utf8.RuneCountInString(text); n > limit || n < limit/3 {
+			t.Errorf("%d characters for a limit of %d", n, limit)
+		}
+		if limit >= 2000 && !strings.Contains(text, "Approved most often") {
+			t.Errorf("limit %d: the end is missing:\n%s", limit, text)
+		}
+		if strings.Contains(text, "\n• Nobody: 0") {
+			t.Errorf("limit %d: a name writes a line of ours", limit)
+		}
+	}
+}
+
+// The days of a report are all there, in the zone of its hours, also where
+// the clocks are set; and are put together when there are many.
+func TestReportDays(t *testing.T) {
+	t.Parallel()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := time.Date(2026, 3, 31, 0, 0, 0, 0, berlin)
+	keep := hours(1)
+	keep.all[0].Created = time.Date(2026, 3, 28, 23, 30, 0, 0, time.UTC) // the 29th in Berlin, on which the day has 23 hours
+	for _, c := range []struct {
+		days       int
+		unit       string
+		bars       int
+		first, has string
+	}{
+		{3, "day", 4, "2026-03-27", "2026-03-29"},
+		{34, "day", 35, "2026-02-24", "2026-03-29"},
+		{35, "week", 6, "2026-02-23", "2026-03-23"},
+		{300, "4 weeks", 11, "2025-06-04", "2026-03-11"},
+		{3650, "52 weeks", 11, "2016-04-02", "2026-03-21"},
+	} {
+		r := bot.NewReport(until.Add(-time.Duration(c.days)*24*time.Hour), until, bot.Hours{From: 7, To: 19, In: berlin})
+		if err := r.Read(t.Context(), keep, 10); err != nil {
+			t.Fatal(err)
+		}
+		unit, bars := r.Bars()
+		i := slices.IndexFunc(bars, func(d bot.Day) bool { return d.Requests == 1 })
+		if unit != c.unit || len(bars) != c.bars || bars[0].Date != c.first || i < 0 || bars[i].Date != c.has {
+			t.Errorf("%d days: %d of a %s from %s, the request at %d: %+v", c.days, len(bars), unit, bars[0].Date, i, bars[max(i, 0)])
+		}
+	}
+}
+
+// The command tells admins what the report says, and shows its picture if one
+// can be drawn.
+func TestReportCommand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var drawn *bot.Report
+	broken := false
+	w.picture = func(r *bot.Report) ([]byte, error) {
+		if drawn = r; broken {
+			return nil, errors.New("no paint")
+		}
+		return []byte("png"), nil
+	}
+	w.start()
+	ask := func(by tickets.Actor, text string) adapters.Note {
+		return w.bot.Command(t.Context(), adapters.Command{Actor: by, Place: place, Text: text}).(adapters.Note)
+	}
+	if n := ask(ann, "report"); !strings.HasSuffix(n.Text, "UTC: 0.") || n.Picture != nil {
+		t.Errorf("a report of nothing is %q, %v", n.Text, n.Picture)
+	}
+	n := w.ask("one")
+	w.approve(n, ann, twoHours)
+	w.until(n, "confirmed", func(t *tickets.Ticket) bool { return !t.Sending.Done.IsZero() })
+	got := ask(ann, "report 4w")
+	for _, want := range []string{"UTC: 1.", "Approved: 1.", "• Ann (Chat): 1, approved 1, denied 0", "Approved within ten seconds: 1 (" + string(n) + ")"} {
+		if !strings.Contains(got.Text, want) {
+			t.Errorf("the report lacks %q:\n%s", want, got.Text)
+		}
+	}
+	if got.Picture == nil || string(got.Picture.PNG) != "png" || drawn.Requests != 1 || len(drawn.Days) < 28 ||
+		!strings.HasPrefix(got.Picture.Alt, "Requests by day from ") || !strings.Contains(got.Picture.Alt, "1 in all, 1 approved, 0 denied, 0 undecided. Half of the decisions took less than") {
+		t.Errorf("the picture is %+v of %+v", got.Picture, drawn)
+	}
+	broken = true
+	if got := ask(ann, "report"); got.Picture != nil || !strings.Contains(got.Text, "UTC: 1.") {
+		t.Errorf("a report that cannot be drawn is %q, %v", got.Text, got.Picture)
+	}
+	note(t, ask(ann, "report since yesterday"), "write hours, days or weeks")
+	for _, who := range []tickets.Actor{bob, sam} {
+		note(t, ask(who, "report"), adapters.SayNotAdmin)
+	}
+	if list := w.bot.Complete(t.Context(), adapters.Completion{Actor: ann, Word: "report", Arg: "span", Typed: "4"}); len(list) != 2 || list[0].Value != "4w" {
+		t.Errorf("suggested %v", list)
 	}
 }
 

@@ -374,12 +374,14 @@ func (b *Bot) acceptListed(ctx context.Context, l tickets.Listed, news *tickets.
 	}
 	now := b.Now()
 	in := tickets.Incoming{ID: id.String(), At: now, Remote: tickets.FromList, Raw: l.Raw, News: news}
+	ctx, end := b.news(ctx, "listed", news, now)
 	r, t, err := b.Store.Accept(ctx, in, func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 		if news.Outcome != nil && (t == nil || t.Progress() != tickets.Pending) {
 			return nil, tickets.StatusDuplicate
 		}
 		return take(news, b.rulesOf(t), t, seq, now)
 	})
+	end(t, r, err)
 	if err != nil {
 		return false, err
 	}

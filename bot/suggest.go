@@ -32,6 +32,8 @@ func (b *Bot) Complete(ctx context.Context, c adapters.Completion) adapters.Sugg
 		return suggestions(c.Typed, b.states())
 	case "config value":
 		return b.suggestValue(c)
+	case "report span":
+		return suggestions(c.Typed, []string{"24h", "7d", "4w", "13w", "52w"})
 	case "incoming id":
 		return b.suggestIncoming(ctx, c)
 	}

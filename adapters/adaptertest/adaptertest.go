@@ -10,9 +10,12 @@
 package adaptertest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"maps"
 	"slices"
 	"strconv"
@@ -44,6 +47,9 @@ type Harness interface {
 	Replies(id string) []string
 	// Notes are the texts that only person i was shown in the place.
 	Notes(i int) []string
+	// Pictures are the descriptions of pictures that only person i was shown,
+	// and false where the platform shows none to one person alone.
+	Pictures(i int) (alts []string, shows bool)
 	// Delete removes a message, as an admin does.
 	Delete(id string)
 	// Fail makes the next call of op go wrong.
@@ -148,6 +154,7 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
 		{"NoteIsForOnePerson", notePrivate},
 		{"DetailsShowEverything", details},
 		{"CommandIsAnswered", command},
+		{"PictureIsForOnePerson", picture},
 		{"SlowCommandIsAnsweredLater", slowCommand},
 		{"LateAnswerIsSaidAgainIfItWasLost", lateAnswerLost},
 		{"StopLetsCommandsEnd", stopLetsEnd},
@@ -274,7 +281,17 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 	return adapters.Done{}
 }
 
-// Command repeats what was said, on pages if it is asked for "tickets".
+// dot is a picture.
+var dot = sync.OnceValue(func() []byte {
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 2, 1))); err != nil {
+		panic(err) // a buffer takes all
+	}
+	return b.Bytes()
+})
+
+// Command repeats what was said, on pages if it is asked for "tickets" and with
+// a picture for "report".
 func (b *Book) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 	if b.hold != nil {
 		select {
@@ -297,6 +314,8 @@ func (b *Book) Command(ctx context.Context, c adapters.Command) adapters.Answer 
 	switch {
 	case refuse != "":
 		return adapters.Note{Text: refuse}
+	case c.Text == "report":
+		return adapters.Note{Text: said, Picture: &adapters.Picture{PNG: dot(), Alt: "A grey dot <!channel> @everyone" + strings.Repeat(".", adapters.MaxAlt)}}
 	case c.Text == "tickets":
 		n = 1
 	case err != nil:
@@ -956,14 +975,39 @@ func command(t *testing.T, _ *Book, h Harness) {
 	}
 }
 
-// slowly has person 2 type a command whose answer takes until the book's hold
+// picture: what is drawn is described, shown to the asker alone, and not instead
+// of the words; whether or not the words came in time.
+func picture(t *testing.T, b *Book, h Harness) {
+	for n := 1; n <= 2; n++ {
+		if n == 2 {
+			slowly(t, b, h, "report")
+			close(b.hold)
+			answeredLate(t, h, "You said: report")
+		} else if got, err := h.Command(ctx(t), 2, "report"); err != nil || !strings.Contains(got, "You said: report") {
+			t.Errorf("Command() = %q, %v", got, err)
+		}
+		if _, shows := h.Pictures(2); shows {
+			eventually(t, "a picture", func() bool { alts, _ := h.Pictures(2); return len(alts) == n })
+			alts, _ := h.Pictures(2)
+			mentions(t, "the description", alts[n-1], "A grey dot")
+		}
+	}
+	if alts, _ := h.Pictures(1); len(alts) > 0 {
+		t.Errorf("somebody else is shown %q", alts)
+	}
+	if n := len(h.Cards()); n != 0 {
+		t.Error("the picture is in the channel")
+	}
+}
+
+// slowly has person 2 type text, a command whose answer takes until the book's hold
 // is closed, and returns when they have been told to wait.
-func slowly(t *testing.T, b *Book, h Harness) {
+func slowly(t *testing.T, b *Book, h Harness, text string) {
 	t.Helper()
 	b.hold = make(chan struct{})
 	begun, told := time.Now(), make(chan error, 1)
 	go func() {
-		_, err := h.Command(ctx(t), 2, "status")
+		_, err := h.Command(ctx(t), 2, text)
 		told <- err
 	}()
 	eventually(t, "a word that it takes a moment", func() bool { return h.Waits(2) })
@@ -977,12 +1021,13 @@ func slowly(t *testing.T, b *Book, h Harness) {
 	})
 }
 
-// answeredLate waits for the answer to slowly's command, which nobody else sees.
-func answeredLate(t *testing.T, h Harness) {
+// answeredLate waits for the answer to slowly's command, which holds want and
+// nobody else sees.
+func answeredLate(t *testing.T, h Harness, want string) {
 	t.Helper()
 	eventually(t, "the answer", func() bool {
 		notes := h.Notes(2)
-		return len(notes) > 0 && strings.Contains(notes[len(notes)-1], "You said: status")
+		return slices.ContainsFunc(notes, func(said string) bool { return strings.Contains(said, want) })
 	})
 	if n := h.Notes(1); len(n) > 0 {
 		t.Errorf("somebody else was told %q", n)
@@ -993,20 +1038,20 @@ func answeredLate(t *testing.T, h Harness) {
 }
 
 func slowCommand(t *testing.T, b *Book, h Harness) {
-	slowly(t, b, h)
+	slowly(t, b, h, "status")
 	close(b.hold)
-	answeredLate(t, h)
+	answeredLate(t, h, "You said: status")
 }
 
 func lateAnswerLost(t *testing.T, b *Book, h Harness) {
-	slowly(t, b, h)
+	slowly(t, b, h, "status")
 	h.Fail(OpAnswer, LostRequest)
 	close(b.hold)
-	answeredLate(t, h)
+	answeredLate(t, h, "You said: status")
 }
 
 func stopLetsEnd(t *testing.T, b *Book, h Harness) {
-	slowly(t, b, h)
+	slowly(t, b, h, "status")
 	ended := h.Stop()
 	select {
 	case <-ended:
@@ -1015,7 +1060,7 @@ func stopLetsEnd(t *testing.T, b *Book, h Harness) {
 	}
 	close(b.hold)
 	<-ended
-	answeredLate(t, h)
+	answeredLate(t, h, "You said: status")
 }
 
 // opensSettings has person i open the form of the settings. It reports false

@@ -1,11 +1,13 @@
 package discord_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"image/png"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -291,6 +293,18 @@ func (w *world) Notes(i int) []string {
 		out = append(out, cardOf(e.ID, e.Components).Text)
 	}
 	return out
+}
+
+func (w *world) Pictures(i int) (alts []string, shows bool) {
+	for _, e := range w.fake.Person(userOf(i)).Ephemerals() {
+		for _, f := range e.Files {
+			if _, err := png.Decode(bytes.NewReader(f.Content)); err != nil || f.ContentType != "image/png" {
+				w.t.Errorf("%s is of type %s: %v", f.Name, f.ContentType, err)
+			}
+			alts = append(alts, f.Description)
+		}
+	}
+	return alts, true
 }
 
 func (w *world) Delete(id string) { w.fake.Delete(channel, id) }

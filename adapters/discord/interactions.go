@@ -55,9 +55,11 @@ const (
 
 // said is the answer to one interaction.
 type said struct {
-	body  answer
-	then  []message      // said after it, to the same person alone
-	later func() message // waits for what the body, a deferred answer, will show; nil if that is there
+	body answer
+	then []message // said after it, to the same person alone
+	// later waits for what the body, a deferred answer, will show, and for what
+	// is said after that; nil if the body shows it.
+	later func() (message, []message)
 }
 
 type answer struct {
@@ -283,7 +285,9 @@ func (c *Chat) say(in *interaction, a adapters.Answer) said {
 		all := detailsMessages(a.Ticket)
 		return said{body: answer{answerMessage, all[0]}, then: all[1:]}
 	case adapters.Note:
-		return telling(in, a.Text)
+		s := telling(in, a.Text)
+		s.then = pictureOf(a)
+		return s
 	case adapters.Settings:
 		return telling(in, a.Text)
 	case adapters.Pages:
@@ -335,7 +339,7 @@ func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd
 	}
 	s := said{
 		body:  answer{answerDeferred, map[string]int{"flags": flagEphemeral}},
-		later: func() message { return lateMessage(<-asked) },
+		later: func() (message, []message) { a := <-asked; return lateMessage(a), pictureOf(a) },
 	}
 	if in.Type == typeClick && in.private() {
 		s.body = answer{Type: answerNothing} // which leaves @original what was clicked
@@ -414,7 +418,7 @@ func (c *Chat) callback(ctx context.Context, in *interaction, body answer) error
 func (c *Chat) follow(ctx context.Context, in *interaction, s said) {
 	var late message
 	if s.later != nil {
-		late = s.later()
+		late, s.then = s.later()
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
@@ -439,7 +443,7 @@ func (c *Chat) follow(ctx context.Context, in *interaction, s said) {
 // followUp says one more thing. Until Discord has read an answer that went
 // out over HTTP it knows of none to follow.
 func (c *Chat) followUp(ctx context.Context, in *interaction, m message) error {
-	r := request{method: http.MethodPost, route: routeFollowUp, path: "/webhooks/" + c.cfg.ApplicationID + "/" + string(in.Token), effect: true, body: m}
+	r := request{method: http.MethodPost, route: routeFollowUp, path: "/webhooks/" + c.cfg.ApplicationID + "/" + string(in.Token), effect: true, body: m, picture: m.picture}
 	for attempt := 1; ; attempt++ {
 		err := c.api.call(ctx, nil, r, nil)
 		if codeOf(err) != codeUnknownWebhook || attempt == 5 || !pace.Sleep(ctx, time.Duration(attempt)*100*time.Millisecond) {

@@ -126,3 +126,18 @@ func TestSuggestionsAreInTime(t *testing.T) {
 		}
 	}
 }
+
+// TestPictureIsRefused: the words are there all the same, and the operator
+// reads why there is no picture.
+func TestPictureIsRefused(t *testing.T) {
+	t.Parallel()
+	w := begin(t, "http", adaptertest.NewBook(), nil)
+	w.fake.Fail(discordtest.Fault{Method: http.MethodPost, Route: routeFollowUp, Kind: discordtest.DiscordError, Status: http.StatusForbidden, Code: 50013})
+	if said, err := w.Command(t.Context(), 0, "report"); err != nil || said != "You said: report" {
+		t.Errorf("told %q, %v", said, err)
+	}
+	w.poll("the reason", func() bool { return strings.Contains(w.log.String(), "a person was not told the rest") })
+	if alts, _ := w.Pictures(0); len(alts) > 0 || len(w.Notes(0)) != 1 {
+		t.Errorf("shown %q and %q", alts, w.Notes(0))
+	}
+}

@@ -20,6 +20,9 @@ type message struct {
 	Components []any      `json:"components"`
 	Mentions   mentioning `json:"allowed_mentions"`
 
+	Attachments []attachment `json:"attachments,omitempty"` // what is in picture
+	picture     []byte       // a PNG that goes beside it; nil for none
+
 	simple *message // to send instead if Discord refuses this one; nil if there is nothing simpler
 }
 
@@ -49,11 +52,36 @@ const (
 	typeSelect    = 3
 	typeInput     = 4
 	typeText      = 10
+	typeGallery   = 12
 	typeSeparator = 14
 	typeContainer = 17
 	typeLabel     = 18
 	typeRadio     = 21
 )
+
+// gallery shows pictures.
+type gallery struct {
+	Type  int           `json:"type"`
+	Items []galleryItem `json:"items"`
+}
+
+type galleryItem struct {
+	Media struct {
+		URL string `json:"url"`
+	} `json:"media"`
+	Description string `json:"description,omitempty"`
+}
+
+// attachment is a file that goes beside a message, by its place among them
+// (discord.com/developers/docs/reference#uploading-files).
+type attachment struct {
+	ID          string `json:"id"` // a number
+	Name        string `json:"filename"`
+	Description string `json:"description,omitempty"`
+}
+
+// pictureName is what a picture is called, in the message and if it is kept.
+const pictureName = "report.png"
 
 type container struct {
 	Type       int   `json:"type"`
@@ -321,6 +349,26 @@ func note(s string) message {
 		s = adapters.SayBroken
 	}
 	return message{Flags: flagComponents, Mentions: nobody(), Components: []any{text(escapeWithin(s, keepText))}}
+}
+
+// pictureOf shows the picture of a, if it has one. It is a message of its own,
+// behind the words: the answer to a delivery over HTTP carries no file
+// (github.com/discord/discord-api-docs/discussions/6204), and in an answer that
+// is changed Discord does not find it
+// (github.com/discord/discord-api-docs/issues/7529).
+func pictureOf(a adapters.Answer) []message {
+	n, ok := a.(adapters.Note)
+	if !ok || n.Picture == nil {
+		return nil
+	}
+	alt := adapters.Cut(adapters.Line(n.Picture.Alt), adapters.MaxAlt)
+	item := galleryItem{Description: alt}
+	item.Media.URL = "attachment://" + pictureName
+	return []message{{
+		Flags: flagComponents | flagEphemeral, Mentions: nobody(),
+		Components:  []any{gallery{typeGallery, []galleryItem{item}}},
+		Attachments: []attachment{{"0", pictureName, alt}}, picture: n.Picture.PNG,
+	}}
 }
 
 // pages is a note with buttons that turn it.

@@ -40,6 +40,7 @@ type request struct {
 	effect  bool   // writes something that must not happen twice
 	old     bool   // edits a message older than an hour
 	body    any    // sent as JSON; nil for none
+	picture []byte // a PNG called [pictureName] that goes beside body; nil for none
 }
 
 // maxAnswer bounds an answer, in bytes: a page of 100 large messages stays
@@ -103,9 +104,19 @@ func (a *api) call(ctx context.Context, p *pacer, r request, to any) error {
 			return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("discord %s: %w", r.route, err)}
 		}
 	}
+	kind := "application/json"
+	if r.picture != nil {
+		var err error
+		kind, body, err = discordgo.MultipartBodyWithJSON(json.RawMessage(body), []*discordgo.File{
+			{Name: pictureName, ContentType: "image/png", Reader: bytes.NewReader(r.picture)},
+		})
+		if err != nil {
+			return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("discord %s: %w", r.route, err)}
+		}
+	}
 	var said limits
 	ctx = context.WithValue(ctx, limitsKey{}, &said)
-	answer, err := a.session.RequestWithLockedBucket(r.method, a.base+r.path, "application/json", body,
+	answer, err := a.session.RequestWithLockedBucket(r.method, a.base+r.path, kind, body,
 		discordgo.NewRatelimiter().LockBucket(r.route), 0,
 		discordgo.WithContext(ctx), discordgo.WithRestRetries(0), discordgo.WithRetryOnRatelimit(false))
 	if p != nil {

@@ -277,6 +277,8 @@ func (w *world) Notes(i int) []string {
 	return out
 }
 
+func (w *world) Pictures(int) ([]string, bool) { return nil, false }
+
 func (w *world) Delete(id string) { w.fake.Delete(channel, id) }
 
 func (w *world) Fail(op adaptertest.Op, how adaptertest.Trouble) {

@@ -23,6 +23,10 @@
 // Slack sends is decoded here, because the library refuses a delivery, or an
 // answer, in which any app has put a block that it does not know.
 //
+// Pictures of a [adapters.Note] are not shown: Slack shows one to one person
+// alone only if the app has the scope files:write, uploads it, and writes it
+// into a direct message. The words of a note say all that its picture does.
+//
 // The package knows no rule about tickets and stores nothing. What it
 // remembers (who is in a group, which deliveries it saw) may be lost.
 package slack

@@ -96,6 +96,7 @@ func (d *demoPage) handler() http.Handler {
 	mux.HandleFunc("POST /api/discord/submit", post(d, d.discordSubmit))
 	mux.HandleFunc("POST /api/discord/close", post(d, d.discordClose))
 	mux.HandleFunc("POST /api/discord/command", post(d, d.discordCommand))
+	mux.HandleFunc("GET /api/discord/file/{id}", d.discordFile)
 	mux.HandleFunc("POST /api/epm/request", post(d, d.request))
 	mux.HandleFunc("POST /api/epm/decide", post(d, d.decide))
 	mux.HandleFunc("POST /api/epm/mode", post(d, d.mode))
@@ -434,6 +435,22 @@ func (d *demoPage) discordCommand(ctx context.Context, in struct {
 	}
 	_, err = d.discord.Person(person.Discord).Slash(ctx, demoDiscordChannel, in.Command, in.Options)
 	return nil, interactionFailed(err)
+}
+
+// discordFile is a picture that somebody was shown.
+func (d *demoPage) discordFile(w http.ResponseWriter, r *http.Request) {
+	for _, p := range d.people {
+		for _, e := range d.discord.Person(p.Discord).Ephemerals() {
+			for _, f := range e.Files {
+				if f.ID == r.PathValue("id") && f.ContentType == "image/png" {
+					w.Header().Set("Content-Type", f.ContentType)
+					_, _ = w.Write(f.Content) // the browser has gone
+					return
+				}
+			}
+		}
+	}
+	http.NotFound(w, r)
 }
 
 func (d *demoPage) request(_ context.Context, in demoRequest) (any, error) {

@@ -596,6 +596,9 @@ func TestDemoPage(t *testing.T) {
 		p.do("type the number", chromedp.KeyEvent("JIT-1001"), chromedp.KeyEvent(kb.Enter))
 		p.until("the bot answers", inDiscord.told()+`.includes("Registry Editor")`)
 		p.is("the complaint is gone", `document.getElementById("discord-alert").hidden`)
+		word("report")
+		p.click("#discord-command button")
+		p.until("the report has a picture", fmt.Sprintf(`((i) => i?.naturalWidth === %d && i.alt.includes("1 in all"))(document.querySelector("#discord img.shown"))`, pictureWidth))
 	})
 
 	t.Run("KeyboardOnlyInDiscord", func(t *testing.T) {
@@ -897,6 +900,7 @@ func TestDemoKeepsOtherSitesAway(t *testing.T) {
 		"NoSuchDiscordPerson": {attempt{"POST", "/api/discord/command", `{"person":"1100000000000000002","command":"epm help"}`, map[string]string{"Content-Type": "application/json"}}, 422},
 		"NoSuchDiscordButton": {attempt{"POST", "/api/discord/click", `{"person":"ann","channel":"1","message":"2","custom_id":"approve:JIT-1001"}`, map[string]string{"Content-Type": "application/json"}}, 422},
 		"NoDiscordForm":       {attempt{"POST", "/api/discord/submit", `{"person":"ann","form":"approve:JIT-1001"}`, map[string]string{"Content-Type": "application/json"}}, 422},
+		"NoSuchFile":          {attempt{"GET", "/api/discord/file/1", "", nil}, 404},
 		"NoSuchCommand":       {attempt{"POST", "/api/discord/command", `{"person":"ann","command":"epm destroy"}`, map[string]string{"Content-Type": "application/json"}}, 422},
 		"ModeFromTheSamePage": {attempt{"POST", "/api/epm/mode", `{"mode":"slow"}`, map[string]string{"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}}, 200},
 	} {

@@ -73,6 +73,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg) },
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
 		func(ctx context.Context, c *checkup) { checkWebhooks(ctx, c, cfg) },
+		checkTraces,
 	}
 	// What the parts log, they also find.
 	chats, err := newChats(cfg, p, surroundings{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) adapters.Card { return adapters.Card{} }})
@@ -303,7 +304,7 @@ func checkEPM(ctx context.Context, c *checkup, cfg config, p process, wrong conf
 		c.skip("EPM: correct the configuration first")
 		return
 	}
-	client, err := newEPM(cfg, p, slog.New(slog.DiscardHandler), newMetrics())
+	client, err := newEPM(cfg, p, slog.New(slog.DiscardHandler), newMetrics(), nil)
 	var refused configError
 	if errors.As(err, &refused) {
 		for _, f := range refused {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"time"
 	_ "time/tzdata" // --zone, on machines that have no zones
 
@@ -17,12 +18,13 @@ const reportTop = 20
 
 // report prints what became of the requests of a span of time.
 func report(ctx context.Context, p process, args []string) (err error) {
-	const usage = "report [--since 7d] [--hours 7-19] [--zone ZONE] [--json]"
+	const usage = "report [--since 7d] [--hours 7-19] [--zone ZONE] [--json] [--picture FILE]"
 	flags := newFlags("report")
 	since := flags.String("since", "7d", "how far back: `hours, days or weeks`, as 12h, 7d, 4w")
 	hours := flags.String("hours", "7-19", "the working hours of Monday to Friday, `from-to`")
 	zone := flags.String("zone", "Local", "whose hours: a `name` as Europe/Berlin")
 	asJSON := flags.Bool("json", false, "one JSON object, with all of every list")
+	file := flags.String("picture", "", "draws the requests and the time to a decision into `FILE`, a PNG")
 	if _, err := parse(p, flags, args, 0, usage); err != nil {
 		return err
 	}
@@ -44,8 +46,18 @@ func report(ctx context.Context, p process, args []string) (err error) {
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	now := p.Now()
 	r := bot.NewReport(now.Add(-span), now, h)
-	if _, err := r.Read(ctx, keep, math.MaxInt); err != nil {
-		return err
+	unread := r.Read(ctx, keep, math.MaxInt)
+	if unread != nil && r.Requests == 0 {
+		return unread
+	}
+	if *file != "" {
+		b, err := picture(r)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(*file, b, 0o600); err != nil {
+			return fmt.Errorf("--picture: %w", err)
+		}
 	}
 	out := newPrinter(p.Stdout)
 	if *asJSON {
@@ -57,5 +69,5 @@ func report(ctx context.Context, p process, args []string) (err error) {
 	} else {
 		out.line("%s", r.Text(reportTop))
 	}
-	return out.end()
+	return errors.Join(out.end(), unread)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/countersign/countersign/adapters/discord"
@@ -40,6 +41,8 @@ type process struct {
 	// Lease and Timeout are those of a step; in production 0, which is the
 	// bot's default.
 	Lease, Timeout time.Duration
+	// Traces takes the traces; in production nil, which asks the environment.
+	Traces sdktrace.SpanExporter
 }
 
 type command struct {
@@ -56,7 +59,7 @@ func commands() []command {
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
 		{"incoming", "[list [--failed] [--limit N] [--json] | show ID | replay ID]", "list the webhooks that were kept, print one as it arrived, or apply one that failed once more; reads COUNTERSIGN_STORE", incoming},
 		{"tickets", "list [--progress P] [--limit N] [--json] | show NUMBER [--json] | export [--format jsonl|csv]", "read the tickets in the store; reads COUNTERSIGN_STORE", ticketsCommand},
-		{"report", "[--since 7d] [--hours 7-19] [--zone ZONE] [--json]", "tell what became of the requests of the last days, who decided and how fast; reads COUNTERSIGN_STORE", report},
+		{"report", "[--since 7d] [--hours 7-19] [--zone ZONE] [--json] [--picture FILE]", "tell what became of the requests of the last days, who decided and how fast; reads COUNTERSIGN_STORE", report},
 		{"store", "copy FROM TO", "copy everything from one store to another, each written as in COUNTERSIGN_STORE; stop the bot first", storeCommand},
 		{"settings", "export [--history] | import [--dry-run] FILE | reset", "print what was set in chat as one file, set what such a file says, or take everything back to the environment; to change anything in SQLite stop the bot first", settingsCommand},
 		{"version", "", "print the version", version},

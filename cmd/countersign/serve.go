@@ -86,12 +86,17 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		go clock.followMachine(follow, machine, log)
 	}
 
-	client, err := newEPM(cfg, p, log, m)
+	tr, err := newTracer(ctx, p.Traces, p.Now, log)
+	if err != nil {
+		return err
+	}
+	defer tr.close(ctx, log)
+	client, err := newEPM(cfg, p, log, m, tr)
 	if err != nil {
 		return err
 	}
 	var running atomic.Pointer[bot.Bot]
-	chats, err := newChats(cfg, p, surroundings{shared, log, m, func(on tickets.Platform) adapters.Card {
+	chats, err := newChats(cfg, p, surroundings{shared, log, m, tr, func(on tickets.Platform) adapters.Card {
 		if b := running.Load(); b != nil {
 			return b.Card(on)
 		}
@@ -100,12 +105,16 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
-	b, err := bot.New(bot.Config{
+	config := bot.Config{
 		Store: keep, EPM: client, Chats: chats,
 		Settings: cfg.settings, World: cfg.world,
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout,
-		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() },
-	})
+		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
+	}
+	if tr != nil { // a nil tracer is no nil Tracer
+		config.Tracer = tr
+	}
+	b, err := bot.New(config)
 	if err != nil {
 		return err
 	}
@@ -261,11 +270,11 @@ func listen(ctx context.Context, cfg config) (net.Listener, error) {
 	return listener, nil
 }
 
-func newEPM(cfg config, p process, log *slog.Logger, m *metrics) (*epm.Client, error) {
+func newEPM(cfg config, p process, log *slog.Logger, m *metrics, tr *tracer) (*epm.Client, error) {
 	client, err := epm.New(epm.Config{
 		Host: cfg.EPMHost, ClientID: cfg.EPMClientID, ClientSecret: cfg.EPMClientSecret.Reveal(), TenantID: cfg.EPMTenantID,
 		AppDecisionPath: cfg.EPMAppDecisionPath, AdminDecisionPath: cfg.EPMAdminDecisionPath, PublicURL: cfg.publicURL,
-		Transport: m.transport("epm", epm.Transport(), epm.CallName), Rate: p.EPMRate, Now: p.Now, Log: log,
+		Transport: m.transport("epm", tr.transport("epm", epm.Transport(), epm.CallName), epm.CallName), Rate: p.EPMRate, Now: p.Now, Log: log,
 	})
 	if err != nil {
 		return nil, configError{{"EPM_HOST", err.Error()}}
@@ -278,6 +287,7 @@ type surroundings struct {
 	shared store.Shared // nil for a process that is alone
 	log    *slog.Logger
 	m      *metrics
+	tr     *tracer                              // nil if traces are switched off
 	card   func(tickets.Platform) adapters.Card // what the settings say about cards
 }
 
@@ -315,15 +325,18 @@ func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
 	}
 	return slack.New(slack.Config{
 		BotToken: cfg.SlackBotToken.Reveal(), AppToken: cfg.SlackAppToken.Reveal(), SigningSecrets: secrets,
-		APIURL: strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
-		Transport: s.m.transport("slack", http.DefaultTransport, func(r *http.Request) string {
-			if !strings.Contains(r.URL.Path, "/api/") {
-				return "response_url" // its path is a secret
-			}
-			return path.Base(r.URL.Path)
-		}),
-		Pace: p.SlackPace, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
+		APIURL:    strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
+		Transport: s.m.transport("slack", s.tr.transport("slack", http.DefaultTransport, slackCall), slackCall),
+		Pace:      p.SlackPace, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
+}
+
+// slackCall is what a call of Slack is, without identifiers and secrets.
+func slackCall(r *http.Request) string {
+	if !strings.Contains(r.URL.Path, "/api/") {
+		return "response_url" // its path is a secret
+	}
+	return path.Base(r.URL.Path)
 }
 
 func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
@@ -335,7 +348,7 @@ func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
 		BotToken: cfg.DiscordBotToken.Reveal(), ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
-		Transport: s.m.transport("discord", http.DefaultTransport, discord.CallName),
+		Transport: s.m.transport("discord", s.tr.transport("discord", http.DefaultTransport, discord.CallName), discord.CallName),
 		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Peers: others, Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"image/png"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
@@ -357,7 +359,13 @@ func TestStoryReport(t *testing.T) {
 	if text := s.prints("report", "--json", "--since", "1h", "--hours", "0-24", "--zone", "Europe/Berlin"); json.Unmarshal([]byte(text), &r) != nil || r.Requests != 1 || len(r.Hasty) != 1 || r.Median <= 0 {
 		t.Errorf("report --json = %s", text)
 	}
+	file := filepath.Join(t.TempDir(), "report.png")
+	s.prints("report", "--picture", file)
+	if b, err := os.ReadFile(file); err != nil || http.DetectContentType(b) != "image/png" {
+		t.Errorf("report --picture: %v, %s", err, http.DetectContentType(b))
+	}
 	for want, args := range map[string][]string{
+		"--picture: open":    {"--picture", t.TempDir()},
 		"12h, 7d or 4w":      {"--since", "yesterday"},
 		"--hours is two":     {"--hours", "19-7"},
 		"as Europe/Berlin":   {"--zone", "Here/There"},
@@ -366,6 +374,32 @@ func TestStoryReport(t *testing.T) {
 		if text, err := s.command(s.alone(), append([]string{"report"}, args...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("countersign report %v = %q, %v; want an error with %q", args, text, err, want)
 		}
+	}
+}
+
+// In Discord the report's picture follows its words; both are for the admin who
+// asked, and whoever cannot see it reads what it shows.
+func TestStoryReportHasAPicture(t *testing.T) {
+	t.Parallel()
+	s := tell(t, withDiscord)
+	s.requested()
+	ann := s.discord.Person(discordAnn)
+	if _, err := ann.Command(s.Context(), discordChannel, "report", nil); err != nil {
+		t.Fatal(err)
+	}
+	var files []discordtest.File
+	s.eventually("the picture", func() bool {
+		for _, e := range ann.Ephemerals() {
+			files = append(files, e.Files...)
+		}
+		return len(files) > 0
+	})
+	size, err := png.DecodeConfig(bytes.NewReader(files[0].Content))
+	if err != nil || size.Width != pictureWidth || !strings.Contains(files[0].Description, "1 in all, 0 approved, 0 denied, 1 undecided.") {
+		t.Errorf("the picture is %+v, %v: %s", size, err, files[0].Description)
+	}
+	if n := len(s.discord.Person(discordGrace).Ephemerals()); n != 0 {
+		t.Errorf("somebody else is shown %d messages", n)
 	}
 }
 

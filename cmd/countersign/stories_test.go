@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/countersign/countersign/adapters"
@@ -41,6 +42,7 @@ type story struct {
 	discordPace discord.Pace
 	gateway     discord.Gateway
 	epmRate     rate.Limit
+	traces      func() sdktrace.SpanExporter // of each process; nil for none
 
 	addr   string
 	stop   func()
@@ -135,12 +137,16 @@ func (s *story) launch(skew *atomic.Int64) (addr string, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	listening, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
+		var traces sdktrace.SpanExporter
+		if s.traces != nil {
+			traces = s.traces()
+		}
 		ended <- run(ctx, []string{"serve"}, process{
 			Environment: func() (environment, []finding) { return s.env, nil },
 			Stdout:      io.Discard, Stderr: s.logs,
 			Now:       func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
 			Listening: func(addr string) { listening <- addr },
-			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate,
+			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate, Traces: traces,
 		})
 	}()
 	select {

@@ -54,6 +54,11 @@ var wordRows = map[string][]wordRow{
 		{text: "failed", options: map[string]string{"action": "failed"}, says: "There are none."},
 		{text: "replay 12345678", options: map[string]string{"action": "replay", "id": "12345678"}, says: "No webhook has this ID"},
 	},
+	"report": {
+		{says: "UTC: 1.\nApproved: 0. Denied: 0. Undecided: 1.\nBy day from "},
+		{text: "52w", options: map[string]string{"span": "52w"}, says: "\nBy 4 weeks from "},
+		{text: "soon", options: map[string]string{"span": "soon"}, says: "“soon” is no span of time: write hours, days or weeks"},
+	},
 	"test-connection": {{says: "Connection OK"}},
 	"roles": {{
 		says: "You are an admin.\nYou are an approver.\nApprovers, in Discord:\n",
@@ -65,7 +70,7 @@ var wordRows = map[string][]wordRow{
 }
 
 // adminWords are those that are refused to others.
-var adminWords = []string{"state", "config", "incoming", "test-connection"}
+var adminWords = []string{"state", "config", "incoming", "report", "test-connection"}
 
 // wordPeople are the same three on each platform.
 var wordPeople = []struct {
@@ -77,9 +82,9 @@ var wordPeople = []struct {
 	{"stranger", map[tickets.Platform]string{slack.Platform: "U09SAM", discord.Platform: discordSam}},
 }
 
-// spans are how long something took or waits, which differs between two who
-// ask.
-var spans = regexp.MustCompile(`[0-9.]+(ms|s|m)\b`)
+// spans are how long something took or waits, and what time it is, which
+// differ between two who ask.
+var spans = regexp.MustCompile(`[0-9.]+(ms|s|m)\b|\b[0-9]{2}:[0-9]{2}\b`)
 
 // TestStoryEveryWord: each word, on each platform, by an admin, an approver
 // and a stranger, is answered in time, to the asker alone and in the same

@@ -22,7 +22,8 @@ type Call struct {
 	Path   string // without /api/v10, unescaped
 	Route  string // the path with names for what varies: "/channels/{channel}/messages"; "" for an unknown one
 	Query  url.Values
-	Body   []byte
+	Body   []byte // of a call with files: its payload_json
+	Files  []File
 	At     time.Time
 	Status int  // of the answer; 0 when the connection was dropped
 	Code   int  // Discord's error code in the answer; 0 when there is none
@@ -78,7 +79,9 @@ type call struct {
 	params map[string]string // what the route's names stand for
 	query  url.Values
 	header http.Header
-	body   []byte
+	body   []byte // of a call with files: its payload_json
+	sent   []byte // the body as it came
+	files  []File
 }
 
 // where names a call in violations.
@@ -135,6 +138,7 @@ var errorTexts = map[int]string{
 	10062:  "Unknown interaction",
 	30046:  oldEditMessage,
 	40001:  "Unauthorized",
+	40005:  "Request entity too large",
 	40060:  "Interaction has already been acknowledged.",
 	50001:  "Missing Access",
 	50005:  "Cannot edit a message authored by another user",
@@ -231,7 +235,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the client went away
 	}
 	version, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/"), "/")
-	c := &call{method: r.Method, path: "/" + path, query: r.URL.Query(), header: r.Header, body: body}
+	c := &call{method: r.Method, path: "/" + path, query: r.URL.Query(), header: r.Header, body: body, sent: body}
 	to, params := findRoute(c.method, c.path)
 	if to != nil {
 		c.route, c.params = to.template, params
@@ -276,7 +280,7 @@ func (s *Server) answer(c *call, to *route, version string, fault *Fault, h http
 	did := ran && rep.err == nil
 	status, answer = render(rep, h)
 	if did {
-		right = &Exchange{Method: c.method, Header: c.header, Body: c.body, Status: status, AnswerHeader: h.Clone(), Answer: answer}
+		right = &Exchange{Method: c.method, Header: c.header, Body: c.sent, Status: status, AnswerHeader: h.Clone(), Answer: answer}
 	}
 	if fault != nil {
 		status, answer, drop = fault.answer(s, c, status, h, answer)
@@ -299,7 +303,7 @@ func (s *Server) check(e Exchange) {
 }
 
 func (s *Server) callRecord(c *call, status int, answer []byte, drop, did bool, h http.Header) Call {
-	rec := Call{Method: c.method, Path: c.path, Route: c.route, Query: c.query, Body: c.body, At: s.cfg.Now(), Status: status, Did: did, Answer: answer}
+	rec := Call{Method: c.method, Path: c.path, Route: c.route, Query: c.query, Body: c.body, Files: c.files, At: s.cfg.Now(), Status: status, Did: did, Answer: answer}
 	if drop {
 		rec.Status, rec.Answer = 0, nil
 		return rec
@@ -353,9 +357,15 @@ func (s *Server) admit(c *call, to *route, version string) (reply, bool) {
 		}
 	}
 	if len(c.body) > 0 {
-		kind, _, err := mime.ParseMediaType(c.header.Get("Content-Type"))
-		if err != nil || kind != "application/json" {
-			s.violate("%s: Content-Type %q; this Discord reads application/json only", c.where(), c.header.Get("Content-Type"))
+		kind, params, err := mime.ParseMediaType(c.header.Get("Content-Type"))
+		switch {
+		case err == nil && kind == "application/json":
+		case err == nil && kind == "multipart/form-data" && contains(withFiles, c.where()):
+			if e := s.readFiles(c, params["boundary"]); e != nil {
+				return refuse(e), false
+			}
+		default:
+			s.violate("%s: Content-Type %q; this Discord reads application/json, and files in messages only", c.where(), c.header.Get("Content-Type"))
 			return fail(http.StatusBadRequest, 50035), false
 		}
 	}

@@ -32,7 +32,7 @@
 // package spec beside this one makes; it stays out of programs that do not
 // plug it in.
 //
-// What it does not do: files, voice, polls, stickers, reactions, forums,
+// What it does not do: files but for pictures in galleries, voice, polls, stickers, reactions, forums,
 // user-installed apps, global commands, webhooks of channels, OAuth, events of
 // the gateway other than interactions and deletions, system messages in
 // threads, compression of the gateway. Components that the validation does not

@@ -222,7 +222,7 @@ func (s *Server) respond(where string, it *interaction, body map[string]any) *ap
 	}
 	switch kind {
 	case answerMessage:
-		d, e := s.draft(where, dropFormKeys(data), onReply, nil)
+		d, e := s.draft(where, dropFormKeys(data), onReply, nil, nil)
 		if e != nil {
 			return under("data", e)
 		}
@@ -242,7 +242,7 @@ func (s *Server) respond(where string, it *interaction, body map[string]any) *ap
 		if m == nil {
 			return &apiError{status: http.StatusNotFound, code: 10008}
 		}
-		d, e := s.draft(where, dropFormKeys(data), onUpdate, m)
+		d, e := s.draft(where, dropFormKeys(data), onUpdate, m, nil)
 		if e != nil {
 			return under("data", e)
 		}

@@ -396,8 +396,12 @@ func (s *Server) fill(m *message, d *draft, made bool) {
 	if d.contentSet {
 		m.Content = d.content
 	}
+	if len(d.files) > 0 {
+		m.files = d.files
+	}
 	if d.componentsSet {
 		m.components, m.Components = d.components, nil
+		s.unfurled(m)
 		if len(d.components) > 0 {
 			m.Components = marshal(d.components)
 		}

@@ -344,6 +344,7 @@ type draft struct {
 	mentions      mentions
 	nonce         string
 	enforce       bool
+	files         []File
 }
 
 // CheckMessage lists what is wrong with the body of a new message: what
@@ -353,7 +354,7 @@ func CheckMessage(body json.RawMessage) []string {
 	if decode(body, &m) != nil || m == nil {
 		return []string{"not a JSON object"}
 	}
-	_, p, bad := readDraft(m, onCreate, nil)
+	_, p, bad := readDraft(m, onCreate, nil, nil)
 	out := append(p.list, p.silent...)
 	if bad != nil && len(p.list) == 0 {
 		out = append(out, bad.text())
@@ -380,22 +381,22 @@ func (s *Server) readMessage(c *call, on place, old *message) (*draft, *apiError
 	if decode(c.body, &body) != nil || body == nil {
 		return nil, &apiError{status: http.StatusBadRequest, code: 50109}
 	}
-	return s.draft(c.where(), body, on, old)
+	return s.draft(c.where(), body, on, old, c.files)
 }
 
-func (s *Server) draft(where string, body map[string]any, on place, old *message) (*draft, *apiError) {
-	d, p, bad := readDraft(body, on, old)
+func (s *Server) draft(where string, body map[string]any, on place, old *message, files []File) (*draft, *apiError) {
+	d, p, bad := readDraft(body, on, old, files)
 	for _, v := range p.silent {
 		s.violate("%s: %s", where, strings.TrimPrefix(v, ": "))
 	}
 	return d, bad
 }
 
-func readDraft(body map[string]any, on place, old *message) (*draft, *problems, *apiError) {
+func readDraft(body map[string]any, on place, old *message, files []File) (*draft, *problems, *apiError) {
 	p := &problems{}
 	d := &draft{}
 	p.keys("", body, bodyKeys[on]...)
-	for _, k := range []string{"attachments", "sticker_ids", "poll", "message_reference", "shared_client_theme", "username", "avatar_url", "thread_name", "applied_tags"} {
+	for _, k := range []string{"sticker_ids", "poll", "message_reference", "shared_client_theme", "username", "avatar_url", "thread_name", "applied_tags"} {
 		if v := body[k]; v != nil && contains(bodyKeys[on], k) {
 			if l, isList := v.([]any); isList && len(l) == 0 {
 				continue
@@ -433,6 +434,7 @@ func readDraft(body map[string]any, on place, old *message) (*draft, *problems, 
 	if v, there := body["components"]; there && (v != nil || on.edits()) {
 		d.components, d.componentsSet = p.components(v, v2), true
 	}
+	d.files = p.attachments(body, files, d.components, on)
 	p.nonce(body, d)
 	p.allowedMentions(body["allowed_mentions"], d, on)
 
@@ -921,13 +923,15 @@ func (t *tree) section(path string, m map[string]any) {
 	}
 }
 
-func (t *tree) media(path string, v any) {
+// media checks what is shown; files of the message itself are known in
+// galleries only.
+func (t *tree) media(path string, v any, schemes ...string) {
 	m := t.object(path, v)
 	if m == nil {
 		return
 	}
 	t.keys(path, m, "url")
-	t.link(path+".url", m["url"], maxURL, "http", "https")
+	t.link(path+".url", m["url"], maxURL, append(schemes, "http", "https")...)
 }
 
 func (t *tree) thumbnail(path string, m map[string]any) {
@@ -949,7 +953,7 @@ func (t *tree) gallery(path string, m map[string]any) {
 		}
 		t.keys(at, item, "media!", "description", "spoiler")
 		if item["media"] != nil {
-			t.media(at+".media", item["media"])
+			t.media(at+".media", item["media"], "attachment")
 		}
 		t.opt(at+".description", item["description"], 1, maxMediaText)
 		item["spoiler"] = t.bool(at+".spoiler", item["spoiler"])

@@ -30,7 +30,7 @@ func TestCheckMessage(t *testing.T) {
 		"components alone":      {msg(`"components":[` + row(button("a")) + `]`), ""},
 		"nulls of discordgo":    {msg(`"content":"c","embeds":null,"components":null,"sticker_ids":null,"tts":false`), ""},
 		"nonce":                 {msg(`"content":"c","nonce":"` + x(26) + `"`), "nonce: Must be 25"},
-		"attachments":           {msg(`"content":"c","attachments":[{"id":"0"}]`), "does not know attachments"},
+		"attachments":           {msg(`"content":"c","attachments":[{"id":"0"}]`), "attachments that come with the call only"},
 		"unknown key":           {msg(`"content":"c","Content":"d"`), `unknown key "Content"`},
 		"unknown nested key":    {old(row(`{"type":2,"style":1,"label":"b","custom_id":"a","color":1}`)), `unknown key "color"`},
 		"unknown flag":          {msg(`"content":"c","flags":2`), "2 has no effect"},

@@ -83,6 +83,7 @@ type Ephemeral struct {
 	Flags      int             // [FlagLoading] is set while a deferred answer is still to come
 	Components json.RawMessage // nil when there are none
 	Embeds     json.RawMessage // nil when there are none
+	Files      []File          // those that components show
 	Via        string          // "reply", "deferred" or "follow-up"
 	Edits      int
 	Created    time.Time
@@ -103,6 +104,7 @@ type message struct {
 	Message
 	components  []any
 	embeds      []any
+	files       []File
 	mentions    []string // users in the wire form
 	mentioned   []string // roles in the wire form
 	everyone    bool
@@ -121,7 +123,7 @@ func (m *message) show() Message {
 
 func (m *message) private() Ephemeral {
 	return Ephemeral{ID: m.ID, Channel: m.Channel, User: m.only, Content: m.Content, Flags: m.Flags,
-		Components: m.Components, Embeds: m.Embeds, Via: m.Via, Edits: m.Edits, Created: m.Created}
+		Components: m.Components, Embeds: m.Embeds, Files: slices.Clone(m.files), Via: m.Via, Edits: m.Edits, Created: m.Created}
 }
 
 func contains(list []string, v string) bool { return slices.Contains(list, v) }

@@ -122,6 +122,13 @@ function container(c, ctx) {
   return box;
 }
 
+// gallery shows pictures of the message itself.
+function gallery(c) {
+  return (c.items || []).map((item) => (/^[0-9]+$/.test(item.media?.attachment_id || "")
+    ? h("img", { class: "shown", src: "/api/discord/file/" + item.media.attachment_id, alt: item.description || "" })
+    : unknown(c)));
+}
+
 // input is a field of a form, with the label around it.
 function input(c, ctx) {
   const e = c.component || {};
@@ -147,6 +154,7 @@ function component(c, ctx) {
     case 3: return select(c, ctx);
     case 9: return h("div", { class: "section" }, h("div", {}, (c.components || []).map((inner) => component(inner, ctx))), c.accessory ? component(c.accessory, ctx) : null);
     case 10: return text(c.content, ctx);
+    case 12: return gallery(c);
     case 14: return c.divider === false ? h("div", { class: "gap" }) : h("hr");
     case 17: return container(c, ctx);
     case 18: return input(c, ctx);
@@ -160,4 +168,8 @@ function component(c, ctx) {
 export const components = (list, ctx) => (list || []).map((c) => component(c, ctx));
 
 // texts lists what a message says, in order.
-export const texts = (list) => (list || []).flatMap((c) => (c.type === 10 ? [c.content || ""] : texts(c.components)));
+export const texts = (list) => (list || []).flatMap((c) => {
+  if (c.type === 10) return [c.content || ""];
+  if (c.type === 12) return (c.items || []).map((item) => item.description || "");
+  return texts(c.components);
+});

@@ -30,7 +30,7 @@ function items() {
   all.sort(byID);
   for (const it of all) {
     it.shows = JSON.stringify([it.m, openJSON.has(it.id), openThreads.has(it.id)]);
-    const first = texts(it.m.components)[0] ?? it.m.content;
+    const first = texts(it.m.components)[0] ?? it.m.content ?? "";
     it.say = textOf(markdown(first, { names: here().names }, true));
   }
   return all;

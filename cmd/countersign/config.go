@@ -192,6 +192,11 @@ type config struct {
 	logLevel     slog.Level
 }
 
+// unchecked is the configuration of env that needs no check.
+func (env environment) unchecked() config {
+	return config{environment: env, now: func() *environment { return &env }}
+}
+
 // checker collects findings.
 type checker struct{ findings []finding }
 
@@ -209,7 +214,7 @@ func (c *checker) need(name, value, why string) {
 // everything that is wrong, earlier findings included.
 func (env environment) check(earlier []finding) (config, error) {
 	c := checker{findings: earlier}
-	cfg := config{environment: env, now: func() *environment { return &env }}
+	cfg := env.unchecked()
 
 	if _, _, err := net.SplitHostPort(env.Listen); err != nil {
 		c.add("LISTEN", "write an address and a port, for example :8080 or 127.0.0.1:8080")

@@ -252,6 +252,23 @@ func (b *Bot) placeTried(s tickets.Step, n tickets.Number, pass pass, failure er
 	}
 }
 
+// Renewed has what waits because a neighbour refused our credentials go on at
+// once: they are others now.
+func (b *Bot) Renewed() {
+	p := &b.places
+	now := b.Now()
+	p.mu.Lock()
+	for u, o := range p.out {
+		o.next = now
+		p.recall(u.place, o)
+	}
+	p.mu.Unlock()
+	signal(b.recalled)
+	for _, l := range b.lanes {
+		l.resume()
+	}
+}
+
 func (p *places) isOut(place tickets.Place) bool {
 	for u := range p.out {
 		if u.place == place {

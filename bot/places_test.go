@@ -914,3 +914,22 @@ func TestReplicasTellOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestRenewedCredentials: what waits because a token was refused goes on when
+// there is another, without a wait. To see it fail, let Renewed leave the
+// next try where it was.
+func TestRenewedCredentials(t *testing.T) {
+	w, c := newPlacesWorld(t)
+	c.breaks(only("C1", failure(tickets.Denied, false)))
+	w.start()
+	for i := range 5 {
+		w.ask(fmt.Sprint("r", i))
+	}
+	w.eventually("all wait", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 5 })
+	c.breaks(nil)
+	w.bot.Renewed()
+	for i := range 5 {
+		w.until(tickets.NewNumber(w.rules.Type.Prefix, int64(1001+i)), "shown", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
+	}
+	w.eventually("in use", w.isOut(false))
+}

@@ -65,6 +65,14 @@ func (l *lane) pauseUntil(t time.Time) {
 	}
 }
 
+// resume ends a pause.
+func (l *lane) resume() {
+	l.mu.Lock()
+	l.paused = time.Time{}
+	l.mu.Unlock()
+	l.signal()
+}
+
 // mayClaim reports whether the lane takes up anything at now.
 func (l *lane) mayClaim(now time.Time) bool {
 	l.mu.Lock()

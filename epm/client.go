@@ -43,6 +43,10 @@ type Config struct {
 	ClientSecret string // required
 	TenantID     string // default none
 
+	// Current is the client secret at present, asked whenever it is needed,
+	// for one that changes while the client works. Default ClientSecret.
+	Current func() string
+
 	AppDecisionPath   string // default DefaultAppDecisionPath
 	AdminDecisionPath string // default DefaultAdminDecisionPath
 
@@ -78,6 +82,7 @@ type Client struct {
 	http    *http.Client
 	tokens  *tokenSource
 	problem atomic.Pointer[string] // why credentials or permissions fail; nil if they do not
+	refused refusals               // of credentials that EPM took before
 	skew    atomic.Int64           // of EPM's clock from ours, when it last answered, in nanoseconds
 	pace    *rate.Limiter          // of every call
 	seldom  *rate.Limiter          // of those that can wait
@@ -127,6 +132,12 @@ func New(c Config) (*Client, error) {
 	if c.Rate == 0 {
 		c.Rate = callsPerSecond
 	}
+	var patience time.Duration
+	if c.Current == nil {
+		c.Current = func() string { return c.ClientSecret }
+	} else {
+		patience = changing
+	}
 	pace := rate.NewLimiter(c.Rate, max(1, int(c.Rate)))
 	client := &http.Client{
 		Transport: &door{next: c.Transport, limit: pace},
@@ -135,8 +146,21 @@ func New(c Config) (*Client, error) {
 	}
 	return &Client{
 		config: c, base: base, http: client, pace: pace, seldom: rate.NewLimiter(c.Rate/seldomPart, 1),
-		tokens: newTokenSource(client, base.JoinPath(tokenPath).String(), c.ClientID, c.ClientSecret, c.Now),
+		tokens:  newTokenSource(client, base.JoinPath(tokenPath).String(), c.ClientID, c.Current, c.Now),
+		refused: refusals{patience: patience},
 	}, nil
+}
+
+// Try asks EPM for a token with secret, which is not in use yet. Its errors
+// are [tickets.Failure].
+func (c *Client) Try(ctx context.Context, secret string) error {
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+	defer cancel()
+	_, err := newTokenSource(c.http, c.base.JoinPath(tokenPath).String(), c.config.ClientID, func() string { return secret }, c.config.Now).get(ctx)
+	if err != nil {
+		return tokenFailure(err, c.config.Now())
+	}
+	return nil
 }
 
 // door is what every request to EPM goes through, those for a token as well:
@@ -473,10 +497,11 @@ func (c *Client) call(ctx context.Context, method, p string, q url.Values, body 
 	for again := false; ; again = true {
 		token, err := c.tokens.get(ctx)
 		if err != nil {
-			f := tokenFailure(err, c.config.Now())
+			f := c.refused.judge(tokenFailure(err, c.config.Now()), c.config.Now())
 			c.remember(http.MethodPost, f)
 			return nil, 0, f
 		}
+		c.refused.accepted()
 		answer, status, err := c.once(ctx, method, p, q, payload, correlation, token)
 		if status == http.StatusUnauthorized && !again {
 			// Regenerating the secret ends all tokens at once.

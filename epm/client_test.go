@@ -436,6 +436,36 @@ func TestToken(t *testing.T) {
 			t.Error("Ready = nil")
 		}
 	})
+	t.Run("ChangesWhileItRuns", func(t *testing.T) {
+		var now atomic.Value
+		now.Store(hush)
+		b := newBench(t, nil, func(c *Config) { c.Current = func() string { return now.Load().(string) } })
+		decide(t, b, "")
+		secret := b.fake.RotateSecret()
+		b.secrets[secret] = true
+		if f := decide(t, b, tickets.Down); f.Say != sayChanging || b.Ready() != nil {
+			t.Errorf("while the secret is on its way: Say = %q, Ready = %v", f.Say, b.Ready())
+		}
+		if err := b.Try(t.Context(), "wrong-"+hush); tickets.FailureOf(err).Class != tickets.Denied {
+			t.Errorf("Try a wrong secret = %v", err)
+		}
+		if err := b.Try(t.Context(), secret); err != nil {
+			t.Errorf("Try the new secret = %v", err)
+		}
+		b.add(changing)
+		if f := decide(t, b, tickets.Denied); f.Say != sayCredentials || b.Ready() == nil {
+			t.Errorf("when it never came: Say = %q, Ready = %v", f.Say, b.Ready())
+		}
+		now.Store(secret)
+		decide(t, b, "")
+		if err := b.Ready(); err != nil {
+			t.Errorf("Ready with the new secret = %v", err)
+		}
+	})
+	t.Run("NeverAccepted", func(t *testing.T) {
+		b := newBench(t, nil, func(c *Config) { c.Current = func() string { return "wrong-" + hush } })
+		decide(t, b, tickets.Denied)
+	})
 	t.Run("ReadyAgain", func(t *testing.T) {
 		b := newBench(t, nil, nil)
 		b.fake.Fail(epmtest.Fault{On: epmtest.Token, Kind: epmtest.Answer, Status: 401, Times: 1})

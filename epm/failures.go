@@ -24,6 +24,7 @@ const (
 	sayBusy        = "EPM is busy"
 	sayBroken      = "EPM reports an error of its own"
 	sayCredentials = "EPM does not accept the bot's client ID or secret; an admin has to correct COUNTERSIGN_EPM_CLIENT_ID and COUNTERSIGN_EPM_CLIENT_SECRET"
+	sayChanging    = "EPM does not accept the bot's client secret any more; it is sent again when the new one is there"
 	sayPermission  = "EPM does not allow it: the bot's API account needs JIT: Full Access"
 	sayWrongPath   = "EPM does not know the address of the decision; an admin has to correct the decision path (COUNTERSIGN_EPM_APP_DECISION_PATH or COUNTERSIGN_EPM_ADMIN_DECISION_PATH)"
 	sayNoRequest   = "EPM does not know this request any more"

@@ -49,6 +49,9 @@ type ReceiverConfig struct {
 	User             string // of Basic authentication; required
 	Password         string // required
 	PasswordPrevious string // also accepted, while rotating; default none
+	// Current are the two passwords at present, asked for each webhook, for
+	// ones that change while the receiver works. Default the two above.
+	Current func() (password, previous string)
 
 	Allow          []netip.Prefix // networks that may send; default all
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; default none
@@ -79,10 +82,9 @@ func (c ReceiverConfig) MarshalText() ([]byte, error) { return []byte(c.String()
 // Receiver is the HTTP handler for EPM's webhooks. It answers in JSON; EPM
 // keeps the answers in its delivery history, where admins read them.
 type Receiver struct {
-	config    ReceiverConfig
-	user      [sha256.Size]byte
-	passwords [][sha256.Size]byte
-	slots     chan struct{} // those that are read and kept
+	config ReceiverConfig
+	user   [sha256.Size]byte
+	slots  chan struct{} // those that are read and kept
 }
 
 // String tells nothing.
@@ -117,11 +119,10 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 		c.Now = time.Now
 	}
 	c.Allow, c.TrustedProxies = unmapped(c.Allow), unmapped(c.TrustedProxies)
-	r := &Receiver{config: c, user: sha256.Sum256([]byte(c.User)), slots: make(chan struct{}, maxAtOnce), passwords: [][sha256.Size]byte{sha256.Sum256([]byte(c.Password))}}
-	if c.PasswordPrevious != "" {
-		r.passwords = append(r.passwords, sha256.Sum256([]byte(c.PasswordPrevious)))
+	if c.Current == nil {
+		c.Current = func() (string, string) { return c.Password, c.PasswordPrevious }
 	}
-	return r, nil
+	return &Receiver{config: c, user: sha256.Sum256([]byte(c.User)), slots: make(chan struct{}, maxAtOnce)}, nil
 }
 
 // reply is the answer to EPM.
@@ -256,9 +257,14 @@ func readBody(w http.ResponseWriter, q *http.Request) ([]byte, error) {
 func (r *Receiver) authenticated(q *http.Request) bool {
 	user, password, ok := q.BasicAuth()
 	u, p := sha256.Sum256([]byte(user)), sha256.Sum256([]byte(password))
+	current, previous := r.config.Current()
+	if previous == "" {
+		previous = current
+	}
 	match := 0
-	for i := range r.passwords {
-		match |= subtle.ConstantTimeCompare(p[:], r.passwords[i][:])
+	for _, known := range []string{current, previous} {
+		k := sha256.Sum256([]byte(known))
+		match |= subtle.ConstantTimeCompare(p[:], k[:])
 	}
 	return subtle.ConstantTimeCompare(u[:], r.user[:])&match == 1 && ok
 }

@@ -375,6 +375,28 @@ func TestNewReceiverChecks(t *testing.T) {
 	}
 }
 
+func TestPasswordsChangeWhileItRuns(t *testing.T) {
+	body := newWorld(t).body(epmtest.AdminCreated, epmtest.BodyOptions{})
+	var current, previous string
+	r := newReceiving(t, func(c *ReceiverConfig) { c.Current = func() (string, string) { return current, previous } })
+	for _, c := range []struct{ current, previous, sent, result string }{
+		{"hunter1", "", "hunter1", "created"},
+		{"hunter2", "hunter1", "hunter1", "created"},
+		{"hunter2", "hunter1", "hunter2", "created"},
+		{"hunter2", "", "hunter2", "created"},
+		{"hunter2", "", "hunter1", "unauthorized"},
+		{"hunter2", "", "", "unauthorized"},
+	} {
+		current, previous, r.results = c.current, c.previous, nil
+		status := http.StatusOK
+		if c.result == "unauthorized" {
+			status = http.StatusUnauthorized
+		}
+		w := r.post(body, func(q *http.Request) { q.SetBasicAuth("epm", c.sent) })
+		r.answer(t, w, status, c.result)
+	}
+}
+
 // TestFakeDelivers sends every breakage over the network from the fake.
 func TestFakeDelivers(t *testing.T) {
 	r := newReceiving(t, nil)

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/countersign/countersign/tickets"
 )
 
 // tokenSource caches the token of the API account and lets one caller at a
@@ -16,7 +18,8 @@ import (
 // and has no clock of ours.
 type tokenSource struct {
 	http   *http.Client
-	config clientcredentials.Config
+	config clientcredentials.Config // without the secret
+	secret func() string            // at present
 	now    func() time.Time
 
 	mu     sync.Mutex
@@ -33,9 +36,9 @@ type flight struct {
 	gone  bool // the caller that asked gave up: its error is no one else's
 }
 
-func newTokenSource(client *http.Client, address, id, secret string, now func() time.Time) *tokenSource {
-	return &tokenSource{http: client, now: now, config: clientcredentials.Config{
-		ClientID: id, ClientSecret: secret, TokenURL: address,
+func newTokenSource(client *http.Client, address, id string, secret func() string, now func() time.Time) *tokenSource {
+	return &tokenSource{http: client, now: now, secret: secret, config: clientcredentials.Config{
+		ClientID: id, TokenURL: address,
 		// In the form's body, not as Basic authentication.
 		// https://docs.beyondtrust.com/epm-wm/docs/api
 		AuthStyle: oauth2.AuthStyleInParams,
@@ -84,7 +87,9 @@ func (s *tokenSource) fetch(ctx context.Context, f *flight) {
 		close(f.done)
 	}()
 	f.gone = true // until the answer is here
-	f.token, f.err = s.config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.http))
+	with := s.config
+	with.ClientSecret = s.secret()
+	f.token, f.err = with.Token(context.WithValue(ctx, oauth2.HTTPClient, s.http))
 	f.gone = f.err != nil && ctx.Err() != nil
 }
 
@@ -107,4 +112,43 @@ func expiresIn(t *oauth2.Token) time.Duration {
 		return time.Until(t.Expiry)
 	}
 	return 2 * tokenEarly // EPM always says; be careful if it does not
+}
+
+// changing is how long EPM may refuse credentials that it took before, until
+// that counts: it ends the old secret when it makes the new one, which
+// somebody then has to bring here. Decisions wait meanwhile.
+const changing = 5 * time.Minute
+
+// refusals is since when EPM refuses credentials that it took before.
+type refusals struct {
+	patience time.Duration // 0 if the secret does not change while we run
+
+	mu    sync.Mutex
+	took  bool
+	since time.Time // zero while EPM takes them
+}
+
+func (r *refusals) accepted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.took, r.since = true, time.Time{}
+}
+
+// judge is f, or what it is while the secret may be changing.
+func (r *refusals) judge(f *tickets.Failure, now time.Time) *tickets.Failure {
+	if f.Class != tickets.Denied || f.Say != sayCredentials {
+		return f
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.patience == 0 || !r.took {
+		return f
+	}
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if now.Sub(r.since) >= r.patience {
+		return f
+	}
+	return &tickets.Failure{Class: tickets.Down, Say: sayChanging, Err: f.Err}
 }

@@ -41,6 +41,10 @@ type Config struct {
 	APIURL        string // replaces scheme and host of every call, for tests; default DefaultAPIURL
 	PublicURL     string // where Discord reaches the bot, without a slash at its end; only Check uses it; default unknown
 
+	// Current is the token at present, asked whenever it is needed, for one
+	// that changes while the chat works. Default BotToken.
+	Current func() string
+
 	Transport  http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
 	Timeout    time.Duration     // of one call; default 10 s
 	Pace       Pace              // how fast Discord is called; default as in Pace
@@ -66,11 +70,12 @@ func (Config) LogValue() slog.Value { return slog.StringValue("[discord config]"
 
 // Chat is Discord as a chat of Countersign.
 type Chat struct {
-	cfg  Config
-	key  ed25519.PublicKey // nil without HTTP
-	api  *api
-	log  *slog.Logger
-	pace *pacer
+	cfg     Config
+	changes bool              // of the token are possible
+	key     ed25519.PublicKey // nil without HTTP
+	api     *api
+	log     *slog.Logger
+	pace    *pacer
 
 	roles  *memory.Sets             // of members, by user id
 	names  *memory.Sets             // of members, by user id
@@ -136,6 +141,10 @@ func New(cfg Config) (*Chat, error) {
 		cfg.Drain = 6 * time.Second
 	}
 	cfg.Gateway = cfg.Gateway.withDefaults()
+	changes := cfg.Current != nil
+	if !changes {
+		cfg.Current = func() string { return cfg.BotToken }
+	}
 	if cfg.Card == nil {
 		cfg.Card = func() adapters.Card { return adapters.Card{} }
 	}
@@ -150,13 +159,14 @@ func New(cfg Config) (*Chat, error) {
 		ledger = cfg.Peers
 	}
 	c := &Chat{
-		cfg:    cfg,
-		log:    cfg.Log.With("platform", string(Platform)),
-		pace:   newPacer(cfg.Pace, ledger),
-		roles:  memory.NewSets(cfg.Now),
-		names:  memory.NewSets(cfg.Now),
-		seen:   memory.NewDeliveries[said](keepSeen, cfg.Now),
-		drafts: newDrafts(cfg.Now),
+		cfg:     cfg,
+		changes: changes,
+		log:     cfg.Log.With("platform", string(Platform)),
+		pace:    newPacer(cfg.Pace, ledger),
+		roles:   memory.NewSets(cfg.Now),
+		names:   memory.NewSets(cfg.Now),
+		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
+		drafts:  newDrafts(cfg.Now),
 	}
 	if len(key) > 0 {
 		c.key = key
@@ -529,10 +539,13 @@ func newer(a, b string) bool {
 // call makes a call within the pace, and notes whether Discord accepts our
 // token.
 func (c *Chat) call(ctx context.Context, r request, to any) error {
+	with := c.cfg.Current()
 	err := c.api.call(ctx, c.pace, r, to)
 	switch f := (*tickets.Failure)(nil); {
 	case err == nil:
 		c.standing.Accepts()
+	case errors.As(err, &f) && f.Class == tickets.Denied && c.cfg.Current() != with:
+		return c.call(ctx, r, to) // it was replaced meanwhile
 	case errors.As(err, &f) && f.Class == tickets.Denied:
 		c.standing.Refuses(f.Err)
 	}
@@ -648,9 +661,56 @@ func (c *Chat) Ready() error {
 	return errors.Join(why, c.line.Problem("discord's gateway", c.cfg.Now(), c.cfg.Gateway.Gap))
 }
 
-// Run listens until ctx ends.
+// Run listens until ctx ends. What ends it for good before waits for a token
+// that changes, if it may.
 func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	defer c.work.Wait()
+	end, stop := context.WithCancel(ctx)
+	defer stop()
+	c.work.HurryAfter(end, c.cfg.Drain)
+	for {
+		with := c.cfg.Current()
+		err := c.attend(ctx, h)
+		if err == nil || ctx.Err() != nil || !c.changes {
+			return err
+		}
+		c.log.Error("discord is given up until its token changes", "err", err)
+		for c.cfg.Current() == with {
+			if !pace.Sleep(ctx, renewEvery) {
+				return nil
+			}
+		}
+		c.standing.Anew()
+	}
+}
+
+// renewEvery is how often it is looked whether the token has changed, once
+// Discord was given up.
+const renewEvery = time.Second
+
+// Try asks Discord whether it takes token, which is not in use yet, and
+// whether it is of our application. Its errors are [tickets.Failure], but for
+// the token of another application.
+func (c *Chat) Try(ctx context.Context, token string) error {
+	cfg := c.cfg
+	cfg.Current = func() string { return token }
+	api, err := newAPI(cfg, c.api.host)
+	if err != nil {
+		return err
+	}
+	var app struct {
+		ID wire.Text `json:"id"`
+	}
+	if err := api.call(ctx, nil, request{method: http.MethodGet, route: "/applications/@me", path: "/applications/@me"}, &app); err != nil {
+		return err
+	}
+	if string(app.ID) != c.cfg.ApplicationID {
+		return errors.New("discord: it is the token of another application")
+	}
+	return nil
+}
+
+func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
 	if err := c.introduce(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -658,7 +718,6 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	c.work.HurryAfter(inner, c.cfg.Drain)
 	running.Go(func() { c.register(inner) })
 	over := make(chan error, 1)
 	if !c.cfg.HTTP {

@@ -301,7 +301,7 @@ func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
 	beating.Go(func() { conn.keepAlive(live, s.cfg.Gateway.Ack) })
 
 	err = conn.write(opIdentify, map[string]any{
-		"token": s.cfg.BotToken, "intents": 0, // interactions need none
+		"token": s.cfg.Current(), "intents": 0, // interactions need none
 		"properties": map[string]string{"os": runtime.GOOS, "browser": "countersign", "device": "countersign"},
 	})
 	if err != nil {

@@ -75,7 +75,7 @@ func newSession(cfg Config, host *url.URL) (*discordgo.Session, error) {
 		return nil, err
 	}
 	s.Client = &http.Client{
-		Transport: &transport{next: cfg.Transport, host: host},
+		Transport: &transport{next: cfg.Transport, host: host, token: cfg.Current},
 		Timeout:   cfg.Timeout,
 		// A redirect would carry the token elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -161,8 +161,9 @@ func (e *serverError) Error() string { return fmt.Sprintf("HTTP status %d", e.st
 // tests, bounds answers, and turns the answers that the library does not
 // understand into errors that say what they mean.
 type transport struct {
-	next http.RoundTripper
-	host *url.URL
+	next  http.RoundTripper
+	host  *url.URL
+	token func() string // at present
 }
 
 // limitedFor is how long to wait after a rate limit that does not say.
@@ -178,6 +179,9 @@ const maxLimit = time.Hour
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := req.Clone(req.Context())
 	r.URL.Scheme, r.URL.Host, r.Host = t.host.Scheme, t.host.Host, ""
+	if r.Header.Get("Authorization") != "" { // the library has the first one
+		r.Header.Set("Authorization", "Bot "+t.token())
+	}
 	res, err := t.next.RoundTrip(r)
 	if err != nil {
 		return nil, err

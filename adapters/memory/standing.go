@@ -46,6 +46,14 @@ func (s *Standing) End(why error) error {
 	return why
 }
 
+// Anew forgets that the platform refused us or was given up: our credentials
+// are others now.
+func (s *Standing) Anew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused, s.ended = nil, nil
+}
+
 // errNotYet is the problem of a platform that has said nothing yet.
 var errNotYet = errors.New("the platform has not confirmed the bot token yet")
 

@@ -76,7 +76,7 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 	const method = "usergroups.users.list"
 	var users []string
 	err := c.call(ctx, method, "", false, func() (err error) {
-		users, err = c.api.GetUserGroupMembersContext(ctx, p.ID)
+		users, err = c.api().GetUserGroupMembersContext(ctx, p.ID)
 		return err
 	})
 	if err != nil {
@@ -103,7 +103,7 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 func (c *Chat) tellUser(ctx context.Context, user, text string) error {
 	var dm string
 	err := c.call(ctx, "conversations.open", "", false, func() error {
-		ch, _, _, err := c.api.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}})
+		ch, _, _, err := c.api().OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}})
 		if err == nil && (ch == nil || ch.ID == "") {
 			return errNoEcho
 		}
@@ -116,7 +116,7 @@ func (c *Chat) tellUser(ctx context.Context, user, text string) error {
 		return told(err)
 	}
 	return told(c.call(ctx, methodPost, dm, true, func() error {
-		_, ts, err := c.api.PostMessageContext(ctx, dm,
+		_, ts, err := c.api().PostMessageContext(ctx, dm,
 			slack.MsgOptionText(escapeWithin(adapters.Visible(text), maxTopText), false),
 			slack.MsgOptionDisableMarkdown(),
 			slack.MsgOptionDisableLinkUnfurl(),
@@ -282,7 +282,7 @@ func (c *Chat) checkToken(ctx context.Context, out *report) (self identity, bot 
 	const what = "the bot token"
 	var r *slack.AuthTestResponse
 	err := c.call(ctx, "auth.test", "", false, func() (err error) {
-		r, err = c.api.AuthTestContext(ctx)
+		r, err = c.api().AuthTestContext(ctx)
 		return err
 	})
 	if err != nil {
@@ -333,7 +333,7 @@ func (c *Chat) checkEars(ctx context.Context, out *report) {
 	if err == nil {
 		// Not by call: it would take this token's acceptance for the bot token's.
 		var link string
-		_, link, err = c.api.StartSocketModeContext(ctx)
+		_, link, err = c.api().StartSocketModeContext(ctx)
 		if err == nil && link == "" {
 			err = errNoEcho
 		}
@@ -539,7 +539,7 @@ func (c *Chat) Probe(ctx context.Context, base string) []adapters.Finding {
 		return finding("that is no address", "Correct COUNTERSIGN_PUBLIC_URL.")
 	}
 	at := strconv.FormatInt(time.Now().Unix(), 10)
-	mac := hmac.New(sha256.New, []byte(c.cfg.SigningSecrets[0]))
+	mac := hmac.New(sha256.New, []byte(c.secrets().SigningSecrets[0]))
 	mac.Write([]byte("v0:" + at + ":" + string(body)))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Slack-Request-Timestamp", at)

@@ -175,7 +175,7 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 			request.Hash = &was
 		}
 		err := c.call(ctx, method, "", false, func() error {
-			published, err := c.api.PublishViewContext(ctx, request)
+			published, err := c.api().PublishViewContext(ctx, request)
 			if err == nil {
 				hash = published.Hash
 			}

@@ -347,7 +347,7 @@ const (
 func (c *Chat) open(ctx context.Context, trigger string, v slack.ModalViewRequest) error {
 	c.lintView(v)
 	return c.call(ctx, "views.open", "", true, func() error {
-		_, err := c.api.OpenViewContext(ctx, trigger, v)
+		_, err := c.api().OpenViewContext(ctx, trigger, v)
 		return err
 	})
 }
@@ -368,7 +368,7 @@ func (c *Chat) lintView(v any) {
 func (c *Chat) update(ctx context.Context, viewID, hash string, v slack.ModalViewRequest) error {
 	c.lintView(v)
 	return c.call(ctx, "views.update", "", false, func() error {
-		_, err := c.api.UpdateViewContext(ctx, v, "", hash, viewID)
+		_, err := c.api().UpdateViewContext(ctx, v, "", hash, viewID)
 		return err
 	})
 }
@@ -559,7 +559,7 @@ func (c *Chat) whisper(ctx context.Context, responseURL, channel, user, text str
 	}
 	if channel != "" && user != "" {
 		err := c.call(ctx, "chat.postEphemeral", channel, true, func() error {
-			_, err := c.api.PostEphemeralContext(ctx, channel, user, slack.MsgOptionText(text, false), slack.MsgOptionBlocks(blocks...))
+			_, err := c.api().PostEphemeralContext(ctx, channel, user, slack.MsgOptionText(text, false), slack.MsgOptionBlocks(blocks...))
 			return err
 		})
 		if err == nil {
@@ -792,8 +792,18 @@ func (c *Chat) event(payload []byte, h adapters.Handler) said {
 		return said{}
 	}
 	switch kind := string(e.Event.Type); {
-	case kind == "app_uninstalled", kind == "tokens_revoked" && len(e.Event.Tokens.Bot) > 0:
-		c.giveUp(fmt.Errorf("slack: %s: install the app again and set its new bot token", kind))
+	case kind == "app_uninstalled":
+		c.giveUp(errUninstalled(kind))
+	case kind == "tokens_revoked" && len(e.Event.Tokens.Bot) > 0:
+		return said{then: func(ctx context.Context) {
+			// It may be the one that was replaced.
+			err := c.call(ctx, "auth.test", "", false, func() error { _, err := c.api().AuthTestContext(ctx); return err })
+			if err == nil {
+				c.log.Info("a bot token was revoked, which is not the one in use")
+			} else if tickets.FailureOf(err).Class == tickets.Denied {
+				c.giveUp(errUninstalled(kind))
+			}
+		}}
 	case strings.HasPrefix(kind, "subteam_"), kind == "member_joined_channel", kind == "member_left_channel":
 		c.members.Forget()
 	case kind == "app_home_opened":
@@ -802,6 +812,10 @@ func (c *Chat) event(payload []byte, h adapters.Handler) said {
 		c.log.Debug("an event was acknowledged", "type", word(kind))
 	}
 	return said{}
+}
+
+func errUninstalled(event string) error {
+	return fmt.Errorf("slack: %s: install the app again and set its new bot token", event)
 }
 
 // Endpoints are the signed paths. There are none without a signing secret.
@@ -911,7 +925,7 @@ func (c *Chat) follow(ctx context.Context, s said) {
 // of the first attempt if both were made in one second; it gets as far as
 // once, where it has no effect.
 func (c *Chat) verified(h http.Header, body []byte) bool {
-	for _, secret := range c.cfg.SigningSecrets {
+	for _, secret := range c.secrets().SigningSecrets {
 		v, err := slack.NewSecretsVerifier(h, secret)
 		if err != nil {
 			continue

@@ -1,7 +1,6 @@
 package slack
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +38,11 @@ type Config struct {
 	SigningSecrets []string // secrets that sign requests over HTTP: the current one and, while rotating, the previous; default none
 	APIURL         string   // address of the Web API, for GovSlack and tests; default DefaultAPIURL
 
+	// Current are the three secrets at present, asked whenever one is needed,
+	// for ones that change while the chat works. Whether there is an app token
+	// or a signing secret does not change. Default those above.
+	Current func() Secrets
+
 	AppID string   // id of the app, A…, that requests must name; default what Socket Mode tells
 	Teams []string // ids of further workspaces whose people may act, for an organisation with several; default only the bot's own
 
@@ -65,12 +69,12 @@ func (Config) LogValue() slog.Value { return slog.StringValue("[slack config]") 
 
 // Chat is Slack as a chat of Countersign.
 type Chat struct {
-	cfg  Config
-	base *url.URL // of the Web API, ends with a slash
-	http *http.Client
-	api  *slack.Client
-	log  *slog.Logger
-	pace *pacer
+	cfg     Config
+	changes bool     // of the tokens are possible
+	base    *url.URL // of the Web API, ends with a slash
+	http    *http.Client
+	log     *slog.Logger
+	pace    *pacer
 
 	members  *memory.Sets             // of groups and channels
 	profiles *memory.Sets             // of people: the address, then names
@@ -78,13 +82,15 @@ type Chat struct {
 	forms    *newest                  // changes of open forms
 	homes    homes                    // home tabs that are being made
 	work     memory.Gate              // deliveries being worked on
-	socket   memory.Line              // of Socket Mode
 	standing memory.Standing
 
+	listening sync.WaitGroup // connections of Socket Mode
+
 	mu    sync.Mutex
-	self  *identity  // nil until auth.test has told
-	appID string     // "" until known
-	dead  chan error // a reason to stop, from an event
+	lines []*memory.Line // of Socket Mode, the newest last
+	self  *identity      // nil until auth.test has told
+	appID string         // "" until known
+	dead  chan error     // a reason to stop, from an event
 }
 
 // identity is who the bot is in Slack.
@@ -137,6 +143,11 @@ func New(cfg Config) (*Chat, error) {
 	if cfg.Drain <= 0 {
 		cfg.Drain = 6 * time.Second
 	}
+	changes := cfg.Current != nil
+	if !changes {
+		first := Secrets{BotToken: cfg.BotToken, AppToken: cfg.AppToken, SigningSecrets: cfg.SigningSecrets}
+		cfg.Current = func() Secrets { return first }
+	}
 	if cfg.Card == nil {
 		cfg.Card = func() adapters.Card { return adapters.Card{} }
 	}
@@ -146,9 +157,10 @@ func New(cfg Config) (*Chat, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Chat{
-		cfg:  cfg,
-		base: base,
+	return &Chat{
+		cfg:     cfg,
+		changes: changes,
+		base:    base,
 		http: &http.Client{
 			Transport: cfg.Transport,
 			Timeout:   cfg.Timeout,
@@ -163,16 +175,7 @@ func New(cfg Config) (*Chat, error) {
 		forms:    newNewest(cfg.Now),
 		appID:    cfg.AppID,
 		dead:     make(chan error, 1),
-	}
-	// The library's own log may hold what people wrote.
-	silent := slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
-	c.api = slack.New(cfg.BotToken,
-		slack.OptionHTTPClient(c.http),
-		slack.OptionAPIURL(cfg.APIURL),
-		slack.OptionAppLevelToken(cfg.AppToken),
-		slack.OptionLog(silent),
-	)
-	return c, nil
+	}, nil
 }
 
 // String keeps what c holds out of logs.
@@ -225,7 +228,7 @@ func (c *Chat) post(ctx context.Context, place tickets.Place, thread string, n t
 		}
 		var ts string
 		err := c.call(ctx, methodPost, place.Channel, true, func() error {
-			channel, got, err := c.api.PostMessageContext(ctx, place.Channel, options...)
+			channel, got, err := c.api().PostMessageContext(ctx, place.Channel, options...)
 			if err == nil && (got == "" || channel == "") {
 				err = errNoEcho
 			}
@@ -249,7 +252,7 @@ func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) e
 	show := c.sendable(c.card(t), t.Number)
 	for {
 		err := c.call(ctx, methodUpdate, m.Place.Channel, true, func() error {
-			_, ts, _, err := c.api.UpdateMessageContext(ctx, m.Place.Channel, m.ID,
+			_, ts, _, err := c.api().UpdateMessageContext(ctx, m.Place.Channel, m.ID,
 				slack.MsgOptionText(show.text, false),
 				slack.MsgOptionBlocks(show.blocks...),
 				slack.MsgOptionMetadata(mark(t.Number, m.Place, t.Rev)),
@@ -379,7 +382,7 @@ const maxAnswer = 32 << 20
 // read calls a method that only reads, and decodes no more of the answer than
 // into holds. Its errors are the library's.
 func (c *Chat) read(ctx context.Context, method string, args url.Values, into any) error {
-	form := url.Values{"token": {c.cfg.BotToken}}
+	form := url.Values{"token": {c.secrets().BotToken}}
 	for k, v := range args {
 		form[k] = v
 	}
@@ -425,12 +428,16 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 	if err := c.pace.wait(ctx, method, channel); err != nil {
 		return err
 	}
+	with := c.secrets().BotToken
 	err := do()
 	if err == nil {
 		c.standing.Accepts()
 		return nil
 	}
 	f := failure(method, effect, err)
+	if f.Class == tickets.Denied && c.secrets().BotToken != with {
+		return c.call(ctx, method, channel, effect, do) // it was replaced meanwhile
+	}
 	switch f.Class {
 	case tickets.Limited:
 		c.pace.close(ctx, method, channel, f.After)
@@ -452,7 +459,7 @@ func (c *Chat) identity(ctx context.Context) (identity, error) {
 	}
 	var got identity
 	err := c.call(ctx, "auth.test", "", false, func() error {
-		r, err := c.api.AuthTestContext(ctx)
+		r, err := c.api().AuthTestContext(ctx)
 		if err != nil {
 			return err
 		}
@@ -486,7 +493,7 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 		load = func(ctx context.Context) (users []string, err error) {
 			const method = "usergroups.users.list"
 			err = c.call(ctx, method, "", false, func() (err error) {
-				users, err = c.api.GetUserGroupMembersContext(ctx, p.ID)
+				users, err = c.api().GetUserGroupMembersContext(ctx, p.ID)
 				return err
 			})
 			return users, err
@@ -554,7 +561,7 @@ func (c *Chat) channelMembers(ctx context.Context, channel string) ([]string, er
 	for cursor := ""; ; {
 		var page []string
 		err := c.call(ctx, method, channel, false, func() (err error) {
-			page, cursor, err = c.api.GetUsersInConversationContext(ctx, &slack.GetUsersInConversationParameters{ChannelID: channel, Cursor: cursor, Limit: 200})
+			page, cursor, err = c.api().GetUsersInConversationContext(ctx, &slack.GetUsersInConversationParameters{ChannelID: channel, Cursor: cursor, Limit: 200})
 			return err
 		})
 		if err != nil {
@@ -573,34 +580,55 @@ func (c *Chat) Ready() error {
 	if over || c.cfg.AppToken == "" {
 		return why
 	}
-	return errors.Join(why, c.socket.Problem("slack socket mode", c.cfg.Now(), socketGap))
+	return errors.Join(why, c.deaf())
 }
 
 // Limits says how fast Slack takes messages
 // (docs.slack.dev/apis/web-api/rate-limits).
 func (c *Chat) Limits() string { return "Slack takes one message a second in each channel" }
 
-// Run listens until ctx ends.
+// Run listens until ctx ends. What ends it for good before waits for tokens
+// that change, if they may.
 func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	defer c.work.Wait()
+	end, stop := context.WithCancel(ctx)
+	defer stop()
+	c.work.HurryAfter(end, c.cfg.Drain)
+	for {
+		with := c.secrets()
+		err := c.attend(ctx, h)
+		if err == nil || ctx.Err() != nil || !c.changes {
+			return err
+		}
+		c.log.Error("slack is given up until its tokens change", "err", err)
+		if !c.awaitChange(ctx, with) {
+			return nil
+		}
+		select {
+		case <-c.dead: // said of the tokens before
+		default:
+		}
+		c.standing.Anew()
+	}
+}
+
+func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
 	if err := c.introduce(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	inner, stop := context.WithCancel(ctx)
-	var listening sync.WaitGroup
-	defer listening.Wait()
+	defer c.listening.Wait()
 	defer stop()
-	c.work.HurryAfter(inner, c.cfg.Drain)
 	if c.cfg.AppToken != "" {
-		listening.Go(func() {
-			if err := c.listen(inner, h); inner.Err() == nil {
-				c.giveUp(cmp.Or(err, errors.New("slack socket mode: ended")))
-			}
+		c.listening.Go(func() {
+			c.hear(inner, func(ctx context.Context, api *slack.Client, line *memory.Line) error {
+				return c.listen(ctx, api, line, h)
+			})
 		})
 	}
 	return c.standing.Watch(ctx, c.dead, func(ctx context.Context) {
 		// The outcome is noted by call.
-		_ = c.call(ctx, "auth.test", "", false, func() error { _, err := c.api.AuthTestContext(ctx); return err })
+		_ = c.call(ctx, "auth.test", "", false, func() error { _, err := c.api().AuthTestContext(ctx); return err })
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/slack-go/slack/socketmode"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/memory"
 	"github.com/countersign/countersign/adapters/wire"
 )
 
@@ -45,8 +46,8 @@ type envelope struct {
 // listen takes deliveries over Socket Mode until ctx ends, then waits for the
 // answers that are being worked on. It returns an error when Slack will not
 // let us connect however often we try.
-func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
-	sm := socketmode.New(c.api,
+func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line, h adapters.Handler) error {
+	sm := socketmode.New(api,
 		socketmode.OptionLog(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)),
 		socketmode.OptionReadLimit(maxEnvelope),
 	)
@@ -84,7 +85,7 @@ func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 			}
 			return failure("apps.connections.open", false, err).Err
 		case e := <-sm.Events:
-			env, bad, fatal := c.notice(e)
+			env, bad, fatal := c.notice(e, state)
 			if fatal != nil {
 				working.Wait()
 				return fatal
@@ -121,10 +122,10 @@ func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 
 // notice takes what an event says about the connection, and returns the
 // delivery in it. bad is set for one that the library could not decode.
-func (c *Chat) notice(e socketmode.Event) (env envelope, bad bool, fatal error) {
+func (c *Chat) notice(e socketmode.Event, state *memory.Line) (env envelope, bad bool, fatal error) {
 	switch e.Type {
 	case socketmode.EventTypeConnecting:
-		c.socket.Down(c.cfg.Now(), nil)
+		state.Down(c.cfg.Now(), nil)
 	case socketmode.EventTypeConnected:
 		c.log.Debug("socket mode connects")
 	case socketmode.EventTypeHello:
@@ -135,7 +136,7 @@ func (c *Chat) notice(e socketmode.Event) (env envelope, bad bool, fatal error) 
 			}
 			c.mu.Unlock()
 		}
-		c.socket.Up(c.cfg.Now())
+		state.Up(c.cfg.Now())
 		c.log.Info("socket mode is connected")
 	case socketmode.EventTypeConnectionError:
 		if ce, ok := e.Data.(*slack.ConnectionErrorEvent); ok {
@@ -143,7 +144,7 @@ func (c *Chat) notice(e socketmode.Event) (env envelope, bad bool, fatal error) 
 			if isFatal(ce.ErrorObj) {
 				return envelope{}, false, f.Err
 			}
-			c.socket.Down(c.cfg.Now(), f.Err)
+			state.Down(c.cfg.Now(), f.Err)
 			c.log.Warn("socket mode cannot connect, trying again", "err", f.Err, "after", ce.Backoff)
 		}
 	case socketmode.EventTypeInvalidAuth:

@@ -180,8 +180,9 @@ func unknown(environ []string, known map[string]bool) []finding {
 // config is the environment, checked.
 type config struct {
 	environment
-	storePath    string // of SQLite; empty with storeURL
-	storeURL     secret // of Redis; empty with storePath
+	now          func() *environment // at present: secrets may have changed since
+	storePath    string              // of SQLite; empty with storeURL
+	storeURL     secret              // of Redis; empty with storePath
 	webhookAllow []netip.Prefix
 	proxies      []netip.Prefix
 	publicURL    string            // without a slash at its end; empty if not set
@@ -189,6 +190,11 @@ type config struct {
 	world        bot.World         // what settings may name
 	start        bot.Settings      // the same, read
 	logLevel     slog.Level
+}
+
+// unchecked is the configuration of env that needs no check.
+func (env environment) unchecked() config {
+	return config{environment: env, now: func() *environment { return &env }}
 }
 
 // checker collects findings.
@@ -208,7 +214,7 @@ func (c *checker) need(name, value, why string) {
 // everything that is wrong, earlier findings included.
 func (env environment) check(earlier []finding) (config, error) {
 	c := checker{findings: earlier}
-	cfg := config{environment: env}
+	cfg := env.unchecked()
 
 	if _, _, err := net.SplitHostPort(env.Listen); err != nil {
 		c.add("LISTEN", "write an address and a port, for example :8080 or 127.0.0.1:8080")

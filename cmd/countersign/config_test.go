@@ -15,7 +15,7 @@ import (
 )
 
 // setenv makes exactly these variables of ours the environment.
-func setenv(t *testing.T, vars map[string]string) {
+func setenv(t testing.TB, vars map[string]string) {
 	t.Helper()
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")

@@ -277,6 +277,7 @@ func (w *demoWorld) runBot(ctx context.Context, p process, dir string, listening
 		return err
 	}
 	p.Listening = listening
+	p.Environment = func() (environment, []finding) { return cfg.environment, nil } // this world's, for good
 	return runBot(ctx, cfg, p, newLog(cfg, p.Stderr))
 }
 

@@ -163,7 +163,7 @@ func (e configError) about(prefix, except string) bool {
 // it is wrong the parts are skipped.
 func usable(env environment, wrong configError) config {
 	var c checker // the same findings once more, for nobody
-	cfg := config{environment: env}
+	cfg := env.unchecked()
 	if !wrong.about("STORE", "") {
 		cfg.storePath, cfg.storeURL = c.store(env.Store)
 	}

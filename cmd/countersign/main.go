@@ -18,12 +18,19 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
+	// Only who serves has files to read again; others end, as they should.
+	var hangup chan os.Signal
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		hangup = make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+	}
 	err := run(ctx, os.Args[1:], underTest(process{
 		Environment: readEnvironment,
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		Now:         time.Now,
 		Steady:      true,
+		Hangup:      hangup,
 	}))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "countersign:", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -29,6 +30,11 @@ type process struct {
 	// Listening is called with the address once connections are accepted;
 	// nil in production.
 	Listening func(addr string)
+	// Hangup says that files of secrets were changed; nil where nothing does.
+	Hangup <-chan os.Signal
+	// Renew is how often those are read again; in production 0, which is the
+	// default.
+	Renew time.Duration
 	// SlackPace is how fast Slack is called; in production its zero value,
 	// which is Slack's own limits.
 	SlackPace slack.Pace

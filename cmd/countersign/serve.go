@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -62,6 +63,9 @@ func newLog(cfg config, w io.Writer) *slog.Logger {
 // runBot builds the bot of cfg, runs it until ctx ends, and ends it: nothing
 // new is taken up, what is under way gets grace.
 func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err error) {
+	var inUse atomic.Pointer[environment]
+	inUse.Store(&cfg.environment)
+	cfg.now = inUse.Load
 	m := newMetrics()
 	machine := p.Now
 	clock := &clock{own: machine}
@@ -130,13 +134,23 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	}
 	receiver, err := epm.NewReceiver(epm.ReceiverConfig{
 		User: cfg.WebhookUser, Password: cfg.WebhookPassword.Reveal(), PasswordPrevious: cfg.WebhookPasswordPrevious.Reveal(),
+		Current: func() (string, string) {
+			now := cfg.now()
+			return now.WebhookPassword.Reveal(), now.WebhookPasswordPrevious.Reveal()
+		},
 		Allow: cfg.webhookAllow, TrustedProxies: cfg.proxies,
 		Keeper: b, Observe: m.webhook, Now: p.Now, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	listener, err := listen(ctx, cfg)
+	var shown *certificate
+	if cfg.TLSCert != "" {
+		if shown, err = loadCertificate(cfg.TLSCert, cfg.TLSKey, machine); err != nil {
+			return err
+		}
+	}
+	listener, err := listen(ctx, cfg, shown)
 	if err != nil {
 		return err
 	}
@@ -146,6 +160,13 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	renewing := renewer{read: p.Environment, inUse: &inUse, list: renewables(keep, client, chats), certificate: shown, renewed: b.Renewed, log: log}
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		renewing.run(follow, cmp.Or(p.Renew, renewEvery), p.Hangup)
+	}()
+	defer func() { stop(); <-renewed }()
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText())
 	if p.Listening != nil {
 		p.Listening(listener.Addr().String())
@@ -169,7 +190,7 @@ func openStore(ctx context.Context, cfg config, p process, log *slog.Logger) (_ 
 		s, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
 		return s, begin, err
 	}
-	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Now: p.Now})
+	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Current: func() string { return cfg.now().Store.Reveal() }, Now: p.Now})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -249,22 +270,16 @@ func live(ctx context.Context, server *http.Server, listener net.Listener, b *bo
 	return err
 }
 
-func listen(ctx context.Context, cfg config) (net.Listener, error) {
-	var certificate tls.Certificate
-	if cfg.TLSCert != "" {
-		var err error
-		if certificate, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
-			return nil, fmt.Errorf("load %s_TLS_CERT and %s_TLS_KEY: %w", envPrefix, envPrefix, err)
-		}
-	}
+// listen opens the port; with TLS unless shown is nil.
+func listen(ctx context.Context, cfg config, shown *certificate) (net.Listener, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if cfg.TLSCert != "" {
+	if shown != nil {
 		listener = tls.NewListener(listener, &tls.Config{
-			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+			GetCertificate: shown.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
 		})
 	}
 	return listener, nil
@@ -273,6 +288,7 @@ func listen(ctx context.Context, cfg config) (net.Listener, error) {
 func newEPM(cfg config, p process, log *slog.Logger, m *metrics, tr *tracer) (*epm.Client, error) {
 	client, err := epm.New(epm.Config{
 		Host: cfg.EPMHost, ClientID: cfg.EPMClientID, ClientSecret: cfg.EPMClientSecret.Reveal(), TenantID: cfg.EPMTenantID,
+		Current:         func() string { return cfg.now().EPMClientSecret.Reveal() },
 		AppDecisionPath: cfg.EPMAppDecisionPath, AdminDecisionPath: cfg.EPMAdminDecisionPath, PublicURL: cfg.publicURL,
 		Transport: m.transport("epm", tr.transport("epm", epm.Transport(), epm.CallName), epm.CallName), Rate: p.EPMRate, Now: p.Now, Log: log,
 	})
@@ -313,18 +329,18 @@ func newChats(cfg config, p process, s surroundings) ([]adapters.Chat, error) {
 }
 
 func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
-	var secrets []string
-	for _, one := range []secret{cfg.SlackSigningSecret, cfg.SlackSigningSecretPrevious} {
-		if one != "" {
-			secrets = append(secrets, one.Reveal())
-		}
+	current := func() slack.Secrets {
+		now := cfg.now()
+		return slack.Secrets{BotToken: now.SlackBotToken.Reveal(), AppToken: now.SlackAppToken.Reveal(),
+			SigningSecrets: []string{now.SlackSigningSecret.Reveal(), now.SlackSigningSecretPrevious.Reveal()}}
 	}
+	first := current()
 	var ledger pace.Ledger
 	if s.shared != nil {
 		ledger = peers{s.shared}
 	}
 	return slack.New(slack.Config{
-		BotToken: cfg.SlackBotToken.Reveal(), AppToken: cfg.SlackAppToken.Reveal(), SigningSecrets: secrets,
+		BotToken: first.BotToken, AppToken: first.AppToken, SigningSecrets: first.SigningSecrets, Current: current,
 		APIURL:    strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
 		Transport: s.m.transport("slack", s.tr.transport("slack", http.DefaultTransport, slackCall), slackCall),
 		Pace:      p.SlackPace, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
@@ -345,7 +361,8 @@ func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
 		others = peers{s.shared}
 	}
 	return discord.New(discord.Config{
-		BotToken: cfg.DiscordBotToken.Reveal(), ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
+		BotToken: cfg.DiscordBotToken.Reveal(), Current: func() string { return cfg.now().DiscordBotToken.Reveal() },
+		ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
 		Transport: s.m.transport("discord", s.tr.transport("discord", http.DefaultTransport, discord.CallName), discord.CallName),

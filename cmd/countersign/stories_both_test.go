@@ -415,12 +415,12 @@ func TestStoryBothAtTheSameInstant(t *testing.T) {
 	}
 }
 
-// unpaced takes the limits of EPM away.
+// unpaced takes the limits of EPM away, and has it send each webhook once.
 func (s *story) unpaced() {
 	s.Helper()
 	s.epm.Close()
 	var err error
-	if s.epm, err = epmtest.New(epmtest.Config{ClientID: "client", ClientSecret: "epm-secret-1", RateLimit: -1}); err != nil {
+	if s.epm, err = epmtest.New(epmtest.Config{ClientID: "client", ClientSecret: "epm-secret-1", RateLimit: -1, Retry: epmtest.Retry{Off: true}}); err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(s.epm.Close)

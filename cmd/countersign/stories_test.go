@@ -44,6 +44,9 @@ type story struct {
 	epmRate     rate.Limit
 	traces      func() sdktrace.SpanExporter // of each process; nil for none
 
+	read  func() (environment, []finding) // default env
+	renew time.Duration                   // how often; default the program's own
+
 	addr   string
 	stop   func()
 	absent bool // the store is not there when the program starts: ready is not waited for
@@ -135,6 +138,11 @@ func (s *story) start() {
 func (s *story) launch(skew *atomic.Int64) (addr string, stop func()) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
+	read := s.read
+	if read == nil {
+		env := s.env
+		read = func() (environment, []finding) { return env, nil }
+	}
 	listening, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
 		var traces sdktrace.SpanExporter
@@ -142,8 +150,8 @@ func (s *story) launch(skew *atomic.Int64) (addr string, stop func()) {
 			traces = s.traces()
 		}
 		ended <- run(ctx, []string{"serve"}, process{
-			Environment: func() (environment, []finding) { return s.env, nil },
-			Stdout:      io.Discard, Stderr: s.logs,
+			Environment: read, Renew: s.renew,
+			Stdout: io.Discard, Stderr: s.logs,
 			Now:       func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
 			Listening: func(addr string) { listening <- addr },
 			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate, Traces: traces,

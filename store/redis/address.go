@@ -187,8 +187,9 @@ func (a *address) parseQuery(query string) error {
 	return errors.Join(errs...)
 }
 
-// client makes the client. It does not connect yet.
-func (a address) client() (goredis.UniversalClient, error) {
+// client makes the client, which asks for user and password with each
+// connection. It does not connect yet.
+func (a address) client(login func() (user, password string)) (goredis.UniversalClient, error) {
 	secured, err := a.secured()
 	if err != nil {
 		return nil, err
@@ -197,13 +198,13 @@ func (a address) client() (goredis.UniversalClient, error) {
 	case "sentinel":
 		return goredis.NewFailoverClient(&goredis.FailoverOptions{
 			MasterName: a.master, SentinelAddrs: a.hosts, SentinelUsername: a.sentinelUser, SentinelPassword: a.sentinelPassword,
-			Username: a.user, Password: a.password, DB: a.db, TLSConfig: secured,
+			CredentialsProvider: login, DB: a.db, TLSConfig: secured,
 			MaxRetries: -1, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
 			ContextTimeoutEnabled: true, PoolSize: connections, DisableIdentity: true,
 		}), nil
 	case "cluster":
 		return goredis.NewClusterClient(&goredis.ClusterOptions{
-			Addrs: a.hosts, Username: a.user, Password: a.password, TLSConfig: secured,
+			Addrs: a.hosts, CredentialsProvider: login, TLSConfig: secured,
 			MaxRetries: -1, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
 			ContextTimeoutEnabled: true, PoolSize: connections, DisableIdentity: true,
 			DisableRoutingPolicies: true, ClusterStateReloadInterval: reloadCluster,
@@ -216,7 +217,7 @@ func (a address) client() (goredis.UniversalClient, error) {
 		}), nil
 	}
 	return goredis.NewClient(&goredis.Options{
-		Addr: a.hosts[0], Username: a.user, Password: a.password, DB: a.db, TLSConfig: secured,
+		Addr: a.hosts[0], CredentialsProvider: login, DB: a.db, TLSConfig: secured,
 		MaxRetries: -1, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
 		ContextTimeoutEnabled: true, PoolSize: connections, DisableIdentity: true,
 		MaintNotificationsConfig: noNotifications(),
@@ -248,7 +249,13 @@ func (a address) secured() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("load the files that cert and key name: %w", err)
 		}
-		config.Certificates = []tls.Certificate{pair}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			// The files may have been renewed.
+			if now, err := tls.LoadX509KeyPair(a.cert, a.key); err == nil {
+				return &now, nil
+			}
+			return &pair, nil
+		}
 	}
 	return config, nil
 }

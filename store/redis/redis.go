@@ -71,6 +71,7 @@ import (
 	"fmt"
 	"math"
 	mrand "math/rand/v2"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -101,8 +102,12 @@ const (
 
 // Config says which Redis to use.
 type Config struct {
-	URL string           // the address, see the package comment. Required
-	Now func() time.Time // the clock of Claim's callers. Default time.Now
+	URL string // the address, see the package comment. Required
+	// Current is the address at present, asked for each connection, for a user
+	// and a password that change while the store is open; nothing else of it
+	// may. Default URL.
+	Current func() string
+	Now     func() time.Time // the clock of Claim's callers. Default time.Now
 }
 
 // Store is an open store. Make one with [Open].
@@ -112,6 +117,7 @@ type Store struct {
 	now   func() time.Time
 	owner string // of this store's leases
 
+	at      address
 	address string                    // without secrets
 	began   atomic.Pointer[beginning] // nil before Begin
 
@@ -148,15 +154,46 @@ func New(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	client, err := a.client()
+	login := func() (string, string) { return a.user, a.password }
+	if c.Current != nil {
+		login = func() (string, string) {
+			now, err := parse(c.Current())
+			if err != nil {
+				return a.user, a.password
+			}
+			return now.user, now.password
+		}
+	}
+	client, err := a.client(login)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", a, err)
 	}
-	s := &Store{c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}, reported: map[string]time.Time{}}
+	s := &Store{at: a, c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}, reported: map[string]time.Time{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	return s, nil
+}
+
+// Try connects with the user and the password of rawURL, which are not in use
+// yet. The rest of it must be as it was. ErrAway says that it cannot be tried
+// at present.
+func (s *Store) Try(ctx context.Context, rawURL string) (err error) {
+	a, err := parse(rawURL)
+	if err != nil {
+		return err
+	}
+	same := s.at
+	same.user, same.password = a.user, a.password
+	if !reflect.DeepEqual(a, same) {
+		return errors.New("only the user and the password in it can change while the program runs: restart it for the rest")
+	}
+	client, err := a.client(func() (string, string) { return a.user, a.password })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	return said(client.Ping(ctx).Err())
 }
 
 // Begin connects, and makes the store if there is none. It may be repeated

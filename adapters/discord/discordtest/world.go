@@ -313,6 +313,18 @@ func (s *Server) RevokeToken() {
 	s.CloseConnections(4004)
 }
 
+// ResetToken gives the bot another token, as the button Reset Token does: the
+// one before is refused at once, and its connections to the gateway are
+// closed with 4004.
+func (s *Server) ResetToken() string {
+	token := secret(24)
+	s.mu.Lock()
+	s.cfg.BotToken, s.refused = token, 0
+	s.mu.Unlock()
+	s.CloseConnections(closeAuthentication)
+	return token
+}
+
 // RestoreToken makes the bot's token good again.
 func (s *Server) RestoreToken() {
 	s.mu.Lock()

@@ -167,7 +167,9 @@ func (s *Server) sign(body string, how Signing) http.Header {
 		return h
 	}
 	if how.Secret == "" {
+		s.mu.Lock()
 		how.Secret = s.cfg.SigningSecret
+		s.mu.Unlock()
 	}
 	at := strconv.FormatInt(s.cfg.SignNow().Add(-how.Age).Unix(), 10)
 	if how.Signature == "" {

@@ -110,7 +110,7 @@ type Server struct {
 	deliveries []Delivery
 	watchers   map[chan struct{}]bool
 
-	tickets   map[string]bool
+	tickets   map[string]*token // of Socket Mode
 	conns     []*conn
 	nextConn  int
 	envelopes map[string]*envelope
@@ -186,7 +186,7 @@ func New(cfg Config) (*Server, error) {
 		messages: map[string][]*Message{}, privates: map[string][]*Ephemeral{}, desks: map[string]*desk{},
 		external: map[string]*view{}, triggers: map[string]*trigger{}, replies: map[string]*responseURL{},
 		buckets: map[string]*bucket{}, counts: map[string]int{}, watchers: map[chan struct{}]bool{},
-		tickets: map[string]bool{}, envelopes: map[string]*envelope{},
+		tickets: map[string]*token{}, envelopes: map[string]*envelope{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.client = &http.Client{

@@ -20,6 +20,7 @@ const (
 // conn is one Socket Mode connection.
 type conn struct {
 	ws    *websocket.Conn
+	token *token // that it was opened with
 	write sync.Mutex
 }
 
@@ -41,9 +42,9 @@ type envelope struct {
 	ch    chan ack
 }
 
-func (s *Server) connectionsOpen(args, *token) reply {
+func (s *Server) connectionsOpen(_ args, t *token) reply {
 	ticket := nonce()
-	s.tickets[ticket] = true
+	s.tickets[ticket] = t
 	return reply{body: map[string]any{"url": strings.Replace(s.base, "http://", "ws://", 1) + "/link?ticket=" + ticket + "&app_id=" + s.cfg.AppID}}
 }
 
@@ -52,10 +53,10 @@ var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return
 func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	ticket := r.URL.Query().Get("ticket")
 	s.mu.Lock()
-	good := s.tickets[ticket]
+	opened := s.tickets[ticket]
 	delete(s.tickets, ticket) // works once
 	s.mu.Unlock()
-	if !good {
+	if opened == nil {
 		http.Error(w, "invalid ticket", http.StatusForbidden)
 		return
 	}
@@ -66,7 +67,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	defer ws.Close()
 	stop := context.AfterFunc(s.ctx, func() { ws.Close() })
 	defer stop()
-	c := &conn{ws: ws}
+	c := &conn{ws: ws, token: opened}
 	s.mu.Lock()
 	if s.closed || s.down {
 		s.mu.Unlock()
@@ -223,10 +224,21 @@ func (s *Server) Sockets() int {
 // stays open), "refresh_requested" or "link_disabled" (it gets no envelope any
 // more and is closed).
 func (s *Server) Refresh(reason string) {
+	s.refresh(reason, func(*conn) bool { return true })
+}
+
+func (s *Server) refresh(reason string, which func(*conn) bool) {
 	s.mu.Lock()
-	conns := slices.Clone(s.conns)
+	var conns, others []*conn
+	for _, c := range s.conns {
+		if which(c) {
+			conns = append(conns, c)
+		} else {
+			others = append(others, c)
+		}
+	}
 	if reason != "warning" {
-		s.conns = nil
+		s.conns = others
 	}
 	s.mu.Unlock()
 	for _, c := range conns {

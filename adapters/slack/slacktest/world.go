@@ -190,6 +190,30 @@ func (s *Server) AddToken(tok string, scopes ...string) {
 	s.tokens[tok] = &token{scopes: slices.Clone(scopes)}
 }
 
+// AddAppToken makes another app-level token good.
+func (s *Server) AddAppToken(tok string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens[tok] = &token{app: true, scopes: []string{"connections:write"}}
+}
+
+// RevokeAppToken ends an app-level token, and the connections that were
+// opened with it.
+func (s *Server) RevokeAppToken(tok string) {
+	s.FailToken(tok, "invalid_auth")
+	s.mu.Lock()
+	t := s.tokens[tok]
+	s.mu.Unlock()
+	s.refresh("link_disabled", func(c *conn) bool { return c.token == t })
+}
+
+// SetSigningSecret has requests over HTTP signed with another secret from now on.
+func (s *Server) SetSigningSecret(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.SigningSecret = secret
+}
+
 // AddUserToken makes a token good that acts for a user, who must exist.
 // Beyond auth.test, which tells whose it is, it works as the bot's.
 func (s *Server) AddUserToken(tok, user string, scopes ...string) {

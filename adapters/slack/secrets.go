@@ -1,0 +1,184 @@
+package slack
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/countersign/countersign/adapters/memory"
+	"github.com/countersign/countersign/adapters/pace"
+)
+
+// Secrets are the secrets of an app at one time.
+type Secrets struct {
+	BotToken       string
+	AppToken       string
+	SigningSecrets []string // empty ones do not count
+}
+
+// String keeps the secrets out of logs.
+func (Secrets) String() string { return "[slack secrets]" }
+
+// GoString keeps the secrets out of %#v.
+func (Secrets) GoString() string { return "[slack secrets]" }
+
+// LogValue keeps the secrets out of slog.
+func (Secrets) LogValue() slog.Value { return slog.StringValue("[slack secrets]") }
+
+// renewEvery is how often it is looked whether the tokens have changed, by who
+// has to act then.
+const renewEvery = time.Second
+
+// secrets are those at present.
+func (c *Chat) secrets() Secrets {
+	s := c.cfg.Current()
+	s.SigningSecrets = slices.DeleteFunc(slices.Clone(s.SigningSecrets), func(one string) bool { return one == "" })
+	return s
+}
+
+// api is the library with the tokens at present.
+func (c *Chat) api() *slack.Client { return c.library(c.secrets()) }
+
+func (c *Chat) library(s Secrets) *slack.Client {
+	return slack.New(s.BotToken,
+		slack.OptionHTTPClient(c.http),
+		slack.OptionAPIURL(c.cfg.APIURL),
+		slack.OptionAppLevelToken(s.AppToken),
+		// The library's own log may hold what people wrote.
+		slack.OptionLog(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)),
+	)
+}
+
+// Try asks Slack whether it takes the tokens of s that are not empty, which
+// are not in use yet. A bot token must be of the bot that we are: another
+// could not change its messages. A signing secret cannot be tried. Its errors
+// are [tickets.Failure], but for the token of another bot.
+func (c *Chat) Try(ctx context.Context, s Secrets) error {
+	api := c.library(s)
+	ask := func(method string, do func() error) error {
+		err := c.pace.wait(ctx, method, "")
+		if err == nil {
+			err = do()
+		}
+		if err != nil {
+			return failure(method, false, err)
+		}
+		return nil
+	}
+	if s.BotToken != "" {
+		var r *slack.AuthTestResponse
+		err := ask("auth.test", func() (err error) {
+			r, err = api.AuthTestContext(ctx)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		self := c.self
+		c.mu.Unlock()
+		if r.BotID == "" || self != nil && (r.UserID != self.user || r.TeamID != self.team) {
+			return errOtherBot
+		}
+	}
+	if s.AppToken != "" {
+		// It makes an address that nobody connects to.
+		return ask("apps.connections.open", func() error {
+			_, _, err := api.StartSocketModeContext(ctx)
+			return err
+		})
+	}
+	return nil
+}
+
+var errOtherBot = errors.New("slack: it is not a token of the bot that posts here")
+
+// awaitChange returns when the secrets are others than before, and false if
+// ctx has ended first.
+func (c *Chat) awaitChange(ctx context.Context, before Secrets) bool {
+	for {
+		if now := c.secrets(); now.BotToken != before.BotToken || now.AppToken != before.AppToken {
+			return true
+		}
+		if !pace.Sleep(ctx, renewEvery) {
+			return false
+		}
+	}
+}
+
+// hear listens to Slack by Socket Mode until ctx ends. When the app token
+// changes a connection is made with the new one; that of the old one goes on
+// until Slack ends it, so that nothing is lost in between.
+func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *slack.Client, line *memory.Line) error) {
+	type end struct {
+		token string
+		err   error
+	}
+	ended := make(chan end)
+	look := time.NewTicker(renewEvery)
+	defer look.Stop()
+	token := ""
+	for {
+		if now := c.secrets(); now.AppToken != token {
+			token = now.AppToken
+			line := c.addLine()
+			c.listening.Go(func() {
+				err := handle(ctx, c.library(now), line)
+				c.dropLine(line)
+				select {
+				case ended <- end{now.AppToken, err}:
+				case <-ctx.Done():
+				}
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-ended:
+			if e.token != token {
+				c.log.Info("socket mode: the connection of the app token before this one has ended")
+				continue
+			}
+			if e.err == nil {
+				e.err = errors.New("slack socket mode: ended")
+			}
+			c.giveUp(e.err)
+			return
+		case <-look.C:
+		}
+	}
+}
+
+func (c *Chat) addLine() *memory.Line {
+	line := &memory.Line{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lines = append(c.lines, line)
+	return line
+}
+
+func (c *Chat) dropLine(line *memory.Line) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.lines) > 1 { // the last one says why nobody listens
+		c.lines = slices.DeleteFunc(c.lines, func(l *memory.Line) bool { return l == line })
+	}
+}
+
+// deaf is why nobody listens over Socket Mode, or nil.
+func (c *Chat) deaf() error {
+	c.mu.Lock()
+	lines := slices.Clone(c.lines)
+	c.mu.Unlock()
+	err := (&memory.Line{}).Problem("slack socket mode", c.cfg.Now(), socketGap)
+	for _, line := range lines {
+		if err = line.Problem("slack socket mode", c.cfg.Now(), socketGap); err == nil {
+			return nil
+		}
+	}
+	return err
+}

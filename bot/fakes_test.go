@@ -325,6 +325,21 @@ func (w *world) start() {
 	}
 }
 
+// opened is the world's store, for a bot that does not run.
+func (w *world) opened() store.Store {
+	w.t.Helper()
+	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: w.path})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return s
+}
+
 // build makes a bot over s that does not run.
 func (w *world) build(s store.Store) {
 	w.t.Helper()

@@ -10,7 +10,6 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
-	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -176,15 +175,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 	})
 	t.Run("DamagedSettings", func(t *testing.T) {
 		w := newWorld(t)
-		s, err := sqlite.Open(t.Context(), sqlite.Config{Path: w.path})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+		s := w.opened()
 		w.damage(damaged)
 		w.build(s)
 		const says = "The settings in my store are damaged"

@@ -6,7 +6,6 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
-	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -134,15 +133,7 @@ func TestSettingsFromElsewhere(t *testing.T) {
 func TestNothingBeforeTheSettings(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: w.path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := w.opened()
 	only := "chat:U2"
 	if _, err := s.Configure(t.Context(), 0, []tickets.Change{{Key: tickets.KeyApprovers, New: &only}}); err != nil {
 		t.Fatal(err)

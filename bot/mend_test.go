@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -62,15 +61,7 @@ func TestDamagedSettings(t *testing.T) {
 func TestStartWithDamagedSettings(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: w.path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := w.opened()
 	w.damage(damaged)
 	w.build(s)
 	for _, text := range []string{"tickets", "config", "config set category x"} {

@@ -144,7 +144,6 @@ func TestLintViewFaults(t *testing.T) {
 		"101 blocks":            func(v map[string]any) { v["blocks"] = make101() },
 		"250 KB":                func(v map[string]any) { v["junk"] = x(250 << 10) },
 		"same block_id":         func(v map[string]any) { input(v, "amount")["block_id"] = "unit" },
-		"same action_id":        func(v map[string]any) { element(v, "amount")["action_id"] = "unit" },
 		"label 2001":            func(v map[string]any) { input(v, "unit")["label"] = text(x(2001)) },
 		"mrkdwn in label":       func(v map[string]any) { input(v, "unit")["label"] = mark },
 		"no label":              func(v map[string]any) { delete(input(v, "unit"), "label") },

@@ -81,16 +81,13 @@ func (d *demoPage) handler() http.Handler {
 	}
 	mux.HandleFunc("GET /api/events", d.events)
 	mux.HandleFunc("POST /api/slack/click", post(d, d.slackClick))
-	mux.HandleFunc("POST /api/slack/choose", post(d, d.slackChoose))
 	mux.HandleFunc("POST /api/slack/home", post(d, d.slackHome))
-	mux.HandleFunc("POST /api/slack/home/act", post(d, d.slackHomeAct))
 	mux.HandleFunc("POST /api/slack/act", post(d, d.slackAct))
 	mux.HandleFunc("POST /api/slack/type", post(d, d.slackType))
 	mux.HandleFunc("POST /api/slack/submit", post(d, d.slackSubmit))
 	mux.HandleFunc("POST /api/slack/close", post(d, d.slackClose))
 	mux.HandleFunc("POST /api/slack/command", post(d, d.slackCommand))
 	mux.HandleFunc("POST /api/discord/click", post(d, d.discordClick))
-	mux.HandleFunc("POST /api/discord/choose", post(d, d.discordChoose))
 	mux.HandleFunc("POST /api/discord/dismiss", post(d, d.discordDismiss))
 	mux.HandleFunc("POST /api/discord/type", post(d, d.discordType))
 	mux.HandleFunc("POST /api/discord/submit", post(d, d.discordSubmit))
@@ -199,23 +196,19 @@ type slackClickIn struct {
 	Channel string `json:"channel"`
 	TS      string `json:"ts"`
 	Action  string `json:"action_id"`
-	Value   string `json:"value"` // choose only
+	Value   string `json:"value"` // of a menu; empty for a button
 }
 
 func (d *demoPage) slackClick(ctx context.Context, in slackClickIn) (any, error) {
-	person, err := d.person(in.Person)
+	who, err := d.person(in.Person)
 	if err != nil {
 		return nil, err
 	}
-	return nil, slackGone(d.slack.Person(person.Slack).Click(ctx, in.Channel, in.TS, in.Action))
-}
-
-func (d *demoPage) slackChoose(ctx context.Context, in slackClickIn) (any, error) {
-	person, err := d.person(in.Person)
-	if err != nil {
-		return nil, err
+	person := d.slack.Person(who.Slack)
+	if in.Value != "" {
+		return nil, slackGone(person.Choose(ctx, in.Channel, in.TS, in.Action, in.Value))
 	}
-	return nil, slackGone(d.slack.Person(person.Slack).Choose(ctx, in.Channel, in.TS, in.Action, in.Value))
+	return nil, slackGone(person.Click(ctx, in.Channel, in.TS, in.Action))
 }
 
 // slackGone says of what has just gone that it has.
@@ -226,26 +219,21 @@ func slackGone(err error) error {
 	return err
 }
 
-type slackHomeIn struct {
+// slackHome opens the home tab, or presses a button on it.
+func (d *demoPage) slackHome(ctx context.Context, in struct {
 	Person string `json:"person"`
-	Action string `json:"action_id"` // act only
-	Value  string `json:"value"`     // act only
-}
-
-func (d *demoPage) slackHome(ctx context.Context, in slackHomeIn) (any, error) {
-	person, err := d.person(in.Person)
+	Action string `json:"action_id"`
+	Value  string `json:"value"`
+}) (any, error) {
+	who, err := d.person(in.Person)
 	if err != nil {
 		return nil, err
 	}
-	return nil, d.slack.Person(person.Slack).OpenHome(ctx)
-}
-
-func (d *demoPage) slackHomeAct(ctx context.Context, in slackHomeIn) (any, error) {
-	person, err := d.person(in.Person)
-	if err != nil {
-		return nil, err
+	person := d.slack.Person(who.Slack)
+	if in.Action != "" {
+		return nil, slackGone(person.ActHome(ctx, in.Action, in.Value))
 	}
-	return nil, slackGone(d.slack.Person(person.Slack).ActHome(ctx, in.Action, in.Value))
+	return nil, person.OpenHome(ctx)
 }
 
 // inView is the person whose form the page shows. Another one may have come
@@ -331,23 +319,19 @@ type discordClickIn struct {
 	Channel  string `json:"channel"`
 	Message  string `json:"message"`
 	CustomID string `json:"custom_id"`
-	Value    string `json:"value"` // choose only
+	Value    string `json:"value"` // of a menu; empty for a button
 }
 
 func (d *demoPage) discordClick(ctx context.Context, in discordClickIn) (any, error) {
-	person, err := d.person(in.Person)
+	who, err := d.person(in.Person)
 	if err != nil {
 		return nil, err
 	}
-	return nil, interactionFailed(d.discord.Person(person.Discord).Click(ctx, in.Channel, in.Message, in.CustomID))
-}
-
-func (d *demoPage) discordChoose(ctx context.Context, in discordClickIn) (any, error) {
-	person, err := d.person(in.Person)
-	if err != nil {
-		return nil, err
+	person := d.discord.Person(who.Discord)
+	if in.Value != "" {
+		return nil, interactionFailed(person.Select(ctx, in.Channel, in.Message, in.CustomID, in.Value))
 	}
-	return nil, interactionFailed(d.discord.Person(person.Discord).Select(ctx, in.Channel, in.Message, in.CustomID, in.Value))
+	return nil, interactionFailed(person.Click(ctx, in.Channel, in.Message, in.CustomID))
 }
 
 // interactionFailed says of what has just gone that it has, and leaves of a bot

@@ -80,12 +80,23 @@ var escaped = regexp.MustCompile(`\\([[:punct:]])`)
 
 // readDiscord collects what can be read, and the buttons.
 func readDiscord(components json.RawMessage) (text string, custom map[string]string) {
-	var all any
-	if json.Unmarshal(components, &all) != nil {
-		return "", nil
-	}
 	var lines []string
 	custom = map[string]string{}
+	eachObject(components, func(o map[string]any) {
+		if s, ok := o["content"].(string); ok {
+			lines = append(lines, escaped.ReplaceAllString(s, "$1"))
+		}
+		if id, ok := o["custom_id"].(string); ok {
+			action, _, _ := strings.Cut(id, ":")
+			custom[action] = id
+		}
+	}, "components", "component")
+	return strings.Join(lines, "\n"), custom
+}
+
+// eachObject visits the objects of raw, outer ones first, and what they hold
+// under these keys. Of what is no JSON it visits nothing.
+func eachObject(raw json.RawMessage, visit func(map[string]any), keys ...string) {
 	var walk func(any)
 	walk = func(v any) {
 		switch v := v.(type) {
@@ -94,20 +105,16 @@ func readDiscord(components json.RawMessage) (text string, custom map[string]str
 				walk(x)
 			}
 		case map[string]any:
-			if s, ok := v["content"].(string); ok {
-				lines = append(lines, escaped.ReplaceAllString(s, "$1"))
-			}
-			if id, ok := v["custom_id"].(string); ok {
-				action, _, _ := strings.Cut(id, ":")
-				custom[action] = id
-			}
-			for _, k := range []string{"components", "component"} {
+			visit(v)
+			for _, k := range keys {
 				walk(v[k])
 			}
 		}
 	}
-	walk(all)
-	return strings.Join(lines, "\n"), custom
+	var all any
+	if json.Unmarshal(raw, &all) == nil {
+		walk(all)
+	}
 }
 
 func (s *story) discordCards() []discordCard {

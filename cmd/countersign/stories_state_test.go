@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,39 +16,24 @@ import (
 // menuIn is what the menu on the card in a chat says while it is closed, and
 // offers.
 func (s *story) menuIn(on tickets.Platform) string {
-	var found []string
-	var walk func(any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case []any:
-			for _, x := range v {
-				walk(x)
-			}
-		case map[string]any:
-			if v["type"] == "static_select" || v["type"] == float64(3) {
-				closed, _ := v["placeholder"].(string)
-				if text, ok := v["placeholder"].(map[string]any); ok {
-					closed, _ = text["text"].(string)
-				}
-				found = append(found, closed)
-				for _, o := range v["options"].([]any) {
-					found = append(found, strings.TrimPrefix(o.(map[string]any)["value"].(string), "CHG-1001 "))
-				}
-			}
-			for _, k := range []string{"components", "elements"} {
-				walk(v[k])
-			}
-		}
-	}
 	raw := s.cards()[0].Blocks
 	if on == discord.Platform {
 		raw = s.discord.Messages(discordChannel)[0].Components
 	}
-	var all any
-	if err := json.Unmarshal(raw, &all); err != nil {
-		s.Fatal(err)
-	}
-	walk(all)
+	var found []string
+	eachObject(raw, func(o map[string]any) {
+		if o["type"] != "static_select" && o["type"] != float64(3) {
+			return
+		}
+		closed, _ := o["placeholder"].(string)
+		if text, ok := o["placeholder"].(map[string]any); ok {
+			closed, _ = text["text"].(string)
+		}
+		found = append(found, closed)
+		for _, option := range o["options"].([]any) {
+			found = append(found, strings.TrimPrefix(option.(map[string]any)["value"].(string), "CHG-1001 "))
+		}
+	}, "components", "elements")
 	return strings.Join(found, ", ")
 }
 

@@ -59,7 +59,7 @@ function content(m) {
   const ctx = {
     names: here().names,
     act: (id, node) => pane.press(m.id, node, "click", { channel: m.channel, message: m.id, custom_id: id }),
-    choose: (id, value, node) => pane.press(m.id, node, "choose", { channel: m.channel, message: m.id, custom_id: id, value }),
+    choose: (id, value, node) => pane.press(m.id, node, "click", { channel: m.channel, message: m.id, custom_id: id, value }),
   };
   return [
     m.content ? h("div", { class: "md" }, markdown(m.content, ctx, true)) : null,

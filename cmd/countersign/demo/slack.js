@@ -66,7 +66,7 @@ function content(m, heading) {
   const ctx = {
     names: here().names, heading,
     act: (e, value, node) => slack.press(m.ts, node, "click", { channel: here().channel, ts: m.ts, action_id: e.action_id }),
-    choose: (e, value, node) => slack.press(m.ts, node, "choose", { channel: here().channel, ts: m.ts, action_id: e.action_id, value }),
+    choose: (e, value, node) => slack.press(m.ts, node, "click", { channel: here().channel, ts: m.ts, action_id: e.action_id, value }),
   };
   return m.blocks ? blocks(m.blocks, ctx) : h("p", {}, mrkdwn(m.text, ctx, false));
 }
@@ -114,7 +114,7 @@ function renderHome() {
 function home({ id, published }) {
   const ctx = {
     names: here().names, heading: "h3",
-    act: (e, value, node) => slack.press(id, node, "home/act", { action_id: e.action_id, value }),
+    act: (e, value, node) => slack.press(id, node, "home", { action_id: e.action_id, value }),
   };
   return h("div", { class: "card bare" }, published ? blocks(published, ctx) : h("p", { class: "empty" }, "The app has published nothing here yet."));
 }

@@ -102,6 +102,7 @@ func newWorld(t testing.TB) *world {
 	}
 	t.Cleanup(w.discord.Close)
 	w.discord.AddRole(discordtest.Role{ID: discordRole, Name: "helpdesk"})
+	w.discord.AddUser(discordtest.User{ID: "1300000000000000001", Username: "grace", Roles: []string{discordRole}})
 	w.discord.AddChannel(discordtest.Channel{ID: discordChannel, Name: "epm"})
 	if w.epm, err = epmtest.New(epmtest.Config{ClientID: "client", ClientSecret: secrets["EPM_CLIENT_SECRET"]}); err != nil {
 		t.Fatal(err)
@@ -150,14 +151,14 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 	b := &bot{world: w, image: img, dir: img.tree(w), env: maps.Clone(img.env)}
 	maps.Copy(b.env, env)
 	addr := listener.Addr().String()
-	maps.Copy(b.env, map[string]string{
-		"COUNTERSIGN_LISTEN": addr, "COUNTERSIGN_EPM_HOST": w.epm.URL(),
-		"COUNTERSIGN_SLACK_API_URL": w.slack.URL(), "COUNTERSIGN_DISCORD_API_URL": w.discord.URL(),
-	})
 	b.base = "http://" + addr
 	if b.env["COUNTERSIGN_TLS_CERT"] != "" {
 		b.base = "https://" + addr
 	}
+	maps.Copy(b.env, map[string]string{
+		"COUNTERSIGN_LISTEN": addr, "COUNTERSIGN_PUBLIC_URL": b.base, "COUNTERSIGN_EPM_HOST": w.epm.URL(),
+		"COUNTERSIGN_SLACK_API_URL": w.slack.URL(), "COUNTERSIGN_DISCORD_API_URL": w.discord.URL(),
+	})
 	for path, content := range files {
 		inside := filepath.Join(b.dir, path)
 		if err := os.MkdirAll(filepath.Dir(inside), 0o755); err != nil {

@@ -137,10 +137,7 @@ var built = sync.OnceValues(func() (*image, error) {
 	for _, s := range stages {
 		img.bases = append(img.bases, os.Expand(s.BaseName, func(name string) string { return defaults[name] }))
 	}
-	dir, err := os.MkdirTemp("", "countersign-image-")
-	if err != nil {
-		return nil, err
-	}
+	dir := filepath.Join(work, "out")
 	for _, c := range stages[0].Commands {
 		run, ok := c.(*instructions.RunCommand)
 		if !ok || !strings.Contains(run.CmdLine[0], "go build") {
@@ -274,14 +271,6 @@ func theImage(t testing.TB) *image {
 		t.Fatal(err)
 	}
 	return img
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if img, err := built(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(img.binary))
-	}
-	os.Exit(code)
 }
 
 // A tag that says a patch release, or a digest: nothing that is something

@@ -124,7 +124,8 @@ func TestComposeRefusesWhatItDoesNotKnow(t *testing.T) {
 
 // composed is the program as the compose files run it, with a real Redis that
 // was started by their command and has the users of redis_acl.example.
-func composed(t testing.TB) *bot {
+func composed(w *world) *bot {
+	t := w.TB
 	t.Helper()
 	if _, err := redistest.Find(); err != nil {
 		leaveOut(t, err.Error())
@@ -168,11 +169,11 @@ func composed(t testing.TB) *bot {
 		}
 		files[target] = content + "\n"
 	}
-	return newWorld(t).runs(theImage(t), env, files)
+	return w.runs(theImage(t), env, files)
 }
 
 func TestComposeRuns(t *testing.T) {
-	b := composed(t)
+	b := composed(newWorld(t))
 	b.decides()
 	b.healthy(compose(t, overlays["Both"]...).Services["countersign"].HealthCheck.Test[1:])
 	// Among them would be what is missing for a Redis to keep what it

@@ -251,7 +251,7 @@ func (img *image) tree(t testing.TB) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Chown != "" {
+		if c.Chown != "" && os.Getuid() == 0 {
 			uid, gid, err := ids(c.Chown)
 			if err != nil {
 				t.Fatal(err)

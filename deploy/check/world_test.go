@@ -90,6 +90,10 @@ type world struct {
 	slack   *slacktest.Server
 	discord *discordtest.Server
 	epm     *epmtest.Server
+
+	// bare has the program run in this machine's file tree and as this user,
+	// where it finds its own /proc.
+	bare bool
 }
 
 func newWorld(t testing.TB) *world {
@@ -147,7 +151,7 @@ type bot struct {
 // mounted into the container.
 func (w *world) runs(img *image, env map[string]string, files map[string]string) *bot {
 	w.Helper()
-	if os.Getuid() != 0 {
+	if os.Getuid() != 0 && !w.bare {
 		leaveOut(w, "only root can run a program in another file tree and as another user")
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -173,6 +177,9 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 		// As Kubernetes mounts them: for the group alone.
 		if err := os.WriteFile(inside, []byte(content), 0o440); err != nil {
 			w.Fatal(err)
+		}
+		if w.bare {
+			continue
 		}
 		if err := os.Chown(inside, 0, int(img.user.Gid)); err != nil {
 			w.Fatal(err)
@@ -217,13 +224,20 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 
 // command runs what a container would, in its tree and as its user.
 func (b *bot) command(argv []string) *exec.Cmd {
-	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
+	top, attributes := "", &syscall.SysProcAttr{Chroot: b.dir, Credential: b.image.user, Pdeathsig: syscall.SIGKILL}
+	if b.bare {
+		top, attributes = b.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	}
+	cmd := exec.CommandContext(context.Background(), top+argv[0], argv[1:]...)
 	cmd.Err = nil // the path is one of the tree
-	cmd.Dir = b.image.workdir
+	cmd.Dir = top + b.image.workdir
 	for name, value := range b.env {
+		if strings.HasSuffix(name, "_FILE") {
+			value = top + value
+		}
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: b.dir, Credential: b.image.user, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = attributes
 	return cmd
 }
 

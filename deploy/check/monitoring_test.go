@@ -283,6 +283,13 @@ func TestQueriesAskForWhatIsExported(t *testing.T) {
 		}
 	}
 
+	operating := string(read(t, root, "docs", "operating.md"))
+	for name := range e.kind {
+		if strings.HasPrefix(name, "countersign_") && !strings.Contains(operating, "`"+name+"`") {
+			t.Errorf("docs/operating.md does not say what %s is", name)
+		}
+	}
+
 	// The check itself finds what is wrong.
 	for query, say := range map[string]string{
 		`countersign_ticket`:                                               "nothing that is exported is",

@@ -202,6 +202,9 @@ func TestChart(t *testing.T) {
 // restricted as can be, and what refers to something finds it.
 func (m manifests) check(t *testing.T) {
 	t.Helper()
+	if m.deployment == nil || m.service == nil {
+		t.Fatal("there is no deployment or no service that can be read")
+	}
 	pod := m.deployment.Spec.Template
 	restricted, err := securitypolicy.NewEvaluator(securitypolicy.DefaultChecks(), nil)
 	if err != nil {

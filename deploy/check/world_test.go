@@ -195,9 +195,11 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 	if err := b.cmd.Start(); err != nil {
 		w.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- b.cmd.Wait() }()
 	w.Cleanup(func() {
-		_ = b.cmd.Process.Signal(syscall.SIGTERM)
-		if err := b.cmd.Wait(); err != nil {
+		_ = b.cmd.Process.Signal(syscall.SIGTERM) // perhaps it has ended by itself
+		if err := <-ended; err != nil {
 			w.Errorf("it ended with %v", err)
 		}
 		for _, path := range b.files() {
@@ -218,7 +220,15 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 		w.slack.SetURLs(slacktest.URLs{Interactions: b.base + "/slack/interactions", Commands: b.base + "/slack/commands", Events: b.base + "/slack/events"})
 	}
 	w.epm.SetWebhook(b.base+"/webhooks/epm", env["COUNTERSIGN_WEBHOOK_USER"], secrets["WEBHOOK_PASSWORD"])
-	w.eventually("ready", func() bool { return b.says("/readyz") == http.StatusOK })
+	w.eventually("ready", func() bool {
+		select {
+		case err := <-ended:
+			ended <- err
+			w.Fatal("it ended by itself")
+		default:
+		}
+		return b.says("/readyz") == http.StatusOK
+	})
 	return b
 }
 

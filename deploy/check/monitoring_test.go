@@ -83,7 +83,7 @@ func scrape(t testing.TB) exported {
 			}
 			add := func(name string, more ...string) {
 				all := maps.Clone(pairs)
-				all[labels.MetricName] = name
+				all[model.MetricNameLabel] = name
 				if len(more) > 0 {
 					all[more[0]] = more[1]
 				}
@@ -330,6 +330,7 @@ func panels(t testing.TB) []panel {
 
 // strictly reads a dashboard and allows no field that Grafana does not know.
 func strictly(text []byte) error {
+	//lint:ignore SA1019 the form that every Grafana imports
 	var d dashboard.Dashboard
 	err := d.UnmarshalJSONStrict(text)
 	var list cog.BuildErrors

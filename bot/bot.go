@@ -196,7 +196,7 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 	var apply store.Apply
 	if in.News != nil && in.Error == "" {
 		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
-			return take(in.News, b.rulesOf(t), t, seq, now)
+			return take(in, b.rulesOf(t), t, seq, now)
 		}
 	}
 	ctx, end := b.news(ctx, "webhook", in.News, now)
@@ -212,20 +212,16 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 }
 
 // take does to a ticket, or to none, what a webhook says.
-func take(n *tickets.News, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
-	if n.Waiting {
+func take(in tickets.Incoming, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
+	if in.News.Waiting {
 		return nil, tickets.StatusDuplicate // says nothing that is not known
 	}
 	if t == nil {
-		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), n.ID, rules, now)
+		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), in.News.ID, rules, now)
 	}
-	switch {
-	case n.Request != nil && t.Ask(*n.Request, rules, now):
-		return t, tickets.StatusCreated
-	case n.Request != nil && t.Complete(*n.Request):
-		return t, tickets.StatusUpdated
-	case n.Outcome != nil && t.Conclude(*n.Outcome, rules, now):
-		return t, tickets.StatusUpdated
+	status := t.Take(in, rules, now)
+	if status == tickets.StatusDuplicate {
+		return nil, status
 	}
-	return nil, tickets.StatusDuplicate
+	return t, status
 }

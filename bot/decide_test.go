@@ -389,8 +389,9 @@ func TestOutcomeIsReadBackWhenItsWebhookIsLost(t *testing.T) {
 	o := *outcome(w.epm.first("r"))
 	o.End = o.At.Add(2 * time.Hour)
 	w.conclude("r", o)
-	if got := w.until(n, "settled", settled); len(got.Events) != events || got.Outcome.End.IsZero() {
-		t.Errorf("%d events, outcome %+v; want %d, with the end filled in", len(got.Events), got.Outcome, events)
+	got := w.until(n, "settled", settled)
+	if len(got.Events) != events+1 || got.Events[events].Kind != tickets.EventDetailed || got.Outcome.End.IsZero() {
+		t.Errorf("events %+v, outcome %+v; want one more than %d that nobody is told of, and the end filled in", got.Events, got.Outcome, events)
 	}
 }
 

@@ -161,7 +161,7 @@ func (r Replayer) Replay(ctx context.Context, id string) (Replayed, error) {
 			if outdated(in, t) {
 				return nil, tickets.StatusDuplicate
 			}
-			return take(in.News, r.Rules(t), t, seq, now)
+			return take(in, r.Rules(t), t, seq, now)
 		}
 	}
 	receipt, t, err := r.Store.Replay(ctx, in, apply)

@@ -133,7 +133,7 @@ func (s *copySuite) fill(n int) {
 	s.must(err)
 	doc, err := store.Encode(t)
 	s.must(err)
-	s.from.SetDoc(1001, append([]byte(`{"v":1,"x_new":{"a":[1]},`), doc[len(`{"v":1,`):]...))
+	s.from.SetDoc(1001, bytes.Replace(doc, []byte(`,"number":`), []byte(`,"x_new":{"a":[1]},"number":`), 1))
 }
 
 func (s *copySuite) fillOne(i int) error {
@@ -558,7 +558,7 @@ func (s *copySuite) unreadable() {
 	s.must(err)
 	doc, err := store.Encode(t)
 	s.must(err)
-	s.from.SetDoc(1002, []byte(`{"v":2,"number":2}`))
+	s.from.SetDoc(1002, fmt.Appendf(nil, `{"v":%d,"number":2}`, store.FormVersion+1))
 	s.from.SetDoc(1004, []byte(`{"v":1`))
 	p, err := s.copy()
 	if !errors.Is(err, store.ErrNewerForm) || !strings.Contains(err.Error(), "1002") || !strings.Contains(err.Error(), "1004") {
@@ -575,7 +575,7 @@ func (s *copySuite) unreadable() {
 		s.Errorf("Copy by the newer version = %s; want what was left out copied", tally(p))
 	}
 	// There: it is left as it is.
-	s.to.SetDoc(1003, []byte(`{"v":2,"number":2}`))
+	s.to.SetDoc(1003, fmt.Appendf(nil, `{"v":%d,"number":2}`, store.FormVersion+1))
 	if p, err := s.copy(); !errors.Is(err, store.ErrNewerForm) || !strings.Contains(err.Error(), "JIT-1003") || p.Tickets[store.Refused] != 1 {
 		s.Errorf("Copy onto a newer form = %s, %v; want it refused", tally(p), err)
 	}

@@ -176,10 +176,13 @@ func (s *suite) listed() {
 	apply := func(in tickets.Incoming) store.Apply {
 		asks := Asks(in, Now)
 		return func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
-			if t != nil && t.Complete(*in.News.Request) {
-				return t, tickets.StatusUpdated
+			if t == nil {
+				return asks(t, seq)
 			}
-			return asks(t, seq)
+			if status := t.Take(in, Rules(), Now); status != tickets.StatusDuplicate {
+				return t, status
+			}
+			return nil, tickets.StatusDuplicate
 		}
 	}
 	var all sync.WaitGroup
@@ -205,7 +208,7 @@ func (s *suite) listed() {
 		id := tickets.RequestID(fmt.Sprint("r", i))
 		t, err := s.s.Find(s.Context(), id)
 		s.must(err)
-		if t.ID != id || t.Request.Listed || t.Request.User != `ACME\ann` || len(t.Events) != 1 || t.Rev > 2 {
+		if t.ID != id || t.Request.Listed || t.Request.User != `ACME\ann` || len(t.Events) != t.Rev || t.Rev > 2 {
 			s.Errorf("Find(%s) = %+v; want what the webhook tells", id, t)
 		}
 	}
@@ -480,13 +483,13 @@ func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
 	case 8:
 		t.BeginPost(Place, now)
 	case 9:
-		t.Posted(Place, "1.2", t)
+		t.Posted(Place, "1.2", t, now)
 	case 10:
-		t.Edited(Place, t.Rev)
+		t.Edited(Place, t.Rev, now)
 	case 11:
-		t.ShowFailed(Place, "channel_not_found", later, rng.IntN(20) == 0)
+		t.ShowFailed(Place, "channel_not_found", later, rng.IntN(20) == 0, now)
 	case 12:
-		t.Told(Place, rng.IntN(len(t.Events)))
+		t.Told(Place, rng.IntN(len(t.Events)), now)
 	case 13:
 		states := Rules().Type.States
 		t.Move(states[rng.IntN(len(states))], Ann, Rules(), now)

@@ -16,6 +16,15 @@ import (
 // one. Its methods are as safe as those of [Store], and repeating any of them
 // does no harm.
 type Archive interface {
+	// FormsAfter returns the stored forms of tickets with a counter above seq,
+	// as they are, oldest first, up to limit; fewer if they are large, and
+	// none only if there are none.
+	FormsAfter(ctx context.Context, seq int64, limit int) ([]Form, error)
+
+	// ChangeForms returns the stored forms of up to limit changes of the
+	// settings, newest first.
+	ChangeForms(ctx context.Context, limit int) ([][]byte, error)
+
 	// TicketsAfter returns tickets with a counter above seq, oldest first, up
 	// to limit; fewer if they are large, and none only if there are none.
 	TicketsAfter(ctx context.Context, seq int64, limit int) ([]TicketRecord, error)
@@ -47,6 +56,26 @@ type Archive interface {
 
 	// Count counts what there is.
 	Count(ctx context.Context) (Counts, error)
+}
+
+// Form is the stored form of a ticket, or why there is none.
+type Form struct {
+	Seq     int64
+	Version int64
+	Doc     []byte
+	Err     error
+}
+
+// Record reads f.
+func (f Form) Record() TicketRecord {
+	r := TicketRecord{Seq: f.Seq, Err: f.Err}
+	if r.Err == nil {
+		r.Ticket, r.Err = Decode(f.Doc)
+	}
+	if r.Err == nil {
+		r.Ticket.Version = f.Version
+	}
+	return r
 }
 
 // TicketRecord is a ticket in an archive, or why it cannot be read.

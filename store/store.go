@@ -16,6 +16,10 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
+// FirstSeq is the counter of the first ticket of a store: JIT-1001. The others
+// follow without gaps.
+const FirstSeq = 1001
+
 // ErrNotFound means that there is no such ticket or webhook.
 var ErrNotFound = errors.New("not found")
 

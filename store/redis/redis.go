@@ -93,8 +93,7 @@ var (
 )
 
 const (
-	firstSeq      = 1001 // of the first ticket: JIT-1001
-	schemaVersion = 1    // of the table of keys; a newer one is refused
+	schemaVersion = 1 // of the table of keys; a newer one is refused
 	// notYet is the counter that apply sees of a new ticket. The stored form
 	// gets the true one in Redis.
 	notYet = int64(1) << 62
@@ -218,7 +217,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	r, err := s.script(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, firstSeq-1)
+	r, err := s.script(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, store.FirstSeq-1)
 	if err != nil {
 		return err
 	}

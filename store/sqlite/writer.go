@@ -244,7 +244,7 @@ func newBatch(ctx context.Context, db *sql.DB, pack *packer) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{conn: conn, pack: pack, seq: firstSeq - 1, moved: map[tickets.Progress]int{}}
+	b := &batch{conn: conn, pack: pack, seq: store.FirstSeq - 1, moved: map[tickets.Progress]int{}}
 	if err := b.init(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}

@@ -23,11 +23,13 @@ type Keeper interface {
 	store.Archive
 }
 
-// Side is one end of a copy: a new and empty store, and how to put a stored
-// form there behind its back.
+// Side is a new and empty store, and how to change it behind its back.
 type Side struct {
 	Keeper
-	SetDoc func(seq int64, doc []byte)
+	SetDoc      func(seq int64, doc []byte)      // the stored form of a ticket
+	Remove      func(seq int64)                  // a ticket, without a trace
+	SetBody     func(id string, raw []byte)      // the body of a webhook
+	SetSettings func(doc []byte, docs ...[]byte) // the settings, and all their changes, oldest first
 }
 
 type copySuite struct {
@@ -207,7 +209,7 @@ func (s *copySuite) content(of Keeper) map[string]string {
 	s.must(err)
 	all["settings"] = fmt.Sprint(set)
 	for i, c := range changes {
-		all[fmt.Sprintf("change %d", i)] = fmt.Sprint(c.Version, c.At, c.By, c.Key, text(c.Old), text(c.New))
+		all[fmt.Sprintf("change %d", i)] = fmt.Sprint(c.N, c.Version, c.At, c.By, c.Key, text(c.Old), text(c.New), c.Hash)
 	}
 	failed, err := of.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed, Limit: 1 << 20})
 	s.must(err)

@@ -49,11 +49,17 @@ func Asks(in tickets.Incoming, at time.Time) store.Apply {
 		if t == nil {
 			t = tickets.Start(tickets.NewNumber("JIT", seq), in.News.ID, Rules(), at)
 		}
-		if !t.Ask(*in.News.Request, Rules(), at) {
-			return nil, tickets.StatusDuplicate
-		}
-		return t, tickets.StatusCreated
+		return taken(t, in, at)
 	}
+}
+
+// taken is t once in was taken, or nil if it says nothing new.
+func taken(t *tickets.Ticket, in tickets.Incoming, at time.Time) (*tickets.Ticket, tickets.Status) {
+	status := t.Take(in, Rules(), at)
+	if status == tickets.StatusDuplicate {
+		return nil, status
+	}
+	return t, status
 }
 
 // Approval is Ann's yes, once.
@@ -179,10 +185,7 @@ func (s *suite) listed() {
 			if t == nil {
 				return asks(t, seq)
 			}
-			if status := t.Take(in, Rules(), Now); status != tickets.StatusDuplicate {
-				return t, status
-			}
-			return nil, tickets.StatusDuplicate
+			return taken(t, in, Now)
 		}
 	}
 	var all sync.WaitGroup

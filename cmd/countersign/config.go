@@ -80,6 +80,8 @@ type environment struct {
 	SettingsFields           string `envconfig:"SETTINGS_FIELDS"`
 	SettingsSelfApproval     string `envconfig:"SETTINGS_SELF_APPROVAL" default:"deny"`
 
+	AuditHeads secret `envconfig:"AUDIT_HEADS"` // a file, or an address, which may hold a secret
+
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"json"`
 }
@@ -240,6 +242,9 @@ func (env environment) check(earlier []finding) (config, error) {
 	c.chats(env)
 	cfg.settings, cfg.world, cfg.start = c.settings(env)
 
+	if headsPlace(env.AuditHeads) == "wrong" {
+		c.add("AUDIT_HEADS", "write the path of a file, or an address that begins with https://")
+	}
 	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
 		c.add("LOG_LEVEL", "write debug, info, warn or error")
 	}

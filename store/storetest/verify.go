@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ func Verify(t *testing.T, fresh func(t *testing.T) Side) {
 		"ARewrittenStore":    (*verifySuite).rewritten,
 		"ACopy":              func(s *verifySuite) { s.copied(fresh(s.T)) },
 		"FromBeforeTheChain": (*verifySuite).before,
+		"HeadsAreTold":       (*verifySuite).noted,
 	} {
 		t.Run(name, func(t *testing.T) { test(&verifySuite{suite{T: t}, fresh(t)}) })
 	}
@@ -408,6 +411,80 @@ func (s *verifySuite) copied(to Side) {
 	if before != after {
 		s.Errorf("looked through %+v, and of the copy %+v", before, after)
 	}
+}
+
+// noted tells each head once it has changed, and no other.
+func (s *verifySuite) noted() {
+	var mu sync.Mutex
+	told := map[tickets.Number][]tickets.Head{}
+	keep := store.Noted(s.side.Keeper, func(h tickets.Head) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[h.Ticket] = append(told[h.Ticket], h)
+	})
+	real := s.side.Keeper
+	s.side.Keeper = noting{real, keep}
+	for _, id := range []string{"a", "b"} {
+		s.life(id)
+	}
+	s.configure("a")
+	failed := Asked("c")
+	_, _, err := keep.Accept(s.Context(), tickets.Incoming{ID: failed.ID, At: Now, Raw: failed.Raw, Error: "unreadable"}, nil)
+	s.must(err)
+	_, made, err := keep.Replay(s.Context(), failed, Asks(failed, Now))
+	s.must(err)
+	for range 2 { // changes no history
+		_, err := keep.Update(s.Context(), made.Number, func(t *tickets.Ticket) error { t.Sending.Looks++; return nil })
+		s.must(err)
+	}
+	again := Asked("a")
+	again.ID = "in-again"
+	_, _, err = keep.Accept(s.Context(), again, Asks(again, Now))
+	s.must(err)
+	doc, _, err := store.EncodeSettings(tickets.Settings{Version: 2}, nil)
+	s.must(err)
+	docs, err := real.ChangeForms(s.Context(), 10)
+	s.must(err)
+	slices.Reverse(docs)
+	s.side.SetSettings(doc[:10], docs...)
+	_, err = keep.Mend(s.Context(), tickets.Change{At: Now, By: Ann})
+	s.must(err)
+	for _, h := range s.heads() {
+		list := told[h.Ticket]
+		if len(list) == 0 || list[len(list)-1] != h {
+			s.Errorf("of %s told %+v, last must be %+v", h.Ticket, list, h)
+		}
+	}
+	if n := len(told["JIT-1001"]); n != 3 || len(told["JIT-1003"]) != 1 || len(told[store.SettingsHead]) != 2 {
+		s.Errorf("told %+v; want each change of a history once", told)
+	}
+	var all []tickets.Head
+	for _, list := range told {
+		all = append(all, list...)
+	}
+	found, v := s.verify(all...)
+	s.told("with every head", found, nil)
+	if v.Heads != len(all) {
+		s.Errorf("%d heads compared of %d", v.Heads, len(all))
+	}
+}
+
+// noting is a keeper that is written through another store.
+type noting struct {
+	Keeper
+	through store.Store
+}
+
+func (k noting) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	return k.through.Accept(ctx, in, apply)
+}
+
+func (k noting) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	return k.through.Update(ctx, n, change)
+}
+
+func (k noting) Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error) {
+	return k.through.Configure(ctx, from, changes)
 }
 
 // before is a ticket that a version without a chain made, and this one goes on

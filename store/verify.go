@@ -58,10 +58,13 @@ type Verified struct {
 	// Unchained counts events and changes from before there was a chain. They
 	// are covered by the first one after them that has a hash; Bare counts
 	// the tickets that have none, and Last is the newest of these.
-	Unchained int            `json:"unchained"`
-	Bare      int            `json:"bare"`
-	Last      tickets.Number `json:"last_bare,omitempty"`
-	Findings  int            `json:"findings"`
+	Unchained int `json:"unchained"`
+	// Gaps counts the numbers that are missing beside such tickets: a version
+	// from before could leave a number out.
+	Gaps     int            `json:"gaps"`
+	Bare     int            `json:"bare"`
+	Last     tickets.Number `json:"last_bare,omitempty"`
+	Findings int            `json:"findings"`
 }
 
 // rawTicket is what of a stored form can be checked.
@@ -304,7 +307,7 @@ const SettingsHead = "settings"
 // It needs little memory, however much there is. An error means that not
 // everything was looked through.
 func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(Finding)) (Verified, error) {
-	v := &verifying{from: from, heads: map[tickets.Number][]tickets.Head{}}
+	v := &verifying{from: from, heads: map[tickets.Number][]tickets.Head{}, born: true}
 	v.find = func(f Finding) {
 		v.Findings++
 		find(f)
@@ -330,6 +333,7 @@ type verifying struct {
 	find  func(Finding)
 	heads map[tickets.Number][]tickets.Head // of what was not met yet
 	last  int64                             // the counter of the last ticket
+	born  bool                              // which was chained from its beginning on, as was everything after it
 }
 
 // verifyPage is how many tickets are read together.
@@ -356,7 +360,9 @@ func (v *verifying) tickets(ctx context.Context) error {
 			}
 		})
 		for i, f := range page {
-			v.gap(f.Seq)
+			born := f.Err == nil && len(results[i].c.links) > 0 && results[i].c.unchained == 0
+			v.gap(f.Seq, v.born && born)
+			v.born = born
 			v.Tickets++
 			if f.Err != nil {
 				v.find(Finding{Fault: FaultUnreadable, Ticket: tickets.Number(fmt.Sprint("number ", f.Seq)), Text: f.Err.Error()})
@@ -369,13 +375,16 @@ func (v *verifying) tickets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.gap(counts.Counter + 1)
+	v.gap(counts.Counter+1, v.born)
 	return nil
 }
 
-// gap tells of the numbers that are missing before seq.
-func (v *verifying) gap(seq int64) {
+// gap tells of the numbers that are missing before seq, if they should be
+// there.
+func (v *verifying) gap(seq int64, should bool) {
 	switch from, to := v.last+1, seq-1; {
+	case from <= to && !should:
+		v.Gaps += int(to - from + 1)
 	case from == to:
 		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprint("number ", from), Text: "the ticket of this number is gone"})
 	case from < to:

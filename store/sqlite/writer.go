@@ -251,6 +251,11 @@ func newBatch(ctx context.Context, db *sql.DB, pack *packer) (*batch, error) {
 	return b, nil
 }
 
+// insTicket writes a ticket unless its request has one. Refused by ON CONFLICT
+// it would use its number up all the same.
+const insTicket = `INSERT INTO tickets (seq, request, progress, version, doc)
+	SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM tickets WHERE request = ?2)`
+
 func (b *batch) init(ctx context.Context) error {
 	if _, err := b.conn.ExecContext(ctx, schema+changesSchema); err != nil {
 		return err
@@ -273,7 +278,7 @@ func (b *batch) init(ctx context.Context) error {
 	}{
 		{&b.selRequest, `SELECT version, doc FROM tickets WHERE request = ?`},
 		{&b.selSeq, `SELECT version, doc FROM tickets WHERE seq = ?`},
-		{&b.insTicket, `INSERT INTO tickets (seq, request, progress, version, doc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (request) DO NOTHING`},
+		{&b.insTicket, insTicket},
 		{&b.updTicket, `UPDATE tickets SET progress = ?, version = version + 1, doc = ? WHERE seq = ? AND version = ?`},
 		{&b.insDue, `INSERT INTO due (lane, at, seq) VALUES (?, ?, ?)`},
 		{&b.delDue, `DELETE FROM due WHERE lane = ? AND at = ? AND seq = ?`},

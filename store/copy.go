@@ -25,6 +25,14 @@ type Archive interface {
 	// settings, newest first.
 	ChangeForms(ctx context.Context, limit int) ([][]byte, error)
 
+	// Ledger returns the stored forms of the entries for retired tickets,
+	// oldest first.
+	Ledger(ctx context.Context) ([][]byte, error)
+
+	// RestoreLedger adds what the ledger of another store has more, if all
+	// that is here is in it, and returns what it did.
+	RestoreLedger(ctx context.Context, docs [][]byte) (Restored, error)
+
 	// TicketsAfter returns tickets with a counter above seq, oldest first, up
 	// to limit; fewer if they are large, and none only if there are none.
 	TicketsAfter(ctx context.Context, seq int64, limit int) ([]TicketRecord, error)
@@ -192,6 +200,9 @@ func (c *copying) run(ctx context.Context) error {
 		return err
 	}
 	if err := c.settings(ctx); err != nil {
+		return err
+	}
+	if err := c.ledger(ctx); err != nil {
 		return err
 	}
 	if err := c.count(ctx); err != nil {
@@ -362,6 +373,22 @@ func (c *copying) settings(ctx context.Context) error {
 	}
 	if c.Settings = did; did == Further {
 		c.problem(errors.New("the settings are not copied: the store to copy to has settings of its own. Compare both with /epm config, or take those there back with /epm config reset"))
+	}
+	return nil
+}
+
+// ledger copies what accounts for retired tickets.
+func (c *copying) ledger(ctx context.Context) error {
+	docs, err := c.from.Ledger(ctx)
+	if err != nil || len(docs) == 0 {
+		return err
+	}
+	did, err := c.to.RestoreLedger(ctx, docs)
+	if err != nil {
+		return fmt.Errorf("write the ledger of retired tickets: %w", err)
+	}
+	if did == Refused {
+		c.problem(errors.New("the ledger of retired tickets is not copied: the store to copy to has retired others"))
 	}
 	return nil
 }

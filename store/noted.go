@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/countersign/countersign/tickets"
 )
 
 // Noted is s, of which note is told the new head after each write that added
-// to the history of a ticket or of the settings (see [SettingsHead]). Two
+// to the history of a ticket, of the settings or of the ledger (see [SettingsHead] and
+// [LedgerHead]). Two
 // writes at once may be told in either order. After an error nothing is told:
 // the next head covers it. note must not wait.
 func Noted(s Store, note func(tickets.Head)) Store { return &noted{s, note} }
@@ -81,6 +83,15 @@ func (s *noted) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, e
 		s.settings(ctx)
 	}
 	return set, err
+}
+
+// Retire implements [Store].
+func (s *noted) Retire(ctx context.Context, before, now time.Time, limit int) (Retired, error) {
+	e, err := s.Store.Retire(ctx, before, now, limit)
+	if err == nil && e.N > 0 {
+		s.note(tickets.Head{Ticket: LedgerHead, Events: e.N, Hash: e.Hash})
+	}
+	return e, err
 }
 
 // settings tells the head of the settings' history; if it cannot be read, the

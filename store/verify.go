@@ -35,7 +35,7 @@ const (
 type Finding struct {
 	Fault  Fault          `json:"fault"`
 	Ticket tickets.Number `json:"ticket,omitempty"` // empty: see Of
-	Of     string         `json:"of,omitempty"`     // what it is about if it is no ticket: settings, or the name of a webhook
+	Of     string         `json:"of,omitempty"`     // what it is about if it is no ticket: settings, the ledger of retired tickets, or a webhook
 	Event  int            `json:"event,omitempty"`  // its place in the history, from 1; 0: the record as a whole
 	Text   string         `json:"text"`             // for people
 }
@@ -53,6 +53,7 @@ type Verified struct {
 	Tickets   int `json:"tickets"`
 	Events    int `json:"events"`
 	Changes   int `json:"changes"` // of the settings
+	Retired   int `json:"retired"` // tickets that the ledger accounts for
 	Incomings int `json:"incomings"`
 	Heads     int `json:"heads"` // that were compared
 	// Unchained counts events and changes from before there was a chain. They
@@ -315,13 +316,20 @@ func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(F
 	for _, h := range heads {
 		v.heads[h.Ticket] = append(v.heads[h.Ticket], h)
 	}
-	for _, step := range []func(context.Context) error{v.tickets, v.settings, v.incomings} {
+	for _, step := range []func(context.Context) error{v.ledger, v.tickets, v.settings, v.incomings} {
 		if err := step(ctx); err != nil {
 			return v.Verified, err
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(v.heads)) {
 		h := v.heads[n][len(v.heads[n])-1]
+		if last, ok := v.retired[n]; ok {
+			v.Heads++
+			if h.Events > last.Events || h.Events == last.Events && h.Hash != last.Hash {
+				v.find(Finding{Fault: FaultHead, Ticket: n, Event: h.Events, Text: "it was retired with another history than the one that the head was written of"})
+			}
+			continue
+		}
 		v.find(Finding{Fault: FaultMissing, Ticket: n, Text: fmt.Sprintf("a head tells of it with %d events, and it is not there", h.Events)})
 	}
 	return v.Verified, nil
@@ -329,11 +337,13 @@ func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(F
 
 type verifying struct {
 	Verified
-	from  Archive
-	find  func(Finding)
-	heads map[tickets.Number][]tickets.Head // of what was not met yet
-	last  int64                             // the counter of the last ticket
-	born  bool                              // which was chained from its beginning on, as was everything after it
+	from    Archive
+	find    func(Finding)
+	heads   map[tickets.Number][]tickets.Head // of what was not met yet
+	last    int64                             // the counter of the last ticket
+	retired map[tickets.Number]tickets.Head   // what the ledger accounts for
+	numbers []int64                           // of these, in order
+	born    bool                              // which was chained from its beginning on, as was everything after it
 }
 
 // verifyPage is how many tickets are read together.
@@ -379,9 +389,59 @@ func (v *verifying) tickets(ctx context.Context) error {
 	return nil
 }
 
+// ledger checks what accounts for retired tickets.
+func (v *verifying) ledger(ctx context.Context) error {
+	docs, err := v.from.Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	v.retired = map[tickets.Number]tickets.Head{}
+	items := make([]json.RawMessage, len(docs))
+	for i, doc := range docs {
+		items[i] = doc
+		e, err := DecodeRetired(doc)
+		if err != nil {
+			continue // the chain tells of it
+		}
+		for _, h := range e.Tickets {
+			v.retired[h.Ticket] = h
+			if seq, ok := h.Ticket.Seq(); ok {
+				v.numbers = append(v.numbers, seq)
+			}
+		}
+	}
+	slices.Sort(v.numbers)
+	v.numbers = slices.Compact(v.numbers)
+	v.Retired = len(v.numbers)
+	c := checkChain(ledgerRoot(), "entry", items)
+	if c.unchained > 0 {
+		c.fault(FaultAdded, 1, "this entry has no hash")
+	}
+	for _, f := range c.findings {
+		f.Of = LedgerHead
+		v.find(f)
+	}
+	v.compareHeads(LedgerHead, "entry", c)
+	return nil
+}
+
 // gap tells of the numbers that are missing before seq, if they should be
-// there.
+// there and the ledger does not account for them.
 func (v *verifying) gap(seq int64, should bool) {
+	i, _ := slices.BinarySearch(v.numbers, v.last+1)
+	for _, n := range v.numbers[i:] {
+		if n >= seq {
+			break
+		}
+		v.missing(n, should)
+		v.last = n
+	}
+	v.missing(seq, should)
+	v.last = max(v.last, seq)
+}
+
+// missing tells of the numbers between the last one and seq.
+func (v *verifying) missing(seq int64, should bool) {
 	switch from, to := v.last+1, seq-1; {
 	case from <= to && !should:
 		v.Gaps += int(to - from + 1)
@@ -390,7 +450,6 @@ func (v *verifying) gap(seq int64, should bool) {
 	case from < to:
 		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprintf("numbers %d to %d", from, to), Text: "the tickets of these numbers are gone"})
 	}
-	v.last = max(v.last, seq)
 }
 
 func (v *verifying) ticket(f Form, t rawTicket, c *checked) {
@@ -411,8 +470,8 @@ func (v *verifying) compareHeads(name tickets.Number, what string, c *checked) {
 	for _, h := range v.heads[name] {
 		v.Heads++
 		f := Finding{Fault: FaultHead, Ticket: name, Event: h.Events}
-		if name == SettingsHead {
-			f.Ticket, f.Of = "", SettingsHead
+		if name == SettingsHead || name == LedgerHead {
+			f.Ticket, f.Of = "", string(name)
 		}
 		switch {
 		case h.Events < 1:

@@ -19,7 +19,7 @@ const pageBytes = 4 << 20
 
 // pageScript reads tickets, oldest first.
 //
-//	KEYS[1] tickets
+//	KEYS[1] tickets or tickets:PROGRESS
 //	ARGV[1] only numbers above this one
 //	ARGV[2] how many at most
 //	ARGV[3] after how many bytes no more
@@ -172,15 +172,24 @@ func (s *Store) TicketsAfter(ctx context.Context, seq int64, n int) ([]store.Tic
 
 // FormsAfter implements [store.Archive].
 func (s *Store) FormsAfter(ctx context.Context, seq int64, n int) ([]store.Form, error) {
-	r, err := s.run(ctx, pageScript, []string{s.k.tickets()}, seq, limit(n), pageBytes, s.k.everyTicket())
+	page, err := s.forms(ctx, s.k.tickets(), seq, limit(n))
 	if err != nil {
 		return nil, fmt.Errorf("read tickets: %w", err)
+	}
+	return page, nil
+}
+
+// forms are those of an index.
+func (s *Store) forms(ctx context.Context, index string, seq int64, n int) ([]store.Form, error) {
+	r, err := s.run(ctx, pageScript, []string{index}, seq, n, pageBytes, s.k.everyTicket())
+	if err != nil {
+		return nil, err
 	}
 	var page []store.Form
 	for row := range slices.Chunk(r, 3) {
 		var f store.Form
 		if f.Seq, err = strconv.ParseInt(row.text(0), 10, 64); err != nil {
-			return nil, errors.New("read tickets: the key " + s.k.tickets() + " has a number that is none")
+			return nil, errors.New("the key " + index + " has a number that is none")
 		}
 		c := recordOf(f.Seq, row[1:])
 		f.Version, f.Doc, f.Err = c.version, []byte(c.doc), c.err

@@ -38,6 +38,7 @@
 //	incomings:STATUS   zset    ID by arrival, µs
 //	settings           string  what admins have set, JSON with its own version
 //	changes            list    the changes of that, JSON, newest first
+//	retired            list    the ledger of retired tickets, JSON, oldest first
 //	ping               string  what Ping and Same write
 //	hold:NAME          string  who has a lease, until it expires
 //	once:KEY           string  what was claimed, until that expires

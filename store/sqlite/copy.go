@@ -27,6 +27,14 @@ func (s *Store) TicketsAfter(ctx context.Context, seq int64, n int) ([]store.Tic
 
 // FormsAfter implements [store.Archive].
 func (s *Store) FormsAfter(ctx context.Context, seq int64, n int) ([]store.Form, error) {
+	page, err := s.forms(ctx, `SELECT seq, version, doc FROM tickets WHERE seq > ? ORDER BY seq LIMIT ?`, seq, limit(n))
+	if err != nil {
+		return nil, fmt.Errorf("read tickets: %w", err)
+	}
+	return page, nil
+}
+
+func (s *Store) forms(ctx context.Context, query string, args ...any) ([]store.Form, error) {
 	var page []store.Form
 	err := s.page(ctx, func(row scanner) (int, error) {
 		var f store.Form
@@ -37,11 +45,8 @@ func (s *Store) FormsAfter(ctx context.Context, seq int64, n int) ([]store.Form,
 		f.Doc, f.Err = s.pack.unpack(packed)
 		page = append(page, f)
 		return len(packed), nil
-	}, `SELECT seq, version, doc FROM tickets WHERE seq > ? ORDER BY seq LIMIT ?`, seq, limit(n))
-	if err != nil {
-		return nil, fmt.Errorf("read tickets: %w", err)
-	}
-	return page, nil
+	}, query, args...)
+	return page, err
 }
 
 // IncomingsAfter implements [store.Archive].

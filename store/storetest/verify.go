@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -30,6 +31,7 @@ func Verify(t *testing.T, fresh func(t *testing.T) Side) {
 		"ACopy":              func(s *verifySuite) { s.copied(fresh(s.T)) },
 		"FromBeforeTheChain": (*verifySuite).before,
 		"HeadsAreTold":       (*verifySuite).noted,
+		"Retired":            func(s *verifySuite) { s.retired(fresh(s.T)) },
 	} {
 		t.Run(name, func(t *testing.T) { test(&verifySuite{suite{T: t}, fresh(t)}) })
 	}
@@ -467,6 +469,122 @@ func (s *verifySuite) noted() {
 	if v.Heads != len(all) {
 		s.Errorf("%d heads compared of %d", v.Heads, len(all))
 	}
+}
+
+// retired forgets old tickets, and what is left is whole: without anybody's
+// being able to pass a loss off as that.
+func (s *verifySuite) retired(to Side) {
+	ctx := s.Context()
+	retire := func(before time.Time, limit int) store.Retired {
+		s.Helper()
+		e, err := s.side.Retire(ctx, before, Now.Add(time.Hour), limit)
+		s.must(err)
+		return e
+	}
+	if e := retire(Now.Add(time.Hour), 10); e.N != 0 {
+		s.Errorf("an empty store retires %+v", e)
+	}
+	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+		t := s.life(id)
+		if id == "c" {
+			continue // owes an edit
+		}
+		_, err := s.side.Update(ctx, t.Number, func(t *tickets.Ticket) error {
+			t.Edited(Place, t.Rev, Now)
+			t.Told(Place, len(t.Events)-1, Now)
+			return nil
+		})
+		s.must(err)
+	}
+	open := Asked("open")
+	_, _, err := s.side.Accept(ctx, open, Asks(open, Now))
+	s.must(err)
+	doc := s.form(1004)
+	s.side.SetDoc(1004, bytes.Replace(doc, []byte("reason of d"), []byte("reason of D"), 1))
+	heads := s.heads()
+	if e := retire(Now.Add(time.Minute), 10); e.N != 0 {
+		s.Errorf("retired %+v, whose last event is not older", e)
+	}
+	later := Now.Add(time.Minute + time.Second)
+	first, second, none := retire(later, 2), retire(later, 10), retire(later, 10)
+	names := func(e store.Retired) (list []tickets.Number) {
+		for _, h := range e.Tickets {
+			list = append(list, h.Ticket)
+		}
+		return list
+	}
+	if got := fmt.Sprint(first.N, names(first), second.N, names(second), none.N); got != "1 [JIT-1001 JIT-1002] 2 [JIT-1005 JIT-1006] 0" {
+		s.Errorf("retired %s; want those that are final, owe nothing, and are as they were written", got)
+	}
+	s.side.SetDoc(1004, doc)
+	for _, n := range []tickets.Number{"JIT-1001", "JIT-1006"} {
+		if _, err := s.side.Get(ctx, n); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("Get(%s) = %v; want it gone", n, err)
+		}
+	}
+	if _, err := s.side.Find(ctx, "a"); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("Find = %v; want it gone", err)
+	}
+	stats, err := s.side.Stats(ctx, Now)
+	s.must(err)
+	if n := stats.Progress; n[tickets.Final] != 2 || n[tickets.Pending] != 1 || len(n) != 2 {
+		s.Errorf("counts %v", n)
+	}
+	found, v := s.verify(append(heads, tickets.Head{Ticket: store.LedgerHead, Events: second.N, Hash: second.Hash})...)
+	s.told("after that", found, nil)
+	if v.Tickets != 3 || v.Retired != 4 || v.Heads != 8 {
+		s.Errorf("looked through %+v", v)
+	}
+	if next := s.life("g"); next.Number != "JIT-1008" {
+		s.Errorf("the next number is %s", next.Number)
+	}
+
+	// The copy has the ledger too, also if it is made again after more was
+	// retired.
+	for range 2 {
+		if _, err := store.Copy(ctx, s.side, to, func(store.Progress) {}); err != nil {
+			s.Fatal(err)
+		}
+		_, err = s.side.Update(ctx, "JIT-1003", func(t *tickets.Ticket) error {
+			t.Edited(Place, t.Rev, Now)
+			t.Told(Place, len(t.Events)-1, Now)
+			return nil
+		})
+		s.must(err)
+	}
+	from := s.side
+	s.side = to
+	found, v = s.verify(heads...)
+	s.told("in a copy", found, nil)
+	if v.Retired != 4 {
+		s.Errorf("looked through %+v", v)
+	}
+	s.side = from
+	third := retire(later, 10)
+	if len(third.Tickets) != 2 {
+		s.Errorf("retired %+v", third)
+	}
+	if _, err := store.Copy(ctx, from, to, func(store.Progress) {}); err != nil {
+		s.Fatal(err)
+	}
+	if docs, err := to.Ledger(ctx); err != nil || len(docs) != 3 {
+		s.Errorf("the copy's ledger has %d entries, %v", len(docs), err)
+	}
+	s.side = to
+	if _, err := to.Retire(ctx, Now.Add(time.Hour), Now, 10); err != nil {
+		s.Fatal(err)
+	}
+	if _, err := store.Copy(ctx, from, to, func(store.Progress) {}); err != nil {
+		s.Errorf("to a ledger that has more = %v", err)
+	}
+	s.side = from
+	late := heads[1]
+	late.Hash = heads[0].Hash
+	found, _ = s.verify(late)
+	s.told("another history was retired", found, []string{"JIT-1002, event 6: head: it was retired"})
+	s.side.Remove(1007)
+	found, _ = s.verify()
+	s.told("a loss beside it", found, []string{"number 1007: missing"})
 }
 
 // noting is a keeper that is written through another store.

@@ -64,7 +64,8 @@ type Config struct {
 	Lease   time.Duration // how long a step's claim lasts; default 60 s
 	Timeout time.Duration // of one step, less than Lease; default 25 s
 	Grace   time.Duration // given to steps under way when Run is told to end; default 10 s
-	Purge   time.Duration // how often kept webhooks are looked through for those to forget; default 1 h
+	Purge   time.Duration // how often what is kept is looked through for what to forget; default 1 h
+	Ages    Ages          // how long what is kept
 }
 
 // Bot moves tickets through their lives. Make one with [New].
@@ -106,6 +107,8 @@ func New(c Config) (*Bot, error) {
 	setDefault(&c.Timeout, 25*time.Second)
 	setDefault(&c.Grace, 10*time.Second)
 	setDefault(&c.Purge, time.Hour)
+	setDefault(&c.Ages.Failed, KeepFailed)
+	setDefault(&c.Ages.Applied, KeepApplied)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -1,12 +1,15 @@
 package tickets
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -155,7 +158,7 @@ func Canonical(raw []byte, without ...string) ([]byte, error) {
 		return nil, json.Unmarshal(raw, &v)
 	}
 	c := canonical{in: raw, without: without}
-	return c.value(make([]byte, 0, len(raw))), nil
+	return c.value(make([]byte, 0, 2*len(raw))), nil
 }
 
 // canonical reads valid JSON.
@@ -168,8 +171,8 @@ type canonical struct {
 }
 
 type canonicalMember struct {
-	name       string
-	begin, end int // of its value
+	name       []byte // as it is said, not as it is written
+	begin, end int    // of the member in its canonical form
 }
 
 // peek is the next byte that is no blank.
@@ -201,7 +204,7 @@ func (c *canonical) value(dst []byte) []byte {
 		c.at++
 		return append(dst, ']')
 	case '"':
-		return appendString(dst, c.text())
+		return c.text(dst)
 	}
 	begin := c.at
 	for c.at < len(c.in) && strings.IndexByte(",]} \t\r\n", c.in[c.at]) < 0 {
@@ -219,31 +222,35 @@ func (c *canonical) object(dst []byte) []byte {
 			c.at++ // the comma
 			c.peek()
 		}
-		name := c.text()
+		m := canonicalMember{begin: len(dst)}
+		written := c.at
+		dst = c.text(dst)
+		if m.name = c.in[written+1 : c.at-1]; bytes.IndexByte(m.name, '\\') >= 0 || !utf8.Valid(m.name) {
+			m.name = said(c.in[written:c.at])
+		}
 		c.peek()
 		c.at++ // the colon
-		at := len(dst)
-		dst = c.value(dst)
-		if c.depth > 1 || !slices.Contains(c.without, name) {
-			c.members = append(c.members, canonicalMember{name, at, len(dst)})
+		dst = c.value(append(dst, ':'))
+		m.end = len(dst)
+		if c.depth > 1 || !slices.Contains(c.without, string(m.name)) {
+			c.members = append(c.members, m)
 		}
 	}
 	c.at++
 	c.depth--
 	members := c.members[mine:]
-	slices.SortStableFunc(members, func(a, b canonicalMember) int { return strings.Compare(a.name, b.name) })
-	// The values stand in dst in their old order: what is written behind them
+	slices.SortStableFunc(members, func(a, b canonicalMember) int { return bytes.Compare(a.name, b.name) })
+	// The members stand in dst in their old order: what is written behind them
 	// takes their place.
 	end := len(dst)
 	dst = append(dst, '{')
 	for i, m := range members {
-		if i+1 < len(members) && members[i+1].name == m.name {
+		if i+1 < len(members) && bytes.Equal(members[i+1].name, m.name) {
 			continue
 		}
 		if len(dst) > end+1 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, m.name), ':')
 		dst = append(dst, dst[m.begin:m.end]...)
 	}
 	dst = append(dst, '}')
@@ -251,30 +258,78 @@ func (c *canonical) object(dst []byte) []byte {
 	return append(dst[:begin], dst[end:]...)
 }
 
-// text reads a string.
-func (c *canonical) text() string {
+// text reads a string, and appends its canonical form.
+func (c *canonical) text(dst []byte) []byte {
 	begin := c.at
-	escapes := false
 	for c.at++; c.in[c.at] != '"'; c.at++ {
 		if c.in[c.at] == '\\' {
-			escapes = true
 			c.at++
 		}
 	}
 	c.at++
-	if inner := c.in[begin+1 : c.at-1]; !escapes && utf8.Valid(inner) {
-		return string(inner)
+	written := c.in[begin:c.at]
+	if bytes.IndexByte(written, '\\') < 0 && utf8.Valid(written) {
+		return append(dst, written...) // nothing in it needs an escape
 	}
-	var s string
-	_ = json.Unmarshal(c.in[begin:c.at], &s) // it is valid
-	return s
+	return appendString(dst, said(written))
 }
 
-func appendString(dst []byte, s string) []byte {
+// said is what a valid JSON string says, in valid UTF-8.
+func said(written []byte) []byte {
+	inner := written[1 : len(written)-1]
+	out := make([]byte, 0, len(inner))
+	for i := 0; i < len(inner); i++ {
+		b := inner[i]
+		if b != '\\' {
+			out = append(out, b)
+			continue
+		}
+		i++
+		if j := strings.IndexByte(shortEscapes, inner[i]); j >= 0 {
+			out = append(out, escaped[j])
+			continue
+		}
+		r := hexRune(inner[i+1:])
+		i += 4
+		if utf16.IsSurrogate(r) {
+			// Two of them are one character, and one alone is none.
+			second := rune(-1)
+			if rest := inner[i+1:]; len(rest) >= 6 && rest[0] == '\\' && rest[1] == 'u' {
+				second = hexRune(rest[2:])
+			}
+			if r = utf16.DecodeRune(r, second); r != utf8.RuneError {
+				i += 6
+			}
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	if utf8.Valid(out) {
+		return out
+	}
+	// A character for each byte that is none, as encoding/json has it.
+	return []byte(string([]rune(string(out))))
+}
+
+// The escapes of one letter, and what they say.
+const (
+	shortEscapes = `"\/bfnrt`
+	escaped      = "\"\\/\b\f\n\r\t"
+)
+
+// hexRune reads the four digits that b begins with.
+func hexRune(b []byte) rune {
+	n, err := strconv.ParseUint(string(b[:4]), 16, 16)
+	if err != nil {
+		return utf8.RuneError
+	}
+	return rune(n)
+}
+
+func appendString(dst, s []byte) []byte {
 	const hexDigits = "0123456789abcdef"
 	dst = append(dst, '"')
-	for i := range len(s) {
-		switch b := s[i]; {
+	for _, b := range s {
+		switch {
 		case b == '"', b == '\\':
 			dst = append(dst, '\\', b)
 		case b >= ' ':

@@ -70,7 +70,7 @@ func (t *Ticket) ask(r Request, from Source, rules Rules, now time.Time) bool {
 }
 
 // digest is the SHA-256 of r's canonical JSON.
-func (r Request) digest() string {
+func (r *Request) digest() string {
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return ""

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -170,6 +171,9 @@ func auditExport(ctx context.Context, p process, args []string) (err error) {
 	if err == nil {
 		err = changeRecords(ctx, keep, from, write)
 	}
+	if err == nil {
+		err = ledgerRecords(ctx, keep, from, write)
+	}
 	if len(unread) > 0 {
 		const named = 10
 		err = errors.Join(err, fmt.Errorf("%d tickets cannot be read and are left out:\n%w", len(unread), errors.Join(unread[:min(named, len(unread))]...)))
@@ -215,16 +219,30 @@ func formOf(ctx context.Context, keep keeper, number string) (store.Form, error)
 	return forms[0], nil
 }
 
-// record is one line of the history, of a ticket or of the settings.
+// record is one line of the history: an event of a ticket, a change of the
+// settings, or an entry of the ledger of retired tickets.
 type record struct {
 	Ticket  tickets.Number    `json:"ticket,omitempty"`
 	ID      tickets.RequestID `json:"id,omitempty"` // of the request
 	Created string            `json:"created,omitempty"`
 	Event   json.RawMessage   `json:"event,omitempty"`  // as it is kept
 	Change  json.RawMessage   `json:"change,omitempty"` // of the settings, as it is kept
+	Entry   json.RawMessage   `json:"entry,omitempty"`  // of the ledger, as it is kept
 
-	event  tickets.Event
-	change tickets.Change
+	line // what it tells, of each kind the same
+}
+
+// line is what every record has.
+type line struct {
+	of     string // the ticket, or what else it is the history of
+	n      int    // its place there
+	kind   string
+	at     time.Time
+	by     tickets.Actor // empty for EPM, Countersign, and the operator at the command line
+	text   string
+	hash   string
+	event  tickets.Event  // zero if it is none
+	change tickets.Change // zero if it is none
 }
 
 // records writes the history of a ticket since from.
@@ -244,18 +262,16 @@ func records(f store.Form, from time.Time, write func(record)) error {
 	}
 	var unread error
 	for i, raw := range t.Events {
-		r := record{Ticket: t.Number, ID: t.ID, Created: t.Created, Event: raw}
-		if err := json.Unmarshal(raw, &r.event); err != nil {
+		var e tickets.Event
+		if err := json.Unmarshal(raw, &e); err != nil {
 			unread = fmt.Errorf("%s, event %d: %w", t.Number, i+1, err)
 			continue
 		}
-		if r.event.At.Before(from) {
-			continue
+		if !e.At.Before(from) {
+			write(record{Ticket: t.Number, ID: t.ID, Created: t.Created, Event: raw, line: line{
+				of: string(t.Number), n: cmp.Or(e.N, i+1), kind: string(e.Kind), at: e.At, by: e.Actor, text: e.Text, hash: e.Hash, event: e,
+			}})
 		}
-		if r.event.N == 0 {
-			r.event.N = i + 1
-		}
-		write(r)
 	}
 	return unread
 }
@@ -272,12 +288,32 @@ func changeRecords(ctx context.Context, keep keeper, from time.Time, write func(
 			unread = fmt.Errorf("change %d of the settings: %w", len(docs)-i, err)
 			continue
 		}
-		if c.N == 0 {
-			c.N = len(docs) - i
-		}
 		if !c.At.Before(from) {
-			write(record{Change: doc, change: c})
+			write(record{Change: doc, line: line{
+				of: store.SettingsHead, n: cmp.Or(c.N, len(docs)-i), kind: settingChanged, at: c.At, by: c.By, hash: c.Hash, change: c,
+			}})
 		}
+	}
+	return unread
+}
+
+func ledgerRecords(ctx context.Context, keep keeper, from time.Time, write func(record)) error {
+	docs, err := keep.Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	var unread error
+	for i, doc := range docs {
+		e, err := store.DecodeRetired(doc)
+		if err != nil {
+			unread = fmt.Errorf("entry %d of the ledger: %w", i+1, err)
+			continue
+		}
+		if e.At.Before(from) || len(e.Tickets) == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%d tickets, from %s to %s", len(e.Tickets), e.Tickets[0].Ticket, e.Tickets[len(e.Tickets)-1].Ticket)
+		write(record{Entry: doc, line: line{of: store.LedgerHead, n: e.N, kind: store.LedgerHead, at: e.At, text: text, hash: e.Hash}})
 	}
 	return unread
 }
@@ -289,50 +325,6 @@ func (o *printer) recordCSV(r record) { csvRow(o, auditColumns, r) }
 // settingChanged is what a change of the settings is called among the kinds of
 // events.
 const settingChanged = "setting"
-
-func (r record) kind() string {
-	if r.Change != nil {
-		return settingChanged
-	}
-	return string(r.event.Kind)
-}
-
-func (r record) of() string {
-	if r.Change != nil {
-		return store.SettingsHead
-	}
-	return string(r.Ticket)
-}
-
-func (r record) at() time.Time {
-	if r.Change != nil {
-		return r.change.At
-	}
-	return r.event.At
-}
-
-// actor is who did it; empty for EPM, Countersign, and the operator at the
-// command line.
-func (r record) actor() tickets.Actor {
-	if r.Change != nil {
-		return r.change.By
-	}
-	return r.event.Actor
-}
-
-func (r record) number() int {
-	if r.Change != nil {
-		return r.change.N
-	}
-	return r.event.N
-}
-
-func (r record) hash() string {
-	if r.Change != nil {
-		return r.change.Hash
-	}
-	return r.event.Hash
-}
 
 // verdict is that of the form, the decision or EPM's outcome.
 func (r record) verdict() string {
@@ -396,17 +388,17 @@ func orEmpty(s *string) string {
 // auditColumns are documented in docs/operating.md, which a test compares.
 // People's scripts know them: a new one comes last.
 var auditColumns = []columnOf[record]{
-	{"ticket", record.of},
-	{"n", func(r record) string { return strconv.Itoa(r.number()) }},
-	{"at", func(r record) string { return stamp(r.at()) }},
-	{"kind", record.kind},
-	{"actor", func(r record) string { return who(r.actor()) }},
-	{"actor_name", func(r record) string { return r.actor().Name }},
+	{"ticket", func(r record) string { return r.of }},
+	{"n", func(r record) string { return strconv.Itoa(r.n) }},
+	{"at", func(r record) string { return stamp(r.at) }},
+	{"kind", func(r record) string { return r.kind }},
+	{"actor", func(r record) string { return who(r.by) }},
+	{"actor_name", func(r record) string { return r.by.Name }},
 	{"verdict", record.verdict},
 	{"reason", record.reason},
 	{"duration", record.duration},
 	{"epm_by", record.epmBy},
-	{"text", func(r record) string { return r.event.Text }},
+	{"text", func(r record) string { return r.text }},
 	{"state", func(r record) string { return string(r.event.State) }},
 	{"place", record.place},
 	{"message", func(r record) string { return r.event.Message }},
@@ -417,7 +409,7 @@ var auditColumns = []columnOf[record]{
 	{"incoming", func(r record) string { return r.event.Source.Incoming }},
 	{"body_sha256", func(r record) string { return r.event.Source.Body }},
 	{"request_sha256", func(r record) string { return r.event.Request }},
-	{"hash", record.hash},
+	{"hash", func(r record) string { return r.hash }},
 }
 
 // evidence is everything about one ticket, in one file.

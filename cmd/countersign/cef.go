@@ -21,21 +21,21 @@ type cefField struct {
 
 // cefFields are documented in docs/operating.md, which a test compares.
 var cefFields = []cefField{
-	{"rt", 20, func(r record) string { return strconv.FormatInt(r.at().UnixMilli(), 10) }},
-	{"externalId", 40, record.of},
-	{"cn1", 20, func(r record) string { return strconv.Itoa(r.number()) }},
+	{"rt", 20, func(r record) string { return strconv.FormatInt(r.at.UnixMilli(), 10) }},
+	{"externalId", 40, func(r record) string { return r.of }},
+	{"cn1", 20, func(r record) string { return strconv.Itoa(r.n) }},
 	{"act", 63, record.verdict},
-	{"suid", 1023, func(r record) string { return who(r.actor()) }},
-	{"suser", 1023, func(r record) string { return r.actor().Name }},
+	{"suid", 1023, func(r record) string { return who(r.by) }},
+	{"suser", 1023, func(r record) string { return r.by.Name }},
 	{"duser", 1023, record.epmBy},
 	{"reason", 1023, record.reason},
 	{"msg", 1023, func(r record) string {
 		if r.Change != nil {
 			return r.change.Key + ": " + orEmpty(r.change.Old) + " -> " + orEmpty(r.change.New)
 		}
-		return r.event.Text
+		return r.text
 	}},
-	{"cs1", 4000, record.hash},
+	{"cs1", 4000, func(r record) string { return r.hash }},
 	{"cs2", 4000, func(r record) string { return string(r.ID) }},
 	{"cs3", 4000, record.place},
 	{"cs4", 4000, func(r record) string { return string(r.event.State) }},
@@ -70,13 +70,13 @@ func cefText(s string, limit int) string {
 }
 
 func (o *printer) recordCEF(r record) {
-	severity, ok := cefSeverity[r.kind()]
+	severity, ok := cefSeverity[r.kind]
 	if !ok {
 		severity = 3
 	}
 	var s strings.Builder
 	s.WriteString("CEF:0")
-	for _, part := range []string{"Countersign", "Countersign", versionText(), r.kind(), strings.ReplaceAll(r.kind(), "_", " "), strconv.Itoa(severity)} {
+	for _, part := range []string{"Countersign", "Countersign", versionText(), r.kind, strings.ReplaceAll(r.kind, "_", " "), strconv.Itoa(severity)} {
 		s.WriteString("|" + cefHeader.Replace(adapters.Line(part)))
 	}
 	sep := "|"

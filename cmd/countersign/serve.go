@@ -113,7 +113,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	config := bot.Config{
 		Store: store.Noted(keep, heads.note), EPM: client, Chats: chats,
 		Settings: cfg.settings, World: cfg.world,
-		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout,
+		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Ages: cfg.keep,
 		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
 	}
 	if tr != nil { // a nil tracer is no nil Tracer

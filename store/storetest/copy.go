@@ -211,6 +211,9 @@ func (s *copySuite) content(of Keeper) map[string]string {
 	for i, c := range changes {
 		all[fmt.Sprintf("change %d", i)] = fmt.Sprint(c.N, c.Version, c.At, c.By, c.Key, text(c.Old), text(c.New), c.Hash)
 	}
+	ledger, err := of.Ledger(s.Context())
+	s.must(err)
+	all["ledger"] = fmt.Sprintf("%s", ledger)
 	failed, err := of.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed, Limit: 1 << 20})
 	s.must(err)
 	all["failed"] = fmt.Sprint(len(failed))

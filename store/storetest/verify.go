@@ -63,7 +63,7 @@ func (s *verifySuite) life(id string) *tickets.Ticket {
 	_, t, err := s.side.Accept(s.Context(), in, Asks(in, Now))
 	s.must(err)
 	at := Now.Add(time.Minute)
-	t, err = s.side.Update(s.Context(), t.Number, func(t *tickets.Ticket) error {
+	_, err = s.side.Update(s.Context(), t.Number, func(t *tickets.Ticket) error {
 		t.BeginPost(Place, at)
 		t.Posted(Place, "1.2", t, at)
 		t.Opened(Ann, tickets.Approve, Place, at)

@@ -65,7 +65,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 // Everybody sees the menu; it is for admins.
 func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
-		b.refused(c.Actor, c.Number, no)
+		b.turnAway(ctx, c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
 	}
 	if _, no := b.move(ctx, c.Actor, c.Number, string(c.State)); no != nil {
@@ -160,7 +160,8 @@ func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
 	b.Log.Warn("refused", "ticket", n, "actor", a.String(), "why", why)
 }
 
-// turnAway tells the log and the ticket's history that a may not decide.
+// turnAway tells the log and the ticket's history, if there is such a ticket,
+// that a may not do what they wanted.
 func (b *Bot) turnAway(ctx context.Context, a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
 	b.refused(a, n, why)
 	b.write(ctx, n, func(t *tickets.Ticket) bool { return t.TurnedAway(a, v, in, why, b.Now()) })
@@ -181,7 +182,7 @@ func (b *Bot) write(ctx context.Context, n tickets.Number, line func(*tickets.Ti
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errNothing) {
+	if err != nil && !errors.Is(err, errNothing) && !errors.Is(err, store.ErrNotFound) {
 		b.Log.Warn("cannot write to the history", "ticket", n, "err", err)
 	}
 }

@@ -380,7 +380,8 @@ func (t *Ticket) Opened(by Actor, v Verdict, in Place, now time.Time) bool {
 	return t.glance(Event{Kind: EventOpened, At: now, Actor: by, Verdict: v, Place: in})
 }
 
-// TurnedAway notes that by was refused the form or the decision. why is for
+// TurnedAway notes that by was refused the form, the decision or, without a
+// verdict, another state. why is for
 // people, and holds nothing that anybody wrote. It reports false, and changes
 // nothing, if that was noted a moment ago or too often.
 func (t *Ticket) TurnedAway(by Actor, v Verdict, in Place, why string, now time.Time) bool {

@@ -290,7 +290,7 @@ const (
 	EventDetailed   EventKind = "detailed"    // EPM told more of the outcome that it recorded
 	EventShown      EventKind = "shown"       // posted in a place
 	EventOpened     EventKind = "opened"      // somebody opened the form
-	EventTurnedAway EventKind = "turned_away" // somebody was refused the form or the decision
+	EventTurnedAway EventKind = "turned_away" // somebody was refused the form, the decision or another state
 	EventFailing    EventKind = "failing"     // a place cannot be told; still trying
 	EventWorking    EventKind = "working"     // and again can
 	EventGivenUp    EventKind = "given_up"    // a place is never told again

@@ -100,20 +100,7 @@ func (s *Store) retire(ctx context.Context, before, now time.Time, n int) (store
 
 // ledger is the ledger from its i-th entry on; -1 is the last.
 func (s *Store) ledger(ctx context.Context, i int64) ([][]byte, error) {
-	leave, err := s.enter()
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	list, err := s.c.LRange(ctx, s.k.retired(), i, -1).Result()
-	if err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	docs := make([][]byte, len(list))
-	for i, doc := range list {
-		docs[i] = []byte(doc)
-	}
-	return docs, nil
+	return s.list(ctx, s.k.retired(), i, -1)
 }
 
 // Ledger implements [store.Archive].

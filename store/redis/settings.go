@@ -172,12 +172,17 @@ func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
 
 // changes are the stored forms of the n newest, newest first.
 func (s *Store) changes(ctx context.Context, n int) ([][]byte, error) {
+	return s.list(ctx, s.k.changes(), 0, int64(n-1))
+}
+
+// list is a list from one place to another; -1 is the last.
+func (s *Store) list(ctx context.Context, key string, from, to int64) ([][]byte, error) {
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	list, err := s.c.LRange(ctx, s.k.changes(), 0, int64(n-1)).Result()
+	list, err := s.c.LRange(ctx, key, from, to).Result()
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}

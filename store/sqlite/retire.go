@@ -72,14 +72,8 @@ func (b *batch) account(doc []byte) error {
 	return err
 }
 
-func ledger(ctx context.Context, db querier, which string) (docs [][]byte, err error) {
-	err = each(ctx, db, func(row scanner) error {
-		var doc []byte
-		err := row.Scan(&doc)
-		docs = append(docs, doc)
-		return err
-	}, `SELECT doc FROM retired `+which)
-	return docs, err
+func ledger(ctx context.Context, db querier, which string) ([][]byte, error) {
+	return docs(ctx, db, `SELECT doc FROM retired `+which)
 }
 
 // Ledger implements [store.Archive].
@@ -87,14 +81,14 @@ func (s *Store) Ledger(ctx context.Context) ([][]byte, error) {
 	// A file that an older version served last has none.
 	var n int
 	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'retired'`).Scan(&n)
-	var docs [][]byte
+	var list [][]byte
 	if err == nil && n > 0 {
-		docs, err = ledger(ctx, s.read, `ORDER BY id`)
+		list, err = ledger(ctx, s.read, `ORDER BY id`)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	return docs, nil
+	return list, nil
 }
 
 // RestoreLedger implements [store.Archive].

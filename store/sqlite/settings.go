@@ -157,12 +157,17 @@ func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
 }
 
 // changeDocs are the stored forms of the n newest changes, newest first.
-func changeDocs(ctx context.Context, db querier, n int) (docs [][]byte, err error) {
+func changeDocs(ctx context.Context, db querier, n int) ([][]byte, error) {
+	return docs(ctx, db, `SELECT doc FROM changes ORDER BY id DESC LIMIT ?`, n)
+}
+
+// docs are the stored forms that a query finds.
+func docs(ctx context.Context, db querier, query string, args ...any) (list [][]byte, err error) {
 	err = each(ctx, db, func(row scanner) error {
 		var doc []byte
 		err := row.Scan(&doc)
-		docs = append(docs, doc)
+		list = append(list, doc)
 		return err
-	}, `SELECT doc FROM changes ORDER BY id DESC LIMIT ?`, n)
-	return docs, err
+	}, query, args...)
+	return list, err
 }

@@ -194,13 +194,16 @@ func (b *Bot) move(ctx context.Context, by tickets.Actor, n tickets.Number, name
 	if !ok {
 		return nil, &adapters.Note{Text: fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.rulesOf(t).Type.States))}
 	}
+	ctx, end := b.span(ctx, Span{Name: "move", ID: t.ID, Platform: by.Platform})
 	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
 		t.Move(to, by, b.rulesOf(t), b.Now())
 		return nil
 	})
 	if err != nil {
+		end(n, "error")
 		return nil, b.unrecorded(n, err)
 	}
+	end(n, "done")
 	b.wake(t)
 	return t, nil
 }

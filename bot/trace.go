@@ -21,7 +21,7 @@ type Tracer interface {
 
 // Span is something that is done for a ticket.
 type Span struct {
-	Name     string            // a step's kind, or "webhook", "listed", "replay", "click", "submit", "decide"
+	Name     string            // a step's kind, or "webhook", "listed", "replay", "click", "submit", "decide", "move"
 	ID       tickets.RequestID // of the ticket's request
 	Platform tickets.Platform  // empty if it is done in no chat
 	Start    time.Time         // default: now

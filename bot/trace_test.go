@@ -77,6 +77,7 @@ func TestTracerHearsOfEachThing(t *testing.T) {
 	w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Action: adapters.ActionApprove})
 	w.bot.Click(t.Context(), adapters.Click{Actor: sam, Place: place, Number: n, Action: adapters.ActionApprove})
 	w.bot.Click(t.Context(), adapters.Click{Actor: sam, Place: place, Number: n, Action: adapters.ActionDetails})
+	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: "state " + string(n) + " in progress"})
 	w.approve(n, sam, twoHours)
 	w.approve(n, ann, tickets.Form{})
 	w.approve(n, ann, twoHours)
@@ -90,6 +91,7 @@ func TestTracerHearsOfEachThing(t *testing.T) {
 		"webhook " + string(n) + " : created": 1, "webhook " + string(n) + " : updated": 2, "webhook " + string(n) + " : duplicate": 2,
 		"post " + string(n) + " chat: ok":    1,
 		"click " + string(n) + " chat: form": 1, "click " + string(n) + " chat: told": 1, "click " + string(n) + " chat: details": 1,
+		"move " + string(n) + " chat: done":   1,
 		"submit " + string(n) + " chat: told": 1, "submit " + string(n) + " chat: form": 1, "submit " + string(n) + " chat: done": 1,
 		"submit decide " + string(n) + " makes ok for the patch window: approve": 1,
 		"send " + string(n) + " for ok for the patch window: down":               1,

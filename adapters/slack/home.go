@@ -43,7 +43,7 @@ func homeView(a adapters.Answer, now time.Time) slack.HomeTabViewRequest {
 	return slack.HomeTabViewRequest{Type: homeTab, Blocks: slack.Blocks{BlockSet: blocks}}
 }
 
-// homeBlocks are at most 4 + 3 * adapters.MaxQueue.
+// homeBlocks are at most 5 + 3 * adapters.MaxQueue.
 func homeBlocks(h adapters.Home) []slack.Block {
 	title := func(s string) slack.Block { return slack.NewHeaderBlock(plainEmoji(s)) }
 	lines := func(s string) slack.Block { return section(plain(adapters.Cut(adapters.Visible(s), showNote))) }

@@ -367,10 +367,45 @@ func (c *Chat) lintView(v any) {
 
 func (c *Chat) update(ctx context.Context, viewID, hash string, v slack.ModalViewRequest) error {
 	c.lintView(v)
-	return c.call(ctx, "views.update", "", false, func() error {
-		_, err := c.api().UpdateViewContext(ctx, v, "", hash, viewID)
+	_, err := c.updated(ctx, viewID, hash, v)
+	return err
+}
+
+// updated is update, and returns the view's new hash.
+func (c *Chat) updated(ctx context.Context, viewID, hash string, v slack.ModalViewRequest) (now string, err error) {
+	err = c.call(ctx, "views.update", "", false, func() error {
+		res, err := c.api().UpdateViewContext(ctx, v, "", hash, viewID)
+		if err == nil {
+			now = res.Hash
+		}
 		return err
 	})
+	return now, err
+}
+
+const (
+	// replaceAfter is how long after the answer to a form what follows it is
+	// tried, and tried again.
+	replaceAfter = 100 * time.Millisecond
+	maxReplaces  = 20
+)
+
+// replace shows v in place of the view that the answer to the form in puts
+// there. Slack may see v before that answer, which would then take its place.
+// As long as the view has the hash that it had, the answer was not there yet.
+func (c *Chat) replace(ctx context.Context, in *interaction, v slack.ModalViewRequest) error {
+	c.lintView(v)
+	id, hash := string(in.View.ID), string(in.View.Hash)
+	var err error
+	for n := 0; n < maxReplaces && hash != "" && pace.Sleep(ctx, replaceAfter); n++ {
+		if hash, err = c.updated(ctx, id, hash, v); slackError(err) == "hash_conflict" {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	_, err = c.updated(ctx, id, "", v)
+	return err
 }
 
 // changeForm shows v in place of the form of in. The form may have been
@@ -421,7 +456,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 			if !ok {
 				v = noteView("Done")
 			}
-			if err := c.update(ctx, string(in.View.ID), "", v); err != nil {
+			if err := c.replace(ctx, in, v); err != nil {
 				c.log.Warn("a person was not answered", "actor", sent.Actor.ID, "err", err)
 			}
 		}
@@ -452,7 +487,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 	out := showing(v)
 	wait := showing(noteView("One moment…"))
 	wait.then = func(ctx context.Context) {
-		if err := c.update(ctx, string(in.View.ID), "", v); err != nil {
+		if err := c.replace(ctx, in, v); err != nil {
 			c.log.Warn("a form was not changed", "actor", sent.Actor.ID, "err", err)
 		}
 	}
@@ -502,10 +537,10 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	v = in.marked(v)
 	c.lintView(v)
 	out := showing(v)
-	if id := string(in.View.ID); id != "" {
+	if in.View.ID != "" {
 		wait := showing(noteView("One moment…"))
 		wait.then = func(ctx context.Context) {
-			if err := c.update(ctx, id, "", v); err != nil {
+			if err := c.replace(ctx, in, v); err != nil {
 				c.log.Warn("a form was not changed", "ticket", string(s.Number), "actor", s.Actor.ID, "err", err)
 			}
 		}

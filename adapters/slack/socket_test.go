@@ -135,7 +135,8 @@ func TestLargeAnswers(t *testing.T) {
 	}
 	for _, mode := range []string{"http", "socket"} {
 		t.Run(mode, func(t *testing.T) {
-			w := begin(t, mode, h, nil)
+			// What follows an answer must not be overtaken by it.
+			w := begin(t, mode, h, func(fake *slacktest.Config, _ *slack.Config) { fake.AnswerLag = 250 * time.Millisecond })
 			p := w.fake.Person(userOf(0))
 			a, err := p.Command(t.Context(), "/epm", "status")
 			if err != nil {

@@ -591,34 +591,40 @@ func TestStoreHoldsNoSecret(t *testing.T) {
 		}
 		c := goredis.NewClient(options)
 		defer c.Close()
-		var all strings.Builder
-		keys, err := c.Keys(t.Context(), "*").Result()
+		s.noSecrets("Redis", dumpRedis(t, c))
+	})
+}
+
+// dumpRedis is everything in a Redis, as text.
+func dumpRedis(t *testing.T, c *goredis.Client) string {
+	t.Helper()
+	var all strings.Builder
+	keys, err := c.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		kind, err := c.Type(t.Context(), key).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range keys {
-			kind, err := c.Type(t.Context(), key).Result()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var v any
-			switch kind {
-			case "string":
-				v, err = c.Get(t.Context(), key).Result()
-			case "hash":
-				v, err = c.HGetAll(t.Context(), key).Result()
-			case "zset":
-				v, err = c.ZRange(t.Context(), key, 0, -1).Result()
-			case "set":
-				v, err = c.SMembers(t.Context(), key).Result()
-			case "list":
-				v, err = c.LRange(t.Context(), key, 0, -1).Result()
-			}
-			if err != nil && err != goredis.Nil {
-				t.Fatal(err)
-			}
-			fmt.Fprintln(&all, key, v)
+		var v any
+		switch kind {
+		case "string":
+			v, err = c.Get(t.Context(), key).Result()
+		case "hash":
+			v, err = c.HGetAll(t.Context(), key).Result()
+		case "zset":
+			v, err = c.ZRange(t.Context(), key, 0, -1).Result()
+		case "set":
+			v, err = c.SMembers(t.Context(), key).Result()
+		case "list":
+			v, err = c.LRange(t.Context(), key, 0, -1).Result()
 		}
-		s.noSecrets("Redis", all.String())
-	})
+		if err != nil && err != goredis.Nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&all, key, v)
+	}
+	return all.String()
 }

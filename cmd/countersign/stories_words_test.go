@@ -95,6 +95,9 @@ func TestStoryEveryWord(t *testing.T) {
 	s.requested()
 	s.discordShows("waiting for a decision")
 	s.quiet() // status tells what waits
+	s.eventually("compared with EPM's lists, which status tells too", func() bool {
+		return !strings.Contains(s.asks(slack.Platform, "U01ANN", "status", wordRow{}), "not yet")
+	})
 	for _, w := range adapters.Words() {
 		if len(wordRows[w.Name]) == 0 {
 			t.Errorf("nobody tries /epm %s: write a row for it", w.Name)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -561,6 +562,15 @@ func (p *Person) submit(ctx context.Context, v *view, state any) (map[string]str
 	a, err := s.deliver(ctx, Interactive, body, 0, "")
 	if err != nil {
 		return nil, trouble(err)
+	}
+	if s.cfg.AnswerLag > 0 {
+		lag := time.NewTimer(s.cfg.AnswerLag)
+		defer lag.Stop()
+		select {
+		case <-lag.C:
+		case <-ctx.Done():
+			return nil, trouble(ctx.Err())
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,6 +59,7 @@ type Config struct {
 	SignNow func() time.Time
 
 	TriggerLife     time.Duration   // how long a trigger_id can be used, by Now; default 3s
+	AnswerLag       time.Duration   // how long after it has come the answer to a form takes effect, in real time; default 0
 	AckWait         time.Duration   // how long the bot may take to acknowledge, in real time; default 3s
 	PingEvery       time.Duration   // Socket Mode pings; default 10s
 	RetryDelays     []time.Duration // redeliveries of an event that was not acknowledged; default 0, 1m, 5m

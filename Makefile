@@ -61,6 +61,10 @@ bench: ## compare with bare servers, in one run, and send a storm; takes about f
 bench-scale: ## up to a million tickets, replicas and takeover; takes about twenty minutes, 10 GB of memory and as much disk
 	$(GO) test ./cmd/countersign -run '^$$' -bench 'Scale|Replicas|Takeover' -benchtime 1x -timeout 40m
 
+.PHONY: bench-audit
+bench-audit: ## verify and export a million events; takes about five minutes
+	$(GO) test ./cmd/countersign -run '^$$' -bench 'Audit' -benchtime 1x -timeout 20m
+
 .PHONY: golden
 golden: ## write the golden files anew; read the difference before you commit it
 	$(GO) test ./adapters/slack ./adapters/discord ./epm -update

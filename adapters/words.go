@@ -373,7 +373,43 @@ func Tell(t *tickets.Ticket, i int) Sentence {
 	case tickets.EventOverdue:
 		return text("EPM accepted the decision but has not confirmed it. Countersign keeps asking; if this lasts, look at the request in the EPM console")
 	}
+	if s := note(e); s != nil {
+		return s
+	}
 	return text("Something happened to " + string(t.Number))
+}
+
+// note is an event for those who read the history, nil if it is none.
+func note(e tickets.Event) Sentence {
+	in := ""
+	if e.Place != (tickets.Place{}) {
+		in = " in " + PlatformName(e.Place.Platform) + " " + short(e.Place.Channel, 60)
+	}
+	why := ""
+	if e.Text != "" {
+		why = ": " + short(e.Text, 300)
+	}
+	switch e.Kind {
+	case tickets.EventCompleted:
+		return text("The webhook of the request arrived, which tells more of it")
+	case tickets.EventDetailed:
+		return text("EPM told more of what it recorded")
+	case tickets.EventShown:
+		return text("Shown" + in)
+	case tickets.EventOpened:
+		return append(append(text("Form to "+string(e.Verdict)+" opened by "), Part{Actor: e.Actor}), text(in)...)
+	case tickets.EventTurnedAway:
+		return append(append(text("Turned away: "), Part{Actor: e.Actor}), text(in+why)...)
+	case tickets.EventFailing:
+		return text("Cannot be shown or updated" + in + why)
+	case tickets.EventWorking:
+		return text("Updated again" + in)
+	case tickets.EventGivenUp:
+		return text("Never to be updated again" + in + why)
+	case tickets.EventMuted:
+		return text("There were too many events “" + short(e.Text, 30) + "”: no more of them are recorded")
+	}
+	return nil
 }
 
 // decidedBefore is the decision that stood when event i of t happened.

@@ -275,7 +275,7 @@ func (b *Bot) panicked(t *tickets.Ticket, s tickets.Step) func(*tickets.Ticket) 
 	case tickets.StepLook:
 		return func(t *tickets.Ticket) { t.Looked(next, now) }
 	}
-	return func(t *tickets.Ticket) { t.ShowFailed(s.Place, "panic", next, false) }
+	return func(t *tickets.Ticket) { t.ShowFailed(s.Place, "panic", next, false, now) }
 }
 
 // show posts, edits or replies.
@@ -287,13 +287,13 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	case tickets.StepPost:
 		var id string
 		id, err = chat.Post(ctx, s.Place, t, m.Since())
-		done = func(now *tickets.Ticket) { now.Posted(s.Place, id, t) }
+		done = func(now *tickets.Ticket) { now.Posted(s.Place, id, t, b.Now()) }
 	case tickets.StepEdit:
 		err = chat.Edit(ctx, m, t)
-		done = func(now *tickets.Ticket) { now.Edited(s.Place, t.Rev) }
+		done = func(now *tickets.Ticket) { now.Edited(s.Place, t.Rev, b.Now()) }
 	case tickets.StepReply:
 		err = chat.Reply(ctx, m, t, s.Event, m.Since())
-		done = func(now *tickets.Ticket) { now.Told(s.Place, s.Event) }
+		done = func(now *tickets.Ticket) { now.Told(s.Place, s.Event, b.Now()) }
 	}
 	if err == nil {
 		b.places.worked(useOf(s))
@@ -302,7 +302,7 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	f := tickets.FailureOf(err)
 	failed := func(next time.Time, dead bool) func(*tickets.Ticket) {
 		return func(now *tickets.Ticket) {
-			now.ShowFailed(s.Place, f.Error(), next, dead)
+			now.ShowFailed(s.Place, f.Error(), next, dead, b.Now())
 			// A platform that says "limited" has been seen to have done it.
 			if f.Class != tickets.Unclear && f.Class != tickets.Limited && s.Kind != tickets.StepEdit {
 				now.NothingThere(s.Place)

@@ -64,7 +64,8 @@ type Config struct {
 	Lease   time.Duration // how long a step's claim lasts; default 60 s
 	Timeout time.Duration // of one step, less than Lease; default 25 s
 	Grace   time.Duration // given to steps under way when Run is told to end; default 10 s
-	Purge   time.Duration // how often kept webhooks are looked through for those to forget; default 1 h
+	Purge   time.Duration // how often what is kept is looked through for what to forget; default 1 h
+	Ages    Ages          // how long what is kept
 }
 
 // Bot moves tickets through their lives. Make one with [New].
@@ -106,6 +107,8 @@ func New(c Config) (*Bot, error) {
 	setDefault(&c.Timeout, 25*time.Second)
 	setDefault(&c.Grace, 10*time.Second)
 	setDefault(&c.Purge, time.Hour)
+	setDefault(&c.Ages.Failed, KeepFailed)
+	setDefault(&c.Ages.Applied, KeepApplied)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -196,7 +199,7 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 	var apply store.Apply
 	if in.News != nil && in.Error == "" {
 		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
-			return take(in.News, b.rulesOf(t), t, seq, now)
+			return take(in, b.rulesOf(t), t, seq, now)
 		}
 	}
 	ctx, end := b.news(ctx, "webhook", in.News, now)
@@ -212,20 +215,16 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 }
 
 // take does to a ticket, or to none, what a webhook says.
-func take(n *tickets.News, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
-	if n.Waiting {
+func take(in tickets.Incoming, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
+	if in.News.Waiting {
 		return nil, tickets.StatusDuplicate // says nothing that is not known
 	}
 	if t == nil {
-		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), n.ID, rules, now)
+		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), in.News.ID, rules, now)
 	}
-	switch {
-	case n.Request != nil && t.Ask(*n.Request, rules, now):
-		return t, tickets.StatusCreated
-	case n.Request != nil && t.Complete(*n.Request):
-		return t, tickets.StatusUpdated
-	case n.Outcome != nil && t.Conclude(*n.Outcome, rules, now):
-		return t, tickets.StatusUpdated
+	status := t.Take(in, rules, now)
+	if status == tickets.StatusDuplicate {
+		return nil, status
 	}
-	return nil, tickets.StatusDuplicate
+	return t, status
 }

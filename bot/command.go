@@ -161,6 +161,9 @@ func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) str
 	}
 	lines := []string{adapters.Fallback(t, c.Actor.Platform), "State: " + string(t.State)}
 	for i, e := range t.Events {
+		if e.Kind != tickets.EventReceived && !e.Kind.InThread() {
+			continue // for auditors
+		}
 		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+adapters.Tell(t, i).On(c.Actor.Platform))
 	}
 	return strings.Join(lines, "\n")

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
@@ -44,10 +45,11 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		return adapters.Details{Ticket: t}
 	}
 	if no, why := b.mayDecide(ctx, c.Actor, t.Request); no != "" {
-		b.refused(c.Actor, t.Number, why)
+		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, why)
 		return adapters.Note{Text: no}
 	}
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
+		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, err.Error())
 		b.correct(ctx, t)
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
@@ -55,6 +57,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	if c.Action != adapters.ActionForm && verdict == tickets.Approve {
 		values.Unit, values.Amount = t.Request.FormDuration()
 	}
+	b.write(ctx, t.Number, func(t *tickets.Ticket) bool { return t.Opened(c.Actor, verdict, c.Place, b.Now()) })
 	return adapters.Form{Ticket: t, Verdict: verdict, Values: values}
 }
 
@@ -62,7 +65,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 // Everybody sees the menu; it is for admins.
 func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
-		b.refused(c.Actor, c.Number, no)
+		b.turnAway(ctx, c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
 	}
 	if _, no := b.move(ctx, c.Actor, c.Number, string(c.State)); no != nil {
@@ -85,7 +88,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	ctx, end := b.span(ctx, Span{Name: "submit", ID: t.ID, Platform: s.Actor.Platform, Start: start})
 	defer func() { end(s.Number, resultOf(answer)) }()
 	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
-		b.refused(s.Actor, t.Number, why)
+		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, why)
 		return adapters.Note{Text: no, Again: no == adapters.SayCannotCheck || no == adapters.SayCannotTell}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
@@ -119,7 +122,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	case repeats(t.Decision, d):
 		return adapters.Done{} // the platform delivered the form twice
 	}
-	b.refused(s.Actor, t.Number, err.Error())
+	b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, err.Error())
 	b.correct(ctx, t)
 	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
@@ -155,6 +158,33 @@ func (b *Bot) unrecorded(n tickets.Number, err error) *adapters.Note {
 
 func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
 	b.Log.Warn("refused", "ticket", n, "actor", a.String(), "why", why)
+}
+
+// turnAway tells the log and the ticket's history, if there is such a ticket,
+// that a may not do what they wanted.
+func (b *Bot) turnAway(ctx context.Context, a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
+	b.refused(a, n, why)
+	b.write(ctx, n, func(t *tickets.Ticket) bool { return t.TurnedAway(a, v, in, why, b.Now()) })
+}
+
+// lineTimeout is for a line of a history that no answer depends on: whoever
+// clicked waits for it, and chats give 3 seconds.
+const lineTimeout = time.Second
+
+// write puts a line into the history of n. That it cannot be written stops
+// nobody.
+func (b *Bot) write(ctx context.Context, n tickets.Number, line func(*tickets.Ticket) bool) {
+	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+	defer cancel()
+	_, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		if !line(t) {
+			return errNothing
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errNothing) && !errors.Is(err, store.ErrNotFound) {
+		b.Log.Warn("cannot write to the history", "ticket", n, "err", err)
+	}
 }
 
 // correct makes a card offer its buttons, or not, as the settings now say of

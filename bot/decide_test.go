@@ -274,8 +274,8 @@ func TestMenuMovesTheState(t *testing.T) {
 	for _, s := range []tickets.State{"", "nowhere", "Work in Progress", "New, Closed", tickets.State(strings.Repeat("<!channel>", 1000))} {
 		note(t, choose(ann, n, s), "There is no such state. Choose one of: New, In Progress, On Hold, Resolved, Closed, Cancelled.")
 	}
-	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "New" || len(got.Events) != 1 {
-		t.Fatalf("the ticket is %+v, %v; want it untouched", got, err)
+	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "New" || fmt.Sprint(kindsOf(got)) != "[received shown turned_away turned_away]" {
+		t.Fatalf("the ticket is %+v, %v; want it untouched, and who tried in its history", got, err)
 	}
 	if menu := w.bot.Card("chat").Moves; fmt.Sprint(menu(&tickets.Ticket{Type: "Incident", State: "New"})) != "[In Progress On Hold Resolved Closed Cancelled]" ||
 		len(menu(&tickets.Ticket{Type: "Abolished", State: "Odd"})) != 0 {
@@ -288,7 +288,7 @@ func TestMenuMovesTheState(t *testing.T) {
 	}
 	note(t, w.click(n, bob, adapters.ActionApprove), tickets.SayInactive)
 	got := w.until(n, "moved", func(t *tickets.Ticket) bool { return t.State == "Closed" })
-	if e := got.Events[len(got.Events)-1]; len(got.Events) != 2 || e.Actor.ID != ann.ID || e.Text != "Closed" {
+	if e := got.Events[4]; fmt.Sprint(kindsOf(got)[4:]) != "[state turned_away]" || e.Actor.ID != ann.ID || e.Text != "Closed" {
 		t.Errorf("the history is %+v", got.Events)
 	}
 	choose(ann, n, "In Progress")
@@ -389,8 +389,9 @@ func TestOutcomeIsReadBackWhenItsWebhookIsLost(t *testing.T) {
 	o := *outcome(w.epm.first("r"))
 	o.End = o.At.Add(2 * time.Hour)
 	w.conclude("r", o)
-	if got := w.until(n, "settled", settled); len(got.Events) != events || got.Outcome.End.IsZero() {
-		t.Errorf("%d events, outcome %+v; want %d, with the end filled in", len(got.Events), got.Outcome, events)
+	got := w.until(n, "settled", settled)
+	if len(got.Events) != events+1 || got.Events[events].Kind != tickets.EventDetailed || got.Outcome.End.IsZero() {
+		t.Errorf("events %+v, outcome %+v; want one more than %d that nobody is told of, and the end filled in", got.Events, got.Outcome, events)
 	}
 }
 

@@ -66,6 +66,14 @@
 // says whether it was applied, so that nothing is applied twice. Old webhooks
 // are forgotten by a loop of their own.
 //
+// # The history
+//
+// Everything that happens to a ticket is an event in it, chained to the ones
+// before. What no card shows, as who opened a form or was turned away, is
+// written beside the answer: that it cannot be written stops nobody
+// (decide.go). Old tickets are retired, if ever, by the loop that forgets
+// webhooks, and the store's ledger accounts for them.
+//
 // # Who may
 //
 // A chat proves who clicked. Whether that person may decide is asked here, of

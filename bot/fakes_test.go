@@ -277,6 +277,7 @@ type world struct {
 	purge     time.Duration
 	picture   bot.Picture
 	tracer    bot.Tracer
+	ages      bot.Ages
 	store     store.Store
 	bot       *bot.Bot
 	stop      func()
@@ -362,7 +363,7 @@ func (w *world) build(s store.Store) {
 	w.bot, err = bot.New(bot.Config{
 		Resync: resync,
 		Store:  w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared,
-		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer,
+		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
 		Lease: 1000 * time.Hour,

@@ -25,14 +25,21 @@ const (
 	KeepMost = 100_000
 )
 
+// Ages is how long what is kept.
+type Ages struct {
+	Tickets time.Duration // that are final, since anything happened to them; default forever
+	Applied time.Duration // webhooks; default KeepApplied
+	Failed  time.Duration // those that failed; default KeepFailed
+}
+
 const (
 	firstPurge = time.Minute            // after the start
-	purgeBatch = 100                    // webhooks forgotten together
+	purgeBatch = 100                    // webhooks or tickets forgotten together
 	purgePause = 100 * time.Millisecond // after each batch, for all else that wants the store
 )
 
-// runPurge forgets webhooks now and then, until ctx ends. Several replicas may
-// do it at once.
+// runPurge forgets webhooks and tickets now and then, until ctx ends. Several
+// replicas may do it at once.
 func (b *Bot) runPurge(ctx context.Context) {
 	for wait := min(firstPurge, b.Purge); sleep(ctx, wait); wait = b.Purge {
 		n, err := b.purge(ctx)
@@ -42,6 +49,13 @@ func (b *Bot) runPurge(ctx context.Context) {
 		if n > 0 {
 			b.Log.Info("old webhooks forgotten", "count", n)
 		}
+		n, err = b.retire(ctx)
+		if err != nil && ctx.Err() == nil {
+			b.Log.Error("cannot retire old tickets", "err", err)
+		}
+		if n > 0 {
+			b.Log.Info("old tickets retired", "count", n)
+		}
 	}
 }
 
@@ -50,10 +64,26 @@ func (b *Bot) purge(ctx context.Context) (int, error) {
 	total := 0
 	for {
 		n, err := b.Store.Purge(ctx, store.Retention{
-			Failed: now.Add(-KeepFailed), Applied: now.Add(-KeepApplied), Most: KeepMost, Limit: purgeBatch,
+			Failed: now.Add(-b.Ages.Failed), Applied: now.Add(-b.Ages.Applied), Most: KeepMost, Limit: purgeBatch,
 		})
 		total += n
 		if err != nil || n < purgeBatch || !sleep(ctx, purgePause) {
+			return total, err
+		}
+	}
+}
+
+// retire forgets the tickets that are old enough, if any ever are.
+func (b *Bot) retire(ctx context.Context) (int, error) {
+	if b.Ages.Tickets <= 0 {
+		return 0, nil
+	}
+	now := b.Now()
+	total := 0
+	for {
+		e, err := b.Store.Retire(ctx, now.Add(-b.Ages.Tickets), now, purgeBatch)
+		total += len(e.Tickets)
+		if err != nil || len(e.Tickets) == 0 || !sleep(ctx, purgePause) {
 			return total, err
 		}
 	}
@@ -161,7 +191,7 @@ func (r Replayer) Replay(ctx context.Context, id string) (Replayed, error) {
 			if outdated(in, t) {
 				return nil, tickets.StatusDuplicate
 			}
-			return take(in.News, r.Rules(t), t, seq, now)
+			return take(in, r.Rules(t), t, seq, now)
 		}
 	}
 	receipt, t, err := r.Store.Replay(ctx, in, apply)

@@ -251,3 +251,46 @@ func TestPurge(t *testing.T) {
 		t.Errorf("the webhook sent again = %+v, %v; want a duplicate of JIT-1001", r, err)
 	}
 }
+
+// Tickets are kept for good, or as long as was said: then their webhooks go
+// too, and the ledger tells of them.
+func TestRetire(t *testing.T) {
+	w := newWorld(t)
+	w.purge = time.Millisecond
+	w.start()
+	done := w.ask("done")
+	w.conclude("done", tickets.Outcome{Verdict: tickets.Deny, At: time.Now()})
+	w.until(done, "settled", settled)
+	open := w.ask("open")
+	w.advance(90 * 24 * time.Hour)
+	w.until(open, "there", settled)
+	if _, err := w.store.Get(t.Context(), done); err != nil {
+		t.Fatalf("without an age: %v", err)
+	}
+	w.stop()
+	w.ages.Tickets = 60 * 24 * time.Hour
+	w.start()
+	deadline := time.Now().Add(time.Minute)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		_, err := w.store.Get(t.Context(), done)
+		if errors.Is(err, store.ErrNotFound) {
+			break
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%s is there still, %v", done, err)
+		}
+	}
+	if _, err := w.store.Get(t.Context(), open); err != nil {
+		t.Errorf("the open one: %v", err)
+	}
+	docs, err := w.store.(store.Archive).Ledger(t.Context())
+	if err != nil || len(docs) != 1 || !strings.Contains(string(docs[0]), string(done)) {
+		t.Errorf("the ledger has %s, %v", docs, err)
+	}
+	var found []store.Finding
+	if _, err := store.Verify(t.Context(), w.store.(store.Archive), nil, func(f store.Finding) { found = append(found, f) }); err != nil || len(found) > 0 {
+		t.Errorf("found %v, %v", found, err)
+	}
+}

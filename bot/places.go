@@ -290,7 +290,7 @@ func (b *Bot) putOff(ctx context.Context, t *tickets.Ticket, s tickets.Step, pas
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	after, err := b.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
-		t.ShowFailed(s.Place, pass.why, pass.until, false)
+		t.ShowFailed(s.Place, pass.why, pass.until, false, b.Now())
 		return nil
 	})
 	if err != nil {

@@ -379,7 +379,7 @@ func (b *Bot) acceptListed(ctx context.Context, l tickets.Listed, news *tickets.
 		if news.Outcome != nil && (t == nil || t.Progress() != tickets.Pending) {
 			return nil, tickets.StatusDuplicate
 		}
-		return take(news, b.rulesOf(t), t, seq, now)
+		return take(in, b.rulesOf(t), t, seq, now)
 	})
 	end(t, r, err)
 	if err != nil {

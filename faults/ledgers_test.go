@@ -185,6 +185,9 @@ func (w *world) read() (all []*tickets.Ticket, owed []string) {
 			}
 		}
 	}
+	if _, err := store.Verify(w.Context(), s.(store.Archive), nil, func(f store.Finding) { w.Errorf("the history: %s", f) }); err != nil {
+		w.Errorf("verify the history: %v", err)
+	}
 	return all, nil
 }
 

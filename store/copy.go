@@ -16,6 +16,23 @@ import (
 // one. Its methods are as safe as those of [Store], and repeating any of them
 // does no harm.
 type Archive interface {
+	// FormsAfter returns the stored forms of tickets with a counter above seq,
+	// as they are, oldest first, up to limit; fewer if they are large, and
+	// none only if there are none.
+	FormsAfter(ctx context.Context, seq int64, limit int) ([]Form, error)
+
+	// ChangeForms returns the stored forms of up to limit changes of the
+	// settings, newest first.
+	ChangeForms(ctx context.Context, limit int) ([][]byte, error)
+
+	// Ledger returns the stored forms of the entries for retired tickets,
+	// oldest first.
+	Ledger(ctx context.Context) ([][]byte, error)
+
+	// RestoreLedger adds what the ledger of another store has more, if all
+	// that is here is in it, and returns what it did.
+	RestoreLedger(ctx context.Context, docs [][]byte) (Restored, error)
+
 	// TicketsAfter returns tickets with a counter above seq, oldest first, up
 	// to limit; fewer if they are large, and none only if there are none.
 	TicketsAfter(ctx context.Context, seq int64, limit int) ([]TicketRecord, error)
@@ -47,6 +64,26 @@ type Archive interface {
 
 	// Count counts what there is.
 	Count(ctx context.Context) (Counts, error)
+}
+
+// Form is the stored form of a ticket, or why there is none.
+type Form struct {
+	Seq     int64
+	Version int64
+	Doc     []byte
+	Err     error
+}
+
+// Record reads f.
+func (f Form) Record() TicketRecord {
+	r := TicketRecord{Seq: f.Seq, Err: f.Err}
+	if r.Err == nil {
+		r.Ticket, r.Err = Decode(f.Doc)
+	}
+	if r.Err == nil {
+		r.Ticket.Version = f.Version
+	}
+	return r
 }
 
 // TicketRecord is a ticket in an archive, or why it cannot be read.
@@ -163,6 +200,9 @@ func (c *copying) run(ctx context.Context) error {
 		return err
 	}
 	if err := c.settings(ctx); err != nil {
+		return err
+	}
+	if err := c.ledger(ctx); err != nil {
 		return err
 	}
 	if err := c.count(ctx); err != nil {
@@ -333,6 +373,22 @@ func (c *copying) settings(ctx context.Context) error {
 	}
 	if c.Settings = did; did == Further {
 		c.problem(errors.New("the settings are not copied: the store to copy to has settings of its own. Compare both with /epm config, or take those there back with /epm config reset"))
+	}
+	return nil
+}
+
+// ledger copies what accounts for retired tickets.
+func (c *copying) ledger(ctx context.Context) error {
+	docs, err := c.from.Ledger(ctx)
+	if err != nil || len(docs) == 0 {
+		return err
+	}
+	did, err := c.to.RestoreLedger(ctx, docs)
+	if err != nil {
+		return fmt.Errorf("write the ledger of retired tickets: %w", err)
+	}
+	if did == Refused {
+		c.problem(errors.New("the ledger of retired tickets is not copied: the store to copy to has retired others"))
 	}
 	return nil
 }

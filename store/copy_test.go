@@ -22,18 +22,31 @@ func file(t *testing.T) storetest.Side {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	return storetest.Side{Keeper: s, SetDoc: func(seq int64, doc []byte) {
+	exec := func(query string, args ...any) {
 		t.Helper()
 		db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		// The first byte says that it is not packed.
-		if _, err := db.Exec(`UPDATE tickets SET doc = ? WHERE seq = ?`, append([]byte{0}, doc...), seq); err != nil {
+		if _, err := db.Exec(query, args...); err != nil {
 			t.Fatal(err)
 		}
-	}}
+	}
+	plain := func(b []byte) []byte { return append([]byte{0}, b...) } // the first byte says that it is not packed
+	return storetest.Side{
+		Keeper:  s,
+		SetDoc:  func(seq int64, doc []byte) { exec(`UPDATE tickets SET doc = ? WHERE seq = ?`, plain(doc), seq) },
+		Remove:  func(seq int64) { exec(`DELETE FROM tickets WHERE seq = ?`, seq) },
+		SetBody: func(id string, raw []byte) { exec(`UPDATE incoming SET raw = ? WHERE id = ?`, plain(raw), id) },
+		SetSettings: func(doc []byte, docs ...[]byte) {
+			exec(`UPDATE meta SET value = ? WHERE key = 'settings'`, string(doc))
+			exec(`DELETE FROM changes`)
+			for _, doc := range docs {
+				exec(`INSERT INTO changes (doc) VALUES (?)`, string(doc))
+			}
+		},
+	}
 }
 
 // tenants makes a tenant of srv each time.
@@ -46,19 +59,37 @@ func tenants(srv *redistest.Server) func(t *testing.T) storetest.Side {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		return storetest.Side{Keeper: s, SetDoc: func(seq int64, doc []byte) {
+		do := func(args ...any) {
 			t.Helper()
 			c := srv.Client()
 			defer c.Close()
-			if err := c.HSet(t.Context(), fmt.Sprintf("{countersign:%s}:ticket:%d", tenant, seq), "doc", doc).Err(); err != nil {
+			args[1] = fmt.Sprintf("{countersign:%s}:%s", tenant, args[1])
+			if err := c.Do(t.Context(), args...).Err(); err != nil {
 				t.Fatal(err)
 			}
-		}}
+		}
+		return storetest.Side{
+			Keeper: s,
+			SetDoc: func(seq int64, doc []byte) { do("HSET", fmt.Sprint("ticket:", seq), "doc", doc) },
+			Remove: func(seq int64) {
+				do("ZREM", "tickets", seq)
+				do("DEL", fmt.Sprint("ticket:", seq))
+			},
+			SetBody: func(id string, raw []byte) { do("HSET", "incoming:"+id, "raw", raw) },
+			SetSettings: func(doc []byte, docs ...[]byte) {
+				do("SET", "settings", doc)
+				do("DEL", "changes")
+				for _, doc := range docs {
+					do("LPUSH", "changes", doc)
+				}
+			},
+		}
 	}
 }
 
-func TestCopy(t *testing.T) {
-	t.Run("SQLiteToSQLite", func(t *testing.T) { storetest.Copy(t, file, file) })
+// server is a Redis of the test's own; without one the test ends here.
+func server(t *testing.T) *redistest.Server {
+	t.Helper()
 	_, err := redistest.Find()
 	if errors.Is(err, redistest.ErrMissing) && os.Getenv("COUNTERSIGN_TEST_ALL") != "1" {
 		t.Skip(err)
@@ -68,7 +99,18 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Close)
-	tenant := tenants(srv)
+	return srv
+}
+
+func TestVerify(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) { storetest.Verify(t, file) })
+	tenant := tenants(server(t))
+	t.Run("Redis", func(t *testing.T) { storetest.Verify(t, tenant) })
+}
+
+func TestCopy(t *testing.T) {
+	t.Run("SQLiteToSQLite", func(t *testing.T) { storetest.Copy(t, file, file) })
+	tenant := tenants(server(t))
 	t.Run("SQLiteToRedis", func(t *testing.T) { storetest.Copy(t, file, tenant) })
 	t.Run("RedisToSQLite", func(t *testing.T) { storetest.Copy(t, tenant, file) })
 	t.Run("RedisToRedis", func(t *testing.T) { storetest.Copy(t, tenant, tenant) })

@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
 	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/storetest"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -25,6 +27,44 @@ func BenchmarkEncode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What the chain and the seal cost beside writing the JSON: an event that is
+// hashed, and a form that is sealed.
+func BenchmarkProof(b *testing.B) {
+	t := usual()
+	b.Run("PlainJSON", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := json.Marshal(t); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("SealedForm", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := store.Encode(t); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Received", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			fresh := tickets.Start("JIT-1", t.ID, storetest.Rules(), storetest.Now)
+			if !fresh.Ask(*t.Request, storetest.Rules(), storetest.Now) {
+				b.Fatal("not asked")
+			}
+		}
+	})
+	b.Run("Opened", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			opened := *t
+			opened.Opened(storetest.Ann, tickets.Approve, storetest.Place, storetest.Now)
+		}
+	})
 }
 
 func BenchmarkDecode(b *testing.B) {

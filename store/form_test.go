@@ -2,11 +2,14 @@ package store_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/countersign/countersign/store"
@@ -18,6 +21,31 @@ var update = flag.Bool("update", false, "write the golden file of a form that wa
 
 // full is a ticket with everything in it.
 func full() *tickets.Ticket {
+	t := full1()
+	t.Broken = true
+	t.Events[0].State, t.Events[0].Request = "New", tickets.Digest([]byte("request"))
+	t.Events[0].Source = tickets.Source{Incoming: "in-1", Body: tickets.Digest([]byte("body"))}
+	t.Events = append(t.Events,
+		tickets.Event{Kind: tickets.EventShown, At: storetest.Now, Place: storetest.Place, Message: "1.2"},
+		tickets.Event{Kind: tickets.EventOpened, At: storetest.Now, Actor: storetest.Ann, Verdict: tickets.Deny, Place: storetest.Place})
+	hash := tickets.Root(t.ID, "2026-01-31T13:05:00Z")
+	for i := range t.Events {
+		e := &t.Events[i]
+		e.N = i + 1
+		raw, err := json.Marshal(e)
+		if err == nil {
+			hash, err = tickets.Link(hash, raw)
+		}
+		if err != nil {
+			panic(err)
+		}
+		e.Hash = hash
+	}
+	return t
+}
+
+// full1 is what the first form could say.
+func full1() *tickets.Ticket {
 	at := storetest.Now
 	d := storetest.Approval(at)
 	d.Duration = tickets.For(7200e9)
@@ -45,7 +73,7 @@ func full() *tickets.Ticket {
 // Every form that was ever released must stay readable: never rewrite a
 // golden file of one, add the next version's beside it.
 func TestStoredForm(t *testing.T) {
-	golden := filepath.Join("testdata", "ticket.v1.json")
+	golden := filepath.Join("testdata", "ticket.v2.json")
 	got, err := store.Encode(full())
 	if err != nil {
 		t.Fatal(err)
@@ -77,13 +105,58 @@ func TestStoredForm(t *testing.T) {
 	}
 }
 
+func TestFirstForm(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("testdata", "ticket.v1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk, err := store.Decode(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(tk, full1()) {
+		t.Errorf("Decode = %+v, want %+v", tk, full1())
+	}
+}
+
+// A form that something else has changed is read, and says so for good.
+func TestBrokenSeal(t *testing.T) {
+	tk := tickets.Start("JIT-1", "a", storetest.Rules(), storetest.Now)
+	tk.Ask(tickets.Request{ID: "a", Reason: "lunch"}, storetest.Rules(), storetest.Now)
+	doc, err := store.Encode(tk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole, err := store.Decode(doc); err != nil || whole.Broken {
+		t.Fatalf("Decode = %+v, %v; want it whole", whole, err)
+	}
+	for i := range doc {
+		bad := slices.Clone(doc)
+		bad[i] ^= 1
+		if tk, err := store.Decode(bad); err == nil && !tk.Broken {
+			t.Errorf("byte %d changed: %s is whole", i, bad)
+		}
+	}
+	tk, err = store.Decode(bytes.Replace(doc, []byte("lunch"), []byte("punch"), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk.Edited(storetest.Place, 1, storetest.Now)
+	if doc, err = store.Encode(tk); err != nil {
+		t.Fatal(err)
+	}
+	if tk, err = store.Decode(doc); err != nil || !tk.Broken {
+		t.Errorf("after the next write = %+v, %v; want it broken", tk, err)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	for _, s := range []string{``, `{}`, `[]`, `{"v":1}`, `{"v":1,"number":"x"}`, `{"number":"JIT-1"}`, `{"v":1,"number":"JIT-1","decision":{"duration":"soon"}}`} {
 		if tk, err := store.Decode([]byte(s)); err == nil {
 			t.Errorf("Decode(%s) = %+v, want an error", s, tk)
 		}
 	}
-	if _, err := store.Decode([]byte(`{"v":2,"number":"JIT-1"}`)); !errors.Is(err, store.ErrNewerForm) {
+	if _, err := store.Decode(fmt.Appendf(nil, `{"v":%d,"number":"JIT-1"}`, store.FormVersion+1)); !errors.Is(err, store.ErrNewerForm) {
 		t.Errorf("newer form = %v, want ErrNewerForm", err)
 	}
 }

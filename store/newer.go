@@ -74,7 +74,7 @@ func collect(raw json.RawMessage, v reflect.Value) (rest object, err error) {
 		for _, m := range all {
 			name, field := fieldOf(v, m.name)
 			switch {
-			case name == formName && v.Type() == ticketType:
+			case (name == formName || name == sealName) && v.Type() == ticketType:
 			case name == "":
 				rest = append(rest, m)
 			default:
@@ -156,8 +156,11 @@ func merge(raw json.RawMessage, v reflect.Value) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// formName is the member of a ticket's form that holds its version.
-const formName = "v"
+// The members of a ticket's form that hold its version and its seal.
+const (
+	formName = "v"
+	sealName = "seal"
+)
 
 var (
 	ticketType      = reflect.TypeFor[tickets.Ticket]()
@@ -174,8 +177,12 @@ func isText(v reflect.Value) bool {
 // fieldOf is the field of v for a member, as encoding/json finds it, and its
 // proper name; empty if there is none.
 func fieldOf(v reflect.Value, member string) (name string, field reflect.Value) {
-	if v.Type() == ticketType && strings.EqualFold(member, formName) {
-		return formName, reflect.Value{}
+	if v.Type() == ticketType {
+		for _, name := range []string{formName, sealName} {
+			if strings.EqualFold(member, name) {
+				return name, reflect.Value{}
+			}
+		}
 	}
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -17,10 +19,75 @@ type settingsForm struct {
 	tickets.Settings
 }
 
+// Recent gives the stored forms of up to limit changes of the settings, newest
+// first.
+type Recent func(limit int) ([][]byte, error)
+
+// allChanges is more than there are.
+const allChanges = math.MaxInt32
+
+// chain makes changes follow the ones that there are.
+func chain(changes []tickets.Change, recent Recent) error {
+	n, hash, err := endOf(recent)
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		c := &changes[i]
+		n++
+		c.N, c.Hash = n, ""
+		doc, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		hash = linkChange(hash, doc)
+		c.Hash = hash
+	}
+	return nil
+}
+
+// endOf is how many changes there are, and the hash of the last.
+func endOf(recent Recent) (n int, hash string, err error) {
+	docs, err := recent(1)
+	if err != nil {
+		return 0, "", err
+	}
+	if len(docs) == 1 {
+		if c, err := DecodeChange(docs[0]); err == nil && c.Hash != "" {
+			return c.N, c.Hash, nil
+		}
+		// From before there was a chain, or damaged.
+		if docs, err = recent(allChanges); err != nil {
+			return 0, "", err
+		}
+	}
+	hash = tickets.ChangesRoot()
+	for _, doc := range slices.Backward(docs) {
+		n++
+		if c, err := DecodeChange(doc); err == nil && c.Hash != "" {
+			n, hash = c.N, c.Hash
+		} else {
+			hash = linkChange(hash, doc)
+		}
+	}
+	return n, hash, nil
+}
+
+// linkChange is the hash of a change's stored form, also of one that cannot be
+// read.
+func linkChange(before string, doc []byte) string {
+	h, err := tickets.Link(before, doc)
+	if err != nil {
+		return tickets.Digest(slices.Concat([]byte(before), []byte("\n"), doc))
+	}
+	return h
+}
+
 // Configured is what settings, in their stored form or empty, become by
-// changes, which get the new version. It returns the stored forms to write.
-// ErrChanged if the settings are not of version from.
-func Configured(stored []byte, from int64, changes []tickets.Change) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
+// changes, which get the new version and are chained to the recent ones. It
+// returns the stored forms to write. ErrChanged if the settings are not of
+// version from.
+func Configured(stored []byte, from int64, changes []tickets.Change, recent Recent) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
 	before, err := DecodeSettings(stored)
 	if err != nil {
 		return tickets.Settings{}, nil, nil, err
@@ -31,6 +98,9 @@ func Configured(stored []byte, from int64, changes []tickets.Change) (after tick
 	after = before.With(changes)
 	for i := range changes {
 		changes[i].Version = after.Version
+	}
+	if err = chain(changes, recent); err != nil {
+		return after, nil, nil, err
 	}
 	doc, docs, err = EncodeSettings(after, changes)
 	return after, doc, docs, err
@@ -85,16 +155,23 @@ func DecodeSettings(b []byte) (tickets.Settings, error) {
 	return f.Settings, nil
 }
 
+// recentChanges is how many changes are looked at for the version that damaged
+// settings had.
+const recentChanges = 20
+
 // Mended is what settings that are damaged, in their stored form, become by c:
-// none. recent are the newest changes in their stored forms, newest first,
-// which tell the version that there was. It returns the stored forms to write.
-// ErrChanged if they are not damaged.
-func Mended(stored []byte, recent [][]byte, c tickets.Change) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
+// none. The recent changes tell the version that there was. It returns the
+// stored forms to write. ErrChanged if they are not damaged.
+func Mended(stored []byte, c tickets.Change, recent Recent) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
 	if _, err := DecodeSettings(stored); !errors.Is(err, ErrDamaged) {
 		return tickets.Settings{}, nil, nil, ErrChanged
 	}
+	last, err := recent(recentChanges)
+	if err != nil {
+		return tickets.Settings{}, nil, nil, err
+	}
 	after.Version = 1
-	for _, doc := range recent {
+	for _, doc := range last {
 		if last, err := DecodeChange(doc); err == nil {
 			after.Version = last.Version + 1
 			break
@@ -105,7 +182,11 @@ func Mended(stored []byte, recent [][]byte, c tickets.Change) (after tickets.Set
 		old = strconv.Quote(old) // JSON would replace what is no text
 	}
 	c.Version, c.Key, c.Old, c.New = after.Version, tickets.KeyDamaged, &old, nil
-	doc, docs, err = EncodeSettings(after, []tickets.Change{c})
+	changes := []tickets.Change{c}
+	if err = chain(changes, recent); err != nil {
+		return tickets.Settings{}, nil, nil, err
+	}
+	doc, docs, err = EncodeSettings(after, changes)
 	return after, doc, docs, err
 }
 

@@ -1,9 +1,10 @@
 // Package store is the contract for how tickets are kept. Child packages
 // keep it; the suite in storetest says what keeping it means.
 //
-// A store holds five things: tickets, webhooks as they arrived, an index of
+// A store holds six things: tickets, webhooks as they arrived, an index of
 // when each ticket next owes something in which lane, the counter of ticket
-// numbers, and the settings with their changes. What is owed is computed from the ticket; the index only
+// numbers, the settings with their changes, and the ledger of tickets that it
+// has retired. What is owed is computed from the ticket; the index only
 // says when to look, and is written in the same commit as the ticket, so the
 // two cannot disagree.
 package store
@@ -15,6 +16,10 @@ import (
 
 	"github.com/countersign/countersign/tickets"
 )
+
+// FirstSeq is the counter of the first ticket of a store: JIT-1001. The others
+// follow without gaps.
+const FirstSeq = 1001
 
 // ErrNotFound means that there is no such ticket or webhook.
 var ErrNotFound = errors.New("not found")
@@ -92,6 +97,13 @@ type Store interface {
 	// than r.Limit means that nothing more is to be forgotten now. It holds
 	// up no other call, and several processes may purge at once.
 	Purge(ctx context.Context, r Retention) (int, error)
+
+	// Retire forgets tickets that are final, owe nothing, and that nothing has
+	// happened to since before: the oldest first, up to limit, together with an
+	// entry of the ledger that accounts for them, in one durable commit. It
+	// returns the entry, or the zero entry if there was none. Their
+	// numbers are not given out again.
+	Retire(ctx context.Context, before, now time.Time, limit int) (Retired, error)
 
 	// Settings returns what admins have set, the zero Settings if they have
 	// set nothing. ErrDamaged if what stands there cannot be read.

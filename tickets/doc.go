@@ -16,6 +16,9 @@
 //	             │  └─ decided in the EPM console ─────────────────────────────────────────────────► Final
 //	             └─ an update that arrives before its request waits as Unknown until the request comes
 //
+// Its history is a chain: each event has a hash over the one before it and
+// itself ([Link]), so that a change of what happened can be found.
+//
 // What a ticket owes the outside world (a post, a send, an edit, a reply, a
 // look at EPM) is computed from the ticket by [Ticket.Owes] and stored
 // nowhere else.

@@ -2,6 +2,7 @@ package tickets
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -29,9 +30,27 @@ const (
 	maxLooks = 26
 )
 
+// Take does to t what the webhook in says, and reports what became of it:
+// created, updated, or duplicate if t is as it was.
+func (t *Ticket) Take(in Incoming, rules Rules, now time.Time) Status {
+	n, from := in.News, Source{in.ID, Digest(in.Raw)}
+	switch {
+	case n.Request != nil && t.ask(*n.Request, from, rules, now):
+		return StatusCreated
+	case n.Request != nil && t.complete(*n.Request, from, now),
+		n.Outcome != nil && t.conclude(*n.Outcome, from, rules, now):
+		return StatusUpdated
+	}
+	return StatusDuplicate
+}
+
 // Ask gives t the request that a webhook brought. It reports false, and
 // changes nothing, if t has its request already: EPM sends duplicates.
 func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
+	return t.ask(r, Source{}, rules, now)
+}
+
+func (t *Ticket) ask(r Request, from Source, rules Rules, now time.Time) bool {
 	if t.Request != nil {
 		return false
 	}
@@ -42,26 +61,37 @@ func (t *Ticket) Ask(r Request, rules Rules, now time.Time) bool {
 			t.Messages = append(t.Messages, Message{Place: p})
 		}
 	}
-	t.Rev++
-	// The request comes first in the history even if EPM's update overtook it.
-	e := Event{Kind: EventReceived, At: now}
+	e := Event{Kind: EventReceived, At: now, State: t.State, Source: from, Request: r.digest()}
 	if r.Listed {
 		e.Text = "list"
 	}
-	t.Events = slices.Insert(t.Events, 0, e)
+	t.happened(e)
 	return true
 }
 
-// Complete gives t the request that its webhook tells, which came after t was
+// digest is the SHA-256 of r's canonical JSON.
+func (r *Request) digest() string {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return ""
+	}
+	c, err := Canonical(raw)
+	if err != nil {
+		return ""
+	}
+	return Digest(c)
+}
+
+// complete gives t the request that its webhook tells, which came after t was
 // made of EPM's list. It reports false, and changes nothing, unless nobody has
 // decided: what a decision was made on stays as it was. A request with fields
 // that may be forged completes nothing.
-func (t *Ticket) Complete(r Request) bool {
+func (t *Ticket) complete(r Request, from Source, now time.Time) bool {
 	if t.Progress() != Pending || !t.Request.Listed || r.Listed || r.Imitates || t.Request.Kind != r.Kind {
 		return false
 	}
 	t.Request = &r
-	t.Rev++
+	t.happened(Event{Kind: EventCompleted, At: now, Source: from, Request: r.digest()})
 	return true
 }
 
@@ -70,6 +100,10 @@ func (t *Ticket) Complete(r Request) bool {
 // later outcome replaces an earlier: EPM's console may deny what was
 // approved.
 func (t *Ticket) Conclude(o Outcome, rules Rules, now time.Time) bool {
+	return t.conclude(o, Source{}, rules, now)
+}
+
+func (t *Ticket) conclude(o Outcome, from Source, rules Rules, now time.Time) bool {
 	if old := t.Outcome; old != nil {
 		switch {
 		case sameOutcome(*old, o), !old.At.IsZero() && !o.At.IsZero() && o.At.Before(old.At):
@@ -83,17 +117,19 @@ func (t *Ticket) Conclude(o Outcome, rules Rules, now time.Time) bool {
 				return false
 			}
 			t.Outcome = &filled
-			t.Rev++
+			t.happened(Event{Kind: EventDetailed, At: now, Outcome: &filled, Source: from})
 			return true
 		}
 	}
 	t.Outcome = &o
 	t.Refusal = nil
+	e := Event{Kind: EventOutcome, At: now, Outcome: &o, Source: from}
 	if rules.AutoClose {
 		t.State = rules.Type.Closed
 		t.Active = slices.Contains(rules.Active, t.State)
+		e.State = t.State
 	}
-	t.happened(Event{Kind: EventOutcome, At: now, Outcome: &o})
+	t.happened(e)
 	return true
 }
 
@@ -280,9 +316,76 @@ func (t *Ticket) Move(to State, by Actor, rules Rules, now time.Time) bool {
 	return true
 }
 
+// happened appends an event that the card shows.
 func (t *Ticket) happened(e Event) {
-	t.Events = append(t.Events, e)
+	t.note(e)
 	t.Rev++
+}
+
+// note appends an event.
+func (t *Ticket) note(e Event) {
+	e.N = len(t.Events) + 1
+	e.Hash = e.link(t.head())
+	t.Events = append(t.Events, e)
+	for i := range t.Messages {
+		t.tell(&t.Messages[i], 0)
+	}
+}
+
+// tell notes that m's thread was told of the first n events, and of those
+// after them that no thread is told of.
+func (t *Ticket) tell(m *Message, n int) {
+	if m.ID == "" {
+		return
+	}
+	for m.Told = max(m.Told, n); m.Told < len(t.Events) && !t.Events[m.Told].Kind.InThread(); {
+		m.Told++
+	}
+}
+
+const (
+	// maxNoted is how many events of a kind are noted of one ticket that
+	// people or places can cause without end.
+	maxNoted = 200
+	// notedAgain is how long the same actor is not noted again for the same.
+	notedAgain = time.Minute
+)
+
+// glance notes e unless the same was noted a moment ago or there were too many
+// of its kind, and reports whether it did.
+func (t *Ticket) glance(e Event) bool {
+	n := 0
+	for _, old := range slices.Backward(t.Events) {
+		switch {
+		case old.Kind == EventMuted && old.Text == string(e.Kind):
+			return false
+		case old.Kind != e.Kind:
+			continue
+		case old.Actor.ID != "" && old.Actor.ID == e.Actor.ID && old.Actor.Platform == e.Actor.Platform &&
+			old.Verdict == e.Verdict && old.Text == e.Text && e.At.Sub(old.At).Abs() < notedAgain:
+			return false
+		}
+		n++
+	}
+	if n >= maxNoted {
+		e = Event{Kind: EventMuted, At: e.At, Text: string(e.Kind)}
+	}
+	t.note(e)
+	return true
+}
+
+// Opened notes that by was given the form to decide t. It reports false, and
+// changes nothing, if that was noted a moment ago or too often.
+func (t *Ticket) Opened(by Actor, v Verdict, in Place, now time.Time) bool {
+	return t.glance(Event{Kind: EventOpened, At: now, Actor: by, Verdict: v, Place: in})
+}
+
+// TurnedAway notes that by was refused the form, the decision or, without a
+// verdict, another state. why is for
+// people, and holds nothing that anybody wrote. It reports false, and changes
+// nothing, if that was noted a moment ago or too often.
+func (t *Ticket) TurnedAway(by Actor, v Verdict, in Place, why string, now time.Time) bool {
+	return t.glance(Event{Kind: EventTurnedAway, At: now, Actor: by, Verdict: v, Place: in, Text: why})
 }
 
 // BeginPost notes that the ticket is about to be posted in place, and
@@ -299,7 +402,7 @@ func (t *Ticket) BeginPost(place Place, now time.Time) bool {
 
 // Posted notes the message in place, which shows t as it was at shown. Its
 // thread starts from there: the card itself tells what came before.
-func (t *Ticket) Posted(place Place, id string, shown *Ticket) {
+func (t *Ticket) Posted(place Place, id string, shown *Ticket, now time.Time) {
 	m := t.Message(place)
 	if m == nil || m.ID != "" {
 		return
@@ -307,14 +410,23 @@ func (t *Ticket) Posted(place Place, id string, shown *Ticket) {
 	m.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)
 	m.FirstTry, m.Tries = time.Time{}, 0
 	m.succeeded()
+	t.note(Event{Kind: EventShown, At: now, Place: place, Message: id})
 }
 
 // Edited notes that the message in place shows rev.
-func (t *Ticket) Edited(place Place, rev int) {
+func (t *Ticket) Edited(place Place, rev int, now time.Time) {
 	if m := t.Message(place); m != nil {
 		m.Shown = max(m.Shown, rev)
-		m.succeeded()
+		t.works(m, now)
 	}
+}
+
+// works notes that m's place can be told again, if it could not.
+func (t *Ticket) works(m *Message, now time.Time) {
+	if m.Attempts > 0 {
+		t.glance(Event{Kind: EventWorking, At: now, Place: m.Place})
+	}
+	m.succeeded()
 }
 
 // BeginReply notes that the thread in place is about to be told of an event.
@@ -328,11 +440,11 @@ func (t *Ticket) BeginReply(place Place, event int, now time.Time) bool {
 }
 
 // Told notes that the thread in place has been told of events[:event+1].
-func (t *Ticket) Told(place Place, event int) {
+func (t *Ticket) Told(place Place, event int, now time.Time) {
 	if m := t.Message(place); m != nil {
-		m.Told = max(m.Told, event+1)
+		t.tell(m, event+1)
 		m.FirstTry, m.Tries = time.Time{}, 0
-		m.succeeded()
+		t.works(m, now)
 	}
 }
 
@@ -368,8 +480,14 @@ func (m *Message) succeeded() {
 
 // ShowFailed notes that a post, edit or reply in place failed. It is tried
 // again at next, or never if the place is dead. problem is for admins.
-func (t *Ticket) ShowFailed(place Place, problem string, next time.Time, dead bool) {
+func (t *Ticket) ShowFailed(place Place, problem string, next time.Time, dead bool, now time.Time) {
 	if m := t.Message(place); m != nil {
+		switch {
+		case dead && !m.Dead:
+			t.note(Event{Kind: EventGivenUp, At: now, Place: place, Text: problem})
+		case m.Attempts == 0:
+			t.glance(Event{Kind: EventFailing, At: now, Place: place, Text: problem})
+		}
 		m.Attempts++
 		m.Problem, m.NotBefore, m.Dead = problem, next, dead
 	}

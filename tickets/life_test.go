@@ -59,7 +59,7 @@ func TestLifeOwesEachStepOnce(t *testing.T) {
 	tk := asked()
 	owes(t, tk, tickets.StepPost)
 	tk.BeginPost(place, now)
-	tk.Posted(place, "m1", tk)
+	tk.Posted(place, "m1", tk, now)
 	owes(t, tk)
 	if err := tk.Decide(decision(tickets.Approve, ann), rules()); err != nil {
 		t.Fatal(err)
@@ -68,10 +68,10 @@ func TestLifeOwesEachStepOnce(t *testing.T) {
 	tk.BeginSend(now)
 	tk.Acknowledge(*tk.Decision, now)
 	owes(t, tk, tickets.StepEdit)
-	tk.Edited(place, tk.Rev)
+	tk.Edited(place, tk.Rev, now)
 	owes(t, tk, tickets.StepReply)
-	tk.Told(place, 1)
-	tk.Told(place, 2)
+	tk.Told(place, 2, now)
+	tk.Told(place, 3, now)
 	owes(t, tk)
 	if got := kinds(tk.Owes(now.Add(time.Hour))); len(got) != 1 || got[0] != tickets.StepLook {
 		t.Errorf("an hour later owes %v, want a look", got)
@@ -110,7 +110,7 @@ func TestPostShowsWhatItWas(t *testing.T) {
 	if err := tk.Decide(decision(tickets.Deny, ann), rules()); err != nil {
 		t.Fatal(err)
 	}
-	tk.Posted(place, "m1", &before)
+	tk.Posted(place, "m1", &before, now)
 	owes(t, tk, tickets.StepSend, tickets.StepEdit)
 }
 
@@ -284,13 +284,13 @@ func FuzzLife(f *testing.F) {
 			case 8:
 				tk.BeginPost(place, at)
 			case 9:
-				tk.Posted(place, "m1", &before)
+				tk.Posted(place, "m1", &before, at)
 			case 10:
-				tk.Edited(place, before.Rev)
+				tk.Edited(place, before.Rev, at)
 			case 11:
-				tk.ShowFailed(place, "gone", at.Add(time.Minute), b > 200)
+				tk.ShowFailed(place, "gone", at.Add(time.Minute), b > 200, at)
 			case 12:
-				tk.Told(place, int(b)%len(tk.Events))
+				tk.Told(place, int(b)%len(tk.Events), at)
 			case 13:
 				states := tickets.Types()[0].States
 				tk.Move(states[int(b)%len(states)], ann, rules(), at)

@@ -99,13 +99,15 @@ func (t *Ticket) owed() []Step {
 }
 
 // changed is since when an edit is owed: since event e, the first that the
-// thread was not told of, or if there is none since the last of all.
+// thread was not told of, or if there is none since the last of all that the
+// card shows.
 func (t *Ticket) changed(e int) time.Time {
-	switch {
-	case e >= 0:
+	if e < 0 {
+		for e = len(t.Events) - 1; e >= 0 && !t.Events[e].Kind.onCard(); e-- {
+		}
+	}
+	if e >= 0 {
 		return later(t.Created, t.Events[e].At)
-	case len(t.Events) > 0:
-		return later(t.Created, t.Events[len(t.Events)-1].At)
 	}
 	return t.Created
 }

@@ -55,12 +55,15 @@ func (s Settings) With(changes []Change) Settings {
 	return after
 }
 
-// Change is one setting changed by somebody.
+// Change is one setting changed by somebody. Changes are chained like the
+// events of a ticket: see [Link] and [ChangesRoot].
 type Change struct {
-	Version int64     `json:"version"` // of the settings that it made
+	N       int       `json:"n,omitempty"` // its place in the history, from 1; 0 if it is from before there was a chain
+	Version int64     `json:"version"`     // of the settings that it made
 	At      time.Time `json:"at"`
 	By      Actor     `json:"by"` // empty for the operator, at the command line
 	Key     string    `json:"key"`
 	Old     *string   `json:"old,omitempty"` // nil: the value that the program was started with
 	New     *string   `json:"new,omitempty"`
+	Hash    string    `json:"hash,omitempty"` // empty if it is from before there was a chain
 }

@@ -270,7 +270,8 @@ type Message struct {
 // EventKind says what happened to a ticket.
 type EventKind string
 
-// Events. The ones in a thread are those that tell of the decision's steps.
+// Events that people see: in the thread under the card, those that tell of the
+// decision's steps.
 const (
 	EventReceived  EventKind = "received"  // the request arrived
 	EventDecided   EventKind = "decided"   // somebody here decided
@@ -282,17 +283,57 @@ const (
 	EventOverdue   EventKind = "overdue"   // EPM acknowledged long ago and has not confirmed
 )
 
-// InThread reports whether the event is told as a reply under the card.
-func (k EventKind) InThread() bool { return k != EventReceived }
+// Events for those who read the history. They are told in no thread, and for
+// all but the first two the card does not change.
+const (
+	EventCompleted  EventKind = "completed"   // the webhook of a listed request arrived, and tells more of it
+	EventDetailed   EventKind = "detailed"    // EPM told more of the outcome that it recorded
+	EventShown      EventKind = "shown"       // posted in a place
+	EventOpened     EventKind = "opened"      // somebody opened the form
+	EventTurnedAway EventKind = "turned_away" // somebody was refused the form, the decision or another state
+	EventFailing    EventKind = "failing"     // a place cannot be told; still trying
+	EventWorking    EventKind = "working"     // and again can
+	EventGivenUp    EventKind = "given_up"    // a place is never told again
+	EventMuted      EventKind = "muted"       // there were too many events of the kind in Text: no more of them are recorded
+)
 
-// Event is one line of a ticket's history. Events are only appended.
+// InThread reports whether the event is told as a reply under the card.
+func (k EventKind) InThread() bool {
+	switch k {
+	case EventDecided, EventDelayed, EventSubmitted, EventRefused, EventOutcome, EventState, EventOverdue:
+		return true
+	}
+	return false
+}
+
+// onCard reports whether the card changes for the event.
+func (k EventKind) onCard() bool {
+	return k.InThread() || k == EventReceived || k == EventCompleted || k == EventDetailed
+}
+
+// Source is the webhook that an event came by, or the record of EPM's list.
+type Source struct {
+	Incoming string `json:"incoming,omitempty"` // its id
+	Body     string `json:"body,omitempty"`     // SHA-256 of its raw body
+}
+
+// Event is one line of a ticket's history. Events are only appended, and each
+// is chained to the ones before it: see [Link].
 type Event struct {
+	N        int       `json:"n,omitempty"` // its place in the history, from 1; 0 if it is from before there was a chain
 	Kind     EventKind `json:"kind"`
 	At       time.Time `json:"at"`
 	Actor    Actor     `json:"actor,omitzero"`
+	Verdict  Verdict   `json:"verdict,omitempty"`  // opened, turned_away: of the form
 	Decision *Decision `json:"decision,omitempty"` // decided, refused
-	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome
-	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays, the new state; not empty if the request was found in EPM's list
+	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome, detailed
+	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays, why somebody was turned away or a place fails, the new state; not empty if the request was found in EPM's list
+	State    State     `json:"state,omitempty"`    // received, outcome: that the ticket is in since
+	Place    Place     `json:"place,omitzero"`     // where: shown, opened, turned_away, failing, working, given_up
+	Message  string    `json:"message,omitempty"`  // shown: the platform's identifier
+	Source   Source    `json:"source,omitzero"`    // received, completed, outcome, detailed
+	Request  string    `json:"request,omitempty"`  // received, completed: SHA-256 of the request's canonical JSON
+	Hash     string    `json:"hash,omitempty"`     // empty if it is from before there was a chain
 
 	Newer Newer `json:"-"`
 }
@@ -321,6 +362,10 @@ type Ticket struct {
 	Refusal  *Refusal  `json:"refusal,omitempty"` // the last one, while the ticket is open again
 	Messages []Message `json:"messages,omitempty"`
 	Events   []Event   `json:"events,omitempty"`
+
+	// Broken is set once the record was found changed by something else than
+	// Countersign.
+	Broken bool `json:"broken,omitempty"`
 
 	Newer Newer `json:"-"`
 

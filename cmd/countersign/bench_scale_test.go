@@ -214,9 +214,9 @@ func (f *filled) fill(b *testing.B, s store.Store) {
 	place := tickets.Place{Platform: discord.Platform, Channel: discordChannel}
 	rules.Places = []tickets.Place{place}
 	shown := func(t *tickets.Ticket, seq int64) {
-		t.Posted(place, "13"+fmt.Sprintf("%017d", rand.N(int64(1e17))), t)
-		t.Edited(place, t.Rev)
-		t.Told(place, len(t.Events)-1)
+		t.Posted(place, "13"+fmt.Sprintf("%017d", rand.N(int64(1e17))), t, t.Created)
+		t.Edited(place, t.Rev, t.Created)
+		t.Told(place, len(t.Events)-1, t.Created)
 	}
 	var next atomic.Int64
 	var mu sync.Mutex

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kelseyhightower/envconfig"
 
@@ -79,6 +80,12 @@ type environment struct {
 	SettingsAutoClose        string `envconfig:"SETTINGS_AUTO_CLOSE" default:"false"`
 	SettingsFields           string `envconfig:"SETTINGS_FIELDS"`
 	SettingsSelfApproval     string `envconfig:"SETTINGS_SELF_APPROVAL" default:"deny"`
+
+	KeepTickets        string `envconfig:"KEEP_TICKETS"`
+	KeepIncoming       string `envconfig:"KEEP_INCOMING" default:"30d"`
+	KeepIncomingFailed string `envconfig:"KEEP_INCOMING_FAILED" default:"90d"`
+
+	AuditHeads secret `envconfig:"AUDIT_HEADS"` // a file, or an address, which may hold a secret
 
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"json"`
@@ -190,6 +197,7 @@ type config struct {
 	world        bot.World         // what settings may name
 	start        bot.Settings      // the same, read
 	logLevel     slog.Level
+	keep         bot.Ages
 }
 
 // unchecked is the configuration of env that needs no check.
@@ -240,6 +248,10 @@ func (env environment) check(earlier []finding) (config, error) {
 	c.chats(env)
 	cfg.settings, cfg.world, cfg.start = c.settings(env)
 
+	cfg.keep = c.keep(env)
+	if headsPlace(env.AuditHeads) == "wrong" {
+		c.add("AUDIT_HEADS", "write the path of a file, or an address that begins with https://")
+	}
 	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
 		c.add("LOG_LEVEL", "write debug, info, warn or error")
 	}
@@ -250,6 +262,27 @@ func (env environment) check(earlier []finding) (config, error) {
 		return config{}, configError(c.findings)
 	}
 	return cfg, nil
+}
+
+// keep reads how long what is kept.
+func (c *checker) keep(env environment) bot.Ages {
+	const day = 24 * time.Hour
+	span := func(name, value string, least time.Duration) time.Duration {
+		if value == "" {
+			return 0
+		}
+		d, err := bot.ParseSpan(value)
+		if err != nil || d < least {
+			c.add(name, "write days or weeks, for example 90d or 52w, and at least %dd", least/day)
+		}
+		return d
+	}
+	return bot.Ages{
+		// EPM may tell of a request for a while after its end.
+		Tickets: span("KEEP_TICKETS", env.KeepTickets, 30*day),
+		Applied: span("KEEP_INCOMING", env.KeepIncoming, day),
+		Failed:  span("KEEP_INCOMING_FAILED", env.KeepIncomingFailed, day),
+	}
 }
 
 // httpURL checks a base address and takes the slash off its end.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/countersign/countersign/bot"
 	"log/slog"
 	"maps"
 	"os"
@@ -62,7 +63,7 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 		"SLACK_BOT_TOKEN": planted, "SLACK_APP_TOKEN": planted, "SLACK_CHANNEL": "#" + planted, "SLACK_API_URL": "http://" + planted + "/",
 		"APPROVERS": planted + ",slack:" + planted + ",discord:1,slack:role:S1", "LOG_LEVEL": planted, "LOG_FORMAT": planted,
 		"SETTINGS_TICKET_TYPE": planted, "SETTINGS_AUTO_CLOSE": planted, "SETTINGS_SELF_APPROVAL": planted, "TLS_CERT": planted,
-		"SLAKC_CHANNEL": planted, "SETTINGS_FIELDS": planted,
+		"SLAKC_CHANNEL": planted, "SETTINGS_FIELDS": planted, "KEEP_TICKETS": planted, "KEEP_INCOMING": "1h", "KEEP_INCOMING_FAILED": planted, "AUDIT_HEADS": "ftp://" + planted,
 		"DISCORD_BOT_TOKEN": "Bot " + planted, "DISCORD_GUILD": planted, "DISCORD_MODE": planted, "DISCORD_PUBLIC_KEY": planted, "DISCORD_API_URL": "http://" + planted,
 		"EPM_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), planted),
 	})
@@ -75,7 +76,7 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 	for _, name := range []string{
 		"LISTEN", "PUBLIC_URL", "STORE", "WEBHOOK_USER", "WEBHOOK_PASSWORD", "WEBHOOK_ALLOW", "EPM_HOST", "EPM_CLIENT_ID", "EPM_CLIENT_SECRET",
 		"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL", "SLACK_API_URL", "APPROVERS", "LOG_LEVEL", "LOG_FORMAT", "SETTINGS_TICKET_TYPE", "SETTINGS_SELF_APPROVAL",
-		"TLS_CERT", "SLAKC_CHANNEL", "SETTINGS_FIELDS",
+		"TLS_CERT", "SLAKC_CHANNEL", "SETTINGS_FIELDS", "KEEP_TICKETS", "KEEP_INCOMING", "KEEP_INCOMING_FAILED", "AUDIT_HEADS",
 		"DISCORD_BOT_TOKEN", "DISCORD_APPLICATION_ID", "DISCORD_GUILD", "DISCORD_CHANNEL", "DISCORD_MODE", "DISCORD_PUBLIC_KEY", "DISCORD_API_URL", "EPM_CLIENT_SECRET_FILE",
 	} {
 		if !strings.Contains(text, "COUNTERSIGN_"+name+": ") {
@@ -152,6 +153,30 @@ func TestConfigSelfApproval(t *testing.T) {
 		if err != nil || cfg.start.SelfApproval != want {
 			t.Errorf("%q: self-approval = %v, %v; want %v", value, cfg.start.SelfApproval, err, want)
 		}
+	}
+}
+
+func TestConfigAges(t *testing.T) {
+	vars := complete()
+	setenv(t, vars)
+	env, findings := readEnvironment()
+	cfg, err := env.check(findings)
+	if want := (bot.Ages{Applied: bot.KeepApplied, Failed: bot.KeepFailed}); err != nil || cfg.keep != want {
+		t.Errorf("by default %+v, %v; want %+v", cfg.keep, err, want)
+	}
+	vars["KEEP_TICKETS"], vars["KEEP_INCOMING"], vars["KEEP_INCOMING_FAILED"] = "52w", "1d", "26w"
+	setenv(t, vars)
+	env, findings = readEnvironment()
+	cfg, err = env.check(findings)
+	const day = 24 * time.Hour
+	if want := (bot.Ages{Tickets: 364 * day, Applied: day, Failed: 182 * day}); err != nil || cfg.keep != want {
+		t.Errorf("%+v, %v; want %+v", cfg.keep, err, want)
+	}
+	vars["KEEP_TICKETS"] = "29d"
+	setenv(t, vars)
+	env, findings = readEnvironment()
+	if _, err := env.check(findings); err == nil || !strings.Contains(err.Error(), "COUNTERSIGN_KEEP_TICKETS: ") {
+		t.Errorf("29 days = %v, want a finding", err)
 	}
 }
 

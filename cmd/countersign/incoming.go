@@ -105,6 +105,10 @@ type keptRecord struct {
 	Repaired bool           `json:"repaired,omitempty"`
 }
 
+func recordOf(k store.Kept) keptRecord {
+	return keptRecord{k.ID, k.At, k.Remote, k.Receipt.Status, k.Receipt.Ticket, k.Error, k.Repaired}
+}
+
 var incomingTable = table{{"TIME (UTC)", 19}, {"STATUS", 9}, {"ID", 36}, {"TICKET", 10}, {"ERROR", 0}}
 
 func incomingList(ctx context.Context, p process, args []string) (err error) {
@@ -137,7 +141,7 @@ func incomingList(ctx context.Context, p process, args []string) (err error) {
 	}
 	for _, k := range list {
 		if *asJSON {
-			out.json(keptRecord{k.ID, k.At, k.Remote, k.Receipt.Status, k.Receipt.Ticket, k.Error, k.Repaired})
+			out.json(recordOf(k))
 			continue
 		}
 		out.row(incomingTable, k.At.UTC().Format(time.DateTime), string(k.Receipt.Status), k.ID, string(k.Receipt.Ticket), k.Error)

@@ -79,6 +79,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	shared, _ := keep.(store.Shared)
+	heads := newHeadLog(cfg.AuditHeads, machine, log)
 	follow, stop := context.WithCancel(ctx)
 	defer stop()
 	switch {
@@ -110,9 +111,9 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		return err
 	}
 	config := bot.Config{
-		Store: keep, EPM: client, Chats: chats,
+		Store: store.Noted(keep, heads.note), EPM: client, Chats: chats,
 		Settings: cfg.settings, World: cfg.world,
-		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout,
+		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Ages: cfg.keep,
 		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
 	}
 	if tr != nil { // a nil tracer is no nil Tracer
@@ -167,6 +168,17 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		renewing.run(follow, cmp.Or(p.Renew, renewEvery), p.Hangup)
 	}()
 	defer func() { stop(); <-renewed }()
+	heads.noteSettings(ctx, keep)
+	written := make(chan struct{})
+	telling, told := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(written)
+		heads.run(telling)
+	}()
+	defer func() {
+		told() // once nothing more happens
+		<-written
+	}()
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText())
 	if p.Listening != nil {
 		p.Listening(listener.Addr().String())

@@ -104,7 +104,7 @@ func TestStoryNewerTicket(t *testing.T) {
 		}
 		return strings.Contains(doc, card.TS)
 	})
-	if err := c.HSet(t.Context(), key, "doc", strings.Replace(doc, `{"v":1,`, `{"v":2,`, 1)).Err(); err != nil {
+	if err := c.HSet(t.Context(), key, "doc", strings.Replace(doc, `{"v":2,`, `{"v":3,`, 1)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	body := s.epm.Body(epmtest.AppCreated, r, epmtest.BodyOptions{})

@@ -99,9 +99,16 @@ func ticketsList(ctx context.Context, p process, args []string) (err error) {
 func ticketsShow(ctx context.Context, p process, args []string) (err error) {
 	flags := newFlags("tickets show")
 	asJSON := flags.Bool("json", false, "the ticket as one JSON object")
-	args, err = parse(p, flags, args, 1, "tickets show NUMBER [--json]")
-	if err != nil {
+	everything := flags.Bool("evidence", false, "everything about the ticket as one JSON file: record, history, webhooks, settings, and whether it is as it was written")
+	to := flags.String("out", "", "with --evidence, the `FILE` to write, which must not exist; else it is printed")
+	args, err = parse(p, flags, args, 1, "tickets show NUMBER [--json | --evidence [--out FILE]]")
+	switch {
+	case err != nil:
 		return err
+	case *everything && *asJSON, *to != "" && !*everything:
+		return errors.New("write tickets show NUMBER [--json | --evidence [--out FILE]]")
+	case *everything:
+		return showEvidence(ctx, p, args[0], *to)
 	}
 	keep, err := openToLook(ctx, p)
 	if err != nil {
@@ -176,31 +183,38 @@ func ticketsExport(ctx context.Context, p process, args []string) (err error) {
 	out := newPrinter(p.Stdout)
 	do := out.ticketJSON
 	if *format == "csv" {
-		names := make([]string, len(csvColumns))
-		for i, c := range csvColumns {
-			names[i] = c.name
-		}
-		out.csv(names)
-		do = func(t *tickets.Ticket) {
-			cells := make([]string, len(csvColumns))
-			for i, c := range csvColumns {
-				cells[i] = c.value(t)
-			}
-			out.csv(cells)
-		}
+		csvHead(out, csvColumns)
+		do = func(t *tickets.Ticket) { csvRow(out, csvColumns, t) }
 	}
 	err = each(ctx, keep, store.Query{}, int(^uint(0)>>1), do)
 	return errors.Join(err, out.end())
 }
 
-type csvColumn struct {
+// columnOf is a column of a CSV file with a T in each row.
+type columnOf[T any] struct {
 	name  string
-	value func(*tickets.Ticket) string
+	value func(T) string
+}
+
+func csvHead[T any](o *printer, columns []columnOf[T]) {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.name
+	}
+	o.csv(names)
+}
+
+func csvRow[T any](o *printer, columns []columnOf[T], v T) {
+	cells := make([]string, len(columns))
+	for i, c := range columns {
+		cells[i] = c.value(v)
+	}
+	o.csv(cells)
 }
 
 // csvColumns are documented in docs/operating.md, which a test compares.
 // People's scripts know them: a new one comes last.
-var csvColumns = []csvColumn{
+var csvColumns = []columnOf[*tickets.Ticket]{
 	{"number", func(t *tickets.Ticket) string { return string(t.Number) }},
 	{"request_id", func(t *tickets.Ticket) string { return string(t.ID) }},
 	{"type", func(t *tickets.Ticket) string { return t.Type }},

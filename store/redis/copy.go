@@ -19,7 +19,7 @@ const pageBytes = 4 << 20
 
 // pageScript reads tickets, oldest first.
 //
-//	KEYS[1] tickets
+//	KEYS[1] tickets or tickets:PROGRESS
 //	ARGV[1] only numbers above this one
 //	ARGV[2] how many at most
 //	ARGV[3] after how many bytes no more
@@ -160,18 +160,40 @@ return {'done'}
 
 // TicketsAfter implements [store.Archive].
 func (s *Store) TicketsAfter(ctx context.Context, seq int64, n int) ([]store.TicketRecord, error) {
-	r, err := s.run(ctx, pageScript, []string{s.k.tickets()}, seq, limit(n), pageBytes, s.k.everyTicket())
+	forms, err := s.FormsAfter(ctx, seq, n)
+	page := make([]store.TicketRecord, len(forms))
+	for i, f := range forms {
+		if page[i] = f.Record(); page[i].Err != nil {
+			page[i].Err = fmt.Errorf("ticket %d: %w", f.Seq, page[i].Err)
+		}
+	}
+	return page, err
+}
+
+// FormsAfter implements [store.Archive].
+func (s *Store) FormsAfter(ctx context.Context, seq int64, n int) ([]store.Form, error) {
+	page, err := s.forms(ctx, s.k.tickets(), seq, limit(n))
 	if err != nil {
 		return nil, fmt.Errorf("read tickets: %w", err)
 	}
-	var page []store.TicketRecord
+	return page, nil
+}
+
+// forms are those of an index.
+func (s *Store) forms(ctx context.Context, index string, seq int64, n int) ([]store.Form, error) {
+	r, err := s.run(ctx, pageScript, []string{index}, seq, n, pageBytes, s.k.everyTicket())
+	if err != nil {
+		return nil, err
+	}
+	var page []store.Form
 	for row := range slices.Chunk(r, 3) {
-		var t store.TicketRecord
-		if t.Seq, err = strconv.ParseInt(row.text(0), 10, 64); err != nil {
-			return nil, errors.New("read tickets: the key " + s.k.tickets() + " has a number that is none")
+		var f store.Form
+		if f.Seq, err = strconv.ParseInt(row.text(0), 10, 64); err != nil {
+			return nil, errors.New("the key " + index + " has a number that is none")
 		}
-		t.Ticket, t.Err = recordOf(t.Seq, row[1:]).ticket()
-		page = append(page, t)
+		c := recordOf(f.Seq, row[1:])
+		f.Version, f.Doc, f.Err = c.version, []byte(c.doc), c.err
+		page = append(page, f)
 	}
 	return page, nil
 }
@@ -402,7 +424,7 @@ func (s *Store) Count(ctx context.Context) (store.Counts, error) {
 	if err != nil && !errors.Is(err, goredis.Nil) {
 		return store.Counts{}, errors.New("count: the key " + s.k.seq() + " is not a number")
 	}
-	return store.Counts{Tickets: int(t.Val()), Incomings: int(in.Val()), Counter: max(counter, firstSeq-1)}, nil
+	return store.Counts{Tickets: int(t.Val()), Incomings: int(in.Val()), Counter: max(counter, store.FirstSeq-1)}, nil
 }
 
 // Same reports whether s and other are one store, however their addresses are

@@ -38,6 +38,7 @@
 //	incomings:STATUS   zset    ID by arrival, µs
 //	settings           string  what admins have set, JSON with its own version
 //	changes            list    the changes of that, JSON, newest first
+//	retired            list    the ledger of retired tickets, JSON, oldest first
 //	ping               string  what Ping and Same write
 //	hold:NAME          string  who has a lease, until it expires
 //	once:KEY           string  what was claimed, until that expires
@@ -93,8 +94,7 @@ var (
 )
 
 const (
-	firstSeq      = 1001 // of the first ticket: JIT-1001
-	schemaVersion = 1    // of the table of keys; a newer one is refused
+	schemaVersion = 1 // of the table of keys; a newer one is refused
 	// notYet is the counter that apply sees of a new ticket. The stored form
 	// gets the true one in Redis.
 	notYet = int64(1) << 62
@@ -218,7 +218,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	r, err := s.script(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, firstSeq-1)
+	r, err := s.script(ctx, openScript, []string{s.k.schema(), s.k.seq()}, schemaVersion, store.FirstSeq-1)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (s *Store) configure(ctx context.Context, from int64, changes []tickets.Cha
 	if err != nil {
 		return tickets.Settings{}, err
 	}
-	after, doc, docs, err := store.Configured(before, from, changes)
+	after, doc, docs, err := store.Configured(before, from, changes, s.recent(ctx))
 	if err != nil {
 		return after, err
 	}
@@ -115,20 +115,12 @@ func (s *Store) mendSettings(ctx context.Context, c tickets.Change) (tickets.Set
 	if err != nil {
 		return tickets.Settings{}, err
 	}
-	recent, err := s.changes(ctx, recentChanges)
-	if err != nil {
-		return tickets.Settings{}, err
-	}
-	after, doc, docs, err := store.Mended(before, recent, c)
+	after, doc, docs, err := store.Mended(before, c, s.recent(ctx))
 	if err != nil {
 		return tickets.Settings{}, err
 	}
 	return after, s.set(ctx, before, doc, docs)
 }
-
-// recentChanges is how many changes are looked at for the version that damaged
-// settings had.
-const recentChanges = 20
 
 // RestoreSettings implements [store.Archive].
 func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, changes []tickets.Change) (store.Restored, error) {
@@ -148,6 +140,21 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 	return did, s.set(ctx, before, doc, docs)
 }
 
+// recent reads changes before the settings are written in place of those that
+// were read before: then they are still the last.
+func (s *Store) recent(ctx context.Context) store.Recent {
+	return func(limit int) ([][]byte, error) { return s.changes(ctx, limit) }
+}
+
+// ChangeForms implements [store.Archive].
+func (s *Store) ChangeForms(ctx context.Context, n int) ([][]byte, error) {
+	docs, err := s.changes(ctx, limit(n))
+	if err != nil {
+		return nil, fmt.Errorf("changes of the settings: %w", err)
+	}
+	return docs, nil
+}
+
 // Changes implements [store.Store].
 func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
 	docs, err := s.changes(ctx, limit(n))
@@ -165,12 +172,17 @@ func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
 
 // changes are the stored forms of the n newest, newest first.
 func (s *Store) changes(ctx context.Context, n int) ([][]byte, error) {
+	return s.list(ctx, s.k.changes(), 0, int64(n-1))
+}
+
+// list is a list from one place to another; -1 is the last.
+func (s *Store) list(ctx context.Context, key string, from, to int64) ([][]byte, error) {
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	list, err := s.c.LRange(ctx, s.k.changes(), 0, int64(n-1)).Result()
+	list, err := s.c.LRange(ctx, key, from, to).Result()
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}

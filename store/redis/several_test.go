@@ -386,7 +386,7 @@ func TestIndexOfAnotherVersion(t *testing.T) {
 	}
 	later := storetest.Now.Add(time.Hour)
 	if _, err := s.Update(t.Context(), "JIT-1002", func(t *tickets.Ticket) error {
-		t.ShowFailed(storetest.Place, "away", later, false)
+		t.ShowFailed(storetest.Place, "away", later, false, later)
 		return nil
 	}); err != nil {
 		t.Fatal(err)

@@ -129,8 +129,8 @@ func TestFullDisk(t *testing.T) {
 	}
 	whole(made)
 	limit(1 << 20)
-	if next, err := keep(t.Context(), s, "room"); err != nil || string(next.Number) != fmt.Sprint("JIT-", firstSeq+made) {
-		t.Errorf("with room again: %v, %v; want number %d", next, err, firstSeq+made)
+	if next, err := keep(t.Context(), s, "room"); err != nil || string(next.Number) != fmt.Sprint("JIT-", store.FirstSeq+made) {
+		t.Errorf("with room again: %v, %v; want number %d", next, err, store.FirstSeq+made)
 	}
 	whole(made + 1)
 }

@@ -17,22 +17,36 @@ const pageBytes = 4 << 20
 
 // TicketsAfter implements [store.Archive].
 func (s *Store) TicketsAfter(ctx context.Context, seq int64, n int) ([]store.TicketRecord, error) {
-	var page []store.TicketRecord
-	err := s.page(ctx, func(row scanner) (int, error) {
-		var r store.TicketRecord
-		var version int64
-		var packed []byte
-		if err := row.Scan(&r.Seq, &version, &packed); err != nil {
-			return 0, err
-		}
-		r.Ticket, r.Err = s.pack.ticket(version, packed)
-		page = append(page, r)
-		return len(packed), nil
-	}, `SELECT seq, version, doc FROM tickets WHERE seq > ? ORDER BY seq LIMIT ?`, seq, limit(n))
+	forms, err := s.FormsAfter(ctx, seq, n)
+	page := make([]store.TicketRecord, len(forms))
+	for i, f := range forms {
+		page[i] = f.Record()
+	}
+	return page, err
+}
+
+// FormsAfter implements [store.Archive].
+func (s *Store) FormsAfter(ctx context.Context, seq int64, n int) ([]store.Form, error) {
+	page, err := s.forms(ctx, `SELECT seq, version, doc FROM tickets WHERE seq > ? ORDER BY seq LIMIT ?`, seq, limit(n))
 	if err != nil {
 		return nil, fmt.Errorf("read tickets: %w", err)
 	}
 	return page, nil
+}
+
+func (s *Store) forms(ctx context.Context, query string, args ...any) ([]store.Form, error) {
+	var page []store.Form
+	err := s.page(ctx, func(row scanner) (int, error) {
+		var f store.Form
+		var packed []byte
+		if err := row.Scan(&f.Seq, &f.Version, &packed); err != nil {
+			return 0, err
+		}
+		f.Doc, f.Err = s.pack.unpack(packed)
+		page = append(page, f)
+		return len(packed), nil
+	}, query, args...)
+	return page, err
 }
 
 // IncomingsAfter implements [store.Archive].
@@ -209,7 +223,7 @@ func (s *Store) RaiseCounter(ctx context.Context, seq int64) error {
 
 // Count implements [store.Archive].
 func (s *Store) Count(ctx context.Context) (store.Counts, error) {
-	c := store.Counts{Counter: firstSeq - 1}
+	c := store.Counts{Counter: store.FirstSeq - 1}
 	var last sql.NullInt64
 	err := s.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM tickets), (SELECT count(*) FROM incoming),
 		(SELECT max(seq) FROM sqlite_sequence WHERE name = 'tickets')`).Scan(&c.Tickets, &c.Incomings, &last)

@@ -56,7 +56,7 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 		}
 		var doc []byte
 		var docs [][]byte
-		if after, doc, docs, refused = store.Configured(before, from, changes); refused != nil {
+		if after, doc, docs, refused = store.Configured(before, from, changes, b.recent); refused != nil {
 			return nil // no reason to fail the writes beside this one
 		}
 		return b.set(doc, docs)
@@ -70,10 +70,6 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 	return after, nil
 }
 
-// recentChanges is how many changes are looked at for the version that damaged
-// settings had.
-const recentChanges = 20
-
 // Mend implements [store.Store].
 func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
 	var after tickets.Settings
@@ -84,13 +80,9 @@ func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, e
 		if err != nil {
 			return err
 		}
-		recent, err := changeDocs(background, b.conn, recentChanges)
-		if err != nil {
-			return err
-		}
 		var doc []byte
 		var docs [][]byte
-		if after, doc, docs, refused = store.Mended(before, recent, c); refused != nil {
+		if after, doc, docs, refused = store.Mended(before, c, b.recent); refused != nil {
 			return nil // no reason to fail the writes beside this one
 		}
 		return b.set(doc, docs)
@@ -103,6 +95,9 @@ func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, e
 	}
 	return after, nil
 }
+
+// recent is a store.Recent.
+func (b *batch) recent(limit int) ([][]byte, error) { return changeDocs(background, b.conn, limit) }
 
 // set writes settings and their changes, oldest first.
 func (b *batch) set(doc []byte, changes [][]byte) error {
@@ -137,6 +132,15 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 	return did, err
 }
 
+// ChangeForms implements [store.Archive].
+func (s *Store) ChangeForms(ctx context.Context, n int) ([][]byte, error) {
+	docs, err := changeDocs(ctx, s.read, limit(n))
+	if err != nil {
+		return nil, fmt.Errorf("changes of the settings: %w", err)
+	}
+	return docs, nil
+}
+
 // Changes implements [store.Store].
 func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
 	docs, err := changeDocs(ctx, s.read, limit(n))
@@ -153,12 +157,17 @@ func (s *Store) Changes(ctx context.Context, n int) ([]tickets.Change, error) {
 }
 
 // changeDocs are the stored forms of the n newest changes, newest first.
-func changeDocs(ctx context.Context, db querier, n int) (docs [][]byte, err error) {
+func changeDocs(ctx context.Context, db querier, n int) ([][]byte, error) {
+	return docs(ctx, db, `SELECT doc FROM changes ORDER BY id DESC LIMIT ?`, n)
+}
+
+// docs are the stored forms that a query finds.
+func docs(ctx context.Context, db querier, query string, args ...any) (list [][]byte, err error) {
 	err = each(ctx, db, func(row scanner) error {
 		var doc []byte
 		err := row.Scan(&doc)
-		docs = append(docs, doc)
+		list = append(list, doc)
 		return err
-	}, `SELECT doc FROM changes ORDER BY id DESC LIMIT ?`, n)
-	return docs, err
+	}, query, args...)
+	return list, err
 }

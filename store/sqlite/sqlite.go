@@ -38,7 +38,6 @@ var (
 var ErrLocked = errors.New("another countersign process uses this file: stop it first, or choose another file")
 
 const (
-	firstSeq    = 1001            // of the first ticket: JIT-1001
 	maxBatch    = 256             // writes committed together at most
 	readers     = 4               // connections for reading
 	pageSize    = 4096            // bytes

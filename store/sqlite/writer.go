@@ -244,15 +244,20 @@ func newBatch(ctx context.Context, db *sql.DB, pack *packer) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{conn: conn, pack: pack, seq: firstSeq - 1, moved: map[tickets.Progress]int{}}
+	b := &batch{conn: conn, pack: pack, seq: store.FirstSeq - 1, moved: map[tickets.Progress]int{}}
 	if err := b.init(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }
 
+// insTicket writes a ticket unless its request has one. Refused by ON CONFLICT
+// it would use its number up all the same.
+const insTicket = `INSERT INTO tickets (seq, request, progress, version, doc)
+	SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM tickets WHERE request = ?2)`
+
 func (b *batch) init(ctx context.Context) error {
-	if _, err := b.conn.ExecContext(ctx, schema+changesSchema); err != nil {
+	if _, err := b.conn.ExecContext(ctx, schema+changesSchema+ledgerSchema); err != nil {
 		return err
 	}
 	if _, err := b.conn.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT DO NOTHING`, schemaVersion); err != nil {
@@ -273,7 +278,7 @@ func (b *batch) init(ctx context.Context) error {
 	}{
 		{&b.selRequest, `SELECT version, doc FROM tickets WHERE request = ?`},
 		{&b.selSeq, `SELECT version, doc FROM tickets WHERE seq = ?`},
-		{&b.insTicket, `INSERT INTO tickets (seq, request, progress, version, doc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (request) DO NOTHING`},
+		{&b.insTicket, insTicket},
 		{&b.updTicket, `UPDATE tickets SET progress = ?, version = version + 1, doc = ? WHERE seq = ? AND version = ?`},
 		{&b.insDue, `INSERT INTO due (lane, at, seq) VALUES (?, ?, ?)`},
 		{&b.delDue, `DELETE FROM due WHERE lane = ? AND at = ? AND seq = ?`},

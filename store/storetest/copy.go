@@ -23,11 +23,13 @@ type Keeper interface {
 	store.Archive
 }
 
-// Side is one end of a copy: a new and empty store, and how to put a stored
-// form there behind its back.
+// Side is a new and empty store, and how to change it behind its back.
 type Side struct {
 	Keeper
-	SetDoc func(seq int64, doc []byte)
+	SetDoc      func(seq int64, doc []byte)      // the stored form of a ticket
+	Remove      func(seq int64)                  // a ticket, without a trace
+	SetBody     func(id string, raw []byte)      // the body of a webhook
+	SetSettings func(doc []byte, docs ...[]byte) // the settings, and all their changes, oldest first
 }
 
 type copySuite struct {
@@ -133,7 +135,7 @@ func (s *copySuite) fill(n int) {
 	s.must(err)
 	doc, err := store.Encode(t)
 	s.must(err)
-	s.from.SetDoc(1001, append([]byte(`{"v":1,"x_new":{"a":[1]},`), doc[len(`{"v":1,`):]...))
+	s.from.SetDoc(1001, bytes.Replace(doc, []byte(`,"number":`), []byte(`,"x_new":{"a":[1]},"number":`), 1))
 }
 
 func (s *copySuite) fillOne(i int) error {
@@ -207,8 +209,11 @@ func (s *copySuite) content(of Keeper) map[string]string {
 	s.must(err)
 	all["settings"] = fmt.Sprint(set)
 	for i, c := range changes {
-		all[fmt.Sprintf("change %d", i)] = fmt.Sprint(c.Version, c.At, c.By, c.Key, text(c.Old), text(c.New))
+		all[fmt.Sprintf("change %d", i)] = fmt.Sprint(c.N, c.Version, c.At, c.By, c.Key, text(c.Old), text(c.New), c.Hash)
 	}
+	ledger, err := of.Ledger(s.Context())
+	s.must(err)
+	all["ledger"] = fmt.Sprintf("%s", ledger)
 	failed, err := of.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed, Limit: 1 << 20})
 	s.must(err)
 	all["failed"] = fmt.Sprint(len(failed))
@@ -558,7 +563,7 @@ func (s *copySuite) unreadable() {
 	s.must(err)
 	doc, err := store.Encode(t)
 	s.must(err)
-	s.from.SetDoc(1002, []byte(`{"v":2,"number":2}`))
+	s.from.SetDoc(1002, fmt.Appendf(nil, `{"v":%d,"number":2}`, store.FormVersion+1))
 	s.from.SetDoc(1004, []byte(`{"v":1`))
 	p, err := s.copy()
 	if !errors.Is(err, store.ErrNewerForm) || !strings.Contains(err.Error(), "1002") || !strings.Contains(err.Error(), "1004") {
@@ -575,7 +580,7 @@ func (s *copySuite) unreadable() {
 		s.Errorf("Copy by the newer version = %s; want what was left out copied", tally(p))
 	}
 	// There: it is left as it is.
-	s.to.SetDoc(1003, []byte(`{"v":2,"number":2}`))
+	s.to.SetDoc(1003, fmt.Appendf(nil, `{"v":%d,"number":2}`, store.FormVersion+1))
 	if p, err := s.copy(); !errors.Is(err, store.ErrNewerForm) || !strings.Contains(err.Error(), "JIT-1003") || p.Tickets[store.Refused] != 1 {
 		s.Errorf("Copy onto a newer form = %s, %v; want it refused", tally(p), err)
 	}

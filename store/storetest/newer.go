@@ -125,9 +125,6 @@ func Concludes(in tickets.Incoming) store.Apply {
 		if t == nil {
 			t = tickets.Start(tickets.NewNumber("JIT", seq), in.News.ID, Rules(), Now)
 		}
-		if !t.Conclude(*in.News.Outcome, Rules(), Now) {
-			return nil, tickets.StatusDuplicate
-		}
-		return t, tickets.StatusUpdated
+		return taken(t, in, Now)
 	}
 }

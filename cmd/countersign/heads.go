@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Heads are what proves that a store is the one that it was: each stands for
+// a history up to there, and is written down where whoever can change the
+// store cannot reach it. They go to the log at once, and to the place that
+// COUNTERSIGN_AUDIT_HEADS names as soon as that takes them. Nothing waits for
+// that place.
+
+const (
+	headBatch   = 500              // written together
+	headTimeout = 10 * time.Second // of one try at a batch
+	firstHead   = time.Second      // before a failed batch is tried again, doubled each time up to
+	lastHead    = time.Minute
+	// maxHeads is how many histories wait at most for a place that does not
+	// take their heads. Beyond that the oldest are only in the log.
+	maxHeads = 100_000
+)
+
+// headLog tells heads, in order for each history.
+type headLog struct {
+	log  *slog.Logger
+	now  func() time.Time
+	to   func(context.Context, []byte) error // nil: the log alone
+	wake chan struct{}
+
+	mu      sync.Mutex
+	told    map[tickets.Number]int          // events of the last head that was told
+	waiting map[tickets.Number]tickets.Head // newest of each history
+	order   []tickets.Number                // of waiting, those first that wait longest
+	lost    int
+}
+
+// newHeadLog makes a head log to where, a file or an address, or to the log
+// alone if that is empty.
+func newHeadLog(where secret, now func() time.Time, log *slog.Logger) *headLog {
+	l := &headLog{log: log, now: now, wake: make(chan struct{}, 1), told: map[tickets.Number]int{}, waiting: map[tickets.Number]tickets.Head{}}
+	switch kind, text := headsPlace(where), where.Reveal(); kind {
+	case "file":
+		l.to = func(_ context.Context, lines []byte) error { return appendTo(text, lines) }
+	case "address":
+		client := &http.Client{Timeout: headTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		l.to = func(ctx context.Context, lines []byte) error { return postTo(ctx, client, text, lines) }
+	}
+	return l
+}
+
+// headsPlace says what where is: a file, an address, or wrong; empty if it is.
+func headsPlace(where secret) string {
+	text := where.Reveal()
+	if text == "" || !strings.Contains(text, "://") {
+		return map[bool]string{true: "file"}[text != ""]
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(text)) {
+		return "wrong"
+	}
+	return "address"
+}
+
+// note tells a head, unless a later one of the same history was told.
+func (l *headLog) note(h tickets.Head) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h.Events <= l.told[h.Ticket] {
+		return
+	}
+	if len(l.told) >= maxHeads {
+		clear(l.told) // what is told late then is true still
+	}
+	l.told[h.Ticket] = h.Events
+	l.log.Info("history", "ticket", h.Ticket, "events", h.Events, "hash", h.Hash)
+	if l.to == nil {
+		return
+	}
+	if _, ok := l.waiting[h.Ticket]; !ok {
+		l.order = append(l.order, h.Ticket)
+	}
+	l.waiting[h.Ticket] = h
+	for len(l.order) > maxHeads {
+		delete(l.waiting, l.order[0])
+		l.order = l.order[1:]
+		l.lost++
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take takes out the heads that wait longest.
+func (l *headLog) take() (batch []tickets.Head, lost int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.order), headBatch)
+	for _, of := range l.order[:n] {
+		batch = append(batch, l.waiting[of])
+		delete(l.waiting, of)
+	}
+	l.order = l.order[n:]
+	lost, l.lost = l.lost, 0
+	return batch, lost
+}
+
+// back puts a batch back that could not be written, but for those of which a
+// later head waits.
+func (l *headLog) back(batch []tickets.Head) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var first []tickets.Number
+	for _, h := range batch {
+		if _, later := l.waiting[h.Ticket]; !later {
+			l.waiting[h.Ticket] = h
+			first = append(first, h.Ticket)
+		}
+	}
+	l.order = append(first, l.order...)
+}
+
+// run writes heads until ctx ends, and then tries once more.
+func (l *headLog) run(ctx context.Context) {
+	if l.to == nil {
+		<-ctx.Done()
+		return
+	}
+	failed := 0
+	for {
+		select {
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), headTimeout)
+			defer cancel()
+			for l.write(end, &failed) {
+			}
+			return
+		case <-l.wake:
+		}
+		for ctx.Err() == nil && l.write(ctx, &failed) {
+		}
+		if failed > 0 {
+			pace.Sleep(ctx, min(firstHead<<min(failed-1, 10), lastHead))
+			l.awake()
+		}
+	}
+}
+
+func (l *headLog) awake() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// write writes one batch, and reports whether there may be another.
+func (l *headLog) write(ctx context.Context, failed *int) bool {
+	batch, lost := l.take()
+	if lost > 0 {
+		l.log.Error("heads of histories are in the log alone: the place of COUNTERSIGN_AUDIT_HEADS has not taken any for too long", "count", lost)
+	}
+	if len(batch) == 0 {
+		return false
+	}
+	var lines bytes.Buffer
+	enc := json.NewEncoder(&lines)
+	for _, h := range batch {
+		if err := enc.Encode(headLine{l.now().UTC(), h}); err != nil {
+			l.log.Error("cannot write the head of a history", "ticket", h.Ticket, "err", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, headTimeout)
+	defer cancel()
+	err := l.to(ctx, lines.Bytes())
+	switch {
+	case err != nil:
+		l.back(batch)
+		*failed++
+		l.log.Error("the heads of histories cannot be written: they wait, and are in the log", "err", err)
+		return false
+	case *failed > 0:
+		*failed = 0
+		l.log.Info("the heads of histories are written again")
+	}
+	return true
+}
+
+// headLine is a head as it is written down.
+type headLine struct {
+	At time.Time `json:"at"`
+	tickets.Head
+}
+
+// appendTo adds lines to a file, which somebody may move away at any time, and
+// returns once they are durable.
+func appendTo(path string, lines []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(lines); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// postTo sends lines to an address. Its errors do not name it: there may be a
+// secret in it.
+func postTo(ctx context.Context, client *http.Client, to string, lines []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(lines))
+	if err != nil {
+		return errors.New("the address cannot be used")
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	resp, err := client.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return err
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 4096)
+	_ = resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("the receiver answers %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// noteSettings tells the head of the settings' history as it is: it may have
+// changed while nobody served.
+func (l *headLog) noteSettings(ctx context.Context, s store.Store) {
+	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	if h, err := store.HeadOfSettings(ctx, s); err == nil && h.Events > 0 {
+		l.note(h)
+	}
+}

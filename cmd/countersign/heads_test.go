@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+func head(of string, n int) tickets.Head {
+	return tickets.Head{Ticket: tickets.Number(of), Events: n, Hash: fmt.Sprintf("%s-%d", of, n)}
+}
+
+// runs runs l until the returned function is called.
+func runs(l *headLog) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// A receiver that fails is not waited for; what waits comes in order once it
+// is back, of each history the newest.
+func TestHeadsWaitForTheirPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var got bytes.Buffer
+		away := true
+		logs := &syncBuffer{}
+		l := newHeadLog("", time.Now, slog.New(slog.NewTextHandler(logs, nil)))
+		l.to = func(_ context.Context, lines []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if away {
+				return errors.New("the disk is full")
+			}
+			got.Write(lines)
+			return nil
+		}
+		stop := runs(l)
+		begun := time.Now()
+		for i := range 3 {
+			l.note(head("JIT-1001", i+1))
+			l.note(head("JIT-1002", i+1))
+			l.note(head("JIT-1001", i)) // late
+			time.Sleep(10 * time.Second)
+		}
+		if took := time.Since(begun); took != 30*time.Second {
+			t.Errorf("noting took %v", took-30*time.Second)
+		}
+		mu.Lock()
+		away = false
+		mu.Unlock()
+		time.Sleep(lastHead)
+		l.note(head("JIT-1001", 3))
+		l.note(head("JIT-1001", 4))
+		synctest.Wait()
+		stop()
+		heads, other := store.Heads(got.Bytes())
+		if want := []tickets.Head{head("JIT-1001", 3), head("JIT-1002", 3), head("JIT-1001", 4)}; fmt.Sprint(heads) != fmt.Sprint(want) || other != 0 {
+			t.Errorf("written %v and %d other lines, want %v", heads, other, want)
+		}
+		said := logs.String()
+		if strings.Count(said, "msg=history ") != 7 || !strings.Contains(said, "cannot be written") || !strings.Contains(said, "the disk is full") || !strings.Contains(said, "are written again") {
+			t.Errorf("the log tells\n%s", said)
+		}
+	})
+}
+
+// What is told at the very end is written too; and what waits has an end.
+func TestHeadsAtTheEnd(t *testing.T) {
+	var got bytes.Buffer
+	l := newHeadLog("", time.Now, slog.New(slog.DiscardHandler))
+	l.to = func(_ context.Context, lines []byte) error { got.Write(lines); return nil }
+	for i := range maxHeads + 10 {
+		l.note(head(fmt.Sprint("JIT-", i+1), 1))
+	}
+	if len(l.waiting) != maxHeads || l.lost != 10 {
+		t.Errorf("%d wait and %d are lost, want %d and 10", len(l.waiting), l.lost, maxHeads)
+	}
+	runs(l)()
+	if n := strings.Count(got.String(), "\n"); n != maxHeads {
+		t.Errorf("%d are written, want %d", n, maxHeads)
+	}
+}
+
+func TestHeadsToAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "heads.jsonl")
+	l := newHeadLog(secret(path), time.Now, slog.New(slog.DiscardHandler))
+	for i := range 2 {
+		l.note(head("JIT-1001", i+1))
+		runs(l)()
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if heads, _ := store.Heads(text); fmt.Sprint(heads) != fmt.Sprint([]tickets.Head{head("JIT-1001", 1), head("JIT-1001", 2)}) {
+		t.Errorf("the file has %s", text)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v; want it readable by its owner alone", info.Mode(), err)
+	}
+}
+
+// The receiver gets lines, and no error tells its address.
+func TestHeadsToAnAddress(t *testing.T) {
+	var mu sync.Mutex
+	var bodies []string
+	status := http.StatusFound
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/x-ndjson" || r.URL.Path != "/planted-secret" {
+			t.Errorf("%s %s %v, %v", r.Method, r.URL, r.Header, err)
+		}
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(status)
+		if status/100 == 2 {
+			bodies = append(bodies, string(body))
+		}
+	}))
+	logs := &syncBuffer{}
+	l := newHeadLog(secret(srv.URL+"/planted-secret"), time.Now, slog.New(slog.NewTextHandler(logs, nil)))
+	l.note(head("JIT-1001", 1))
+	runs(l)()
+	mu.Lock()
+	status = http.StatusAccepted
+	mu.Unlock()
+	runs(l)()
+	srv.Close()
+	l.note(head("JIT-1001", 2))
+	runs(l)()
+	var line headLine
+	if len(bodies) != 1 || json.Unmarshal([]byte(bodies[0]), &line) != nil || line.Head != head("JIT-1001", 1) || line.At.IsZero() {
+		t.Errorf("received %q", bodies)
+	}
+	if said := logs.String(); strings.Contains(said, "planted") || strings.Contains(said, srv.URL) || !strings.Contains(said, "answers 302") || strings.Count(said, "cannot be written") != 2 {
+		t.Errorf("the log tells\n%s", said)
+	}
+}
+
+func TestHeadsPlace(t *testing.T) {
+	for where, want := range map[string]string{
+		"": "", "heads.jsonl": "file", "/var/lib/heads": "file", "https://siem.example.com/x?token=y": "address", "http://127.0.0.1:1/x": "address",
+		"http://siem.example.com/": "wrong", "ftp://x": "wrong", "https://u:p@x/": "wrong", "https://": "wrong",
+	} {
+		if got := headsPlace(secret(where)); got != want {
+			t.Errorf("headsPlace(%s) = %q, want %q", where, got, want)
+		}
+	}
+}
+
+// TestStoryAudit: a request from webhook to confirmation, the heads of which
+// prove the store; then somebody makes another decision of it.
+func TestStoryAudit(t *testing.T) {
+	t.Parallel()
+	heads := filepath.Join(t.TempDir(), "heads.jsonl")
+	s := tell(t, func(s *story) { s.env.AuditHeads = secret(heads) })
+	r, _ := s.requested()
+	s.refuses("U09SAM", "approve", "approver")
+	if problems := s.decide("U01ANN", "approve", hours2); len(problems) > 0 {
+		t.Fatalf("problems = %v", problems)
+	}
+	s.inEffect(r.ID, "Approved", "7200")
+	s.shows("submitted to EPM")
+	s.confirmed(r.ID)
+	s.shows("Confirmed by EPM: approved for 2 hours, until")
+	s.has("audit verify beside the bot", s.prints("audit", "verify"), "Everything is as it was written.")
+	s.eventually("all is told", func() bool { return strings.Contains(s.replies(), "Confirmed by EPM") })
+	s.stop()
+	s.has("audit verify", s.prints("audit", "verify", "--heads", heads), "Everything is as it was written.", "Compared")
+	var kinds []string
+	for line := range strings.Lines(s.prints("audit", "export", "--ticket", "JIT-1001")) {
+		var e record
+		var event tickets.Event
+		if json.Unmarshal([]byte(line), &e) != nil || json.Unmarshal(e.Event, &event) != nil {
+			t.Fatalf("%q", line)
+		}
+		kinds = append(kinds, string(event.Kind))
+	}
+	// The click may be faster than what is known of the post.
+	got := strings.Replace(strings.Join(kinds, " "), "turned_away shown", "shown turned_away", 1)
+	if got != "received shown turned_away opened decided submitted outcome" {
+		t.Errorf("the history is %s", got)
+	}
+	text, err := os.ReadFile(heads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _ := store.Heads(text)
+	if len(list) == 0 || list[len(list)-1].Events != 7 || !strings.Contains(s.logs.String(), list[len(list)-1].Hash) {
+		t.Errorf("heads %v; want the last in the file and in the log", list)
+	}
+	path := strings.TrimPrefix(s.env.Store.Reveal(), "sqlite:")
+	change(t, path, 1001, `"n":4,"kind":"opened"`, `"n":4,"kind":"shown"`)
+	if got, err := s.command(s.alone(), "audit", "verify", "--heads", heads); err == nil || !strings.Contains(got, "JIT-1001, event 4: changed") {
+		t.Errorf("verify = %q, %v", got, err)
+	}
+}

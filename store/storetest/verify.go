@@ -1,0 +1,641 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Verify holds store.Verify to its promise about what fresh makes: whatever is
+// changed behind the store's back is found, and where.
+func Verify(t *testing.T, fresh func(t *testing.T) Side) {
+	for name, test := range map[string]func(*verifySuite){
+		"AWholeStore":        (*verifySuite).whole,
+		"AnyByteOfARecord":   (*verifySuite).anyByte,
+		"Tampered":           (*verifySuite).tampered,
+		"SettingsTampered":   (*verifySuite).settingsTampered,
+		"ARewrittenStore":    (*verifySuite).rewritten,
+		"ACopy":              func(s *verifySuite) { s.copied(fresh(s.T)) },
+		"FromBeforeTheChain": (*verifySuite).before,
+		"HeadsAreTold":       (*verifySuite).noted,
+		"Retired":            func(s *verifySuite) { s.retired(fresh(s.T)) },
+	} {
+		t.Run(name, func(t *testing.T) { test(&verifySuite{suite{T: t}, fresh(t)}) })
+	}
+}
+
+type verifySuite struct {
+	suite
+	side Side
+}
+
+// verify is what Verify finds, a line each.
+func (s *verifySuite) verify(heads ...tickets.Head) ([]string, store.Verified) {
+	s.Helper()
+	var found []string
+	v, err := store.Verify(s.Context(), s.side, heads, func(f store.Finding) { found = append(found, f.String()) })
+	s.must(err)
+	if v.Findings != len(found) {
+		s.Errorf("%d findings counted, %d told", v.Findings, len(found))
+	}
+	return found, v
+}
+
+// life is a ticket with everything that happens to most: 1 received, 2 shown,
+// 3 opened, 4 decided, 5 submitted, 6 outcome.
+func (s *verifySuite) life(id string) *tickets.Ticket {
+	s.Helper()
+	in := Asked(id)
+	in.News.Request.Reason = "reason of " + id
+	_, t, err := s.side.Accept(s.Context(), in, Asks(in, Now))
+	s.must(err)
+	at := Now.Add(time.Minute)
+	_, err = s.side.Update(s.Context(), t.Number, func(t *tickets.Ticket) error {
+		t.BeginPost(Place, at)
+		t.Posted(Place, "1.2", t, at)
+		t.Opened(Ann, tickets.Approve, Place, at)
+		if err := t.Decide(Approval(at), Rules()); err != nil {
+			return err
+		}
+		t.BeginSend(at)
+		t.Acknowledge(*t.Decision, at)
+		return nil
+	})
+	s.must(err)
+	up := Concluded(id)
+	if _, t, err = s.side.Accept(s.Context(), up, Concludes(up)); err != nil {
+		s.Fatal(err)
+	}
+	return t
+}
+
+func (s *verifySuite) configure(category string) {
+	s.Helper()
+	set, err := s.side.Keeper.(store.Store).Settings(s.Context())
+	s.must(err)
+	_, err = s.side.Configure(s.Context(), set.Version, []tickets.Change{sets("category", category), sets("fields", "user")})
+	s.must(err)
+}
+
+func (s *verifySuite) fill() {
+	s.Helper()
+	c := &copySuite{T: s.T, from: s.side}
+	for i := range 60 {
+		s.must(c.fillOne(i))
+	}
+	_, _, err := s.side.Accept(s.Context(), tickets.Incoming{ID: "in-failed", At: Now, Raw: []byte("{\x00\xff")}, nil)
+	s.must(err)
+	s.configure(hostile[1:5])
+	s.configure("Security")
+}
+
+func (s *verifySuite) whole() {
+	if found, v := s.verify(); len(found) > 0 || v != (store.Verified{}) {
+		s.Errorf("an empty store: %v, %+v", found, v)
+	}
+	s.fill()
+	found, v := s.verify(s.heads()...)
+	if len(found) > 0 {
+		s.Errorf("found in a store that nobody touched:\n%s", strings.Join(found, "\n"))
+	}
+	counts, err := s.side.Count(s.Context())
+	s.must(err)
+	if v.Tickets != counts.Tickets || v.Incomings != counts.Incomings || v.Changes != 4 || v.Events < v.Tickets || v.Unchained+v.Bare > 0 || v.Heads != v.Tickets+1 {
+		s.Errorf("looked through %+v of %+v", v, counts)
+	}
+}
+
+// heads are those of everything in the store.
+func (s *verifySuite) heads() []tickets.Head {
+	s.Helper()
+	var heads []tickets.Head
+	s.must(store.Forms(s.Context(), s.side, func(page []store.Form) error {
+		for _, f := range page {
+			heads = append(heads, f.Record().Ticket.Head())
+		}
+		return nil
+	}))
+	changes, err := s.side.Keeper.(store.Store).Changes(s.Context(), 1)
+	s.must(err)
+	for _, c := range changes {
+		heads = append(heads, tickets.Head{Ticket: store.SettingsHead, Events: c.N, Hash: c.Hash})
+	}
+	return heads
+}
+
+func (s *verifySuite) form(seq int64) []byte {
+	s.Helper()
+	forms, err := s.side.FormsAfter(s.Context(), seq-1, 1)
+	s.must(err)
+	return forms[0].Doc
+}
+
+// anyByte changes each byte of a record, one after the other.
+func (s *verifySuite) anyByte() {
+	s.life("a")
+	doc := s.form(1001)
+	for i := range doc {
+		bad := slices.Clone(doc)
+		bad[i] ^= 1
+		if found := store.VerifyForm(1001, bad); len(found) == 0 {
+			s.Errorf("byte %d changed, and nothing found: %.80s", i, bad[max(0, i-40):])
+		}
+	}
+	if found := store.VerifyForm(1001, doc); len(found) > 0 {
+		s.Errorf("nothing changed, and found %v", found)
+	}
+	s.side.SetDoc(1001, bytes.Replace(doc, []byte("reason of a"), []byte("reason of A"), 1))
+	if found, _ := s.verify(); len(found) == 0 {
+		s.Error("in the store it is not found")
+	}
+}
+
+// sealAnew is doc with the seal that it should have: the SHA-256 of what is
+// before it, without the counter of the number.
+func sealAnew(doc []byte) []byte {
+	i := bytes.LastIndex(doc, []byte(`,"seal":"`))
+	if i < 0 {
+		panic("no seal")
+	}
+	body := regexp.MustCompile(`("number":"[^"0-9]*)[0-9]+"`).ReplaceAll(doc[:i], []byte(`$1"`))
+	sum := sha256.Sum256(body)
+	return append(slices.Clone(doc[:i]), `,"seal":"`+hex.EncodeToString(sum[:])+`"}`...)
+}
+
+// events is doc with its events, which change may change, sealed anew.
+func events(doc []byte, change func([]json.RawMessage) []json.RawMessage) []byte {
+	var t struct {
+		Events []json.RawMessage `json:"events"`
+	}
+	if err := json.Unmarshal(doc, &t); err != nil {
+		panic(err)
+	}
+	list := func(events []json.RawMessage) []byte {
+		return append(append([]byte(`"events":[`), bytes.Join(raws(events), []byte(","))...), ']')
+	}
+	return sealAnew(bytes.Replace(doc, list(t.Events), list(change(slices.Clone(t.Events))), 1))
+}
+
+func raws(list []json.RawMessage) (out [][]byte) {
+	for _, r := range list {
+		out = append(out, r)
+	}
+	return out
+}
+
+// tampered changes a store in one way each time; whoever does it knows how to
+// seal a record.
+func (s *verifySuite) tampered() {
+	for _, id := range []string{"a", "b", "c", "d"} {
+		s.life(id)
+	}
+	good := s.form(1002)
+	replaced := func(old, with string, n int) []byte {
+		if !bytes.Contains(good, []byte(old)) {
+			s.Fatalf("the record has no %s", old)
+		}
+		return sealAnew(bytes.Replace(good, []byte(old), []byte(with), n))
+	}
+	for name, c := range map[string]struct {
+		doc  []byte
+		want []string // what each finding begins with
+	}{
+		"Nothing":      {sealAnew(good), nil},
+		"Seal":         {append(slices.Clone(good[:len(good)-6]), `0000"}`...), []string{"JIT-1002: seal"}},
+		"NoSeal":       {append(slices.Clone(good[:bytes.LastIndex(good, []byte(`,"seal"`))]), '}'), []string{"JIT-1002: seal"}},
+		"Request":      {replaced("reason of b", "reason of x", 1), []string{"JIT-1002: forged: the record's request"}},
+		"State":        {replaced(`"state":"New","active"`, `"state":"Closed","active"`, 1), []string{"JIT-1002: forged: the record's state"}},
+		"Decision":     {replaced(`"reason":"ok"`, `"reason":"no"`, 1), []string{"JIT-1002, event 4: forged: the record's decision"}},
+		"Outcome":      {replaced(`"outcome":{"verdict":"deny"`, `"outcome":{"verdict":"approve"`, 1), []string{"JIT-1002, event 6: forged: the record's outcome"}},
+		"Message":      {replaced(`"id":"1.2"`, `"id":"1.3"`, 1), []string{"JIT-1002: forged: the record's message"}},
+		"Number":       {replaced(`"number":"JIT-1002"`, `"number":"JIT-1009"`, 1), []string{"number 1002: forged"}},
+		"Created":      {replaced(`"created":"2026-01-31T13:05:00Z"`, `"created":"2026-01-30T13:05:00Z"`, 1), []string{"JIT-1002, event 1: changed"}},
+		"ID":           {replaced(`"id":"b","request"`, `"id":"x","request"`, 1), []string{"JIT-1002, event 1: changed"}},
+		"FirstForm":    {replaced(`{"v":2,`, `{"v":1,`, 1), []string{"JIT-1002: forged: the record says that it is from before"}},
+		"NoEvents":     {events(good, func([]json.RawMessage) []json.RawMessage { return nil }), []string{"JIT-1002: missing", "JIT-1002: forged: the record's decision", "JIT-1002: forged: the record's outcome", "JIT-1002: forged: the record's request", "JIT-1002: forged: the record's message"}},
+		"FirstRemoved": {without(good, 0), []string{"JIT-1002, event 1: missing: event 1 is missing", "JIT-1002: forged: the record's request", "JIT-1002: missing: webhook in-b"}},
+		"OneRemoved":   {without(good, 2), []string{"JIT-1002, event 3: missing: event 3 is missing"}},
+		"TwoRemoved":   {without(without(good, 2), 2), []string{"JIT-1002, event 3: missing: events 3 to 4 are missing", "JIT-1002: forged: the record's decision"}},
+		"LastRemoved":  {without(good, 5), []string{"JIT-1002: forged: the record's outcome", "JIT-1002: missing: webhook in-up-b"}},
+		"Swapped":      {events(good, func(e []json.RawMessage) []json.RawMessage { e[1], e[2] = e[2], e[1]; return e }), []string{"JIT-1002, event 2: reordered", "JIT-1002, event 3: reordered"}},
+		"Repeated":     {events(good, func(e []json.RawMessage) []json.RawMessage { return slices.Insert(e, 3, e[2]) }), []string{"JIT-1002, event 4: reordered"}},
+		"EventChanged": {events(good, func(e []json.RawMessage) []json.RawMessage {
+			return changed(e, 2, `"verdict":"approve"`, `"verdict":"deny"`)
+		}), []string{"JIT-1002, event 3: changed"}},
+		"HashChanged": {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `"hash":"`, `"hash":"0`) }), []string{"JIT-1002, event 3: changed", "JIT-1002, event 4: changed"}},
+		"HashRemoved": {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `"hash":"`, `"hush":"`) }), []string{"JIT-1002, event 3: added", "JIT-1002, event 4: changed"}},
+		"OneAdded": {events(good, func(e []json.RawMessage) []json.RawMessage {
+			return append(e, json.RawMessage(`{"kind":"opened","at":"2026-01-31T13:05:00Z"}`))
+		}), []string{"JIT-1002, event 7: added"}},
+		"MemberAdded":   {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `"kind":`, `"x":1,"kind":`) }), []string{"JIT-1002, event 3: changed"}},
+		"MembersMoved":  {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `{"n":3,`, `{ "n" : 3 ,`) }), nil},
+		"NotJSON":       {[]byte(`{"v":2,`), []string{"number 1002: unreadable"}},
+		"OtherTicket":   {s.form(1003), []string{"number 1002: forged", "JIT-1003: missing: webhook in-b", "JIT-1003: missing: webhook in-up-b"}},
+		"NewerForm":     {[]byte(`{"v":99,"number":"JIT-1002"}`), []string{"JIT-1002: unreadable"}},
+		"EventNotAText": {events(good, func(e []json.RawMessage) []json.RawMessage { e[2] = json.RawMessage(`7`); return e }), []string{"JIT-1002, event 3: unreadable", "JIT-1002, event 3: added", "JIT-1002, event 4: changed"}},
+	} {
+		s.side.SetDoc(1002, c.doc)
+		found, _ := s.verify()
+		s.told(name, found, c.want)
+	}
+	s.side.SetDoc(1002, good)
+
+	s.side.SetBody("in-b", []byte(`{"RequestId":"B"}`))
+	found, _ := s.verify()
+	s.told("Body", found, []string{"JIT-1002, event 1: changed: the body"})
+	s.side.SetBody("in-b", Asked("b").Raw)
+
+	heads := s.heads()
+	s.side.Remove(1002)
+	found, _ = s.verify()
+	s.told("TicketRemoved", found, []string{"number 1002: missing"})
+	found, _ = s.verify(heads...)
+	s.told("TicketRemoved with heads", found, []string{"number 1002: missing", "JIT-1002: missing"})
+	s.side.Remove(1003)
+	s.side.Remove(1004)
+	found, _ = s.verify()
+	s.told("LastTicketsRemoved", found, []string{"numbers 1002 to 1004: missing"})
+}
+
+func without(doc []byte, i int) []byte {
+	return events(doc, func(e []json.RawMessage) []json.RawMessage { return slices.Delete(e, i, i+1) })
+}
+
+func changed(list []json.RawMessage, i int, old, with string) []json.RawMessage {
+	if !bytes.Contains(list[i], []byte(old)) {
+		panic(fmt.Sprintf("%s has no %s", list[i], old))
+	}
+	list[i] = bytes.Replace(list[i], []byte(old), []byte(with), 1)
+	return list
+}
+
+func (s *verifySuite) told(name string, found, want []string) {
+	s.Helper()
+	ok := len(found) == len(want)
+	for i := range min(len(found), len(want)) {
+		ok = ok && strings.HasPrefix(found[i], want[i])
+	}
+	if !ok {
+		s.Errorf("%s: found\n\t%s\nwant\n\t%s", name, strings.Join(found, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func (s *verifySuite) settingsTampered() {
+	for _, c := range []string{"a", "b", "c"} {
+		s.configure(c)
+	}
+	docs, err := s.side.ChangeForms(s.Context(), 100)
+	s.must(err)
+	slices.Reverse(docs)
+	set, err := s.side.Keeper.(store.Store).Settings(s.Context())
+	s.must(err)
+	doc, _, err := store.EncodeSettings(set, nil)
+	s.must(err)
+	replaced := func(b []byte, old, with string) []byte {
+		if !bytes.Contains(b, []byte(old)) {
+			s.Fatalf("%s has no %s", b, old)
+		}
+		return bytes.Replace(b, []byte(old), []byte(with), 1)
+	}
+	swapped := slices.Clone(docs)
+	swapped[2], swapped[3] = swapped[3], swapped[2]
+	changed := slices.Clone(docs)
+	changed[2] = replaced(docs[2], `"U1"`, `"U2"`)
+	for name, c := range map[string]struct {
+		doc  []byte
+		docs [][]byte
+		want []string
+	}{
+		"Nothing":  {doc, docs, nil},
+		"Settings": {replaced(doc, `"category":"c"`, `"category":"x"`), docs, []string{"settings: forged"}},
+		"Changed":  {doc, changed, []string{"settings, event 3: changed"}},
+		"Removed":  {doc, slices.Delete(slices.Clone(docs), 2, 3), []string{"settings, event 3: missing: change 3 is missing"}},
+		"Last":     {doc, docs[:4], []string{"settings: forged"}},
+		"Swapped":  {doc, swapped, []string{"settings, event 3: reordered", "settings, event 4: reordered"}},
+		"Damaged":  {[]byte(`{"v":2,`), docs, []string{"settings: unreadable"}},
+	} {
+		s.side.SetSettings(c.doc, c.docs...)
+		found, _ := s.verify()
+		s.told(name, found, c.want)
+	}
+	// A version from before the chain made the first ones.
+	old := make([][]byte, 4)
+	for i := range old {
+		old[i] = regexp.MustCompile(`"n":[0-9]+,|,"hash":"[^"]*"`).ReplaceAll(docs[i], nil)
+	}
+	before, _, err := store.EncodeSettings(tickets.Settings{Version: 2, Values: map[string]string{"category": "b", "fields": "user"}}, nil)
+	s.must(err)
+	s.side.SetSettings(before, old...)
+	s.configure("c")
+	found, v := s.verify()
+	s.told("FromBefore", found, nil)
+	if v.Changes != 6 || v.Unchained != 4 {
+		s.Errorf("looked through %+v; want 4 of 6 changes from before", v)
+	}
+	now, err := s.side.ChangeForms(s.Context(), 100)
+	s.must(err)
+	slices.Reverse(now)
+	now[1] = replaced(now[1], `"U1"`, `"U2"`)
+	s.side.SetSettings(doc, now...)
+	found, _ = s.verify()
+	s.told("FromBeforeChanged", found, []string{"settings, event 5: changed: this change, or one from before"})
+}
+
+// rewritten is a store that somebody made anew, with everything that belongs
+// to it: nothing in it contradicts itself.
+func (s *verifySuite) rewritten() {
+	for _, id := range []string{"a", "b"} {
+		s.life(id)
+	}
+	s.configure("a")
+	heads := s.heads()
+	if found, _ := s.verify(heads...); len(found) > 0 {
+		s.Fatalf("found %v", found)
+	}
+	_, err := s.side.Update(s.Context(), "JIT-1002", func(t *tickets.Ticket) error {
+		t.Events, t.Decision, t.Outcome, t.Request, t.Messages, t.Sending = nil, nil, nil, nil, nil, tickets.Sending{}
+		in := Asked("b")
+		in.News.Request.Reason = "another reason"
+		t.Take(in, Rules(), Now)
+		t.BeginPost(Place, Now)
+		t.Posted(Place, "1.2", t, Now)
+		if err := t.Decide(Approval(Now), Rules()); err != nil {
+			return err
+		}
+		t.Take(Concluded("b"), Rules(), Now)
+		return nil
+	})
+	s.must(err)
+	found, _ := s.verify()
+	s.told("without heads", found, nil)
+	found, _ = s.verify(heads...)
+	s.told("with heads", found, []string{"JIT-1002, event 6: missing: a head tells of 6 events"})
+	heads[1].Events = 1
+	found, _ = s.verify(heads...)
+	s.told("with an early head", found, []string{"JIT-1002, event 1: head"})
+	// A store that goes on is still the one of its heads.
+	heads = s.heads()
+	s.life("c")
+	s.configure("b")
+	_, err = s.side.Update(s.Context(), "JIT-1002", func(t *tickets.Ticket) error {
+		t.Opened(Ann, tickets.Deny, Place, Now)
+		return nil
+	})
+	s.must(err)
+	found, _ = s.verify(heads...)
+	s.told("later", found, nil)
+}
+
+// copied is a copy: it is as whole as what was copied, to the last hash.
+func (s *verifySuite) copied(to Side) {
+	s.fill()
+	heads := s.heads()
+	_, before := s.verify(heads...)
+	if _, err := store.Copy(s.Context(), s.side, to, func(store.Progress) {}); err != nil {
+		s.Fatal(err)
+	}
+	s.side = to
+	found, after := s.verify(heads...)
+	s.told("copy", found, nil)
+	if before != after {
+		s.Errorf("looked through %+v, and of the copy %+v", before, after)
+	}
+}
+
+// noted tells each head once it has changed, and no other.
+func (s *verifySuite) noted() {
+	var mu sync.Mutex
+	told := map[tickets.Number][]tickets.Head{}
+	keep := store.Noted(s.side.Keeper, func(h tickets.Head) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[h.Ticket] = append(told[h.Ticket], h)
+	})
+	real := s.side.Keeper
+	s.side.Keeper = noting{real, keep}
+	for _, id := range []string{"a", "b"} {
+		s.life(id)
+	}
+	s.configure("a")
+	failed := Asked("c")
+	_, _, err := keep.Accept(s.Context(), tickets.Incoming{ID: failed.ID, At: Now, Raw: failed.Raw, Error: "unreadable"}, nil)
+	s.must(err)
+	_, made, err := keep.Replay(s.Context(), failed, Asks(failed, Now))
+	s.must(err)
+	for range 2 { // changes no history
+		_, err := keep.Update(s.Context(), made.Number, func(t *tickets.Ticket) error { t.Sending.Looks++; return nil })
+		s.must(err)
+	}
+	again := Asked("a")
+	again.ID = "in-again"
+	_, _, err = keep.Accept(s.Context(), again, Asks(again, Now))
+	s.must(err)
+	doc, _, err := store.EncodeSettings(tickets.Settings{Version: 2}, nil)
+	s.must(err)
+	docs, err := real.ChangeForms(s.Context(), 10)
+	s.must(err)
+	slices.Reverse(docs)
+	s.side.SetSettings(doc[:10], docs...)
+	_, err = keep.Mend(s.Context(), tickets.Change{At: Now, By: Ann})
+	s.must(err)
+	for _, h := range s.heads() {
+		list := told[h.Ticket]
+		if len(list) == 0 || list[len(list)-1] != h {
+			s.Errorf("of %s told %+v, last must be %+v", h.Ticket, list, h)
+		}
+	}
+	if n := len(told["JIT-1001"]); n != 3 || len(told["JIT-1003"]) != 1 || len(told[store.SettingsHead]) != 2 {
+		s.Errorf("told %+v; want each change of a history once", told)
+	}
+	var all []tickets.Head
+	for _, list := range told {
+		all = append(all, list...)
+	}
+	found, v := s.verify(all...)
+	s.told("with every head", found, nil)
+	if v.Heads != len(all) {
+		s.Errorf("%d heads compared of %d", v.Heads, len(all))
+	}
+}
+
+// retired forgets old tickets, and what is left is whole: without anybody's
+// being able to pass a loss off as that.
+func (s *verifySuite) retired(to Side) {
+	ctx := s.Context()
+	retire := func(before time.Time, limit int) store.Retired {
+		s.Helper()
+		e, err := s.side.Retire(ctx, before, Now.Add(time.Hour), limit)
+		s.must(err)
+		return e
+	}
+	if e := retire(Now.Add(time.Hour), 10); e.N != 0 {
+		s.Errorf("an empty store retires %+v", e)
+	}
+	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+		t := s.life(id)
+		if id == "c" {
+			continue // owes an edit
+		}
+		_, err := s.side.Update(ctx, t.Number, func(t *tickets.Ticket) error {
+			t.Edited(Place, t.Rev, Now)
+			t.Told(Place, len(t.Events)-1, Now)
+			return nil
+		})
+		s.must(err)
+	}
+	open := Asked("open")
+	_, _, err := s.side.Accept(ctx, open, Asks(open, Now))
+	s.must(err)
+	doc := s.form(1004)
+	s.side.SetDoc(1004, bytes.Replace(doc, []byte("reason of d"), []byte("reason of D"), 1))
+	heads := s.heads()
+	if e := retire(Now.Add(time.Minute), 10); e.N != 0 {
+		s.Errorf("retired %+v, whose last event is not older", e)
+	}
+	later := Now.Add(time.Minute + time.Second)
+	first, second, none := retire(later, 2), retire(later, 10), retire(later, 10)
+	names := func(e store.Retired) (list []tickets.Number) {
+		for _, h := range e.Tickets {
+			list = append(list, h.Ticket)
+		}
+		return list
+	}
+	if got := fmt.Sprint(first.N, names(first), second.N, names(second), none.N); got != "1 [JIT-1001 JIT-1002] 2 [JIT-1005 JIT-1006] 0" {
+		s.Errorf("retired %s; want those that are final, owe nothing, and are as they were written", got)
+	}
+	s.side.SetDoc(1004, doc)
+	for _, n := range []tickets.Number{"JIT-1001", "JIT-1006"} {
+		if _, err := s.side.Get(ctx, n); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("Get(%s) = %v; want it gone", n, err)
+		}
+	}
+	if _, err := s.side.Find(ctx, "a"); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("Find = %v; want it gone", err)
+	}
+	stats, err := s.side.Stats(ctx, Now)
+	s.must(err)
+	if n := stats.Progress; n[tickets.Final] != 2 || n[tickets.Pending] != 1 || len(n) != 2 {
+		s.Errorf("counts %v", n)
+	}
+	found, v := s.verify(append(heads, tickets.Head{Ticket: store.LedgerHead, Events: second.N, Hash: second.Hash})...)
+	s.told("after that", found, nil)
+	if v.Tickets != 3 || v.Retired != 4 || v.Heads != 8 {
+		s.Errorf("looked through %+v", v)
+	}
+	if next := s.life("g"); next.Number != "JIT-1008" {
+		s.Errorf("the next number is %s", next.Number)
+	}
+
+	// The copy has the ledger too, also if it is made again after more was
+	// retired.
+	for range 2 {
+		if _, err := store.Copy(ctx, s.side, to, func(store.Progress) {}); err != nil {
+			s.Fatal(err)
+		}
+		_, err = s.side.Update(ctx, "JIT-1003", func(t *tickets.Ticket) error {
+			t.Edited(Place, t.Rev, Now)
+			t.Told(Place, len(t.Events)-1, Now)
+			return nil
+		})
+		s.must(err)
+	}
+	from := s.side
+	s.side = to
+	found, v = s.verify(heads...)
+	s.told("in a copy", found, nil)
+	if v.Retired != 4 {
+		s.Errorf("looked through %+v", v)
+	}
+	s.side = from
+	third := retire(later, 10)
+	if len(third.Tickets) != 2 {
+		s.Errorf("retired %+v", third)
+	}
+	if _, err := store.Copy(ctx, from, to, func(store.Progress) {}); err != nil {
+		s.Fatal(err)
+	}
+	if docs, err := to.Ledger(ctx); err != nil || len(docs) != 3 {
+		s.Errorf("the copy's ledger has %d entries, %v", len(docs), err)
+	}
+	s.side = to
+	if _, err := to.Retire(ctx, Now.Add(time.Hour), Now, 10); err != nil {
+		s.Fatal(err)
+	}
+	if _, err := store.Copy(ctx, from, to, func(store.Progress) {}); err != nil {
+		s.Errorf("to a ledger that has more = %v", err)
+	}
+	s.side = from
+	late := heads[1]
+	late.Hash = heads[0].Hash
+	found, _ = s.verify(late)
+	s.told("another history was retired", found, []string{"JIT-1002, event 6: head: it was retired"})
+	s.side.Remove(1007)
+	found, _ = s.verify()
+	s.told("a loss beside it", found, []string{"number 1007: missing"})
+}
+
+// noting is a keeper that is written through another store.
+type noting struct {
+	Keeper
+	through store.Store
+}
+
+func (k noting) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	return k.through.Accept(ctx, in, apply)
+}
+
+func (k noting) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	return k.through.Update(ctx, n, change)
+}
+
+func (k noting) Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error) {
+	return k.through.Configure(ctx, from, changes)
+}
+
+// before is a ticket that a version without a chain made, and this one goes on
+// with.
+func (s *verifySuite) before() {
+	in := Asked("a")
+	_, _, err := s.side.Accept(s.Context(), in, Asks(in, Now))
+	s.must(err)
+	s.side.SetDoc(1001, []byte(`{"v":1,"number":"JIT-1001","type":"Access Request","state":"New","active":true,"created":"2026-01-31T13:05:00Z","id":"a","request":{"id":"a","kind":"application","reason":"r"},"rev":2,"events":[{"kind":"received","at":"2026-01-31T13:05:00Z"},{"kind":"state","at":"2026-01-31T13:05:00Z","text":"New"}]}`))
+	found, v := s.verify()
+	s.told("as it was", found, nil)
+	if v.Unchained != 2 || v.Bare != 1 || v.Last != "JIT-1001" {
+		s.Errorf("looked through %+v; want it named as bare", v)
+	}
+	_, err = s.side.Update(s.Context(), "JIT-1001", func(t *tickets.Ticket) error {
+		t.Opened(Ann, tickets.Deny, Place, Now)
+		return t.Decide(Approval(Now), Rules())
+	})
+	s.must(err)
+	found, v = s.verify()
+	s.told("gone on with", found, nil)
+	if v.Unchained != 2 || v.Bare != 0 || v.Events != 4 {
+		s.Errorf("looked through %+v; want two events of four from before", v)
+	}
+	doc := s.form(1001)
+	for name, change := range map[string]func([]json.RawMessage) []json.RawMessage{
+		"Changed": func(e []json.RawMessage) []json.RawMessage { return changed(e, 1, `"New"`, `"Old"`) },
+		"Removed": func(e []json.RawMessage) []json.RawMessage { return slices.Delete(e, 1, 2) },
+		"Added":   func(e []json.RawMessage) []json.RawMessage { return slices.Insert(e, 1, e[0]) },
+	} {
+		s.side.SetDoc(1001, events(doc, change))
+		if found, _ := s.verify(); len(found) == 0 {
+			s.Errorf("%s before the chain, and nothing found", name)
+		}
+	}
+}

@@ -1,0 +1,667 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/countersign/countersign/tickets"
+)
+
+// Fault is what is wrong with a history.
+type Fault string
+
+// The faults.
+const (
+	FaultChanged    Fault = "changed"    // something is not as it was written
+	FaultMissing    Fault = "missing"    // something that was there is gone
+	FaultReordered  Fault = "reordered"  // something is in another place
+	FaultAdded      Fault = "added"      // something was put there that Countersign did not write
+	FaultSeal       Fault = "seal"       // the record is not as it was sealed
+	FaultForged     Fault = "forged"     // the record says something else than its history
+	FaultHead       Fault = "head"       // the history is not the one that a head was written of
+	FaultUnreadable Fault = "unreadable" // nothing more can be said of it
+)
+
+// Finding is one thing that is wrong, and where.
+type Finding struct {
+	Fault  Fault          `json:"fault"`
+	Ticket tickets.Number `json:"ticket,omitempty"` // empty: see Of
+	Of     string         `json:"of,omitempty"`     // what it is about if it is no ticket: settings, the ledger of retired tickets, or a webhook
+	Event  int            `json:"event,omitempty"`  // its place in the history, from 1; 0: the record as a whole
+	Text   string         `json:"text"`             // for people
+}
+
+func (f Finding) String() string {
+	where := cmp.Or(string(f.Ticket), f.Of)
+	if f.Event > 0 {
+		where += fmt.Sprintf(", event %d", f.Event)
+	}
+	return fmt.Sprintf("%s: %s: %s", where, f.Fault, f.Text)
+}
+
+// Verified is what was looked through.
+type Verified struct {
+	Tickets   int `json:"tickets"`
+	Events    int `json:"events"`
+	Changes   int `json:"changes"` // of the settings
+	Retired   int `json:"retired"` // tickets that the ledger accounts for
+	Incomings int `json:"incomings"`
+	Heads     int `json:"heads"` // that were compared
+	// Unchained counts events and changes from before there was a chain. They
+	// are covered by the first one after them that has a hash; Bare counts
+	// the tickets that have none, and Last is the newest of these.
+	Unchained int `json:"unchained"`
+	// Gaps counts the numbers that are missing beside such tickets: a version
+	// from before could leave a number out.
+	Gaps     int            `json:"gaps"`
+	Bare     int            `json:"bare"`
+	Last     tickets.Number `json:"last_bare,omitempty"`
+	Findings int            `json:"findings"`
+}
+
+// rawTicket is what of a stored form can be checked.
+type rawTicket struct {
+	V        int             `json:"v"`
+	Number   tickets.Number  `json:"number"`
+	ID       string          `json:"id"`
+	Created  string          `json:"created"`
+	State    string          `json:"state"`
+	Request  json.RawMessage `json:"request"`
+	Decision json.RawMessage `json:"decision"`
+	Outcome  json.RawMessage `json:"outcome"`
+	Messages []struct {
+		Place tickets.Place `json:"place"`
+		ID    string        `json:"id"`
+	} `json:"messages"`
+	Events []json.RawMessage `json:"events"`
+	Broken bool              `json:"broken"`
+	Seal   string            `json:"seal"`
+}
+
+// rawLink is what of an event, or of a change, the chain is checked with.
+type rawLink struct {
+	N    int    `json:"n"`
+	Hash string `json:"hash"`
+
+	Kind     tickets.EventKind `json:"kind"`
+	Text     string            `json:"text"`
+	State    string            `json:"state"`
+	Decision json.RawMessage   `json:"decision"`
+	Outcome  json.RawMessage   `json:"outcome"`
+	Request  string            `json:"request"`
+	Place    tickets.Place     `json:"place"`
+	Message  string            `json:"message"`
+	Source   tickets.Source    `json:"source"`
+
+	chained bool // it has a hash, or follows one that has
+}
+
+// checked is what is known of a history once it was checked.
+type checked struct {
+	links     []rawLink
+	unchained int
+	head      string
+	findings  []Finding
+}
+
+func (c *checked) fault(f Fault, event int, format string, args ...any) {
+	c.findings = append(c.findings, Finding{Fault: f, Event: event, Text: fmt.Sprintf(format, args...)})
+}
+
+// checkChain checks that each of items follows the one before it.
+func checkChain(root, what string, items []json.RawMessage) *checked {
+	c := &checked{links: make([]rawLink, len(items)), head: root}
+	there := make(map[int]bool, len(items))
+	for i, raw := range items {
+		if err := json.Unmarshal(raw, &c.links[i]); err != nil {
+			// Its hash may be readable all the same.
+			c.fault(FaultUnreadable, i+1, "this %s cannot be read", what)
+		}
+		there[c.links[i].N] = true
+	}
+	before := 0 // what the one before says of its place
+	began := false
+	for i, raw := range items {
+		l := &c.links[i]
+		hash := linkChange(c.head, raw)
+		switch {
+		case l.Hash == "" && l.N == 0 && !began:
+			c.unchained++
+			c.head, before = hash, i+1
+			continue
+		case l.Hash == "":
+			c.fault(FaultAdded, i+1, "this %s has no hash, though those before it have: it was not written by Countersign, or its hash was removed", what)
+		case hash == l.Hash:
+			if l.N != i+1 && l.N == before+1 {
+				break // the break before it was told
+			}
+			if l.N != i+1 {
+				c.fault(FaultReordered, i+1, "this %s says that it is number %d", what, l.N)
+			}
+		case l.N > before+1 && !there[before+1]:
+			c.fault(FaultMissing, before+1, "%s missing before the %s that says it is number %d", gone(what, before+1, l.N-1), what, l.N)
+		case l.N != before+1 && (l.N != i+1 || before == i):
+			c.fault(FaultReordered, i+1, "this %s says that it is number %d and follows number %d", what, l.N, before)
+		case l.N != before+1:
+			// What stands before it is not what it followed, which was told.
+		case !began && c.unchained > 0:
+			c.fault(FaultChanged, i+1, "this %s, or one from before the history was chained, is not as it was written", what)
+		default:
+			c.fault(FaultChanged, i+1, "this %s is not as it was written", what)
+		}
+		began, l.chained = true, true
+		c.head, before = cmp.Or(l.Hash, hash), cmp.Or(l.N, before+1)
+	}
+	return c
+}
+
+func gone(what string, from, to int) string {
+	if from == to {
+		return fmt.Sprintf("%s %d is", what, from)
+	}
+	return fmt.Sprintf("%ss %d to %d are", what, from, to)
+}
+
+// checkTicket checks the stored form of the ticket with the counter seq.
+func checkTicket(seq int64, doc []byte) (rawTicket, *checked) {
+	var t rawTicket
+	if err := json.Unmarshal(doc, &t); err != nil {
+		c := &checked{}
+		c.fault(FaultUnreadable, 0, "the record cannot be read")
+		return t, c
+	}
+	if t.V > FormVersion {
+		c := &checked{}
+		c.fault(FaultUnreadable, 0, "the record was written by a newer version of countersign: verify with that version")
+		return t, c
+	}
+	c := checkChain(tickets.Root(tickets.RequestID(t.ID), t.Created), "event", t.Events)
+	if n, ok := t.Number.Seq(); !ok || n != seq {
+		c.fault(FaultForged, 0, "the record of number %d says that it is %s", seq, t.Number)
+	}
+	if t.V >= chained && len(t.Events) == 0 {
+		c.fault(FaultMissing, 0, "the ticket has no history")
+	}
+	switch chains := c.unchained < len(t.Events); {
+	case t.V >= chained && t.Seal == "":
+		c.fault(FaultSeal, 0, "the record has no seal")
+	case t.Seal != "" && !sealed(doc):
+		c.fault(FaultSeal, 0, "the record is not as it was sealed: some byte of it was changed")
+	case t.V < chained && (chains || t.Seal != ""):
+		c.fault(FaultForged, 0, "the record says that it is from before the history was chained, and its history is")
+	}
+	if t.Broken {
+		c.fault(FaultSeal, 0, "the record had been changed by something else than Countersign before it was last written")
+	}
+	c.compare(t)
+	return t, c
+}
+
+// compare holds the record against what its history says, as far as that
+// says it. A record that was changed and sealed anew is found so.
+func (c *checked) compare(t rawTicket) {
+	var decision, outcome json.RawMessage
+	var decided, concluded int // the events that say it
+	var outcomeChained bool
+	var request, state string
+	shown := map[tickets.Place]string{}
+	whole := c.unchained == 0
+	for i, l := range c.links {
+		switch l.Kind {
+		case tickets.EventDecided:
+			decision, decided = l.Decision, i+1
+		case tickets.EventRefused:
+			decision, decided = nil, i+1
+		case tickets.EventOutcome, tickets.EventDetailed:
+			outcome, concluded, outcomeChained = l.Outcome, i+1, l.chained
+		case tickets.EventState:
+			state = l.Text
+		case tickets.EventShown:
+			shown[l.Place] = l.Message
+		}
+		state, request = cmp.Or(l.State, state), cmp.Or(l.Request, request)
+	}
+	if !sameJSON(t.Decision, decision) {
+		c.fault(FaultForged, decided, "the record's decision is not the one of its history")
+	}
+	if (outcomeChained || outcome == nil && whole) && !sameJSON(t.Outcome, outcome) {
+		c.fault(FaultForged, concluded, "the record's outcome is not the one of its history")
+	}
+	if (whole || len(c.links) > 0 && request != "") && digestOf(t.Request) != request {
+		c.fault(FaultForged, 0, "the record's request is not the one that was received")
+	}
+	if whole && len(c.links) > 0 && state != "" && t.State != state {
+		c.fault(FaultForged, 0, "the record's state is %q, its history's %q", t.State, state)
+	}
+	for _, m := range t.Messages {
+		id, told := shown[m.Place]
+		if told && m.ID != id || whole && !told && m.ID != "" {
+			c.fault(FaultForged, 0, "the record's message in %s is not the one of its history", m.Place)
+		}
+		delete(shown, m.Place)
+	}
+	for place := range shown {
+		c.fault(FaultForged, 0, "the record has no message in %s, its history has", place)
+	}
+}
+
+// sameJSON reports whether a and b say the same; nothing is null.
+func sameJSON(a, b json.RawMessage) bool {
+	x, err := tickets.Canonical(orNull(a))
+	if err != nil {
+		return false
+	}
+	y, err := tickets.Canonical(orNull(b))
+	return err == nil && bytes.Equal(x, y)
+}
+
+func orNull(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return json.RawMessage("null")
+	}
+	return raw
+}
+
+// digestOf is the hash of a request, empty if there is none.
+func digestOf(raw json.RawMessage) string {
+	c, err := tickets.Canonical(orNull(raw))
+	if err != nil || string(c) == "null" {
+		return ""
+	}
+	return tickets.Digest(c)
+}
+
+// VerifyForm checks the stored form of the ticket with the counter seq, and
+// returns what is wrong with it.
+func VerifyForm(seq int64, doc []byte) []Finding {
+	t, c := checkTicket(seq, doc)
+	return c.named(t, seq)
+}
+
+// named are the findings about t.
+func (c *checked) named(t rawTicket, seq int64) []Finding {
+	n := t.Number
+	if s, ok := n.Seq(); !ok || s != seq {
+		n = tickets.Number(fmt.Sprint("number ", seq))
+	}
+	for i := range c.findings {
+		c.findings[i].Ticket = n
+	}
+	return c.findings
+}
+
+// SettingsHead is what heads of the settings' history are called.
+const SettingsHead = "settings"
+
+// Verify looks through everything that from holds, beside whoever writes to
+// it, and calls find with each thing that is wrong. heads are heads that were
+// written down elsewhere, read before Verify is called; nil if there are none.
+// It needs little memory, however much there is. An error means that not
+// everything was looked through.
+func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(Finding)) (Verified, error) {
+	v := &verifying{from: from, heads: map[tickets.Number][]tickets.Head{}, born: true}
+	v.find = func(f Finding) {
+		v.Findings++
+		find(f)
+	}
+	for _, h := range heads {
+		v.heads[h.Ticket] = append(v.heads[h.Ticket], h)
+	}
+	for _, step := range []func(context.Context) error{v.ledger, v.tickets, v.settings, v.incomings} {
+		if err := step(ctx); err != nil {
+			return v.Verified, err
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(v.heads)) {
+		h := v.heads[n][len(v.heads[n])-1]
+		if last, ok := v.retired[n]; ok {
+			v.Heads++
+			if h.Events > last.Events || h.Events == last.Events && h.Hash != last.Hash {
+				v.find(Finding{Fault: FaultHead, Ticket: n, Event: h.Events, Text: "it was retired with another history than the one that the head was written of"})
+			}
+			continue
+		}
+		v.find(Finding{Fault: FaultMissing, Ticket: n, Text: fmt.Sprintf("a head tells of it with %d events, and it is not there", h.Events)})
+	}
+	return v.Verified, nil
+}
+
+type verifying struct {
+	Verified
+	from    Archive
+	find    func(Finding)
+	heads   map[tickets.Number][]tickets.Head // of what was not met yet
+	last    int64                             // the counter of the last ticket
+	retired map[tickets.Number]tickets.Head   // what the ledger accounts for
+	numbers []int64                           // of these, in order
+	born    bool                              // which was chained from its beginning on, as was everything after it
+}
+
+// verifyPage is how many tickets are read together.
+const verifyPage = 512
+
+// tickets checks every ticket, on all processors, while the next are read.
+func (v *verifying) tickets(ctx context.Context) error {
+	// First: tickets that are made meanwhile are no loss.
+	counts, err := v.from.Count(ctx)
+	if err != nil {
+		return fmt.Errorf("count: %w", err)
+	}
+	v.last = FirstSeq - 1
+	err = Forms(ctx, v.from, func(page []Form) error {
+		type result struct {
+			t rawTicket
+			c *checked
+		}
+		results := make([]result, len(page))
+		each(len(page), func(i int) {
+			if f := page[i]; f.Err == nil {
+				t, c := checkTicket(f.Seq, f.Doc)
+				results[i] = result{t, c}
+			}
+		})
+		for i, f := range page {
+			born := f.Err == nil && len(results[i].c.links) > 0 && results[i].c.unchained == 0
+			v.gap(f.Seq, v.born && born)
+			v.born = born
+			v.Tickets++
+			if f.Err != nil {
+				v.find(Finding{Fault: FaultUnreadable, Ticket: tickets.Number(fmt.Sprint("number ", f.Seq)), Text: f.Err.Error()})
+				continue
+			}
+			v.ticket(f, results[i].t, results[i].c)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	v.gap(counts.Counter+1, v.born)
+	return nil
+}
+
+// ledger checks what accounts for retired tickets.
+func (v *verifying) ledger(ctx context.Context) error {
+	docs, err := v.from.Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	v.retired = map[tickets.Number]tickets.Head{}
+	items := make([]json.RawMessage, len(docs))
+	for i, doc := range docs {
+		items[i] = doc
+		e, err := DecodeRetired(doc)
+		if err != nil {
+			continue // the chain tells of it
+		}
+		for _, h := range e.Tickets {
+			v.retired[h.Ticket] = h
+			if seq, ok := h.Ticket.Seq(); ok {
+				v.numbers = append(v.numbers, seq)
+			}
+		}
+	}
+	slices.Sort(v.numbers)
+	v.numbers = slices.Compact(v.numbers)
+	v.Retired = len(v.numbers)
+	c := checkChain(ledgerRoot(), "entry", items)
+	if c.unchained > 0 {
+		c.fault(FaultAdded, 1, "this entry has no hash")
+	}
+	for _, f := range c.findings {
+		f.Of = LedgerHead
+		v.find(f)
+	}
+	v.compareHeads(LedgerHead, "entry", c)
+	return nil
+}
+
+// gap tells of the numbers that are missing before seq, if they should be
+// there and the ledger does not account for them.
+func (v *verifying) gap(seq int64, should bool) {
+	i, _ := slices.BinarySearch(v.numbers, v.last+1)
+	for _, n := range v.numbers[i:] {
+		if n >= seq {
+			break
+		}
+		v.missing(n, should)
+		v.last = n
+	}
+	v.missing(seq, should)
+	v.last = max(v.last, seq)
+}
+
+// missing tells of the numbers between the last one and seq.
+func (v *verifying) missing(seq int64, should bool) {
+	switch from, to := v.last+1, seq-1; {
+	case from <= to && !should:
+		v.Gaps += int(to - from + 1)
+	case from == to:
+		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprint("number ", from), Text: "the ticket of this number is gone"})
+	case from < to:
+		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprintf("numbers %d to %d", from, to), Text: "the tickets of these numbers are gone"})
+	}
+}
+
+func (v *verifying) ticket(f Form, t rawTicket, c *checked) {
+	v.Events += len(c.links)
+	v.Unchained += c.unchained
+	if c.unchained == len(c.links) {
+		v.Bare++
+		v.Last = t.Number
+	}
+	for _, f := range c.named(t, f.Seq) {
+		v.find(f)
+	}
+	v.compareHeads(t.Number, "event", c)
+}
+
+// compareHeads looks for the heads of what is called name in its history.
+func (v *verifying) compareHeads(name tickets.Number, what string, c *checked) {
+	for _, h := range v.heads[name] {
+		v.Heads++
+		f := Finding{Fault: FaultHead, Ticket: name, Event: h.Events}
+		if name == SettingsHead || name == LedgerHead {
+			f.Ticket, f.Of = "", string(name)
+		}
+		switch {
+		case h.Events < 1:
+			f.Text = "a head tells of no " + what
+		case h.Events > len(c.links):
+			f.Fault, f.Text = FaultMissing, fmt.Sprintf("a head tells of %d %ss, and there are %d", h.Events, what, len(c.links))
+		case c.links[h.Events-1].Hash != h.Hash:
+			f.Text = fmt.Sprintf("this %s, or one before it, is not the one that the head was written of", what)
+		default:
+			continue
+		}
+		v.find(f)
+	}
+	delete(v.heads, name)
+}
+
+// settings checks the changes of the settings, and the settings against them.
+func (v *verifying) settings(ctx context.Context) error {
+	fault := func(f Fault, format string, args ...any) {
+		v.find(Finding{Fault: f, Of: SettingsHead, Text: fmt.Sprintf(format, args...)})
+	}
+	set, err := v.from.Settings(ctx)
+	unread := errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewerForm)
+	if err != nil && !unread {
+		return fmt.Errorf("read the settings: %w", err)
+	}
+	if unread {
+		fault(FaultUnreadable, "the settings cannot be read: %v", err)
+	}
+	docs, err := v.from.ChangeForms(ctx, allChanges)
+	if err != nil {
+		return fmt.Errorf("read the changes of the settings: %w", err)
+	}
+	slices.Reverse(docs)
+	items := make([]json.RawMessage, len(docs))
+	var told tickets.Settings
+	for i, doc := range docs {
+		items[i] = doc
+		if c, err := DecodeChange(doc); err == nil {
+			told = told.With([]tickets.Change{c})
+			if c.Key == tickets.KeyDamaged {
+				clear(told.Values)
+			}
+			told.Version = c.Version
+		}
+	}
+	c := checkChain(tickets.ChangesRoot(), "change", items)
+	v.Changes, v.Unchained = len(items), v.Unchained+c.unchained
+	for _, f := range c.findings {
+		f.Of = SettingsHead
+		v.find(f)
+	}
+	v.compareHeads(SettingsHead, "change", c)
+	if unread {
+		return nil
+	}
+	// They may have been changed since they were read.
+	if again, err := v.from.Settings(ctx); err == nil && again.Version != set.Version {
+		return nil
+	}
+	if told.Version != set.Version || !maps.Equal(told.Values, set.Values) {
+		fault(FaultForged, "the settings are not what their history made of them")
+	}
+	return nil
+}
+
+// incomings checks the bodies that are kept against the events that they made.
+func (v *verifying) incomings(ctx context.Context) error {
+	var seq int64
+	var t rawTicket
+	var c *checked
+	for id := ""; ; {
+		page, err := v.from.IncomingsAfter(ctx, id, copyPage)
+		if errors.Is(err, ErrNotFound) {
+			// The last one was forgotten meanwhile, as the oldest are: those
+			// after it come next time.
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read webhooks: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		for _, k := range page {
+			id = k.ID
+			v.Incomings++
+			if k.Err != nil {
+				v.find(Finding{Fault: FaultUnreadable, Of: "webhook " + k.ID, Text: k.Err.Error()})
+				continue
+			}
+			of, ok := k.Receipt.Ticket.Seq()
+			if !ok || k.Receipt.Status != tickets.StatusCreated && k.Receipt.Status != tickets.StatusUpdated {
+				continue
+			}
+			if of != seq || c == nil {
+				forms, err := v.from.FormsAfter(ctx, of-1, 1)
+				if err != nil {
+					return fmt.Errorf("read tickets: %w", err)
+				}
+				if len(forms) == 0 || forms[0].Seq != of || forms[0].Err != nil {
+					c = nil
+					continue // it is told that this is missing
+				}
+				seq = of
+				t, c = checkTicket(of, forms[0].Doc)
+			}
+			v.body(k, t, c)
+		}
+	}
+}
+
+func (v *verifying) body(k IncomingRecord, t rawTicket, c *checked) {
+	i := slices.IndexFunc(c.links, func(l rawLink) bool { return l.Source.Incoming == k.ID })
+	switch {
+	case i >= 0 && c.links[i].Source.Body != tickets.Digest(k.Raw):
+		v.find(Finding{Fault: FaultChanged, Ticket: t.Number, Of: "webhook " + k.ID, Event: i + 1, Text: "the body that is kept of webhook " + k.ID + " is not the one that arrived"})
+	case i < 0 && c.unchained == 0 && len(c.links) > 0:
+		v.find(Finding{Fault: FaultMissing, Ticket: t.Number, Of: "webhook " + k.ID, Text: "webhook " + k.ID + " is kept as " + string(k.Receipt.Status) + ", and no event tells of it"})
+	}
+}
+
+// Forms calls each with the stored forms of all tickets, oldest first, a page
+// at a time. The next page is read meanwhile.
+func Forms(ctx context.Context, from Archive, each func([]Form) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	type page struct {
+		forms []Form
+		err   error
+	}
+	pages := make(chan page)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() {
+		defer close(pages)
+		for seq := int64(0); ; {
+			forms, err := from.FormsAfter(ctx, seq, verifyPage)
+			if len(forms) == 0 && err == nil {
+				return
+			}
+			select {
+			case pages <- page{forms, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+			seq = forms[len(forms)-1].Seq
+		}
+	})
+	for p := range pages {
+		if p.err != nil {
+			return fmt.Errorf("read tickets: %w", p.err)
+		}
+		if err := each(p.forms); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// each calls do for 0 to n-1, on all processors.
+func each(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	workers := min(runtime.GOMAXPROCS(0), n)
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Heads reads heads that were written one on a line. Lines that hold none, as
+// other lines of a log, are passed over, and counted.
+func Heads(text []byte) (heads []tickets.Head, other int) {
+	for line := range bytes.Lines(text) {
+		var h tickets.Head
+		if err := json.Unmarshal(line, &h); err != nil || h.Ticket == "" || h.Hash == "" {
+			if strings.TrimSpace(string(line)) != "" {
+				other++
+			}
+			continue
+		}
+		heads = append(heads, h)
+	}
+	return heads, other
+}

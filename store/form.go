@@ -9,9 +9,22 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// FormVersion is the version of the stored form that this program writes.
-// Every later version can read it. What only adds fields does not raise it.
-const FormVersion = 1
+// FormVersion is the newest version of the stored form that this program
+// reads and writes. Every later version can read it. What only adds fields
+// does not raise it.
+//
+//	1  what there was at first
+//	2  what a ticket owes receivers of events: a version that does not know
+//	   the lane would drop it from the index
+const FormVersion = 2
+
+// formVersion is the version of t's form: the oldest that can work on it.
+func formVersion(t *tickets.Ticket) int {
+	if len(t.Deliveries) > 0 {
+		return 2
+	}
+	return 1
+}
 
 type form struct {
 	V int `json:"v"`
@@ -26,7 +39,7 @@ var ErrNewerForm = errors.New("written by a newer version of countersign: run th
 // "v". It does not hold Version, which is the store's own. What a newer
 // version has added is in it again.
 func Encode(t *tickets.Ticket) ([]byte, error) {
-	b, err := json.Marshal(form{V: FormVersion, Ticket: t})
+	b, err := json.Marshal(form{V: formVersion(t), Ticket: t})
 	if err != nil || !hasNewer(t) {
 		return b, err
 	}
@@ -44,7 +57,7 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 	if err := strict.Decode(&f); err != nil || strict.InputOffset() != int64(len(b)) {
 		f = form{Ticket: new(tickets.Ticket)}
 		if err := json.Unmarshal(b, &f); err != nil {
-			if newerForm(b) {
+			if newerForm(b, FormVersion) {
 				err = ErrNewerForm
 			}
 			return nil, fmt.Errorf("stored ticket: %w", err)
@@ -65,10 +78,10 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 	return f.Ticket, nil
 }
 
-// newerForm reports whether b, which cannot be read, is of a later version.
-func newerForm(b []byte) bool {
+// newerForm reports whether b is of a later version than v.
+func newerForm(b []byte, v int) bool {
 	var f struct {
 		V int `json:"v"`
 	}
-	return json.Unmarshal(b, &f) == nil && f.V > FormVersion
+	return json.Unmarshal(b, &f) == nil && f.V > v
 }

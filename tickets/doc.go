@@ -17,6 +17,6 @@
 //	             └─ an update that arrives before its request waits as Unknown until the request comes
 //
 // What a ticket owes the outside world (a post, a send, an edit, a reply, a
-// look at EPM) is computed from the ticket by [Ticket.Owes] and stored
+// look at EPM, its events to receivers) is computed from the ticket by [Ticket.Owes] and stored
 // nowhere else.
 package tickets

@@ -322,6 +322,8 @@ type Ticket struct {
 	Messages []Message `json:"messages,omitempty"`
 	Events   []Event   `json:"events,omitempty"`
 
+	Deliveries []Delivery `json:"deliveries,omitempty"` // of the events, to receivers outside of the chats
+
 	Newer Newer `json:"-"`
 
 	// Version counts the writes of the record. It belongs to the store.

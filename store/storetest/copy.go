@@ -119,6 +119,7 @@ func (s *copySuite) fill(n int) {
 		_, err := s.from.Configure(s.Context(), v, []tickets.Change{sets("category", fmt.Sprint(v, hostile[1:5])), sets("fields", "user")})
 		s.must(err)
 	}
+	s.must(s.from.SetMark(s.Context(), "events/file", 1))
 	for i, in := range []tickets.Incoming{
 		{ID: "in-failed", At: Now.Add(time.Hour), Raw: []byte("{\x00\xff"), Error: "the body is not JSON " + hostile[:5], Repaired: true},
 		{ID: "in-empty", At: Now},
@@ -133,7 +134,7 @@ func (s *copySuite) fill(n int) {
 	s.must(err)
 	doc, err := store.Encode(t)
 	s.must(err)
-	s.from.SetDoc(1001, append([]byte(`{"v":1,"x_new":{"a":[1]},`), doc[len(`{"v":1,`):]...))
+	s.from.SetDoc(1001, append(append(doc[:len(`{"v":1,`):len(`{"v":1,`)], `"x_new":{"a":[1]},`...), doc[len(`{"v":1,`):]...))
 }
 
 func (s *copySuite) fillOne(i int) error {
@@ -209,6 +210,9 @@ func (s *copySuite) content(of Keeper) map[string]string {
 	for i, c := range changes {
 		all[fmt.Sprintf("change %d", i)] = fmt.Sprint(c.Version, c.At, c.By, c.Key, text(c.Old), text(c.New))
 	}
+	marks, err := of.Marks(s.Context())
+	s.must(err)
+	all["marks"] = fmt.Sprint(marks)
 	failed, err := of.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed, Limit: 1 << 20})
 	s.must(err)
 	all["failed"] = fmt.Sprint(len(failed))
@@ -264,7 +268,7 @@ func (s *copySuite) same() {
 		}
 	}
 	later := Now.Add(10 * time.Hour)
-	for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack")} {
+	for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack"), tickets.DeliverLane(Receiver)} {
 		var claimed [2][]tickets.Number
 		for i, st := range []store.Store{s.from, s.to} {
 			list, err := st.Claim(s.Context(), lane, later, later.Add(time.Minute), 1<<20)
@@ -314,6 +318,9 @@ func (s *copySuite) everything() {
 		s.Errorf("Copy = %+v in %d pages; want %d tickets copied, as many there, in several", p, pages, n)
 	}
 	s.same()
+	if at, err := s.to.Mark(s.Context(), "events/file"); err != nil || at != 1 {
+		s.Errorf("Mark = %d, %v; want it copied", at, err)
+	}
 	for key, want := range s.content(s.from) {
 		if before[key] != want {
 			s.Errorf("what was copied from has changed: %s", key)
@@ -558,7 +565,8 @@ func (s *copySuite) unreadable() {
 	s.must(err)
 	doc, err := store.Encode(t)
 	s.must(err)
-	s.from.SetDoc(1002, []byte(`{"v":2,"number":2}`))
+	newer := fmt.Appendf(nil, `{"v":%d,"number":2}`, store.FormVersion+1)
+	s.from.SetDoc(1002, newer)
 	s.from.SetDoc(1004, []byte(`{"v":1`))
 	p, err := s.copy()
 	if !errors.Is(err, store.ErrNewerForm) || !strings.Contains(err.Error(), "1002") || !strings.Contains(err.Error(), "1004") {
@@ -575,7 +583,7 @@ func (s *copySuite) unreadable() {
 		s.Errorf("Copy by the newer version = %s; want what was left out copied", tally(p))
 	}
 	// There: it is left as it is.
-	s.to.SetDoc(1003, []byte(`{"v":2,"number":2}`))
+	s.to.SetDoc(1003, newer)
 	if p, err := s.copy(); !errors.Is(err, store.ErrNewerForm) || !strings.Contains(err.Error(), "JIT-1003") || p.Tickets[store.Refused] != 1 {
 		s.Errorf("Copy onto a newer form = %s, %v; want it refused", tally(p), err)
 	}

@@ -109,9 +109,13 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	told, err := newReceivers(cfg, p.Now)
+	if err != nil {
+		return err
+	}
 	config := bot.Config{
 		Store: keep, EPM: client, Chats: chats,
-		Settings: cfg.settings, World: cfg.world,
+		Settings: cfg.settings, World: cfg.world, Receivers: counting(told, m),
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout,
 		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
 	}

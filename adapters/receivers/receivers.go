@@ -61,22 +61,22 @@ func encode(n tickets.Notice) ([]byte, error) {
 // ascii is JSON with every character above ASCII escaped. They stand in
 // strings only.
 func ascii(b []byte) []byte {
-	var s bytes.Buffer
-	s.Grow(len(b))
+	const hex = "0123456789abcdef"
+	s := make([]byte, 0, len(b))
+	var units []uint16
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
-		switch {
-		case r < 0x7f:
-			s.WriteByte(b[0])
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&s, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&s, `\u%04x`, r)
+		if r < 0x7f {
+			s = append(s, b[0])
+		} else {
+			units = utf16.AppendRune(units[:0], r)
+			for _, u := range units {
+				s = append(s, '\\', 'u', hex[u>>12], hex[u>>8&15], hex[u>>4&15], hex[u&15])
+			}
 		}
 		b = b[n:]
 	}
-	return s.Bytes()
+	return s
 }
 
 // cuts are the most characters that texts keep in a notice that is too long,

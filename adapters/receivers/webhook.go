@@ -26,7 +26,7 @@ const (
 	// maxSecret bytes follow in base64: what Standard Webhooks says.
 	secretPrefix         = "whsec_"
 	minSecret, maxSecret = 24, 64
-	maxRetryAfter        = time.Hour
+	maxRetryAfter        = 3600 // seconds
 )
 
 // WebhookConfig says where notices are sent.
@@ -186,9 +186,9 @@ func answered(res *http.Response) error {
 
 // retryAfter is how long an answer asks to wait, if it says so in seconds.
 func retryAfter(res *http.Response) time.Duration {
-	d, err := time.ParseDuration(res.Header.Get("Retry-After") + "s")
+	s, err := strconv.Atoi(res.Header.Get("Retry-After"))
 	if err != nil {
 		return 0
 	}
-	return min(max(d, 0), maxRetryAfter)
+	return time.Duration(min(max(s, 0), maxRetryAfter)) * time.Second
 }

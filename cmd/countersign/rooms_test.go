@@ -30,6 +30,7 @@ var rooms = map[string][]string{
 	"adapters/memory":                   {},
 	"adapters/pace":                     {"tickets"},
 	"adapters/receivers":                {"adapters", "adapters/wire", "tickets"},
+	"adapters/receivers/receiverstest":  {},
 	"adapters/slack":                    {"adapters", "adapters/memory", "adapters/pace", "adapters/wire", "tickets"},
 	"adapters/slack/slacktest":          {},
 	"store":                             {"tickets"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -140,7 +141,8 @@ type follower struct {
 	to     tickets.Receiver
 	name   string // of its mark, and of its lease
 	holder string
-	told   int64 // the version up to which it was told; -1: not known yet
+	told   int64     // the version up to which it was told; -1: not known yet
+	next   time.Time // not before
 }
 
 // runChanges tells a receiver of the changes of the settings until ctx ends.
@@ -178,22 +180,31 @@ func (b *Bot) leaveChanges(ctx context.Context, f *follower) {
 }
 
 // deliverChanges tells f of what it was not told yet. A failure lets the lane
-// rest.
+// rest, unless it is of what is told.
 func (b *Bot) deliverChanges(ctx context.Context, f *follower) error {
 	l, version := b.lanes[tickets.DeliverLane(f.to)], b.set.Load().stored.Version
-	if f.told == version || !l.mayClaim(b.Now()) {
+	if now := b.Now(); f.told == version || now.Before(f.next) || !l.mayClaim(now) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
 	defer cancel()
 	err := b.tellChanges(ctx, f, version)
-	if err != nil {
-		l.failed(tickets.FailureOf(err), b.Now())
+	switch failure := tickets.FailureOf(err); {
+	case err == nil:
+	case failure.Class == tickets.Refused:
+		f.next = b.Now().Add(slowRetry) // the tickets' events may be taken all the same
+	default:
+		l.failed(failure, b.Now())
 	}
 	return err
 }
 
-func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) error {
+func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
 	told, err := b.Store.Mark(ctx, f.name)
 	switch {
 	case errors.Is(err, store.ErrNotFound):

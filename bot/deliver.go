@@ -45,11 +45,15 @@ func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (f
 		return func(t *tickets.Ticket) { t.Delivered(s.Receiver, from+len(list)) }, nil
 	}
 	f := tickets.FailureOf(err)
-	next := now.Add(max(slowRetry, f.After)) // only this ticket waits, whose event is refused
+	var next time.Time
 	if f.Class == tickets.Refused {
 		l.worked()
+		next = now.Add(slowRetry)
 	} else {
-		next = l.failed(f, now)
+		l.failed(f, now)
+		// It keeps its turn, and is still seen to be due. Others go first when
+		// the lane has rested, in case it is of this ticket alone.
+		l.waitFor(t.Number, s.Place, now.Add(backoff(firstRetry, lastRetry, t.Delivery(s.Receiver).Attempts)))
 	}
 	return func(t *tickets.Ticket) {
 		t.Delivered(s.Receiver, from+taken)
@@ -57,9 +61,9 @@ func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (f
 	}, err
 }
 
-// failed lets the whole lane rest after f, and returns until when: what waits
-// in it would meet the same.
-func (l *lane) failed(f *tickets.Failure, now time.Time) time.Time {
+// failed lets the whole lane rest after f: what waits in it would meet the
+// same.
+func (l *lane) failed(f *tickets.Failure, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.paused.After(now) { // else it was under way when another one failed
@@ -67,7 +71,6 @@ func (l *lane) failed(f *tickets.Failure, now time.Time) time.Time {
 		l.fails++
 	}
 	l.why = f.Class
-	return l.paused
 }
 
 // worked notes that the neighbour of the lane is there.

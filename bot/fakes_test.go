@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"log/slog"
+	"maps"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
@@ -422,7 +423,7 @@ func (w *world) build(s store.Store) {
 	var err error
 	w.bot, err = bot.New(bot.Config{
 		Resync: resync,
-		Store:  w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared, Receivers: w.receivers,
+		Store:  w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared, Receivers: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.

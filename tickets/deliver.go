@@ -42,7 +42,7 @@ func (t *Ticket) Follow(to []Receiver, heard int) {
 		return
 	}
 	for _, r := range to {
-		if t.delivery(r) == nil {
+		if t.Delivery(r) == nil {
 			t.Deliveries = append(t.Deliveries, Delivery{To: r, Done: heard})
 		}
 	}
@@ -50,7 +50,7 @@ func (t *Ticket) Follow(to []Receiver, heard int) {
 
 // Delivered notes that a receiver has taken the first done events.
 func (t *Ticket) Delivered(to Receiver, done int) {
-	if d := t.delivery(to); d != nil {
+	if d := t.Delivery(to); d != nil {
 		*d = Delivery{To: to, Done: min(max(d.Done, done), len(t.Events)), Newer: d.Newer}
 	}
 }
@@ -58,13 +58,15 @@ func (t *Ticket) Delivered(to Receiver, done int) {
 // DeliveryFailed notes that a receiver has not taken the next event, which is
 // told again at next. problem is for the operator.
 func (t *Ticket) DeliveryFailed(to Receiver, problem string, next time.Time) {
-	if d := t.delivery(to); d != nil {
+	if d := t.Delivery(to); d != nil {
 		d.Attempts++
 		d.Problem, d.NotBefore = problem, next
 	}
 }
 
-func (t *Ticket) delivery(to Receiver) *Delivery {
+// Delivery returns how far a receiver has been told, or nil if it is owed
+// nothing.
+func (t *Ticket) Delivery(to Receiver) *Delivery {
 	i := slices.IndexFunc(t.Deliveries, func(d Delivery) bool { return d.To == to })
 	if i < 0 {
 		return nil
@@ -94,7 +96,7 @@ type NoticeData struct {
 // Notices are up to limit events that t owes a receiver, in their order, and
 // how many come before them.
 func (t *Ticket) Notices(to Receiver, limit int) (list []Notice, from int) {
-	d := t.delivery(to)
+	d := t.Delivery(to)
 	if d == nil || t.Request == nil {
 		return nil, 0
 	}

@@ -84,7 +84,11 @@ func (s *Syslog) Up() error {
 func (s *Syslog) Down() {
 	s.mu.Lock()
 	_ = s.listener.Close()
-	close(s.down)
+	select {
+	case <-s.down:
+	default:
+		close(s.down)
+	}
 	for c := range s.open {
 		_ = c.Close()
 	}

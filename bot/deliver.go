@@ -45,15 +45,16 @@ func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (f
 		return func(t *tickets.Ticket) { t.Delivered(s.Receiver, from+len(list)) }, nil
 	}
 	f := tickets.FailureOf(err)
-	var next time.Time
-	if f.Class == tickets.Refused {
+	next := now // others go first when the lane has rested: it may be of this ticket alone
+	switch f.Class {
+	case tickets.Refused:
 		l.worked()
 		next = now.Add(slowRetry)
-	} else {
-		l.failed(f, now)
-		// It keeps its turn, and is still seen to be due. Others go first when
-		// the lane has rested, in case it is of this ticket alone.
-		l.waitFor(t.Number, s.Place, now.Add(backoff(firstRetry, lastRetry, t.Delivery(s.Receiver).Attempts)))
+	case tickets.Down:
+		next = time.Time{} // it cannot be: the ticket keeps its turn
+		fallthrough
+	default:
+		l.waitFor(t.Number, s.Place, l.failed(f, now))
 	}
 	return func(t *tickets.Ticket) {
 		t.Delivered(s.Receiver, from+taken)
@@ -61,9 +62,9 @@ func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (f
 	}, err
 }
 
-// failed lets the whole lane rest after f: what waits in it would meet the
-// same.
-func (l *lane) failed(f *tickets.Failure, now time.Time) {
+// failed lets the whole lane rest after f, and returns until when: what waits
+// in it would meet the same.
+func (l *lane) failed(f *tickets.Failure, now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.paused.After(now) { // else it was under way when another one failed
@@ -71,6 +72,7 @@ func (l *lane) failed(f *tickets.Failure, now time.Time) {
 		l.fails++
 	}
 	l.why = f.Class
+	return l.paused
 }
 
 // worked notes that the neighbour of the lane is there.

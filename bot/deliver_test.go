@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -68,13 +69,13 @@ func TestDeliveredInOrder(t *testing.T) {
 	w := newWorld(t)
 	r := w.follow("siem")
 	r.takes = 2
-	for i := range 30 {
+	for i := range 15 {
 		r.plan(tickets.StepDeliver, fault{tickets.Down, false}, fault{tickets.Unclear, i%2 == 0})
 	}
 	w.start()
 	defer w.hurry()()
 	var wg sync.WaitGroup
-	for i := range 20 {
+	for i := range 10 {
 		wg.Go(func() {
 			id := fmt.Sprintf("r%d", i)
 			n := w.ask(id)
@@ -97,7 +98,7 @@ func TestSlowReceiverDelaysNothing(t *testing.T) {
 	r.hangs = make(chan struct{})
 	w.start()
 	var numbers []tickets.Number
-	for i := range 20 {
+	for i := range 5 {
 		numbers = append(numbers, w.ask(fmt.Sprintf("r%d", i)))
 	}
 	start := time.Now()
@@ -120,7 +121,7 @@ func TestSlowReceiverDelaysNothing(t *testing.T) {
 	}
 	// The steps time out after 25 s: none was waited for.
 	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("20 tickets took %v beside a receiver that hangs", took)
+		t.Errorf("5 tickets took %v beside a receiver that hangs", took)
 	}
 	if len(r.all()) != 0 {
 		t.Error("the slow one was not slow")
@@ -177,6 +178,33 @@ func TestRefusedEventHoldsUpItsTicket(t *testing.T) {
 	}
 	defer w.hurry()()
 	w.delivered(r, w.until(first, "told later", func(t *tickets.Ticket) bool { return t.Deliveries[0].Done == 1 && t.Deliveries[0].Attempts == 0 }))
+}
+
+// A receiver that fails with some tickets only, as if it were down: more of
+// them than there are workers hold up no other. To see it fail, let them keep
+// their turn.
+func TestTicketsThatFailHoldUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.follow("siem")
+	r.bad = func(n tickets.Notice) *tickets.Failure {
+		if strings.HasPrefix(string(n.Data.Request.ID), "bad") {
+			return &tickets.Failure{Class: tickets.Unclear, Err: errors.New("it answers with HTTP status 500")}
+		}
+		return nil
+	}
+	w.start()
+	for i := range 9 {
+		w.ask(fmt.Sprint("bad", i))
+	}
+	var good []tickets.Number
+	for i := range 9 {
+		good = append(good, w.ask(fmt.Sprint("good", i)))
+	}
+	defer w.hurry()()
+	for _, n := range good {
+		w.delivered(r, w.until(n, "told", func(t *tickets.Ticket) bool { return t.Deliveries[0].Done == 1 }))
+	}
 }
 
 // A receiver begins with what happens after it is configured; one that is

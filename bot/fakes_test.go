@@ -266,7 +266,8 @@ type fakeReceiver struct {
 	takes int // at most at once; 0: everything
 	calls int
 	got   []tickets.Notice
-	hangs chan struct{} // until it is closed nothing returns; nil: no
+	hangs chan struct{}                         // until it is closed nothing returns; nil: no
+	bad   func(tickets.Notice) *tickets.Failure // of one notice; nil: none is
 }
 
 func (r *fakeReceiver) Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error) {
@@ -282,6 +283,11 @@ func (r *fakeReceiver) Deliver(ctx context.Context, list []tickets.Notice) (take
 		case <-hangs:
 		case <-ctx.Done():
 			return 0, ctx.Err()
+		}
+	}
+	if r.bad != nil {
+		if f := r.bad(list[0]); f != nil {
+			return 0, f
 		}
 	}
 	err = r.call(tickets.StepDeliver, func() {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/tickets"
@@ -113,10 +112,4 @@ func (f *File) probe() error {
 		return err
 	}
 	return file.Close()
-}
-
-// test is a notice of nothing that happened.
-func test() tickets.Notice {
-	now := time.Now()
-	return tickets.Notice{ID: fmt.Sprintf("evt_test_%d", now.UnixNano()), Type: testType, At: now}
 }

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -48,6 +49,12 @@ const (
 // testType is the type of the notice by which Check sees whether a receiver
 // takes any.
 const testType = "countersign.test"
+
+// test is a notice of nothing that happened.
+func test() tickets.Notice {
+	now := time.Now()
+	return tickets.Notice{ID: fmt.Sprintf("evt_test_%d", now.UnixNano()), Type: testType, At: now}
+}
 
 // encode is n as JSON in ASCII, on one line without its end.
 func encode(n tickets.Notice) ([]byte, error) {
@@ -110,9 +117,10 @@ func encodeWithin(n tickets.Notice, limit int) ([]byte, error) {
 			return s, nil
 		}
 	}
+	last := cuts[len(cuts)-1]
 	bare, err := wire.Encode(map[string]any{
-		"id": n.ID, "type": n.Type, "timestamp": n.At, "cut": true,
-		"data": map[string]any{"ticket": n.Data.Ticket, "position": n.Data.Position},
+		"id": n.ID, "type": adapters.Cut(n.Type, last), "timestamp": n.At, "cut": true,
+		"data": map[string]any{"ticket": adapters.Cut(string(n.Data.Ticket), last), "position": n.Data.Position},
 	})
 	return ascii(bare), err
 }

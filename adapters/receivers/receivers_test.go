@@ -364,7 +364,7 @@ func TestSyslogTLS(t *testing.T) {
 		says   string
 	}{
 		"UnknownAuthority":    {&tls.Config{}, tickets.Down, "certificate is not accepted"},
-		"NoClientCertificate": {&tls.Config{RootCAs: pem.Pool}, tickets.Unclear, "certificate required"},
+		"NoClientCertificate": {&tls.Config{RootCAs: pem.Pool}, tickets.Unclear, ""}, // says so, unless the connection was reset too fast
 		"Both":                {&tls.Config{RootCAs: pem.Pool, Certificates: []tls.Certificate{pem.Pair}}, "", ""},
 		"NoTLS":               {nil, tickets.Unclear, ""},
 	} {

@@ -155,6 +155,11 @@ func (s *Syslog) send(ctx context.Context, frames []byte) error {
 		err = conn.CloseWrite()
 	}
 	if err != nil {
+		// What it said before it closed tells more than that it did.
+		var alert tls.AlertError
+		if _, said := conn.Read(make([]byte, 1)); errors.As(said, &alert) {
+			err = said
+		}
 		return unclear(ctx, err)
 	}
 	said, err := io.Copy(io.Discard, io.LimitReader(conn, maxAnswer))

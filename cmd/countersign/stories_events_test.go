@@ -199,7 +199,7 @@ func TestDoctorChecksReceivers(t *testing.T) {
 		text   string
 	}{
 		"Authority":  {change: func(e *environment) { e.EventsSyslogCA = "" }, want: []string{"the syslog receiver", "certificate is not accepted", "COUNTERSIGN_EVENTS_SYSLOG_CA"}},
-		"Client":     {change: func(e *environment) { e.EventsSyslogCert, e.EventsSyslogKey = "", "" }, want: []string{"the syslog receiver", "certificate required", "COUNTERSIGN_EVENTS_SYSLOG_CERT"}},
+		"Client":     {change: func(e *environment) { e.EventsSyslogCert, e.EventsSyslogKey = "", "" }, want: []string{"the syslog receiver", "COUNTERSIGN_EVENTS_SYSLOG_CERT"}},
 		"NoFile":     {change: func(e *environment) { e.EventsSyslogCA = l.file + ".none" }, want: []string{"COUNTERSIGN_EVENTS_SYSLOG_CA", "no such file"}, text: "ok   the webhook"},
 		"Secret":     {change: func(e *environment) { e.EventsWebhook = secret(other.URL()) }, want: []string{"the webhook for events", "401", "COUNTERSIGN_EVENTS_WEBHOOK_SECRET"}},
 		"Folder":     {change: func(e *environment) { e.EventsFile = filepath.Join(l.file+".none", "x") }, want: []string{"the file for events", "Make the folder"}},

@@ -59,7 +59,7 @@ bench-scale: ## up to a million tickets, replicas and takeover; takes about twen
 
 .PHONY: golden
 golden: ## write the golden files anew; read the difference before you commit it
-	$(GO) test ./adapters/slack ./adapters/discord ./epm -update
+	$(GO) test ./adapters/slack ./adapters/discord ./adapters/receivers ./epm -update
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is linked

@@ -132,9 +132,12 @@ func TestSlowReceiverDelaysNothing(t *testing.T) {
 	}
 }
 
+// firstRest is the shortest rest after a failure, a second less a fifth.
+const firstRest = 800 * time.Millisecond
+
 // While a receiver is down its lane rests: it is asked now and then, not once
-// for each ticket, and status says so. To see it fail, let failed return
-// without a pause.
+// for each ticket, and status says so. To see it fail, leave out waitFor, or
+// let failed pause nothing.
 func TestDeadReceiverIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -153,10 +156,16 @@ func TestDeadReceiverIsLeftAlone(t *testing.T) {
 		return strings.Contains(s, "Events for siem: ") && strings.Contains(s, "tickets have events to deliver") && strings.Contains(s, "did not take the last one (down)")
 	})
 	r.mu.Lock()
-	calls := r.calls
-	r.mu.Unlock()
-	if calls > 20 {
-		t.Errorf("a receiver that is down was called %d times for 50 tickets", calls)
+	defer r.mu.Unlock()
+	if r.calls > 30 {
+		t.Errorf("a receiver that is down was called %d times for 50 tickets", r.calls)
+	}
+	for n, at := range r.asked {
+		for i := range at[1:] {
+			if d := at[i+1].Sub(at[i]); d < firstRest {
+				t.Errorf("it was told of %s again after %v", n, d)
+			}
+		}
 	}
 }
 

@@ -265,6 +265,7 @@ type fakeReceiver struct {
 	mu    sync.Mutex
 	takes int // at most at once; 0: everything
 	calls int
+	asked map[tickets.Number][]time.Time // when it was told of which ticket, taken or not
 	got   []tickets.Notice
 	hangs chan struct{}                         // until it is closed nothing returns; nil: no
 	bad   func(tickets.Notice) *tickets.Failure // of one notice; nil: none is
@@ -274,6 +275,11 @@ func (r *fakeReceiver) Deliver(ctx context.Context, list []tickets.Notice) (take
 	r.mu.Lock()
 	n, hangs := len(list), r.hangs
 	r.calls++
+	if r.asked == nil {
+		r.asked = map[tickets.Number][]time.Time{}
+	}
+	number := list[0].Data.Ticket
+	r.asked[number] = append(r.asked[number], time.Now())
 	if r.takes > 0 {
 		n = min(n, r.takes)
 	}

@@ -132,7 +132,7 @@ func ChangeNotices(changes []Change) []Notice {
 func noticeID(parts ...any) string {
 	h := sha256.New()
 	for _, p := range parts {
-		fmt.Fprintf(h, "%q ", fmt.Sprint(p))
+		h.Write(fmt.Appendf(nil, "%q ", fmt.Sprint(p)))
 	}
 	return "evt_" + hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -46,7 +46,7 @@ func (m Message) Param(element, name string) (string, bool) {
 var (
 	priority  = regexp.MustCompile(`^<(0|[1-9][0-9]{0,2})>1 `)
 	timestamp = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$`)
-	sdName    = regexp.MustCompile("^[!#-<>-\\\\^-~]{1,32}$") // printable ASCII but = ] "
+	sdName    = regexp.MustCompile(`^[!#-<>-\\^-~]{1,32}$`) // printable ASCII but = ] "
 )
 
 // Parse reads a message, and refuses everything that RFC 5424 (section 6) does

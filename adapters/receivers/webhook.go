@@ -31,8 +31,11 @@ const (
 
 // WebhookConfig says where notices are sent.
 type WebhookConfig struct {
-	URL       string            // https, or http to this machine; may hold a secret. Required
-	Secrets   []string          // each signs; see [CheckSecret]. At least one
+	URL     string   // https, or http to this machine; may hold a secret. Required
+	Secrets []string // each signs; see [CheckSecret]. At least one
+	// Current is what URL and Secrets are now; default: as above.
+	Current func() (url string, secrets []string)
+
 	Transport http.RoundTripper // default: as [http.DefaultTransport]
 	Timeout   time.Duration     // of one notice; default 10 s
 	Now       func() time.Time  // default time.Now
@@ -44,8 +47,7 @@ type WebhookConfig struct {
 // [NewWebhook].
 type Webhook struct {
 	WebhookConfig
-	client  *http.Client
-	signers []*standardwebhooks.Webhook
+	client *http.Client
 }
 
 // CheckURL says what is wrong with the address of a webhook, and nothing of
@@ -88,21 +90,18 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	h := &Webhook{WebhookConfig: c, client: &http.Client{
-		Transport:     c.Transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	if c.Current == nil {
+		c.Current = func() (string, []string) { return c.URL, c.Secrets }
+	}
 	for _, s := range c.Secrets {
 		if err := CheckSecret(s); err != nil {
 			return nil, fmt.Errorf("webhook: the secret %w", err)
 		}
-		signer, err := standardwebhooks.NewWebhook(s)
-		if err != nil {
-			return nil, errors.New("webhook: a secret cannot be used")
-		}
-		h.signers = append(h.signers, signer)
 	}
-	return h, nil
+	return &Webhook{WebhookConfig: c, client: &http.Client{
+		Transport:     c.Transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
 }
 
 // Deliver posts list, one after the other, until one is not taken.
@@ -134,18 +133,15 @@ func (h *Webhook) post(ctx context.Context, n tickets.Notice) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
+	address, secrets := h.Current()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return &tickets.Failure{Class: tickets.Gone, Err: errors.New("its address cannot be used")}
 	}
 	now := h.Now()
-	var signatures []string
-	for _, signer := range h.signers {
-		one, err := signer.Sign(n.ID, now, body)
-		if err != nil {
-			return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("sign %s: %w", n.ID, err)}
-		}
-		signatures = append(signatures, one)
+	signatures, err := sign(secrets, n.ID, now, body)
+	if err != nil {
+		return &tickets.Failure{Class: tickets.Denied, Err: err}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "countersign")
@@ -159,6 +155,23 @@ func (h *Webhook) post(ctx context.Context, n tickets.Notice) error {
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // so that the connection can be used again
 	_ = res.Body.Close()
 	return answered(res)
+}
+
+// sign is the signatures of a notice, one by each secret.
+func sign(secrets []string, id string, at time.Time, body []byte) ([]string, error) {
+	var list []string
+	for _, s := range secrets {
+		signer, err := standardwebhooks.NewWebhook(s)
+		if err != nil {
+			return nil, errors.New("a secret cannot be used") // the library's error may hold a piece of it
+		}
+		one, err := signer.Sign(id, at, body)
+		if err != nil {
+			return nil, fmt.Errorf("sign %s: %w", id, err)
+		}
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 // answered is what an answer says of the notice that it is for, nil if it was

@@ -109,11 +109,16 @@ func newReceivers(cfg config, now func() time.Time) (map[tickets.Receiver]receiv
 			r, err := newSyslog(cfg)
 			add(name, r, err)
 		case receivers.WebhookName:
-			secrets := []string{cfg.EventsWebhookSecret.Reveal()}
-			if cfg.EventsWebhookSecretPrevious != "" {
-				secrets = append(secrets, cfg.EventsWebhookSecretPrevious.Reveal())
+			current := func() (string, []string) {
+				env := cfg.now()
+				secrets := []string{env.EventsWebhookSecret.Reveal()}
+				if env.EventsWebhookSecretPrevious != "" {
+					secrets = append(secrets, env.EventsWebhookSecretPrevious.Reveal())
+				}
+				return env.EventsWebhook.Reveal(), secrets
 			}
-			r, err := receivers.NewWebhook(receivers.WebhookConfig{URL: cfg.EventsWebhook.Reveal(), Secrets: secrets, Now: now})
+			address, secrets := current()
+			r, err := receivers.NewWebhook(receivers.WebhookConfig{URL: address, Secrets: secrets, Current: current, Now: now})
 			add(name, r, err)
 		case receivers.FileName:
 			r, err := receivers.NewFile(cfg.EventsFile)

@@ -179,9 +179,9 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 		if f.Class == tickets.Denied && s.Kind == tickets.StepSend {
 			l.pauseUntil(b.Now().Add(deniedPause))
 		}
-		b.Log.Warn("step failed", "ticket", t.Number, "step", s.Kind, "platform", s.Place.Platform, "channel", s.Place.Channel, "class", result, "err", failure)
+		b.Log.Warn("step failed", append(whereOf(t, s), "class", result, "err", failure)...)
 	} else {
-		b.Log.Info("step done", "ticket", t.Number, "step", s.Kind, "platform", s.Place.Platform, "channel", s.Place.Channel)
+		b.Log.Info("step done", whereOf(t, s)...)
 	}
 	end(number, result)
 	if b.Meter != nil {
@@ -207,6 +207,15 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 		b.awaits(s, number)
 	}
 	return after, nil
+}
+
+// whereOf is what the log is told of a step.
+func whereOf(t *tickets.Ticket, s tickets.Step) []any {
+	of := []any{"ticket", t.Number, "step", s.Kind}
+	if s.Kind == tickets.StepDeliver {
+		return append(of, "receiver", s.Receiver)
+	}
+	return append(of, "platform", s.Place.Platform, "channel", s.Place.Channel)
 }
 
 // begin notes in the ticket that s is about to be done, for the steps that
@@ -252,6 +261,8 @@ func (b *Bot) perform(ctx context.Context, t *tickets.Ticket, s tickets.Step) (r
 		return b.send(ctx, t)
 	case tickets.StepLook:
 		return b.look(ctx, t)
+	case tickets.StepDeliver:
+		return b.deliver(ctx, t, s)
 	}
 	chat := b.chats[s.Place.Platform]
 	if chat == nil {
@@ -274,6 +285,8 @@ func (b *Bot) panicked(t *tickets.Ticket, s tickets.Step) func(*tickets.Ticket) 
 		}
 	case tickets.StepLook:
 		return func(t *tickets.Ticket) { t.Looked(next, now) }
+	case tickets.StepDeliver:
+		return func(t *tickets.Ticket) { t.DeliveryFailed(s.Receiver, "panic", next) }
 	}
 	return func(t *tickets.Ticket) { t.ShowFailed(s.Place, "panic", next, false, now) }
 }

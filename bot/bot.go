@@ -45,6 +45,9 @@ type Config struct {
 	Settings map[string]string // what the program was started with, by key; see [Read]. Must have no problems
 	World    World             // what settings may name; all of it is required
 
+	// Receivers are told of every event; each has a lane of its own. Default: none.
+	Receivers map[tickets.Receiver]Receiver
+
 	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
 
 	Log    *slog.Logger     // required
@@ -131,6 +134,10 @@ func New(c Config) (*Bot, error) {
 		add(tickets.PostLane(p), true)
 		add(tickets.EditLane(p), false)
 	}
+	for to := range c.Receivers {
+		add(tickets.DeliverLane(to), false)
+	}
+	b.Store = Following(c.Store, slices.Sorted(maps.Keys(c.Receivers))...)
 	start, problems := Read(c.Settings, c.World)
 	for key, err := range problems {
 		return nil, fmt.Errorf("bot: setting %s: %w", key, err)
@@ -158,6 +165,9 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(func() { b.runPurge(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })
 	wg.Go(func() { b.runResync(ctx) })
+	for to := range b.Receivers {
+		wg.Go(func() { b.runChanges(ctx, to) })
+	}
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {

@@ -148,7 +148,7 @@ func (b *Bot) backlog(stats store.Stats, now time.Time) []string {
 		}
 		add(adapters.PlatformName(p), posts, edits, why)
 	}
-	return lines
+	return append(lines, b.sayReceivers(stats, now)...)
 }
 
 func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) string {

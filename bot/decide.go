@@ -176,13 +176,16 @@ const lineTimeout = time.Second
 func (b *Bot) write(ctx context.Context, n tickets.Number, line func(*tickets.Ticket) bool) {
 	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 	defer cancel()
-	_, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
 		if !line(t) {
 			return errNothing
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errNothing) && !errors.Is(err, store.ErrNotFound) {
+	switch {
+	case err == nil:
+		b.wake(t) // receivers are told of it
+	case !errors.Is(err, errNothing) && !errors.Is(err, store.ErrNotFound):
 		b.Log.Warn("cannot write to the history", "ticket", n, "err", err)
 	}
 }

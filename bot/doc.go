@@ -8,7 +8,8 @@
 // by the ticket and computed from it ([tickets.Ticket.Owes]): a place without
 // a message is owed a post, a message that shows an older Rev an edit, a
 // thread that has not heard of an event a reply, a decision that EPM has not
-// acknowledged a send. There is no second queue that could disagree.
+// acknowledged a send, a receiver that has not taken an event a delivery.
+// There is no second queue that could disagree.
 //
 // One loop does the steps (advance.go): claim a ticket by lease, note that
 // the step begins, do it, record what came of it, release. The first try, the
@@ -18,10 +19,10 @@
 // # Lanes
 //
 // Steps wait in lanes ([tickets.Lane]), each with its own workers: one for
-// decisions on their way to EPM, one for questions to it, and for each chat
-// one for new posts and one for edits and replies. A
-// chat that is down or slow delays neither a decision nor another chat, and a
-// storm of new requests delays no edit.
+// decisions on their way to EPM, one for questions to it, for each chat one
+// for new posts and one for edits and replies, and one for each receiver of
+// events. A chat that is down or slow delays neither a decision nor another
+// chat, and a storm of new requests delays no edit.
 //
 // # What happened, when nobody knows
 //
@@ -35,6 +36,7 @@
 //	             not opened for another decision before EPM has said that it
 //	             has none, ten minutes after the last unclear attempt
 //	look         is repeated: it only reads
+//	deliver      is repeated: each event has an ID by which receivers know it
 //
 // The table in failures_test.go states for each step and each way of failing
 // how many messages and how many sends there are in the end.
@@ -73,6 +75,18 @@
 // written beside the answer: that it cannot be written stops nobody
 // (decide.go). Old tickets are retired, if ever, by the loop that forgets
 // webhooks, and the store's ledger accounts for them.
+//
+// # Receivers of events
+//
+// What happens to a ticket, and each change of the settings, is told to
+// receivers outside of the chats, as a SIEM is (deliver.go): each event at
+// least once, those of one ticket in their order, with an ID that stays the
+// same. The ticket says how many of its events each receiver has taken; of
+// the changes of the settings the store keeps that. A receiver begins with
+// what happens after it is configured. It is never skipped over: while it
+// takes nothing its lane rests, and one event that it refuses holds up its
+// own ticket's. One that is not configured any more stays owed, and is told
+// when it is configured again.
 //
 // # Who may
 //

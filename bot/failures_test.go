@@ -52,6 +52,15 @@ func TestFailures(t *testing.T) {
 		{step: tickets.StepPost, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepEdit, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepReply, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
+		// However a delivery fails, every event is told, in order.
+		{step: tickets.StepDeliver, fault: fault{tickets.Down, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Limited, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Unclear, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Unclear, true}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Refused, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Denied, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Gone, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepSend, fault: fault{tickets.Refused, false}, messages: 1, sends: 0, ends: tickets.Pending},
 		{step: tickets.StepSend, fault: fault{tickets.Denied, false}, messages: 1, sends: 0, ends: tickets.Pending},
 	} {
@@ -62,6 +71,8 @@ func TestFailures(t *testing.T) {
 			w.epm.unread = c.unread
 			w.chat.plan(c.step, c.fault)
 			w.epm.plan(c.step, c.fault)
+			r := w.follow("siem")
+			r.plan(c.step, c.fault)
 			w.start()
 			n := w.ask("r")
 			// The clock runs fast, so that no back-off is waited for.
@@ -81,6 +92,7 @@ func TestFailures(t *testing.T) {
 			}
 			got := w.until(n, "settled", settled)
 			w.check(got, c.messages, c.sends, c.ends)
+			w.delivered(r, got)
 		})
 	}
 }
@@ -226,10 +238,12 @@ func TestDeathBetweenAnyTwoWrites(t *testing.T) {
 					}
 					return s
 				}
+				r := w.follow("siem")
 				w.start()
 				died = w.story(m)
 				got := w.until("JIT-1001", "settled and final", func(t *tickets.Ticket) bool { return settled(t) && t.Progress() == tickets.Final })
 				w.check(got, 1, 1, tickets.Final)
+				w.delivered(r, got)
 			})
 			if !died || t.Failed() {
 				if n < 10 {

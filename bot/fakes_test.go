@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"log/slog"
+	"maps"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
@@ -257,6 +259,77 @@ func (e *fakeEPM) List(_ context.Context, kind tickets.Kind, take func([]tickets
 	return tickets.Listing{Whole: !long}, err
 }
 
+// fakeReceiver remembers what it took, repeats included.
+type fakeReceiver struct {
+	faults
+	mu    sync.Mutex
+	takes int // at most at once; 0: everything
+	calls int
+	asked map[tickets.Number][]time.Time // when it was told of which ticket, taken or not
+	got   []tickets.Notice
+	hangs chan struct{}                         // until it is closed nothing returns; nil: no
+	bad   func(tickets.Notice) *tickets.Failure // of one notice; nil: none is
+}
+
+func (r *fakeReceiver) Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error) {
+	r.mu.Lock()
+	n, hangs := len(list), r.hangs
+	r.calls++
+	if r.asked == nil {
+		r.asked = map[tickets.Number][]time.Time{}
+	}
+	number := list[0].Data.Ticket
+	r.asked[number] = append(r.asked[number], time.Now())
+	if r.takes > 0 {
+		n = min(n, r.takes)
+	}
+	r.mu.Unlock()
+	if hangs != nil {
+		select {
+		case <-hangs:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	if r.bad != nil {
+		if f := r.bad(list[0]); f != nil {
+			return 0, f
+		}
+	}
+	err = r.call(tickets.StepDeliver, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, n := range list[:n] {
+			r.got = append(r.got, copied(n))
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case n < len(list):
+		return n, &tickets.Failure{Class: tickets.Limited, Err: errors.New("that is enough")}
+	}
+	return n, nil
+}
+
+// copied is n as somebody else reads it.
+func copied(n tickets.Notice) (c tickets.Notice) {
+	b, err := json.Marshal(n)
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (r *fakeReceiver) all() []tickets.Notice {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
 // world is one installation, which may be restarted.
 type world struct {
 	t     *testing.T
@@ -267,12 +340,13 @@ type world struct {
 	skew  atomic.Int64 // added to the clock, ns
 
 	approvers []tickets.Principal
-	admins    []tickets.Principal // default: the first approver
-	chats     []adapters.Chat     // default: chat
-	log       slog.Handler        // default: none
-	own       bool                // people may decide their own requests
-	resync    time.Duration       // default: never
-	shared    store.Shared        // default: none
+	admins    []tickets.Principal               // default: the first approver
+	chats     []adapters.Chat                   // default: chat
+	log       slog.Handler                      // default: none
+	own       bool                              // people may decide their own requests
+	resync    time.Duration                     // default: never
+	shared    store.Shared                      // default: none
+	receivers map[tickets.Receiver]bot.Receiver // default: none
 	read      func(tickets.Incoming) tickets.Incoming
 	purge     time.Duration
 	picture   bot.Picture
@@ -362,7 +436,7 @@ func (w *world) build(s store.Store) {
 	var err error
 	w.bot, err = bot.New(bot.Config{
 		Resync: resync,
-		Store:  w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared,
+		Store:  w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared, Receivers: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.

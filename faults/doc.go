@@ -5,13 +5,14 @@
 //
 // # What is compared
 //
-// While requests come in and people decide them, four ledgers are written.
+// While requests come in and people decide them, five ledgers are written.
 // When all is quiet again they must agree:
 //
 //   - what the sender of webhooks got a 2xx for
 //   - what the store holds
 //   - what Slack and Discord show
 //   - what EPM received
+//   - what the receiver of events was told
 //
 // No accepted request is missing. No request has two different decisions at
 // EPM. Every message ends true: it shows what EPM has. There is no second

@@ -1,7 +1,10 @@
 package faults
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -12,7 +15,7 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// check waits until all is quiet, stops the processes and compares the four
+// check waits until all is quiet, stops the processes and compares the five
 // ledgers.
 func (w *world) check() {
 	w.Helper()
@@ -28,6 +31,7 @@ func (w *world) check() {
 		}
 		byID[t.ID] = t
 	}
+	w.checkEvents(held)
 	shown := w.board()
 	accepted, inEffect, again := 0, 0, 0
 	for _, a := range w.asked {
@@ -225,6 +229,40 @@ func (w *world) checkEPM(a *asked, t *tickets.Ticket) (again int) {
 		w.Errorf("%s: EPM received %+v, the store has %+v", t.Number, *first, d)
 	}
 	return again
+}
+
+// checkEvents sees that the file of events has those of each ticket, in their
+// order. Some may be there twice. To see it fail, note a delivery before it is
+// made.
+func (w *world) checkEvents(held []*tickets.Ticket) {
+	w.Helper()
+	b, err := os.ReadFile(w.events)
+	if err != nil {
+		w.Errorf("the file of events: %v", err)
+		return
+	}
+	told := map[tickets.Number][]tickets.Notice{}
+	seen := map[string]bool{}
+	for line := range bytes.Lines(b) {
+		var n tickets.Notice
+		if json.Unmarshal(line, &n) != nil || seen[n.ID] {
+			continue // of a process that was killed, or told again
+		}
+		seen[n.ID] = true
+		told[n.Data.Ticket] = append(told[n.Data.Ticket], n)
+	}
+	for _, t := range held {
+		next := 0
+		for _, n := range told[t.Number] {
+			// A store that was taken over may have lost what was told.
+			if next < len(t.Events) && n.Data.Position == next+1 && n.Data.Event.Kind == t.Events[next].Kind && n.At.Equal(t.Events[next].At) {
+				next++
+			}
+		}
+		if next < len(t.Events) {
+			w.Errorf("%s: event %d, %s, was not told, or before an earlier one", t.Number, next+1, t.Events[next].Kind)
+		}
+	}
 }
 
 // past is an EPM decision in our words.

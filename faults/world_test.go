@@ -41,6 +41,7 @@ type world struct {
 	// What may be changed in plan, before the first process starts.
 
 	store     string // COUNTERSIGN_STORE; default a new SQLite file
+	events    string // COUNTERSIGN_EVENTS_FILE of all processes
 	processes int    // how many serve; default 1
 	workers   int    // requests under way at once, each with its own approver in either chat; default 16
 	// Where the processes find their neighbours; default the fakes
@@ -72,7 +73,7 @@ func newWorld(t testing.TB, plan func(*world)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{TB: t, store: "sqlite:" + filepath.Join(t.TempDir(), "a.db"), processes: 1, workers: 16, lease: 3 * time.Second, timeout: 2 * time.Second, started: time.Now()}
+	w := &world{TB: t, store: "sqlite:" + filepath.Join(t.TempDir(), "a.db"), events: filepath.Join(t.TempDir(), "events.jsonl"), processes: 1, workers: 16, lease: 3 * time.Second, timeout: 2 * time.Second, started: time.Now()}
 	// The limits of the platforms are tested elsewhere; here they would only
 	// slow down.
 	if w.slack, err = slacktest.New(slacktest.Config{}); err != nil {
@@ -151,7 +152,7 @@ func (w *world) process(t testing.TB, binary string, i int) *process {
 		t.Fatal(err)
 	}
 	p.env = append([]string{
-		"COUNTERSIGN_FAULTS=" + string(faults), "COUNTERSIGN_LISTEN=127.0.0.1:0", "COUNTERSIGN_STORE=" + w.store,
+		"COUNTERSIGN_FAULTS=" + string(faults), "COUNTERSIGN_LISTEN=127.0.0.1:0", "COUNTERSIGN_STORE=" + w.store, "COUNTERSIGN_EVENTS_FILE=" + w.events,
 		"COUNTERSIGN_WEBHOOK_USER=" + webhookUser, "COUNTERSIGN_WEBHOOK_PASSWORD=" + webhookPass,
 		"COUNTERSIGN_EPM_HOST=" + w.epmURL, "COUNTERSIGN_EPM_CLIENT_ID=client", "COUNTERSIGN_EPM_CLIENT_SECRET=" + epmSecret,
 		"COUNTERSIGN_SLACK_BOT_TOKEN=" + slacktest.BotToken, "COUNTERSIGN_SLACK_SIGNING_SECRET=" + slacktest.SigningSecret,

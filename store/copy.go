@@ -59,6 +59,10 @@ type Archive interface {
 	// are none, and returns what it did; see [WeighSettings].
 	RestoreSettings(ctx context.Context, s tickets.Settings, changes []tickets.Change) (Restored, error)
 
+	// SetMark is that of [Store]; Marks are all that are kept, by name.
+	SetMark(ctx context.Context, name string, at int64) error
+	Marks(ctx context.Context) (map[string]int64, error)
+
 	// RaiseCounter makes the counter of the last ticket number at least seq.
 	RaiseCounter(ctx context.Context, seq int64) error
 
@@ -373,6 +377,28 @@ func (c *copying) settings(ctx context.Context) error {
 	}
 	if c.Settings = did; did == Further {
 		c.problem(errors.New("the settings are not copied: the store to copy to has settings of its own. Compare both with /epm config, or take those there back with /epm config reset"))
+		return nil
+	}
+	return c.marks(ctx)
+}
+
+// marks copies how far those have come who follow the settings that both have.
+func (c *copying) marks(ctx context.Context) error {
+	marks, err := c.from.Marks(ctx)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	there, err := c.to.Marks(ctx)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	for name, at := range marks {
+		if have, ok := there[name]; ok && have >= at {
+			continue
+		}
+		if err := c.to.SetMark(ctx, name, at); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
 	}
 	return nil
 }

@@ -14,8 +14,9 @@ import (
 // FormVersion is the version of the stored form that this program writes.
 // Every later version can read it. What only adds fields does not raise it.
 //
-// Form 2 has a chained history (see tickets.Link) and a seal: a version before
-// it would append events without a hash.
+// Form 2 has a chained history (see tickets.Link), a seal, and what a ticket
+// owes receivers of events: a version before it would append events without a
+// hash, and drop the receivers' lanes from the index.
 const FormVersion = 2
 
 // chained is the first form whose history is chained and that has a seal.
@@ -94,7 +95,7 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 	if err := strict.Decode(&f); err != nil || strict.InputOffset() != int64(len(b)) {
 		f = form{Ticket: new(tickets.Ticket)}
 		if err := json.Unmarshal(b, &f); err != nil {
-			if newerForm(b) {
+			if newerForm(b, FormVersion) {
 				err = ErrNewerForm
 			}
 			return nil, fmt.Errorf("stored ticket: %w", err)
@@ -118,10 +119,10 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 	return f.Ticket, nil
 }
 
-// newerForm reports whether b, which cannot be read, is of a later version.
-func newerForm(b []byte) bool {
+// newerForm reports whether b is of a later version than v.
+func newerForm(b []byte, v int) bool {
 	var f struct {
 		V int `json:"v"`
 	}
-	return json.Unmarshal(b, &f) == nil && f.V > FormVersion
+	return json.Unmarshal(b, &f) == nil && f.V > v
 }

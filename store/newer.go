@@ -28,6 +28,7 @@ func hasNewer(t *tickets.Ticket) bool {
 		t.Refusal != nil && (t.Refusal.Newer != "" || decision(&t.Refusal.Decision)) ||
 		t.Request != nil && (t.Request.Newer != "" || slices.ContainsFunc(t.Request.Fields, func(f tickets.Field) bool { return f.Newer != "" })) ||
 		slices.ContainsFunc(t.Messages, func(m tickets.Message) bool { return m.Newer != "" }) ||
+		slices.ContainsFunc(t.Deliveries, func(d tickets.Delivery) bool { return d.Newer != "" }) ||
 		slices.ContainsFunc(t.Events, func(e tickets.Event) bool { return e.Newer != "" || decision(e.Decision) || outcome(e.Outcome) })
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
+// settingsVersion is the version of the stored form of settings.
+const settingsVersion = 1
+
 // settingsForm is the stored form of settings; see form.
 type settingsForm struct {
 	V int `json:"v"`
@@ -108,7 +111,7 @@ func Configured(stored []byte, from int64, changes []tickets.Change, recent Rece
 
 // EncodeSettings is the stored form of settings and of each change.
 func EncodeSettings(s tickets.Settings, changes []tickets.Change) (doc []byte, docs [][]byte, err error) {
-	if doc, err = json.Marshal(settingsForm{FormVersion, s}); err != nil {
+	if doc, err = json.Marshal(settingsForm{settingsVersion, s}); err != nil {
 		return nil, nil, err
 	}
 	for _, c := range changes {
@@ -145,7 +148,7 @@ func DecodeSettings(b []byte) (tickets.Settings, error) {
 	var f settingsForm
 	err := json.Unmarshal(b, &f)
 	switch {
-	case newerForm(b):
+	case newerForm(b, settingsVersion):
 		return tickets.Settings{}, fmt.Errorf("stored settings: %w", ErrNewerForm)
 	case err != nil:
 		return tickets.Settings{}, fmt.Errorf("%w: %w", ErrDamaged, err)

@@ -3,8 +3,9 @@
 //
 // A store holds six things: tickets, webhooks as they arrived, an index of
 // when each ticket next owes something in which lane, the counter of ticket
-// numbers, the settings with their changes, and the ledger of tickets that it
-// has retired. What is owed is computed from the ticket; the index only
+// numbers, the settings with their changes and how far those have come who
+// follow these, and the ledger of tickets that it has retired. What is owed is
+// computed from the ticket; the index only
 // says when to look, and is written in the same commit as the ticket, so the
 // two cannot disagree.
 package store
@@ -123,6 +124,13 @@ type Store interface {
 
 	// Changes returns up to limit changes of the settings, newest first.
 	Changes(ctx context.Context, limit int) ([]tickets.Change, error)
+
+	// Mark returns how far somebody who follows the changes of the settings
+	// has come, as SetMark kept it. ErrNotFound if nothing is kept under name.
+	Mark(ctx context.Context, name string) (int64, error)
+
+	// SetMark keeps how far name has come.
+	SetMark(ctx context.Context, name string, at int64) error
 
 	// Stats counts what the store holds as of now.
 	Stats(ctx context.Context, now time.Time) (Stats, error)

@@ -10,11 +10,12 @@ type StepKind string
 
 // The steps.
 const (
-	StepPost  StepKind = "post"  // show the ticket in a place for the first time
-	StepEdit  StepKind = "edit"  // make a message show the current Rev
-	StepReply StepKind = "reply" // tell an event in the message's thread
-	StepSend  StepKind = "send"  // send the decision to EPM
-	StepLook  StepKind = "look"  // ask EPM what became of an acknowledged decision
+	StepPost    StepKind = "post"    // show the ticket in a place for the first time
+	StepEdit    StepKind = "edit"    // make a message show the current Rev
+	StepReply   StepKind = "reply"   // tell an event in the message's thread
+	StepSend    StepKind = "send"    // send the decision to EPM
+	StepLook    StepKind = "look"    // ask EPM what became of an acknowledged decision
+	StepDeliver StepKind = "deliver" // tell a receiver of events
 )
 
 // Lane is a queue of steps that one limit paces: steps of different lanes do
@@ -37,11 +38,12 @@ func EditLane(p Platform) Lane { return Lane(p) + "/edit" }
 
 // Step is one thing the bot still owes a ticket.
 type Step struct {
-	Kind  StepKind
-	Lane  Lane
-	Place Place     // post, edit, reply
-	Event int       // reply: index in Events
-	At    time.Time // not before
+	Kind     StepKind
+	Lane     Lane
+	Place    Place     // post, edit, reply
+	Event    int       // reply: index in Events
+	Receiver Receiver  // deliver
+	At       time.Time // not before
 }
 
 // Owes lists what is due at now, what is due longest first. It is a pure
@@ -93,6 +95,12 @@ func (t *Ticket) owed() []Step {
 			steps = append(steps, Step{Kind: StepEdit, Lane: EditLane(m.Place.Platform), Place: m.Place, At: later(t.changed(e), m.NotBefore)})
 		case e >= 0:
 			steps = append(steps, Step{Kind: StepReply, Lane: EditLane(m.Place.Platform), Place: m.Place, Event: e, At: later(t.changed(e), m.NotBefore)})
+		}
+	}
+	for i := range t.Deliveries {
+		if d := &t.Deliveries[i]; d.Done < len(t.Events) {
+			since := later(t.Created, t.Events[max(d.Done, 0)].At)
+			steps = append(steps, Step{Kind: StepDeliver, Lane: DeliverLane(d.To), Receiver: d.To, At: later(since, d.NotBefore)})
 		}
 	}
 	return steps

@@ -363,6 +363,8 @@ type Ticket struct {
 	Messages []Message `json:"messages,omitempty"`
 	Events   []Event   `json:"events,omitempty"`
 
+	Deliveries []Delivery `json:"deliveries,omitempty"` // of the events, to receivers outside of the chats
+
 	// Broken is set once the record was found changed by something else than
 	// Countersign.
 	Broken bool `json:"broken,omitempty"`

@@ -113,13 +113,14 @@ func NeverSent(err error) bool {
 func BaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		(u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
+		(u.Scheme != "https" && (u.Scheme != "http" || !Loopback(u.Hostname()))) {
 		return nil, errors.New("the API URL must be https (http only to this machine)")
 	}
 	return u, nil
 }
 
-func loopback(host string) bool {
+// Loopback reports whether host is this machine.
+func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }

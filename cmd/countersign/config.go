@@ -68,6 +68,15 @@ type environment struct {
 	DiscordMode          string `envconfig:"DISCORD_MODE" default:"gateway"`
 	DiscordAPIURL        string `envconfig:"DISCORD_API_URL" default:"https://discord.com"`
 
+	EventsSyslog                string `envconfig:"EVENTS_SYSLOG"`
+	EventsSyslogCA              string `envconfig:"EVENTS_SYSLOG_CA"`   // a file
+	EventsSyslogCert            string `envconfig:"EVENTS_SYSLOG_CERT"` // a file
+	EventsSyslogKey             string `envconfig:"EVENTS_SYSLOG_KEY"`  // a file
+	EventsWebhook               secret `envconfig:"EVENTS_WEBHOOK"`     // its path may be one
+	EventsWebhookSecret         secret `envconfig:"EVENTS_WEBHOOK_SECRET"`
+	EventsWebhookSecretPrevious secret `envconfig:"EVENTS_WEBHOOK_SECRET_PREVIOUS"`
+	EventsFile                  string `envconfig:"EVENTS_FILE"`
+
 	Admins    string `envconfig:"ADMINS"`
 	Approvers string `envconfig:"APPROVERS"`
 
@@ -246,6 +255,7 @@ func (env environment) check(earlier []finding) (config, error) {
 	c.need("EPM_CLIENT_SECRET", env.EPMClientSecret.Reveal(), "the client secret of EPM's API account")
 
 	c.chats(env)
+	c.receivers(env)
 	cfg.settings, cfg.world, cfg.start = c.settings(env)
 
 	cfg.keep = c.keep(env)

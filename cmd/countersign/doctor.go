@@ -73,6 +73,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
 		func(ctx context.Context, c *checkup) { checkWebhooks(ctx, c, cfg) },
 		checkTraces,
+		func(ctx context.Context, c *checkup) { checkReceivers(ctx, c, cfg, wrong) },
 	}
 	// What the parts log, they also find.
 	chats, err := newChats(cfg, p, surroundings{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) adapters.Card { return adapters.Card{} }})

@@ -199,7 +199,7 @@ func incomingReplay(ctx context.Context, p process, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := bot.Replayer{Store: keep, Read: epm.Read, Rules: rules, Now: now}.Replay(ctx, args[0])
+	done, err := bot.Replayer{Store: bot.Following(keep, env.follows()...), Read: epm.Read, Rules: rules, Now: now}.Replay(ctx, args[0])
 	switch {
 	case err != nil:
 		return err

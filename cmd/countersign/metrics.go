@@ -23,6 +23,8 @@ type metrics struct {
 	stepTime *prometheus.HistogramVec
 	calls    *prometheus.CounterVec
 	callTime *prometheus.HistogramVec
+
+	deliveries *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -45,6 +47,9 @@ func newMetrics() *metrics {
 			Name: "countersign_platform_call_seconds", Help: "How long calls to EPM and the chats took.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
 		}, []string{"platform"}),
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_deliveries_total", Help: "Events that receivers took, and deliveries that failed, by receiver and result: ok or the class of failure.",
+		}, []string{"receiver", "result"}),
 	}
 	// From the start, so that the first of a kind is an increase.
 	for _, result := range epm.Results() {
@@ -54,7 +59,7 @@ func newMetrics() *metrics {
 		Name: "countersign_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": versionText()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, build,
+	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, m.deliveries, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

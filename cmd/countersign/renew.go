@@ -44,6 +44,7 @@ type renewable struct {
 func renewables(keep store.Store, client *epm.Client, chats []adapters.Chat) []renewable {
 	list := []renewable{
 		{names: []string{"WEBHOOK_PASSWORD", "WEBHOOK_PASSWORD_PREVIOUS"}},
+		{names: []string{"EVENTS_WEBHOOK", "EVENTS_WEBHOOK_SECRET", "EVENTS_WEBHOOK_SECRET_PREVIOUS"}},
 		{names: []string{"EPM_CLIENT_SECRET"}, try: func(ctx context.Context, env *environment) error {
 			return client.Try(ctx, env.EPMClientSecret.Reveal())
 		}},

@@ -29,6 +29,8 @@ var rooms = map[string][]string{
 	"adapters/discord/discordtest/spec": {},
 	"adapters/memory":                   {},
 	"adapters/pace":                     {"tickets"},
+	"adapters/receivers":                {"adapters", "adapters/wire", "tickets"},
+	"adapters/receivers/receiverstest":  {},
 	"adapters/slack":                    {"adapters", "adapters/memory", "adapters/pace", "adapters/wire", "tickets"},
 	"adapters/slack/slacktest":          {},
 	"store":                             {"tickets"},
@@ -41,7 +43,7 @@ var rooms = map[string][]string{
 	"adapters/wire":                     {},
 	"faults":                            {},
 	"bot":                               {"adapters", "store", "tickets"},
-	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
+	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/receivers", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
 }
 
 // suites may import testing outside of tests: they are tests for others.

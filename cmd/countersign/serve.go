@@ -110,9 +110,13 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	told, err := newReceivers(cfg, p.Now)
+	if err != nil {
+		return err
+	}
 	config := bot.Config{
 		Store: store.Noted(keep, heads.note), EPM: client, Chats: chats,
-		Settings: cfg.settings, World: cfg.world,
+		Settings: cfg.settings, World: cfg.world, Receivers: counting(told, m),
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Ages: cfg.keep,
 		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
 	}
@@ -170,13 +174,13 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	defer func() { stop(); <-renewed }()
 	heads.noteSettings(ctx, keep)
 	written := make(chan struct{})
-	telling, told := context.WithCancel(context.WithoutCancel(ctx))
+	telling, endTelling := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(written)
 		heads.run(telling)
 	}()
 	defer func() {
-		told() // once nothing more happens
+		endTelling() // once nothing more happens
 		<-written
 	}()
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText())

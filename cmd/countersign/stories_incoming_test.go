@@ -202,6 +202,7 @@ func TestStoryReplayOnTheCommandLine(t *testing.T) {
 	refused(s.env, `has no "dance"`, "incoming", "dance")
 	refused(s.env, "write incoming show ID", "incoming", "show")
 	refused(s.env, "from 1 to 1000", "incoming", "--limit", "0")
+	s.env.EventsFile = filepath.Join(t.TempDir(), "events.jsonl") // its receiver is told of what was replayed
 	text, err := s.command(s.env, "incoming", "replay", id)
 	if err != nil || text != "Replayed: the ticket JIT-1001 was created.\n" {
 		t.Errorf("incoming replay = %q, %v", text, err)
@@ -212,6 +213,10 @@ func TestStoryReplayOnTheCommandLine(t *testing.T) {
 	s.start()
 	s.shows("waiting for a decision")
 	s.has("incoming", s.prints("incoming"), "created    "+id+"  JIT-1001")
+	s.eventually("the event is told", func() bool {
+		b, err := os.ReadFile(s.env.EventsFile)
+		return err == nil && strings.Contains(string(b), `"type":"ticket.received"`)
+	})
 }
 
 // Two replicas and the command line replay the same webhook at once.

@@ -51,14 +51,23 @@ func forms(secret string) []string {
 	return list
 }
 
+// secretPart is what of a secret variable is a secret: of an address a part.
+func secretPart(env *environment, name string) string {
+	value := secretOf(env, name).Reveal()
+	switch u, err := url.Parse(value); {
+	case err == nil && name == "STORE":
+		value, _ = u.User.Password()
+	case err == nil && name == "EVENTS_WEBHOOK":
+		value = strings.TrimPrefix(u.Path, "/")
+	}
+	return value
+}
+
 // leaks finds the secrets of env in what was said.
 func leaks(env *environment, said map[string]string) []string {
 	var found []string
 	for _, name := range secretNames() {
-		value := secretOf(env, name).Reveal()
-		if u, err := url.Parse(value); err == nil && name == "STORE" {
-			value, _ = u.User.Password() // the rest is no secret
-		}
+		value := secretPart(env, name)
 		if value == "" {
 			continue
 		}
@@ -138,6 +147,12 @@ func plant(srv *redistest.Server) (option, func() []*echoing) {
 		s.env.SlackBotToken, s.env.SlackAppToken = "xoxb-"+odd, "xapp-"+odd
 		s.env.EPMClientSecret, s.env.DiscordBotToken = secret(s.epm.RotateSecret()), secret(s.discord.ResetToken())
 		s.env.Store = secret(strings.Replace(srv.URL("story"), url.PathEscape(redistest.Password), url.PathEscape("redis-"+odd), 1))
+		s.env.EventsWebhookSecret = secret("whsec_" + base64.StdEncoding.EncodeToString([]byte("EVENTS_WEBHOOK_SECRET-"+odd)))
+		s.env.EventsWebhookSecretPrevious = secret("whsec_" + base64.StdEncoding.EncodeToString([]byte("EVENTS_WEBHOOK_SECRET_PREVIOUS-"+odd)))
+		takes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+		s.Cleanup(takes.Close)
+		siem := newEchoing(s, takes.URL, []int{400, 401, 200, 500, 429, 503, 404, 302})
+		s.env.EventsWebhook = secret(siem.URL + "/" + url.PathEscape("EVENTS_WEBHOOK-"+odd))
 		for _, name := range secretNames() {
 			if v := secretOf(&s.env, name); *v == "" || name == "SLACK_SIGNING_SECRET" {
 				*v = secret(name + "-" + odd)
@@ -155,6 +170,7 @@ func plant(srv *redistest.Server) (option, func() []*echoing) {
 			}
 			echoes = append(echoes, e)
 		}
+		echoes = append(echoes, siem)
 	}, func() []*echoing { return echoes }
 }
 
@@ -255,10 +271,7 @@ func TestStoryPlantedSecrets(t *testing.T) {
 	}
 	// The search finds each secret in each form, alone and among other text.
 	for _, name := range secretNames() {
-		value := secretOf(&s.env, name).Reveal()
-		if u, err := url.Parse(value); err == nil && name == "STORE" {
-			value, _ = u.User.Password()
-		}
+		value := secretPart(&s.env, name)
 		for _, text := range append(forms(value), base64.StdEncoding.EncodeToString([]byte("user:"+value+"\n")), fmt.Sprintf("%q", "x"+value)) {
 			if len(leaks(&s.env, map[string]string{"a text": "<" + text + ">"})) == 0 {
 				t.Errorf("the search does not find %s", name)

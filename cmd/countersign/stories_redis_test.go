@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/countersign/countersign/epm/epmtest"
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis/redistest"
 )
 
@@ -104,7 +106,7 @@ func TestStoryNewerTicket(t *testing.T) {
 		}
 		return strings.Contains(doc, card.TS)
 	})
-	if err := c.HSet(t.Context(), key, "doc", strings.Replace(doc, `{"v":2,`, `{"v":3,`, 1)).Err(); err != nil {
+	if err := c.HSet(t.Context(), key, "doc", strings.Replace(doc, fmt.Sprintf(`{"v":%d,`, store.FormVersion), fmt.Sprintf(`{"v":%d,`, store.FormVersion+1), 1)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	body := s.epm.Body(epmtest.AppCreated, r, epmtest.BodyOptions{})

@@ -30,6 +30,7 @@ func (k keys) ticket(seq int64) string             { return k.everyTicket() + st
 func (k keys) settings() string                    { return string(k) + "settings" }
 func (k keys) changes() string                     { return string(k) + "changes" }
 func (k keys) retired() string                     { return string(k) + "retired" }
+func (k keys) marks() string                       { return string(k) + "marks" }
 func (k keys) hold(name string) string             { return string(k) + "hold:" + name }
 func (k keys) once(key string) string              { return string(k) + "once:" + key }
 func (k keys) pace(limit string) string            { return string(k) + "pace:" + limit }

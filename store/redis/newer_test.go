@@ -7,6 +7,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis/redistest"
 	"github.com/countersign/countersign/store/storetest"
 )
@@ -57,7 +58,7 @@ func TestManyNewerTicketsHoldUpNoOther(t *testing.T) {
 		ask(t, s, fmt.Sprint(i))
 	}
 	for seq := range int64(399) {
-		records{t, c}.SetDoc(1001+seq, []byte(`{"v":2}`))
+		records{t, c}.SetDoc(1001+seq, fmt.Appendf(nil, `{"v":%d}`, store.FormVersion+1))
 	}
 	now := storetest.Now.Add(time.Minute)
 	got, err := s.Claim(t.Context(), lane, now, now.Add(time.Minute), 1)

@@ -39,6 +39,7 @@
 //	settings           string  what admins have set, JSON with its own version
 //	changes            list    the changes of that, JSON, newest first
 //	retired            list    the ledger of retired tickets, JSON, oldest first
+//	marks              hash    how far each has come who follows the changes
 //	ping               string  what Ping and Same write
 //	hold:NAME          string  who has a lease, until it expires
 //	once:KEY           string  what was claimed, until that expires

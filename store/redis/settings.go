@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -191,4 +192,56 @@ func (s *Store) list(ctx context.Context, key string, from, to int64) ([][]byte,
 		docs[i] = []byte(doc)
 	}
 	return docs, nil
+}
+
+// Mark implements [store.Store].
+func (s *Store) Mark(ctx context.Context, name string) (int64, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return 0, fmt.Errorf("mark of %s: %w", name, err)
+	}
+	defer leave()
+	at, err := s.c.HGet(ctx, s.k.marks(), name).Int64()
+	switch {
+	case errors.Is(err, goredis.Nil):
+		err = store.ErrNotFound
+	case err != nil:
+		err = s.failed(ctx, err)
+	default:
+		return at, nil
+	}
+	return 0, fmt.Errorf("mark of %s: %w", name, err)
+}
+
+// SetMark implements [store.Store].
+func (s *Store) SetMark(ctx context.Context, name string, at int64) error {
+	leave, err := s.enter()
+	if err != nil {
+		return fmt.Errorf("set mark of %s: %w", name, err)
+	}
+	defer leave()
+	if err := s.c.HSet(ctx, s.k.marks(), name, at).Err(); err != nil {
+		return fmt.Errorf("set mark of %s: %w", name, s.failed(ctx, err))
+	}
+	return nil
+}
+
+// Marks implements [store.Archive].
+func (s *Store) Marks(ctx context.Context) (map[string]int64, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, fmt.Errorf("marks: %w", err)
+	}
+	defer leave()
+	all, err := s.c.HGetAll(ctx, s.k.marks()).Result()
+	if err != nil {
+		return nil, fmt.Errorf("marks: %w", s.failed(ctx, err))
+	}
+	marks := make(map[string]int64, len(all))
+	for name, text := range all {
+		if marks[name], err = strconv.ParseInt(text, 10, 64); err != nil {
+			return nil, fmt.Errorf("marks: %w", err)
+		}
+	}
+	return marks, nil
 }

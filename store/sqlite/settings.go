@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -21,6 +23,10 @@ CREATE TABLE IF NOT EXISTS changes (
 );
 `
 	selMeta = `SELECT value FROM meta WHERE key = ?`
+	setMeta = `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`
+
+	// marks are rows of meta too.
+	markPrefix = "mark:"
 )
 
 // Settings implements [store.Store].
@@ -101,7 +107,7 @@ func (b *batch) recent(limit int) ([][]byte, error) { return changeDocs(backgrou
 
 // set writes settings and their changes, oldest first.
 func (b *batch) set(doc []byte, changes [][]byte) error {
-	if _, err := b.conn.ExecContext(background, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, settingsKey, string(doc)); err != nil {
+	if _, err := b.conn.ExecContext(background, setMeta, settingsKey, string(doc)); err != nil {
 		return err
 	}
 	for _, c := range changes {
@@ -170,4 +176,45 @@ func docs(ctx context.Context, db querier, query string, args ...any) (list [][]
 		return err
 	}, query, args...)
 	return list, err
+}
+
+// Mark implements [store.Store].
+func (s *Store) Mark(ctx context.Context, name string) (int64, error) {
+	var at int64
+	err := s.read.QueryRowContext(ctx, selMeta, markPrefix+name).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("mark of %s: %w", name, err)
+	}
+	return at, nil
+}
+
+// SetMark implements [store.Store].
+func (s *Store) SetMark(ctx context.Context, name string, at int64) error {
+	err := s.write(ctx, func(b *batch) error {
+		_, err := b.conn.ExecContext(background, setMeta, markPrefix+name, strconv.FormatInt(at, 10))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set mark of %s: %w", name, err)
+	}
+	return nil
+}
+
+// Marks implements [store.Archive].
+func (s *Store) Marks(ctx context.Context) (map[string]int64, error) {
+	marks := map[string]int64{}
+	err := each(ctx, s.read, func(row scanner) error {
+		var key string
+		var at int64
+		err := row.Scan(&key, &at)
+		marks[strings.TrimPrefix(key, markPrefix)] = at
+		return err
+	}, `SELECT key, value FROM meta WHERE key LIKE ?`, markPrefix+"%")
+	if err != nil {
+		return nil, fmt.Errorf("marks: %w", err)
+	}
+	return marks, nil
 }

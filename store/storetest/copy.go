@@ -121,6 +121,7 @@ func (s *copySuite) fill(n int) {
 		_, err := s.from.Configure(s.Context(), v, []tickets.Change{sets("category", fmt.Sprint(v, hostile[1:5])), sets("fields", "user")})
 		s.must(err)
 	}
+	s.must(s.from.SetMark(s.Context(), "events/file", 1))
 	for i, in := range []tickets.Incoming{
 		{ID: "in-failed", At: Now.Add(time.Hour), Raw: []byte("{\x00\xff"), Error: "the body is not JSON " + hostile[:5], Repaired: true},
 		{ID: "in-empty", At: Now},
@@ -214,6 +215,9 @@ func (s *copySuite) content(of Keeper) map[string]string {
 	ledger, err := of.Ledger(s.Context())
 	s.must(err)
 	all["ledger"] = fmt.Sprintf("%s", ledger)
+	marks, err := of.Marks(s.Context())
+	s.must(err)
+	all["marks"] = fmt.Sprint(marks)
 	failed, err := of.Incomings(s.Context(), store.IncomingQuery{Status: tickets.StatusFailed, Limit: 1 << 20})
 	s.must(err)
 	all["failed"] = fmt.Sprint(len(failed))
@@ -269,7 +273,7 @@ func (s *copySuite) same() {
 		}
 	}
 	later := Now.Add(10 * time.Hour)
-	for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack")} {
+	for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack"), tickets.DeliverLane(Receiver)} {
 		var claimed [2][]tickets.Number
 		for i, st := range []store.Store{s.from, s.to} {
 			list, err := st.Claim(s.Context(), lane, later, later.Add(time.Minute), 1<<20)
@@ -319,6 +323,9 @@ func (s *copySuite) everything() {
 		s.Errorf("Copy = %+v in %d pages; want %d tickets copied, as many there, in several", p, pages, n)
 	}
 	s.same()
+	if at, err := s.to.Mark(s.Context(), "events/file"); err != nil || at != 1 {
+		s.Errorf("Mark = %d, %v; want it copied", at, err)
+	}
 	for key, want := range s.content(s.from) {
 		if before[key] != want {
 			s.Errorf("what was copied from has changed: %s", key)

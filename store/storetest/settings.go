@@ -71,3 +71,24 @@ func (s *suite) oneConfigures() {
 		s.Errorf("%d changed the same settings, %d changes are kept; want 1", won.Load(), len(changes))
 	}
 }
+
+// marks: each name has its own, which stays.
+func (s *suite) marks() {
+	ctx := s.Context()
+	if at, err := s.s.Mark(ctx, "events/file"); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("Mark of nobody = %d, %v; want ErrNotFound", at, err)
+	}
+	for name, at := range map[string]int64{"events/file": 0, "events/syslog": 7} {
+		s.must(s.s.SetMark(ctx, name, at))
+	}
+	s.must(s.s.SetMark(ctx, "events/syslog", 1<<40))
+	s.reopenStore()
+	for name, want := range map[string]int64{"events/file": 0, "events/syslog": 1 << 40} {
+		if at, err := s.s.Mark(ctx, name); err != nil || at != want {
+			s.Errorf("Mark(%s) = %d, %v; want %d", name, at, err, want)
+		}
+	}
+	if set, err := s.s.Settings(ctx); err != nil || set.Version != 0 {
+		s.Errorf("settings = %+v, %v; want none", set, err)
+	}
+}

@@ -22,6 +22,9 @@ type Open func() (store.Store, error)
 // Place is where the suite's tickets are shown.
 var Place = tickets.Place{Platform: "slack", Channel: "C1"}
 
+// Receiver is who the suite's tickets tell of their events.
+const Receiver tickets.Receiver = "syslog"
+
 // Rules are the suite's rules: the default ticket type, one place.
 func Rules() tickets.Rules {
 	typ := tickets.Types()[0]
@@ -92,6 +95,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"Stats":                          (*suite).stats,
 		"Settings":                       (*suite).settings,
 		"OneOfManyConfigures":            (*suite).oneConfigures,
+		"Marks":                          (*suite).marks,
 		"ReplayAppliesWhatFailed":        (*suite).replays,
 		"ReplayOfOthers":                 (*suite).replaysOthers,
 		"ReplaysAtOnce":                  (*suite).replaysAtOnce,
@@ -431,7 +435,7 @@ func (s *suite) index() {
 	for i := range 5 {
 		ns = append(ns, s.ask(fmt.Sprint(i)).Number)
 	}
-	lanes := []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack")}
+	lanes := []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack"), tickets.DeliverLane(Receiver)}
 	for range 120 {
 		now = now.Add(time.Duration(rng.Int64N(int64(5 * time.Minute))))
 		n := ns[rng.IntN(len(ns))]
@@ -467,7 +471,7 @@ func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
 	if t.Decision != nil {
 		d = *t.Decision
 	}
-	switch rng.IntN(14) {
+	switch rng.IntN(16) {
 	case 0, 1:
 		_ = t.Decide(Approval(now), Rules())
 	case 2:
@@ -497,6 +501,11 @@ func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
 	case 13:
 		states := Rules().Type.States
 		t.Move(states[rng.IntN(len(states))], Ann, Rules(), now)
+	case 14:
+		t.Follow([]tickets.Receiver{Receiver}, rng.IntN(2))
+		t.DeliveryFailed(Receiver, "no answer", later)
+	case 15:
+		t.Delivered(Receiver, rng.IntN(1+len(t.Events)))
 	}
 }
 

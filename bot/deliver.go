@@ -1,0 +1,301 @@
+package bot
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// Receiver is told of events outside of the chats, as a SIEM is.
+type Receiver interface {
+	// Deliver tells of what happened, in the order of the list, and returns how
+	// many of it, from the first on, have certainly been taken; the others may
+	// have been. If that is not all of them it returns a [tickets.Failure] too:
+	// class Refused means that the first that was not taken is refused for what
+	// it says, every other class that the receiver takes nothing at present.
+	// The same may be told again, and has the same ID then.
+	Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error)
+}
+
+const (
+	// maxNotices is how much a receiver is told at once.
+	maxNotices = 100
+	// changesLease is how long one replica tells a receiver of the changes of
+	// the settings, unless it renews that.
+	changesLease = time.Minute
+)
+
+// deliver tells a receiver of what t owes it.
+func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (func(*tickets.Ticket), error) {
+	list, from := t.Notices(s.Receiver, maxNotices)
+	taken, err := b.Receivers[s.Receiver].Deliver(ctx, list)
+	l, now := b.lanes[s.Lane], b.Now()
+	if err == nil {
+		l.worked()
+		return func(t *tickets.Ticket) { t.Delivered(s.Receiver, from+len(list)) }, nil
+	}
+	f := tickets.FailureOf(err)
+	next := now // others go first when the lane has rested: it may be of this ticket alone
+	switch f.Class {
+	case tickets.Refused:
+		l.worked()
+		next = now.Add(slowRetry)
+	case tickets.Down:
+		next = time.Time{} // it cannot be: the ticket keeps its turn
+		fallthrough
+	default:
+		l.waitFor(t.Number, s.Place, l.failed(f, now))
+	}
+	return func(t *tickets.Ticket) {
+		t.Delivered(s.Receiver, from+taken)
+		t.DeliveryFailed(s.Receiver, f.Error(), next)
+	}, err
+}
+
+// failed lets the whole lane rest after f, and returns until when: what waits
+// in it would meet the same.
+func (l *lane) failed(f *tickets.Failure, now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.paused.After(now) { // else it was under way when another one failed
+		l.paused = now.Add(max(backoff(firstRetry, lastRetry, l.fails), f.After))
+		l.fails++
+	}
+	l.why = f.Class
+	return l.paused
+}
+
+// worked notes that the neighbour of the lane is there.
+func (l *lane) worked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fails = 0
+}
+
+// rests is until when the lane rests, and why; long ago if it does not.
+func (l *lane) rests() (until time.Time, why tickets.Class) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.paused, l.why
+}
+
+// Following is s, whose tickets owe receivers what happens to them: from the
+// first event on that comes through it.
+func Following(s store.Store, to ...tickets.Receiver) store.Store {
+	if len(to) == 0 {
+		return s
+	}
+	return following{s, to}
+}
+
+type following struct {
+	store.Store
+	to []tickets.Receiver
+}
+
+// apply lets the ticket of inner owe its events.
+func (s following) apply(inner store.Apply) store.Apply {
+	if inner == nil {
+		return nil
+	}
+	return func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
+		heard := t.Heard()
+		t, status := inner(t, seq)
+		if t != nil {
+			t.Follow(s.to, heard)
+		}
+		return t, status
+	}
+}
+
+// Accept implements [store.Store].
+func (s following) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	return s.Store.Accept(ctx, in, s.apply(apply))
+}
+
+// Replay implements [store.Store].
+func (s following) Replay(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	return s.Store.Replay(ctx, in, s.apply(apply))
+}
+
+// Update implements [store.Store].
+func (s following) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	return s.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		heard := t.Heard()
+		if err := change(t); err != nil {
+			return err
+		}
+		t.Follow(s.to, heard)
+		return nil
+	})
+}
+
+// follower tells one receiver of the changes of the settings. What it has told
+// is kept in the store.
+type follower struct {
+	to     tickets.Receiver
+	name   string // of its mark, and of its lease
+	holder string
+	told   int64     // the version up to which it was told; -1: not known yet
+	next   time.Time // not before
+}
+
+// runChanges tells a receiver of the changes of the settings until ctx ends.
+func (b *Bot) runChanges(ctx context.Context, to tickets.Receiver) {
+	select {
+	case <-b.loaded:
+	case <-ctx.Done():
+		return
+	}
+	f := &follower{to: to, name: string(tickets.DeliverLane(to)), holder: rand.Text(), told: -1}
+	defer b.leaveChanges(ctx, f)
+	poll := time.NewTicker(min(settingsEvery, 4*b.Poll))
+	defer poll.Stop()
+	for {
+		if err := b.deliverChanges(ctx, f); err != nil && ctx.Err() == nil {
+			b.Log.Warn("cannot deliver the changes of the settings", "receiver", to, "class", tickets.FailureOf(err).Class, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		}
+	}
+}
+
+func (b *Bot) leaveChanges(ctx context.Context, f *follower) {
+	if b.Shared == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	if err := b.Shared.Drop(ctx, f.name, f.holder); err != nil {
+		b.Log.Warn("cannot leave the changes of the settings to another replica", "receiver", f.to, "err", err)
+	}
+}
+
+// deliverChanges tells f of what it was not told yet. A failure lets the lane
+// rest, unless it is of what is told.
+func (b *Bot) deliverChanges(ctx context.Context, f *follower) error {
+	l, version := b.lanes[tickets.DeliverLane(f.to)], b.set.Load().stored.Version
+	if now := b.Now(); f.told == version || now.Before(f.next) || !l.mayClaim(now) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	err := b.tellChanges(ctx, f, version)
+	switch failure := tickets.FailureOf(err); {
+	case err == nil:
+	case failure.Class == tickets.Refused:
+		f.next = b.Now().Add(slowRetry) // the tickets' events may be taken all the same
+	default:
+		l.failed(failure, b.Now())
+	}
+	return err
+}
+
+func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
+	told, err := b.Store.Mark(ctx, f.name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		told = -1
+	case err != nil:
+		return err
+	case told == version:
+		f.told = told
+		return nil
+	}
+	if b.Shared != nil {
+		if mine, err := b.Shared.Hold(ctx, f.name, f.holder, changesLease); err != nil || !mine {
+			return err
+		}
+	}
+	if told < 0 {
+		f.told = version // a new receiver begins with what is changed from now on
+		return b.Store.SetMark(ctx, f.name, version)
+	}
+	if told > version {
+		set, err := b.Store.Settings(ctx)
+		if err != nil || set.Version >= told { // another replica has told of it; this one has not read it yet
+			return err
+		}
+		b.Log.Warn("the store has lost changes of the settings that were delivered", "receiver", f.to, "settings", set.Version)
+		return b.Store.SetMark(ctx, f.name, set.Version)
+	}
+	list, err := b.changesAfter(ctx, told)
+	if err != nil {
+		return err
+	}
+	for len(list) > 0 {
+		// Those of one version are told together.
+		n := 1
+		for n < len(list) && list[n].Version == list[0].Version {
+			n++
+		}
+		if _, err := b.Receivers[f.to].Deliver(ctx, tickets.ChangeNotices(list[:n])); err != nil {
+			return err
+		}
+		b.lanes[tickets.DeliverLane(f.to)].worked()
+		told = list[0].Version
+		if err := b.Store.SetMark(ctx, f.name, told); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	f.told = told
+	return nil
+}
+
+// changesAfter are the changes of the settings after a version, oldest first.
+func (b *Bot) changesAfter(ctx context.Context, version int64) ([]tickets.Change, error) {
+	for n := maxNotices; ; n *= 10 {
+		newest, err := b.Store.Changes(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		var list []tickets.Change
+		for i := len(newest) - 1; i >= 0; i-- {
+			if newest[i].Version > version {
+				list = append(list, newest[i])
+			}
+		}
+		if len(list) < len(newest) || len(newest) < n || n > math.MaxInt32/10 {
+			return list, nil
+		}
+	}
+}
+
+// sayReceivers says what receivers are owed, and why if that is known.
+func (b *Bot) sayReceivers(stats store.Stats, now time.Time) []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(stats.Due)) {
+		to, ok := strings.CutPrefix(string(name), string(tickets.DeliverLane("")))
+		waiting := sayWaiting(stats.Due[name], "ticket has events to deliver", "tickets have events to deliver", now)
+		if !ok || waiting == "" {
+			continue
+		}
+		line := "Events for " + to + ": " + waiting + "."
+		if l := b.lanes[name]; l == nil {
+			line += " No such receiver is configured."
+		} else if until, class := l.rests(); until.After(now) {
+			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign tries again in %s.", class, until.Sub(now).Round(time.Second))
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}

@@ -1,0 +1,372 @@
+package bot_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/tickets"
+)
+
+// follow configures a receiver, from the next start on.
+func (w *world) follow(name tickets.Receiver) *fakeReceiver {
+	r := &fakeReceiver{}
+	if w.receivers == nil {
+		w.receivers = map[tickets.Receiver]bot.Receiver{}
+	}
+	w.receivers[name] = r
+	return r
+}
+
+// delivered holds what r took against the history of t: all of it is there,
+// nothing was taken before what comes before it, and what was repeated is the
+// same.
+func (w *world) delivered(r *fakeReceiver, t *tickets.Ticket) {
+	w.t.Helper()
+	w.deliveredFrom(r, t, 0)
+}
+
+func (w *world) deliveredFrom(r *fakeReceiver, t *tickets.Ticket, from int) {
+	w.t.Helper()
+	next, seen := from+1, map[string]tickets.Notice{}
+	for _, n := range r.all() {
+		if n.Data.Ticket != t.Number {
+			continue
+		}
+		if old, ok := seen[n.ID]; ok {
+			if !reflect.DeepEqual(n, old) {
+				w.t.Errorf("%s was told as\n%+v\nand as\n%+v", n.ID, old, n)
+			}
+			continue
+		}
+		seen[n.ID] = n
+		if n.Data.Position != next {
+			w.t.Errorf("%s: event %d was told when it was the turn of %d", t.Number, n.Data.Position, next)
+		}
+		if e := t.Events[n.Data.Position-1]; n.Type != "ticket."+string(e.Kind) || n.Data.Event.Kind != e.Kind || !n.At.Equal(e.At) || n.Data.Request.User != t.Request.User {
+			w.t.Errorf("%s: event %d was told as %+v, want %+v", t.Number, n.Data.Position, n, e)
+		}
+		next++
+	}
+	if next != len(t.Events)+1 {
+		w.t.Errorf("%s: events up to %d were told, want %d", t.Number, next-1, len(t.Events))
+	}
+}
+
+// Many tickets live at once, with a receiver that fails all the time and takes
+// two events at most: each ticket's events come in their order. To see it
+// fail, let Notices begin with the last event.
+func TestDeliveredInOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.follow("siem")
+	r.takes = 2
+	for i := range 15 {
+		r.plan(tickets.StepDeliver, fault{tickets.Down, false}, fault{tickets.Unclear, i%2 == 0})
+	}
+	w.start()
+	defer w.hurry()()
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			id := fmt.Sprintf("r%d", i)
+			n := w.ask(id)
+			w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
+			w.approve(n, ann, twoHours)
+			w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted || t.Outcome != nil })
+			w.conclude(id, *outcome(w.epm.first(tickets.RequestID(id))))
+			w.delivered(r, w.until(n, "settled", settled))
+		})
+	}
+	wg.Wait()
+}
+
+// A receiver that hangs delays nothing else. To see it fail, put its steps
+// into the lane of edits.
+func TestSlowReceiverDelaysNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r, other := w.follow("slow"), w.follow("quick")
+	r.hangs = make(chan struct{})
+	w.start()
+	var numbers []tickets.Number
+	for i := range 5 {
+		numbers = append(numbers, w.ask(fmt.Sprintf("r%d", i)))
+	}
+	start := time.Now()
+	for i, n := range numbers {
+		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
+		if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
+			t.Fatalf("Submit = %+v, want Done", a)
+		}
+		w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
+		w.conclude(fmt.Sprintf("r%d", i), *outcome(w.epm.first(tickets.RequestID(fmt.Sprintf("r%d", i)))))
+		got := w.until(n, "final, shown, and told to the other one", func(t *tickets.Ticket) bool {
+			for _, s := range t.Owes(time.Now()) {
+				if s.Receiver != "slow" {
+					return false
+				}
+			}
+			return t.Progress() == tickets.Final
+		})
+		w.delivered(other, got)
+	}
+	// The steps time out after 25 s: none was waited for.
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("5 tickets took %v beside a receiver that hangs", took)
+	}
+	if len(r.all()) != 0 {
+		t.Error("the slow one was not slow")
+	}
+	close(r.hangs)
+	for _, n := range numbers {
+		w.delivered(r, w.until(n, "settled", func(t *tickets.Ticket) bool { return len(t.Owes(time.Now())) == 0 }))
+	}
+}
+
+// firstRest is the shortest rest after a failure, a second less a fifth.
+const firstRest = 800 * time.Millisecond
+
+// While a receiver is down its lane rests: it is asked now and then, not once
+// for each ticket, and status says so. To see it fail, leave out waitFor, or
+// let failed pause nothing.
+func TestDeadReceiverIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.follow("siem")
+	for range 1000 {
+		r.plan(tickets.StepDeliver, fault{tickets.Down, false})
+	}
+	w.start()
+	var last tickets.Number
+	for i := range 50 {
+		last = w.ask(fmt.Sprint(i))
+	}
+	w.until(last, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
+	w.eventually("status tells", func() bool {
+		s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
+		return strings.Contains(s, "Events for siem: ") && strings.Contains(s, "tickets have events to deliver") && strings.Contains(s, "did not take the last one (down)")
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls > 30 {
+		t.Errorf("a receiver that is down was called %d times for 50 tickets", r.calls)
+	}
+	for n, at := range r.asked {
+		for i := range at[1:] {
+			if d := at[i+1].Sub(at[i]); d < firstRest {
+				t.Errorf("it was told of %s again after %v", n, d)
+			}
+		}
+	}
+}
+
+// toldAll reports whether the first receiver of t was told of everything, and
+// that t is posted.
+func toldAll(t *tickets.Ticket) bool {
+	return t.Message(place).ID != "" && t.Deliveries[0].Done == len(t.Events) && t.Deliveries[0].Attempts == 0
+}
+
+// One event that is refused for what it says holds up its own ticket alone.
+// To see it fail, let every class of failure rest the lane.
+func TestRefusedEventHoldsUpItsTicket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.follow("siem")
+	r.plan(tickets.StepDeliver, fault{tickets.Refused, false})
+	w.start()
+	first := w.ask("a")
+	w.until(first, "refused", func(t *tickets.Ticket) bool { return t.Deliveries[0].Attempts == 1 && t.Deliveries[0].Problem != "" })
+	second := w.ask("b")
+	got := w.until(second, "told", toldAll)
+	w.delivered(r, got)
+	if f, err := w.store.Get(t.Context(), first); err != nil || f.Deliveries[0].Done != 0 {
+		t.Errorf("what was refused = %+v, %v", f.Deliveries, err)
+	}
+	defer w.hurry()()
+	w.delivered(r, w.until(first, "told later", toldAll))
+}
+
+// A receiver that fails with some tickets only, as if it were down: more of
+// them than there are workers hold up no other. To see it fail, let them keep
+// their turn.
+func TestTicketsThatFailHoldUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.follow("siem")
+	r.bad = func(n tickets.Notice) *tickets.Failure {
+		if strings.HasPrefix(string(n.Data.Request.ID), "bad") {
+			return &tickets.Failure{Class: tickets.Unclear, Err: errors.New("it answers with HTTP status 500")}
+		}
+		return nil
+	}
+	w.start()
+	for i := range 9 {
+		w.ask(fmt.Sprint("bad", i))
+	}
+	var good []tickets.Number
+	for i := range 9 {
+		good = append(good, w.ask(fmt.Sprint("good", i)))
+	}
+	defer w.hurry()()
+	for _, n := range good {
+		w.delivered(r, w.until(n, "told", toldAll))
+	}
+}
+
+// A receiver begins with what happens after it is configured; one that is
+// taken out stays owed, and one that nobody knows harms nothing. To see it
+// fail, let Follow begin with the first event.
+func TestReceiverBegins(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	old := w.ask("old")
+	before := len(w.until(old, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" }).Events)
+	first := w.follow("first")
+	w.restart()
+	if a := w.approve(old, ann, twoHours); a != (adapters.Done{}) {
+		t.Fatalf("Submit = %+v, want Done", a)
+	}
+	got := w.until(old, "told", func(t *tickets.Ticket) bool {
+		return t.Progress() == tickets.Submitted && len(t.Owes(time.Now())) == 0
+	})
+	w.deliveredFrom(first, got, before)
+	w.receivers = nil
+	second := w.follow("second")
+	w.restart()
+	w.conclude("old", *outcome(w.epm.first("old")))
+	got = w.until(old, "told to the second", func(t *tickets.Ticket) bool {
+		return len(t.Deliveries) == 2 && t.Deliveries[1].Done == len(t.Events)
+	})
+	w.deliveredFrom(second, got, len(got.Events)-1)
+	if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); !strings.Contains(s, "Events for first: 1 ticket has events to deliver") || !strings.Contains(s, "No such receiver is configured") {
+		t.Errorf("status = %q", s)
+	}
+	w.receivers["first"] = first
+	w.restart()
+	got = w.until(old, "told to the first as well", func(t *tickets.Ticket) bool { return t.Deliveries[0].Done == len(t.Events) })
+	w.deliveredFrom(first, got, before)
+}
+
+// An update that overtakes its request tells nothing before the request comes,
+// and then everything.
+func TestDeliveredAfterTheRequestCame(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	w.conclude("r", tickets.Outcome{Verdict: tickets.Deny, By: "console"})
+	r := w.follow("siem")
+	w.restart()
+	n := w.ask("r")
+	got := w.until(n, "told", func(t *tickets.Ticket) bool { return len(t.Events) == 2 && t.Deliveries[0].Done == 2 })
+	w.delivered(r, got)
+}
+
+// Changes of the settings are told in the order of their versions, from those
+// on that are made after the receiver is configured. A receiver that is down
+// is told later, also after a restart. To see it fail, set the mark before
+// Deliver.
+func TestChangesAreDelivered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	set := func(value string) {
+		t.Helper()
+		if got := w.says("config set category " + value); !strings.Contains(got, "category is now") {
+			t.Fatalf("config set = %q", got)
+		}
+	}
+	set("before")
+	r := w.follow("siem")
+	w.restart()
+	marked := func(want int64) func() bool {
+		return func() bool {
+			at, err := w.store.Mark(context.Background(), "events/siem")
+			return err == nil && at == want
+		}
+	}
+	w.eventually("it begins", marked(1))
+	for i := range 3 {
+		set(fmt.Sprint(i))
+	}
+	w.eventually("they are told", marked(4))
+	r.plan(tickets.StepDeliver, fault{tickets.Down, false}, fault{tickets.Unclear, true}, fault{class: panics})
+	set("down")
+	w.eventually("it is asked", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.calls > 3 })
+	set("more")
+	w.restart()
+	defer w.hurry()()
+	w.eventually("all are told", marked(6))
+	var got []string
+	seen := map[string]bool{}
+	for _, n := range r.all() {
+		if c := n.Data.Change; c != nil && !seen[n.ID] {
+			seen[n.ID] = true
+			got = append(got, fmt.Sprintf("%s: %d %s by %s", n.Type, c.Version, *c.New, c.By.ID))
+		}
+	}
+	want := []string{
+		"settings.changed: 2 0 by U1", "settings.changed: 3 1 by U1", "settings.changed: 4 2 by U1",
+		"settings.changed: 5 down by U1", "settings.changed: 6 more by U1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told were %q, want %q", got, want)
+	}
+}
+
+// Of several replicas one tells of the changes of the settings.
+func TestOneReplicaTellsOfChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	shared := &leases{}
+	w.shared = shared
+	r := w.follow("siem")
+	w.start()
+	w.eventually("it begins", func() bool { _, err := w.store.Mark(t.Context(), "events/siem"); return err == nil })
+	if err := shared.Drop(t.Context(), "", shared.held()); err != nil || !w.mine(shared, "other") {
+		t.Fatalf("the lease cannot be taken: %v", err)
+	}
+	w.says("config set category x")
+	tk := w.ask("a")
+	w.until(tk, "told", func(t *tickets.Ticket) bool { return t.Deliveries[0].Done == 1 })
+	for range 20 { // while it lives on
+		tk := w.ask(fmt.Sprint(time.Now().UnixNano()))
+		w.until(tk, "told", func(t *tickets.Ticket) bool { return t.Deliveries[0].Done == 1 })
+	}
+	changes := func() (n int) {
+		for _, got := range r.all() {
+			if got.Data.Change != nil {
+				n++
+			}
+		}
+		return n
+	}
+	if changes() != 0 {
+		t.Error("both tell of a change")
+	}
+	if err := shared.Drop(t.Context(), "", "other"); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it takes over", func() bool { return changes() == 1 })
+}
+
+func (l *leases) held() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.holder
+}
+
+func (w *world) mine(l *leases, holder string) bool {
+	w.t.Helper()
+	mine, err := l.Hold(w.t.Context(), "", holder, time.Minute)
+	return mine && err == nil
+}

@@ -137,6 +137,8 @@ func noCommand(text string) string {
 	words := strings.Fields(text)
 	var usage string
 	switch {
+	case len(words) == 0: // a value alone
+		return ""
 	case words[0] == "/"+adapters.CommandName && len(words) > 1:
 		for _, w := range adapters.Words() {
 			if w.Name == words[1] {

@@ -11,7 +11,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/countersign, static
@@ -41,6 +41,10 @@ lint: ## gofmt, vet, staticcheck and errcheck
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) run $(ERRCHECK) -ignoretests -exclude .ci/errcheck.txt ./...
+
+.PHONY: deploy-check
+deploy-check: ## hold deploy/, the Dockerfile and .goreleaser.yaml to their tools and to the program
+	@GO='$(GO)' bash .ci/deploy
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)

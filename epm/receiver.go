@@ -102,6 +102,14 @@ const (
 	resultUnavailable  = "unavailable"
 )
 
+// Results lists everything that Observe is called with.
+func Results() []string {
+	return []string{
+		string(tickets.StatusCreated), string(tickets.StatusUpdated), string(tickets.StatusDuplicate), string(tickets.StatusFailed),
+		resultUnauthorized, resultForbidden, resultUnsupported, resultTooLarge, resultUnavailable,
+	}
+}
+
 // NewReceiver checks c and makes a receiver.
 func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	switch {

@@ -449,6 +449,43 @@ func TestRunStopsWhenUninstalled(t *testing.T) {
 	}
 }
 
+// TestComesBackWithAnotherToken: what was given up goes on when the token is
+// another one.
+func TestComesBackWithAnotherToken(t *testing.T) {
+	for _, mode := range []string{"http", "socket"} {
+		t.Run(mode, func(t *testing.T) {
+			b := adaptertest.NewBook()
+			var now atomic.Value
+			now.Store(slacktest.BotToken)
+			w := begin(t, mode, b, func(_ *slacktest.Config, c *slack.Config) {
+				first := *c
+				c.Current = func() slack.Secrets {
+					return slack.Secrets{BotToken: now.Load().(string), AppToken: first.AppToken, SigningSecrets: append(first.SigningSecrets, "")}
+				}
+			})
+			w.fake.FailToken(slacktest.BotToken, "token_revoked")
+			_ = w.fake.SendEvent(t.Context(), map[string]any{"type": "app_uninstalled"}) // its connection may end with it
+			poll(t, "given up", func() bool {
+				err := w.chat.Ready()
+				return err != nil && strings.Contains(err.Error(), "app_uninstalled")
+			})
+			w.fake.AddToken("xoxb-2", slacktest.DefaultScopes()...)
+			if err := w.chat.Try(t.Context(), slack.Secrets{BotToken: "xoxb-2"}); err != nil {
+				t.Errorf("Try() = %v", err)
+			}
+			if err := w.chat.Try(t.Context(), slack.Secrets{BotToken: slacktest.BotToken}); tickets.FailureOf(err).Class != tickets.Denied {
+				t.Errorf("Try() of the revoked one = %v", err)
+			}
+			now.Store("xoxb-2")
+			poll(t, "ready", func() bool { return w.chat.Ready() == nil })
+			tk := b.Add(1042, adaptertest.Request(), w.Place())
+			if _, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestDeniedShowsInReady(t *testing.T) {
 	b := adaptertest.NewBook()
 	w := begin(t, "http", b, nil)

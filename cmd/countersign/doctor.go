@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -369,11 +368,7 @@ func checkWayIn(ctx context.Context, c *checkup, cfg config, chats []adapters.Ch
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		c.bad(what, "does not answer: "+err.Error(), start)
+		c.bad(what, "does not answer: "+withoutURL(err).Error(), start)
 		return
 	}
 	defer res.Body.Close()

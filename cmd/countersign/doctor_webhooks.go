@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -197,11 +196,7 @@ func checkWebhookAddress(ctx context.Context, c *checkup, cfg config) {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		c.bad(what, "there is no answer: "+err.Error(), "Start the bot with countersign serve, or correct "+envPrefix+"_PUBLIC_URL.")
+		c.bad(what, "there is no answer: "+withoutURL(err).Error(), "Start the bot with countersign serve, or correct "+envPrefix+"_PUBLIC_URL.")
 		return
 	}
 	defer res.Body.Close()

@@ -39,9 +39,7 @@ func toldTexts(t *testing.T) map[string][]string {
 			return err
 		}
 		name := strings.TrimPrefix(filepath.ToSlash(path), "../../")
-		for _, text := range told(file, name) {
-			texts[name] = append(texts[name], text)
-		}
+		texts[name] = append(texts[name], told(file, name)...)
 		return nil
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
 )
 
 // testFiles are the repository's test files by the name of their folder.
@@ -161,4 +162,91 @@ func noCommand(text string) string {
 		}
 	}
 	return ""
+}
+
+// TestSecurity: the tests that docs/security.md names are there, and each
+// threat has one.
+func TestSecurity(t *testing.T) {
+	b, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := testFiles(t)
+	threats := 0
+	for line := range strings.Lines(string(b)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if !strings.HasPrefix(line, "| ") || len(cells) != 3 || strings.HasPrefix(line, "| Threat") || strings.HasPrefix(line, "| ---") {
+			continue
+		}
+		threats++
+		named := quoted.FindAllStringSubmatch(cells[2], -1)
+		if len(named) == 0 {
+			t.Errorf("no test shows the answer to: %s", cells[0])
+		}
+		for _, m := range named {
+			if problem := noTest(files, m[1]); problem != "" {
+				t.Errorf("%s: %s: %s", strings.TrimSpace(cells[0]), m[1], problem)
+			}
+		}
+	}
+	if threats < 20 {
+		t.Errorf("%d threats were read", threats)
+	}
+}
+
+// TestSettingsAreInTheDocumentation: docs/configuration.md names every key.
+func TestSettingsAreInTheDocumentation(t *testing.T) {
+	b, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, settings, _ := strings.Cut(string(b), "## Settings")
+	for _, key := range tickets.SettingKeys() {
+		if !strings.Contains(settings, "`"+key+"`") {
+			t.Errorf("docs/configuration.md does not tell of the setting %s", key)
+		}
+	}
+}
+
+// TestCommandsAreInTheDocumentation: each command is told of somewhere, and
+// what the documents call a command is one.
+func TestCommandsAreInTheDocumentation(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := ""
+	for _, page := range append(pages, "../../README.md") {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += string(b)
+		for _, m := range quoted.FindAllStringSubmatch(string(b), -1) {
+			if problem := noCommand(withoutValues(m[1])); problem != "" {
+				t.Errorf("%s: %s: %s", filepath.Base(page), m[1], problem)
+			}
+		}
+	}
+	for _, c := range commands() {
+		if !strings.Contains(all, "countersign "+c.name) && !strings.Contains(all, "`"+c.name) && !strings.Contains(all, "make "+c.name) {
+			t.Errorf("no document tells of countersign %s", c.name)
+		}
+	}
+}
+
+// withoutValues is a command as noCommand understands it: what is typed
+// behind a word of /epm, or as the value of a flag, may be anything.
+func withoutValues(text string) string {
+	words := strings.Fields(text)
+	if len(words) > 2 && words[0] == "/"+adapters.CommandName {
+		return strings.Join(words[:2], " ")
+	}
+	var kept []string
+	for i, w := range words {
+		if i == 0 || !strings.HasPrefix(words[i-1], "--") || strings.HasPrefix(w, "--") {
+			kept = append(kept, w)
+		}
+	}
+	return strings.Join(kept, " ")
 }

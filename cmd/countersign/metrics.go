@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -44,6 +45,10 @@ func newMetrics() *metrics {
 			Name: "countersign_platform_call_seconds", Help: "How long calls to EPM and the chats took.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
 		}, []string{"platform"}),
+	}
+	// From the start, so that the first of a kind is an increase.
+	for _, result := range epm.Results() {
+		m.webhooks.WithLabelValues(result)
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "countersign_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": versionText()},

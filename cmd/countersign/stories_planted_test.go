@@ -200,8 +200,9 @@ func TestStoryPlantedSecrets(t *testing.T) {
 		said["webhook, "+path] = s.reads(req)
 	}
 	s.saysAll(said, "")
-	// EPM alone, so that a decision is sent again and again, each time with a
-	// new token: those last an hour.
+	// EPM alone, so that a decision is to be sent again and again, each time
+	// with a new token: those last an hour.
+	s.skew.Add(int64(2 * time.Hour))
 	all := echoes()
 	all[2].on.Store(true)
 	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {

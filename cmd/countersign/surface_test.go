@@ -37,6 +37,7 @@ func TestMetricsTellOfEachThing(t *testing.T) {
 	want := []string{
 		`countersign_webhooks_total{result="created"} 1`,
 		`countersign_webhooks_total{result="failed"} 1`,
+		`countersign_webhooks_total{result="unauthorized"} 0`,
 		`countersign_tickets{progress="submitted"} 1`,
 		`countersign_tickets{progress="pending"} 0`,
 		`countersign_steps_total{kind="post",result="ok"} 1`,

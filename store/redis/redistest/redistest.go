@@ -178,7 +178,13 @@ func (s *Server) await() error {
 	defer cancel()
 	c := s.Client()
 	defer func() { _ = c.Close() }()
-	err := eventually(ctx, func() error { return c.Ping(ctx).Err() })
+	err := eventually(ctx, func() error {
+		err := c.Ping(ctx).Err()
+		if redis.HasErrorPrefix(err, "NOAUTH") { // it has users of its own, and answers
+			return nil
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("redis-server does not answer: %w\n%s", err, s.Log())
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -208,8 +209,15 @@ type headLine struct {
 }
 
 // appendTo adds lines to a file, which somebody may move away at any time, and
-// returns once they are durable.
-func appendTo(path string, lines []byte) error {
+// returns once they are durable. Its errors do not name the file: whoever
+// meant to write an address may have written a secret.
+func appendTo(path string, lines []byte) (err error) {
+	defer func() {
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = fmt.Errorf("%s the file: %w", p.Op, p.Err)
+		}
+	}()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err

@@ -179,7 +179,8 @@ func plant(srv *redistest.Server) (option, func() []*echoing) {
 var plantedCalls = map[string][]string{
 	"serve": {"now"}, "demo": {"--port 1"}, "doctor": {""}, "templates": {""}, "slack-manifest": {"--mode http --url https://example.com"},
 	"incoming": {"", "--failed --json", "show ID", "replay ID"},
-	"tickets":  {"list", "list --json", "show JIT-1001", "show JIT-1001 --json", "export", "export --format csv"},
+	"tickets":  {"list", "list --json", "show JIT-1001", "show JIT-1001 --json", "show JIT-1001 --evidence", "export", "export --format csv"},
+	"audit":    {"verify", "verify --json", "export", "export --format csv", "export --format cef"},
 	"report":   {"", "--json"},
 	"store":    {"copy STORE sqlite:DIR/copy.db", "copy STORE STORE", "copy sqlite:DIR/none.db STORE", "copy STORE redis://:WRONG@127.0.0.1:1/"},
 	"settings": {"export --history", "import DIR/settings.json", "reset"},

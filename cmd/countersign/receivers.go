@@ -193,6 +193,9 @@ func (c metered) Deliver(ctx context.Context, list []tickets.Notice) (taken int,
 func counting(made map[tickets.Receiver]receiver, m *metrics) map[tickets.Receiver]bot.Receiver {
 	all := map[tickets.Receiver]bot.Receiver{}
 	for name, r := range made {
+		for _, result := range []string{"ok", string(tickets.Refused)} { // so that the first one is an increase
+			m.deliveries.WithLabelValues(string(name), result)
+		}
 		all[name] = metered{r, name, m}
 	}
 	return all

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +44,11 @@ func scrape(t testing.TB) exported {
 	t.Helper()
 	w := newWorld(t)
 	w.bare = true
+	siem := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+	}))
+	t.Cleanup(siem.Close)
+	w.more = map[string]string{"COUNTERSIGN_EVENTS_WEBHOOK": siem.URL, "COUNTERSIGN_EVENTS_WEBHOOK_SECRET": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}
 	b := composed(w)
 	b.slack.Fail(slacktest.Fault{Method: "chat.postMessage", Times: 1, Kind: slacktest.Unavailable})
 	b.decides()

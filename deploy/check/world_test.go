@@ -94,6 +94,7 @@ type world struct {
 	// bare has the program run in this machine's file tree and as this user,
 	// where it finds its own /proc.
 	bare bool
+	more map[string]string // variables besides those of the example
 }
 
 func newWorld(t testing.TB) *world {
@@ -160,6 +161,7 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 	}
 	b := &bot{world: w, image: img, dir: img.tree(w), env: maps.Clone(img.env)}
 	maps.Copy(b.env, env)
+	maps.Copy(b.env, w.more)
 	addr := listener.Addr().String()
 	b.base = "http://" + addr
 	if b.env["COUNTERSIGN_TLS_CERT"] != "" {

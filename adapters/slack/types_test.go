@@ -90,7 +90,7 @@ func TestOfficialTypes(t *testing.T) {
 				t.Fatal(err)
 			}
 			write(name, "KnownBlock[]", m.Blocks)
-		case strings.HasPrefix(name, "form-"):
+		case strings.HasPrefix(name, "form-"), strings.HasPrefix(name, "home-"):
 			write(name, "View", json.RawMessage(bytes.TrimSpace(data)))
 		case name == "replies":
 			var all []struct{ Blocks json.RawMessage }

@@ -15,7 +15,8 @@ import (
 // from EPM.
 func TestStoryRestoreABackup(t *testing.T) {
 	t.Parallel()
-	s := tell(t)
+	heads := filepath.Join(t.TempDir(), "heads")
+	s := tell(t, func(s *story) { s.env.AuditHeads = secret(heads) })
 	s.requested()
 	file := strings.TrimPrefix(s.env.Store.Reveal(), "sqlite:")
 	backup := filepath.Join(t.TempDir(), "backup.db")
@@ -43,6 +44,9 @@ func TestStoryRestoreABackup(t *testing.T) {
 	if text, err := s.command(env, "tickets", "list", "--limit", "5"); err != nil || !strings.Contains(text, "JIT-1001") {
 		t.Errorf("the backup lists %q, %v", text, err)
 	}
+	if text, err := s.command(env, "audit", "verify"); err != nil {
+		t.Errorf("the history in the backup: %v\n%s", err, text)
+	}
 	s.decide("U01ANN", "approve", hours2)
 	s.shows("submitted to EPM")
 	s.stop()
@@ -64,5 +68,14 @@ func TestStoryRestoreABackup(t *testing.T) {
 	})
 	if n := len(s.cards()); n != 1 {
 		t.Errorf("%d cards, want the one from before", n)
+	}
+	// The history goes on and is whole, and what happened after the backup is
+	// known to be missing.
+	s.quiet()
+	if text, err := s.command(s.alone(), "audit", "verify"); err != nil {
+		t.Errorf("the history after the restore: %v\n%s", err, text)
+	}
+	if text, err := s.command(s.alone(), "audit", "verify", "--heads", heads); err == nil || !strings.Contains(text, "JIT-1001") {
+		t.Errorf("with the heads from before the restore: %v\n%s", err, text)
 	}
 }

@@ -133,8 +133,9 @@ func New(c Config) (*Client, error) {
 		c.Rate = callsPerSecond
 	}
 	var patience time.Duration
-	if c.Current == nil {
-		c.Current = func() string { return c.ClientSecret }
+	secret := c.Current
+	if secret == nil {
+		secret = func() string { return c.ClientSecret }
 	} else {
 		patience = changing
 	}
@@ -146,7 +147,7 @@ func New(c Config) (*Client, error) {
 	}
 	return &Client{
 		config: c, base: base, http: client, pace: pace, seldom: rate.NewLimiter(c.Rate/seldomPart, 1),
-		tokens:  newTokenSource(client, base.JoinPath(tokenPath).String(), c.ClientID, c.Current, c.Now),
+		tokens:  newTokenSource(client, base.JoinPath(tokenPath).String(), c.ClientID, secret, c.Now),
 		refused: refusals{patience: patience},
 	}, nil
 }

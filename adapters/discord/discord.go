@@ -245,7 +245,8 @@ type createMessage struct {
 }
 
 // create sends a message, and returns the one that Discord has: the message
-// exists, whatever else the answer holds.
+// exists, whatever else the answer holds. What is no identifier is not kept: it
+// may be anything, our own token that comes back included.
 func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (foundMessage, error) {
 	for {
 		var made foundMessage
@@ -253,7 +254,7 @@ func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (fo
 			method: http.MethodPost, route: routeMessages, path: "/channels/" + channel + "/messages", channel: channel, effect: true,
 			body: createMessage{m, nonce, true},
 		}, &made)
-		if err == nil && made.ID == "" {
+		if err == nil && !IsID(string(made.ID)) {
 			return made, &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessages, errNoEcho)}
 		}
 		if err != nil && m.simple != nil && codeOf(err) == codeInvalid {
@@ -567,7 +568,7 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if me.ID == "" {
+	if !IsID(string(me.ID)) {
 		return "", &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord /users/@me: %w", errNoEcho)}
 	}
 	c.mu.Lock()
@@ -641,7 +642,7 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 	err := c.call(ctx, request{
 		method: http.MethodPost, route: "/users/@me/channels", path: "/users/@me/channels", body: map[string]string{"recipient_id": p.ID},
 	}, &channel)
-	if err == nil && channel.ID == "" {
+	if err == nil && !IsID(string(channel.ID)) {
 		err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord /users/@me/channels: %w", errNoEcho)}
 	}
 	if err != nil {

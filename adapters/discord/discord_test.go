@@ -1403,3 +1403,28 @@ func TestIdentify(t *testing.T) {
 		check(0, "Foxy", "Jane Doe", "jane")
 	}
 }
+
+// TestNoIdentifier: an answer that names something else than a message may
+// hold our own token, and a message's id is stored. To see it fail, let create
+// take any id.
+func TestNoIdentifier(t *testing.T) {
+	c, err := discord.New(discord.Config{
+		BotToken: "a.b.c", ApplicationID: discordtest.ApplicationID, Guild: discordtest.GuildID, HTTP: true, PublicKey: strings.Repeat("ab", 32),
+		Log: logger(&adaptertest.Journal{}),
+		Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"id":"Authorization: Bot a.b.c"}`))}, nil
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := tickets.Place{Platform: discord.Platform, Channel: "100000000000000001"}
+	id, err := c.Post(t.Context(), place, adaptertest.NewBook().Add(1, adaptertest.Request(), place), time.Time{})
+	if id != "" || err == nil || tickets.FailureOf(err).Class != tickets.Unclear || strings.Contains(err.Error(), "a.b.c") {
+		t.Errorf("Post() = %q, %v; want no id, and that it is unclear", id, err)
+	}
+	err = c.Tell(t.Context(), tickets.Principal{Platform: discord.Platform, Kind: tickets.User, ID: "100000000000000002"}, "x")
+	if err == nil || tickets.FailureOf(err).Class != tickets.Down || strings.Contains(err.Error(), "a.b.c") {
+		t.Errorf("Tell() = %v, want that Discord is down", err)
+	}
+}

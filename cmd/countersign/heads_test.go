@@ -122,6 +122,10 @@ func TestHeadsToAFile(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v; want it readable by its owner alone", info.Mode(), err)
 	}
+	// What was meant as an address may be a secret.
+	if err := appendTo(filepath.Join(path, "planted-secret"), []byte("{}\n")); err == nil || strings.Contains(err.Error(), "planted") || strings.Contains(err.Error(), path) {
+		t.Errorf("a file that cannot be opened: %v", err)
+	}
 }
 
 // The receiver gets lines, and no error tells its address.

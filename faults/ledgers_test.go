@@ -3,11 +3,13 @@ package faults
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
@@ -145,19 +147,33 @@ func (w *world) untrue() string {
 }
 
 // open opens the store for a look.
-func (w *world) open() store.Store {
+func (w *world) open() (s store.Store) {
 	w.Helper()
-	var s store.Store
-	var err error
-	if path, ok := strings.CutPrefix(w.store, "sqlite:"); ok {
-		s, err = sqlite.Open(w.Context(), sqlite.Config{Path: path})
-	} else {
-		s, err = redis.Open(w.Context(), redis.Config{URL: w.store})
-	}
-	if err != nil {
-		w.Fatalf("open the store: %v", err)
-	}
+	w.patiently("open the store", func() (err error) {
+		if path, ok := strings.CutPrefix(w.store, "sqlite:"); ok {
+			s, err = sqlite.Open(w.Context(), sqlite.Config{Path: path})
+		} else {
+			s, err = redis.Open(w.Context(), redis.Config{URL: w.store})
+		}
+		return err
+	})
 	return s
+}
+
+// patiently looks again while the store does not answer: a disk may stall for
+// longer than anybody waits.
+func (w *world) patiently(what string, look func() error) {
+	w.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := look()
+		switch {
+		case err == nil:
+			return
+		case time.Now().After(deadline) || !pace.Sleep(w.Context(), 100*time.Millisecond):
+			w.Fatalf("%s: %v", what, err)
+		}
+	}
 }
 
 // read returns all tickets, and what is owed. Each webhook that was accepted
@@ -170,10 +186,10 @@ func (w *world) read() (all []*tickets.Ticket, owed []string) {
 			w.Error(err)
 		}
 	}()
-	all, err := s.List(w.Context(), store.Query{Limit: 1 << 20})
-	if err != nil {
-		w.Fatalf("list the tickets: %v", err)
-	}
+	w.patiently("list the tickets", func() (err error) {
+		all, err = s.List(w.Context(), store.Query{Limit: 1 << 20})
+		return err
+	})
 	for _, t := range all {
 		for _, step := range t.Owes(time.Now().Add(24 * time.Hour)) {
 			owed = append(owed, fmt.Sprintf("%s: %s %s", t.Number, step.Kind, step.Place))
@@ -184,13 +200,27 @@ func (w *world) read() (all []*tickets.Ticket, owed []string) {
 	}
 	for _, a := range w.asked {
 		for _, id := range a.kept {
-			if k, err := s.Incoming(w.Context(), id); err != nil || string(k.Receipt.Ticket) != a.number {
-				w.Errorf("%s: the accepted webhook %s is kept as %+v, %v", a.number, id, k.Receipt, err)
+			var k store.Kept
+			w.patiently("read a webhook", func() (err error) {
+				if k, err = s.Incoming(w.Context(), id); errors.Is(err, store.ErrNotFound) {
+					w.Errorf("%s: the accepted webhook %s is not kept", a.number, id)
+					return nil
+				}
+				return err
+			})
+			if string(k.Receipt.Ticket) != a.number {
+				w.Errorf("%s: the accepted webhook %s is kept as %+v", a.number, id, k.Receipt)
 			}
 		}
 	}
-	if _, err := store.Verify(w.Context(), s.(store.Archive), nil, func(f store.Finding) { w.Errorf("the history: %s", f) }); err != nil {
-		w.Errorf("verify the history: %v", err)
+	var findings []store.Finding
+	w.patiently("verify the history", func() error {
+		findings = nil
+		_, err := store.Verify(w.Context(), s.(store.Archive), nil, func(f store.Finding) { findings = append(findings, f) })
+		return err
+	})
+	for _, f := range findings {
+		w.Errorf("the history: %s", f)
 	}
 	return all, nil
 }

@@ -47,42 +47,50 @@ func (f *File) Deliver(_ context.Context, list []tickets.Notice) (taken int, err
 	return len(list), nil
 }
 
-func (f *File) append(lines []byte) (err error) {
-	file, err := f.open()
+func (f *File) append(lines []byte) error {
+	if err := AppendLines(f.path, 0o640, lines); err != nil {
+		return fmt.Errorf("append events: %w", err)
+	}
+	return nil
+}
+
+// AppendLines appends whole lines to a file, which somebody may move away at
+// any time and which is made with perm if it is not there, and returns when
+// they are on the disk.
+func AppendLines(path string, perm fs.FileMode, lines []byte) (err error) {
+	file, err := open(path, perm)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	info, err := file.Stat()
 	if err != nil {
-		return fmt.Errorf("append events: %w", err)
+		return err
 	}
 	// A line that a full disk has cut off must not run into ours.
 	if last := make([]byte, 1); info.Size() > 0 {
 		if _, err := file.ReadAt(last, info.Size()-1); err != nil {
-			return fmt.Errorf("read the end of the events: %w", err)
+			return err
 		}
 		if last[0] != '\n' {
 			lines = append([]byte{'\n'}, lines...)
 		}
 	}
 	if _, err := file.Write(lines); err != nil {
-		return fmt.Errorf("append events: %w", err)
+		return err
 	}
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("append events: %w", err)
-	}
-	return nil
+	return file.Sync()
 }
 
-// open opens the file, or makes it, readable by its owner and group alone. A
-// pipe or a device would hold up whoever opens it.
-func (f *File) open() (*os.File, error) {
-	info, err := os.Stat(f.path)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", f.path)
+var errNotRegular = errors.New("it is no regular file")
+
+// open opens a file, or makes it. A pipe or a device would hold up whoever
+// opens it.
+func open(path string, perm fs.FileMode) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errNotRegular
 	}
-	return os.OpenFile(f.path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o640)
+	return os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, perm)
 }
 
 // Check looks whether the file can be written, and writes nothing into it.
@@ -107,7 +115,7 @@ func (f *File) probe() error {
 		}
 		return errors.Join(probe.Close(), os.Remove(probe.Name()))
 	}
-	file, err := f.open()
+	file, err := open(f.path, 0o640)
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func (c *Chat) opened(e *event, h adapters.Handler) said {
 // of the tab that a was seeing: one that was published since was made later
 // than that, and this one is then made once more.
 func (c *Chat) showHome(ctx context.Context, a tickets.Actor, hash string, h adapters.Handler) {
-	c.homes.make(a.ID, func() {
+	made := c.homes.make(a.ID, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 		defer cancel()
 		var err error
@@ -156,6 +156,9 @@ func (c *Chat) showHome(ctx context.Context, a tickets.Actor, hash string, h ada
 			c.log.Warn("a home tab was not published", "actor", a.ID, "err", err)
 		}
 	})
+	if !made {
+		c.log.Warn("a home tab was not published: too many were opened at once", "actor", a.ID)
+	}
 }
 
 // publish makes a's home tab and publishes it, and returns its hash. It may be
@@ -203,6 +206,10 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 
 const sayNoHome = "Slack does not take what should be shown here. /" + adapters.CommandName + " tickets pending lists what waits for a decision"
 
+// maxHomes is how many home tabs are made at a time. Whoever opens one beyond
+// that sees the one from before: clicks and forms must not wait behind tabs.
+const maxHomes = 8
+
 // homes has one home tab at a time made for each person: the last one that is
 // published was made last.
 type homes struct {
@@ -211,18 +218,22 @@ type homes struct {
 }
 
 // make calls one, and again if it was to be called for user meanwhile. If
-// somebody else is at it, they call theirs again.
-func (h *homes) make(user string, one func()) {
+// somebody else is at it, they call theirs again. It reports false if there
+// are too many.
+func (h *homes) make(user string, one func()) bool {
 	h.mu.Lock()
-	if again := h.busy[user]; again != nil {
-		*again = true
+	again := h.busy[user]
+	if again != nil || len(h.busy) >= maxHomes {
+		if again != nil {
+			*again = true
+		}
 		h.mu.Unlock()
-		return
+		return again != nil
 	}
 	if h.busy == nil {
 		h.busy = map[string]*bool{}
 	}
-	again := new(bool)
+	again = new(bool)
 	h.busy[user] = again
 	h.mu.Unlock()
 	done := func() bool {
@@ -245,4 +256,5 @@ func (h *homes) make(user string, one func()) {
 		one()
 		ended = done()
 	}
+	return true
 }

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,3 +59,29 @@ func TestHomesAreMadeInTurn(t *testing.T) {
 		}
 	})
 }
+
+// TestManyHomes: those who open tabs take no more than a few workers.
+func TestManyHomes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h homes
+		proceed := make(chan struct{})
+		var all sync.WaitGroup
+		for i := range maxHomes {
+			all.Go(func() { h.make(userOfHome(i), func() { <-proceed }) })
+		}
+		synctest.Wait()
+		if h.make("another", func() { t.Error("made for another one") }) {
+			t.Error("one too many is taken")
+		}
+		if !h.make(userOfHome(0), func() {}) {
+			t.Error("whoever is served already is turned away")
+		}
+		close(proceed)
+		all.Wait()
+		if !h.make("another", func() {}) {
+			t.Error("nobody is served afterwards")
+		}
+	})
+}
+
+func userOfHome(i int) string { return fmt.Sprint("U", i) }

@@ -287,12 +287,16 @@ func (c *checker) keep(env environment) bot.Ages {
 		}
 		return d
 	}
-	return bot.Ages{
+	ages := bot.Ages{
 		// EPM may tell of a request for a while after its end.
 		Tickets: span("KEEP_TICKETS", env.KeepTickets, 30*day),
 		Applied: span("KEEP_INCOMING", env.KeepIncoming, day),
 		Failed:  span("KEEP_INCOMING_FAILED", env.KeepIncomingFailed, day),
 	}
+	if failed := cmp.Or(ages.Failed, bot.KeepFailed); ages.Tickets >= 30*day && ages.Tickets < failed {
+		c.add("KEEP_TICKETS", "must be at least KEEP_INCOMING_FAILED, which is %dd: a webhook that is replayed after its ticket is gone would begin another", failed/day)
+	}
+	return ages
 }
 
 // httpURL checks a base address and takes the slash off its end.

@@ -178,6 +178,13 @@ func TestConfigAges(t *testing.T) {
 	if _, err := env.check(findings); err == nil || !strings.Contains(err.Error(), "COUNTERSIGN_KEEP_TICKETS: ") {
 		t.Errorf("29 days = %v, want a finding", err)
 	}
+	// What is replayed must find its ticket.
+	vars["KEEP_TICKETS"], vars["KEEP_INCOMING_FAILED"] = "60d", "61d"
+	setenv(t, vars)
+	env, findings = readEnvironment()
+	if _, err := env.check(findings); err == nil || !strings.Contains(err.Error(), "must be at least KEEP_INCOMING_FAILED, which is 61d") {
+		t.Errorf("tickets go before webhooks = %v, want a finding", err)
+	}
 }
 
 func TestConfigSecretsFromFiles(t *testing.T) {

@@ -11,12 +11,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/receivers"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -163,6 +163,17 @@ func (l *headLog) run(ctx context.Context) {
 	}
 }
 
+// wait waits until run has ended, and not for a place that never answers.
+func (l *headLog) wait(written <-chan struct{}) {
+	patience := time.NewTimer(headTimeout + time.Second)
+	defer patience.Stop()
+	select {
+	case <-written:
+	case <-patience.C:
+		l.log.Error("heads of histories are in the log alone: the place of COUNTERSIGN_AUDIT_HEADS does not answer")
+	}
+}
+
 func (l *headLog) awake() {
 	select {
 	case l.wake <- struct{}{}:
@@ -208,24 +219,15 @@ type headLine struct {
 	tickets.Head
 }
 
-// appendTo adds lines to a file, which somebody may move away at any time, and
-// returns once they are durable. Its errors do not name the file: whoever
-// meant to write an address may have written a secret.
-func appendTo(path string, lines []byte) (err error) {
-	defer func() {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = fmt.Errorf("%s the file: %w", p.Op, p.Err)
-		}
-	}()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
+// appendTo adds lines to a file. Its errors do not name it: whoever meant to
+// write an address may have written a secret.
+func appendTo(path string, lines []byte) error {
+	err := receivers.AppendLines(path, 0o600, lines)
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return fmt.Errorf("%s the file: %w", p.Op, p.Err)
 	}
-	if _, err = f.Write(lines); err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return err
 }
 
 // postTo sends lines to an address. Its errors do not name it: there may be a

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,6 +130,38 @@ func TestHeadsToAFile(t *testing.T) {
 }
 
 // The receiver gets lines, and no error tells its address.
+// A pipe that nobody reads holds up nothing, and a line that a full disk cut
+// off swallows no head.
+func TestHeadsToOddFiles(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip("no pipes here")
+	}
+	logs := &syncBuffer{}
+	l := newHeadLog(secret(pipe), time.Now, slog.New(slog.NewTextHandler(logs, nil)))
+	l.note(head("JIT-1001", 1))
+	runs(l)()
+	if said := logs.String(); !strings.Contains(said, "no regular file") || strings.Contains(said, pipe) {
+		t.Errorf("the log tells\n%s", said)
+	}
+
+	torn := filepath.Join(t.TempDir(), "heads")
+	if err := os.WriteFile(torn, []byte(`{"at":"2026-01-`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l = newHeadLog(secret(torn), time.Now, slog.New(slog.DiscardHandler))
+	l.note(head("JIT-1001", 1))
+	runs(l)()
+	b, err := os.ReadFile(torn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var line headLine
+	if lines := strings.Split(string(b), "\n"); len(lines) != 3 || json.Unmarshal([]byte(lines[1]), &line) != nil || line.Head != head("JIT-1001", 1) {
+		t.Errorf("the file holds %q", b)
+	}
+}
+
 func TestHeadsToAnAddress(t *testing.T) {
 	var mu sync.Mutex
 	var bodies []string

@@ -181,7 +181,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	}()
 	defer func() {
 		endTelling() // once nothing more happens
-		<-written
+		heads.wait(written)
 	}()
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText())
 	if p.Listening != nil {

@@ -33,6 +33,11 @@ type Archive interface {
 	// that is here is in it, and returns what it did.
 	RestoreLedger(ctx context.Context, docs [][]byte) (Restored, error)
 
+	// RemoveRetired removes tickets that the ledger accounts for, but for those that
+	// were changed since they were read. The list should be no longer than a
+	// few pages.
+	RemoveRetired(ctx context.Context, list []*tickets.Ticket) error
+
 	// TicketsAfter returns tickets with a counter above seq, oldest first, up
 	// to limit; fewer if they are large, and none only if there are none.
 	TicketsAfter(ctx context.Context, seq int64, limit int) ([]TicketRecord, error)
@@ -169,6 +174,10 @@ var ErrOtherTickets = errors.New("the store to copy to has other tickets under t
 // has every decision on it that to has, and has gone further. If each has a
 // decision that the other lacks, it is left as it is in both, and named in
 // the error, as are records that cannot be read; everything else is copied.
+//
+// A ticket that to has retired is not written again. One that from has retired
+// and to still has, with the very same history, is removed from to; with any
+// other history it is left and named, and the ledger is not copied.
 func Copy(ctx context.Context, from, to Archive, tell func(Progress)) (Progress, error) {
 	c := &copying{from: from, to: to, tell: tell, Progress: Progress{Tickets: map[Restored]int{}, Incomings: map[Restored]int{}}}
 	err := c.run(ctx)
@@ -181,12 +190,19 @@ type copying struct {
 	tell     func(Progress)
 	named    []error
 	problems int
+	retired  map[tickets.Number]tickets.Head // by to
+	past     int                             // tickets of from that are among them
 }
 
 func (c *copying) run(ctx context.Context) error {
 	if err := c.count(ctx); err != nil {
 		return err
 	}
+	there, err := c.to.Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	c.retired = accounted(there)
 	if c.To.Tickets > 0 {
 		if err := c.compare(ctx); err != nil {
 			return err
@@ -304,6 +320,11 @@ func (c *copying) tickets(ctx context.Context) error {
 		why := make([]error, len(list))
 		err := c.to.RestoreTickets(ctx, list, func(i int, have Standing) *tickets.Ticket {
 			var write *tickets.Ticket
+			last, retired := c.retired[list[i].Number]
+			if retired && have.Err == nil && taken(list[i], have) == nil {
+				did[i], why[i] = weighRetired(list[i], last)
+				return nil
+			}
 			write, did[i], why[i] = weigh(list[i], have)
 			return write
 		})
@@ -312,6 +333,9 @@ func (c *copying) tickets(ctx context.Context) error {
 		}
 		for i := range list {
 			c.Tickets[did[i]]++
+			if _, ok := c.retired[list[i].Number]; ok {
+				c.past++
+			}
 			c.problem(why[i])
 			if errors.Is(why[i], ErrOtherTickets) {
 				return errors.Join(fmt.Errorf("%w. %s", why[i], sayTarget), c.summary())
@@ -403,10 +427,18 @@ func (c *copying) marks(ctx context.Context) error {
 	return nil
 }
 
-// ledger copies what accounts for retired tickets.
+// ledger copies what accounts for retired tickets, and removes these.
 func (c *copying) ledger(ctx context.Context) error {
 	docs, err := c.from.Ledger(ctx)
 	if err != nil || len(docs) == 0 {
+		return err
+	}
+	retired, whole := accounted(docs), true
+	err = c.outdated(ctx, retired, func([]*tickets.Ticket) error { return nil }, func(t *tickets.Ticket) {
+		whole = false
+		c.problem(fmt.Errorf("%s was retired here, and is there with another history, %s: so the ledger of retired tickets is not copied. %s", t.Number, decided(t), sayTarget))
+	})
+	if err != nil || !whole {
 		return err
 	}
 	did, err := c.to.RestoreLedger(ctx, docs)
@@ -415,8 +447,48 @@ func (c *copying) ledger(ctx context.Context) error {
 	}
 	if did == Refused {
 		c.problem(errors.New("the ledger of retired tickets is not copied: the store to copy to has retired others"))
+		return nil
 	}
-	return nil
+	return c.outdated(ctx, retired, func(page []*tickets.Ticket) error {
+		if err := c.to.RemoveRetired(ctx, page); err != nil {
+			return fmt.Errorf("remove tickets that were retired: %w", err)
+		}
+		return nil
+	}, func(*tickets.Ticket) {})
+}
+
+// outdated finds the tickets that to still has of those that from has retired,
+// and calls gone with those of each page that are what was retired, and other
+// with each that may hold what from never knew.
+func (c *copying) outdated(ctx context.Context, retired map[tickets.Number]tickets.Head, gone func([]*tickets.Ticket) error, other func(*tickets.Ticket)) error {
+	return Forms(ctx, c.to, func(page []Form) error {
+		var list []*tickets.Ticket
+		for _, f := range page {
+			r := f.Record()
+			if r.Err != nil {
+				continue // nothing says that it is one of them
+			}
+			switch last, ok := retired[r.Ticket.Number]; {
+			case !ok:
+			case r.Ticket.Head() == last && len(VerifyForm(f.Seq, f.Doc)) == 0:
+				list = append(list, r.Ticket)
+			default:
+				other(r.Ticket)
+			}
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		return gone(list)
+	})
+}
+
+// weighRetired is what becomes of t, which the store to copy to has retired.
+func weighRetired(t *tickets.Ticket, last tickets.Head) (Restored, error) {
+	if len(t.Events) < last.Events || t.Head() == last {
+		return Further, nil
+	}
+	return Refused, fmt.Errorf("%s is not copied: the store to copy to has retired it with another history. %s", t.Number, sayTarget)
 }
 
 // weigh decides between t and what stands in its place.
@@ -538,8 +610,8 @@ func (c *copying) verify() error {
 		return fmt.Errorf("%d records were not copied, all others were:\n%w", c.problems, err)
 	}
 	var short []string
-	if c.To.Tickets < c.From.Tickets {
-		short = append(short, fmt.Sprintf("%d of %d tickets", c.To.Tickets, c.From.Tickets))
+	if c.To.Tickets+c.past < c.From.Tickets {
+		short = append(short, fmt.Sprintf("%d of %d tickets", c.To.Tickets, c.From.Tickets-c.past))
 	}
 	if c.To.Incomings < c.From.Incomings {
 		short = append(short, fmt.Sprintf("%d of %d webhooks", c.To.Incomings, c.From.Incomings))

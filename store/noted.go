@@ -111,3 +111,17 @@ func HeadOfSettings(ctx context.Context, s Store) (tickets.Head, error) {
 	}
 	return tickets.Head{Ticket: SettingsHead, Events: changes[0].N, Hash: changes[0].Hash}, nil
 }
+
+// HeadOfLedger is the head of the ledger of retired tickets; it tells of no
+// events if there are none.
+func HeadOfLedger(ctx context.Context, s Archive) (tickets.Head, error) {
+	docs, err := s.Ledger(ctx)
+	if err != nil || len(docs) == 0 {
+		return tickets.Head{}, err
+	}
+	e, err := DecodeRetired(docs[len(docs)-1])
+	if err != nil {
+		return tickets.Head{}, err
+	}
+	return tickets.Head{Ticket: LedgerHead, Events: e.N, Hash: e.Hash}, nil
+}

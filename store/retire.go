@@ -95,6 +95,22 @@ func DecodeRetired(b []byte) (Retired, error) {
 	return e, nil
 }
 
+// accounted are the heads of the tickets that a ledger accounts for. Entries
+// that cannot be read account for none.
+func accounted(docs [][]byte) map[tickets.Number]tickets.Head {
+	all := map[tickets.Number]tickets.Head{}
+	for _, doc := range docs {
+		e, err := DecodeRetired(doc)
+		if err != nil {
+			continue // verify tells of it
+		}
+		for _, h := range e.Tickets {
+			all[h.Ticket] = h
+		}
+	}
+	return all
+}
+
 // WeighLedger is what becomes of a ledger that is to be restored where another
 // stands, both oldest first: what it has more is added, or nothing if they
 // contradict each other.

@@ -27,7 +27,7 @@ const (
 	FaultAdded      Fault = "added"      // something was put there that Countersign did not write
 	FaultSeal       Fault = "seal"       // the record is not as it was sealed
 	FaultForged     Fault = "forged"     // the record says something else than its history
-	FaultHead       Fault = "head"       // the history is not the one that a head was written of
+	FaultHead       Fault = "head"       // the history is not the one that a head was written of, or no head proves it
 	FaultUnreadable Fault = "unreadable" // nothing more can be said of it
 )
 
@@ -316,21 +316,26 @@ func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(F
 	for _, h := range heads {
 		v.heads[h.Ticket] = append(v.heads[h.Ticket], h)
 	}
-	for _, step := range []func(context.Context) error{v.ledger, v.tickets, v.settings, v.incomings} {
+	docs, err := v.ledger(ctx)
+	if err != nil {
+		return v.Verified, err
+	}
+	v.began = len(docs)
+	for _, step := range []func(context.Context) error{v.tickets, v.settings, v.incomings} {
 		if err := step(ctx); err != nil {
 			return v.Verified, err
 		}
 	}
+	// Again: a bot may have retired tickets meanwhile, and they are no loss.
+	if docs, err = v.ledger(ctx); err != nil {
+		return v.Verified, err
+	}
+	v.entries(docs, len(heads) > 0)
+	for _, g := range v.gaps {
+		v.lost(g)
+	}
 	for _, n := range slices.Sorted(maps.Keys(v.heads)) {
-		h := v.heads[n][len(v.heads[n])-1]
-		if last, ok := v.retired[n]; ok {
-			v.Heads++
-			if h.Events > last.Events || h.Events == last.Events && h.Hash != last.Hash {
-				v.find(Finding{Fault: FaultHead, Ticket: n, Event: h.Events, Text: "it was retired with another history than the one that the head was written of"})
-			}
-			continue
-		}
-		v.find(Finding{Fault: FaultMissing, Ticket: n, Text: fmt.Sprintf("a head tells of it with %d events, and it is not there", h.Events)})
+		v.leftover(n, v.heads[n])
 	}
 	return v.Verified, nil
 }
@@ -343,6 +348,8 @@ type verifying struct {
 	last    int64                             // the counter of the last ticket
 	retired map[tickets.Number]tickets.Head   // what the ledger accounts for
 	numbers []int64                           // of these, in order
+	began   int                               // entries that the ledger had at first
+	gaps    []gap                             // between the tickets that are there
 	born    bool                              // which was chained from its beginning on, as was everything after it
 }
 
@@ -379,6 +386,9 @@ func (v *verifying) tickets(ctx context.Context) error {
 				continue
 			}
 			v.ticket(f, results[i].t, results[i].c)
+			if _, ok := slices.BinarySearch(v.numbers, f.Seq); ok {
+				v.find(Finding{Fault: FaultAdded, Ticket: results[i].t.Number, Text: "the ledger says that it was retired, and it is there: it was put back"})
+			}
 		}
 		return nil
 	})
@@ -389,66 +399,106 @@ func (v *verifying) tickets(ctx context.Context) error {
 	return nil
 }
 
-// ledger checks what accounts for retired tickets.
-func (v *verifying) ledger(ctx context.Context) error {
+// ledger reads what accounts for retired tickets.
+func (v *verifying) ledger(ctx context.Context) ([][]byte, error) {
 	docs, err := v.from.Ledger(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	v.retired = map[tickets.Number]tickets.Head{}
-	items := make([]json.RawMessage, len(docs))
-	for i, doc := range docs {
-		items[i] = doc
-		e, err := DecodeRetired(doc)
-		if err != nil {
-			continue // the chain tells of it
-		}
-		for _, h := range e.Tickets {
-			v.retired[h.Ticket] = h
-			if seq, ok := h.Ticket.Seq(); ok {
-				v.numbers = append(v.numbers, seq)
-			}
+	v.retired = accounted(docs)
+	v.numbers = v.numbers[:0]
+	for n := range v.retired {
+		if seq, ok := n.Seq(); ok {
+			v.numbers = append(v.numbers, seq)
 		}
 	}
 	slices.Sort(v.numbers)
 	v.numbers = slices.Compact(v.numbers)
 	v.Retired = len(v.numbers)
+	return docs, nil
+}
+
+// entries checks the ledger itself. With heads each entry that it had at first
+// must be one that a head covers: whoever can write to the store can add one.
+func (v *verifying) entries(docs [][]byte, heads bool) {
+	items := make([]json.RawMessage, len(docs))
+	for i, doc := range docs {
+		items[i] = doc
+	}
 	c := checkChain(ledgerRoot(), "entry", items)
 	if c.unchained > 0 {
 		c.fault(FaultAdded, 1, "this entry has no hash")
+	}
+	covered := 0
+	for _, h := range v.heads[LedgerHead] {
+		covered = max(covered, h.Events)
+	}
+	if heads && covered < v.began {
+		c.fault(FaultHead, covered+1, "no head tells of this entry, nor of one after it: that the bot retired these tickets is not proven. If it has only just done so, verify again with the heads of now")
 	}
 	for _, f := range c.findings {
 		f.Of = LedgerHead
 		v.find(f)
 	}
 	v.compareHeads(LedgerHead, "entry", c)
-	return nil
 }
 
-// gap tells of the numbers that are missing before seq, if they should be
-// there and the ledger does not account for them.
+// gap is numbers without a ticket.
+type gap struct {
+	from, to int64
+	should   bool // there should be tickets
+}
+
+// gap keeps the numbers that are missing before seq.
 func (v *verifying) gap(seq int64, should bool) {
-	i, _ := slices.BinarySearch(v.numbers, v.last+1)
-	for _, n := range v.numbers[i:] {
-		if n >= seq {
-			break
-		}
-		v.missing(n, should)
-		v.last = n
+	if v.last+1 < seq {
+		v.gaps = append(v.gaps, gap{v.last + 1, seq - 1, should})
 	}
-	v.missing(seq, should)
 	v.last = max(v.last, seq)
 }
 
-// missing tells of the numbers between the last one and seq.
-func (v *verifying) missing(seq int64, should bool) {
-	switch from, to := v.last+1, seq-1; {
-	case from <= to && !should:
-		v.Gaps += int(to - from + 1)
-	case from == to:
-		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprint("number ", from), Text: "the ticket of this number is gone"})
-	case from < to:
-		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprintf("numbers %d to %d", from, to), Text: "the tickets of these numbers are gone"})
+// lost tells of the numbers of g that the ledger does not account for.
+func (v *verifying) lost(g gap) {
+	i, _ := slices.BinarySearch(v.numbers, g.from)
+	for _, n := range v.numbers[i:] {
+		if n > g.to {
+			break
+		}
+		v.missing(gap{g.from, n - 1, g.should})
+		g.from = n + 1
+	}
+	v.missing(g)
+}
+
+func (v *verifying) missing(g gap) {
+	switch {
+	case g.from <= g.to && !g.should:
+		v.Gaps += int(g.to - g.from + 1)
+	case g.from == g.to:
+		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprint("number ", g.from), Text: "the ticket of this number is gone"})
+	case g.from < g.to:
+		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprintf("numbers %d to %d", g.from, g.to), Text: "the tickets of these numbers are gone"})
+	}
+}
+
+// leftover holds the heads of a ticket that is not there against the ledger.
+// It knows the last head alone, so only this one can be compared.
+func (v *verifying) leftover(n tickets.Number, heads []tickets.Head) {
+	newest := slices.MaxFunc(heads, func(a, b tickets.Head) int { return cmp.Compare(a.Events, b.Events) })
+	last, ok := v.retired[n]
+	if !ok {
+		v.find(Finding{Fault: FaultMissing, Ticket: n, Text: fmt.Sprintf("a head tells of it with %d events, and it is not there", newest.Events)})
+		return
+	}
+	if newest.Events < last.Events {
+		v.find(Finding{Fault: FaultHead, Ticket: n, Event: newest.Events, Text: fmt.Sprintf("it was retired with %d events, and no head tells of the last of them: that this was its history cannot be proven", last.Events)})
+		return
+	}
+	v.Heads++
+	if slices.ContainsFunc(heads, func(h tickets.Head) bool {
+		return h.Events > last.Events || h.Events == last.Events && h.Hash != last.Hash
+	}) {
+		v.find(Finding{Fault: FaultHead, Ticket: n, Event: newest.Events, Text: "it was retired with another history than the one that the head was written of"})
 	}
 }
 

@@ -254,12 +254,20 @@ func postTo(ctx context.Context, client *http.Client, to string, lines []byte) e
 	return nil
 }
 
-// noteSettings tells the head of the settings' history as it is: it may have
-// changed while nobody served.
-func (l *headLog) noteSettings(ctx context.Context, s store.Store) {
+// noteOthers tells the heads of the settings' history and of the ledger as they
+// are: they may have changed while nobody served, or while the heads were told
+// to nobody.
+func (l *headLog) noteOthers(ctx context.Context, s store.Store) {
 	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
 	defer cancel()
 	if h, err := store.HeadOfSettings(ctx, s); err == nil && h.Events > 0 {
+		l.note(h)
+	}
+	archive, ok := s.(store.Archive)
+	if !ok {
+		return
+	}
+	if h, err := store.HeadOfLedger(ctx, archive); err == nil && h.Events > 0 {
 		l.note(h)
 	}
 }

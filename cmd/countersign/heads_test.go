@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -255,5 +257,33 @@ func TestStoryAudit(t *testing.T) {
 	change(t, path, 1001, `"n":4,"kind":"opened"`, `"n":4,"kind":"shown"`)
 	if got, err := s.command(s.alone(), "audit", "verify", "--heads", heads); err == nil || !strings.Contains(got, "JIT-1001, event 4: changed") {
 		t.Errorf("verify = %q, %v", got, err)
+	}
+}
+
+// What changed while nobody told its head is told at the start: otherwise
+// verify would name the last retirement until there is another.
+func TestHeadsOfOthersAreTold(t *testing.T) {
+	keep, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "a.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = keep.Close() })
+	_, doc, err := store.Entry(nil, []*tickets.Ticket{{Number: "JIT-1001"}}, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keep.RestoreLedger(t.Context(), [][]byte{doc}); err != nil {
+		t.Fatal(err)
+	}
+	e, err := store.DecodeRetired(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	l := newHeadLog("", time.Now, slog.New(slog.NewJSONHandler(&out, nil)))
+	l.noteOthers(t.Context(), keep)
+	heads, _ := store.Heads(out.Bytes())
+	if want := []tickets.Head{{Ticket: store.LedgerHead, Events: 1, Hash: e.Hash}}; !slices.Equal(heads, want) {
+		t.Errorf("told %v, want %v", heads, want)
 	}
 }

@@ -172,7 +172,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		renewing.run(follow, cmp.Or(p.Renew, renewEvery), p.Hangup)
 	}()
 	defer func() { stop(); <-renewed }()
-	heads.noteSettings(ctx, keep)
+	heads.noteOthers(ctx, keep)
 	written := make(chan struct{})
 	telling, endTelling := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {

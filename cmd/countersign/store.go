@@ -22,7 +22,7 @@ Copies all tickets with their numbers, all webhooks and the counter of ticket
 numbers. FROM and TO are written as in COUNTERSIGN_STORE: sqlite:PATH, or the
 address of a Redis. TO may be new. Stop the bot first. It may be interrupted
 and run again: what is there already is left out, and a ticket that has gone
-further in TO is kept.
+further in TO is kept. What one of them has retired is not brought back.
 `
 	// tellEvery is how long the command says nothing.
 	tellEvery = 2 * time.Second

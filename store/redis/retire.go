@@ -56,6 +56,25 @@ end
 return {'done'}
 `)
 
+// removeScript removes a ticket, if nobody has changed it since it was read.
+//
+//	KEYS[1]  ticket:
+//	KEYS[2]  request:
+//	KEYS[3…] tickets, its progress, and due: of each lane that it owes in
+//	ARGV[1]  seq
+//	ARGV[2]  version
+//
+//	{"done"}
+//	{"other"}  nothing is written
+var removeScript = goredis.NewScript(`
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then return {'other'} end
+redis.call('UNLINK', KEYS[1], KEYS[2])
+for i = 3, #KEYS do
+	redis.call('ZREM', KEYS[i], ARGV[1])
+end
+return {'done'}
+`)
+
 // Retire implements [store.Store]. If somebody else changed one of the tickets
 // meanwhile, or forgot some, it forgets none: the next call does.
 func (s *Store) Retire(ctx context.Context, before, now time.Time, n int) (store.Retired, error) {
@@ -135,4 +154,23 @@ func (s *Store) RestoreLedger(ctx context.Context, docs [][]byte) (store.Restore
 			return store.Refused, err
 		}
 	}
+}
+
+// RemoveRetired implements [store.Archive]: each ticket is a commit of its own, and
+// all of them are one round trip.
+func (s *Store) RemoveRetired(ctx context.Context, list []*tickets.Ticket) error {
+	_, err := s.runAll(ctx, len(list), func(p goredis.Pipeliner, i int) (*goredis.Cmd, error) {
+		t := list[i]
+		seq, _ := t.Number.Seq()
+		_, lanes := dueOf(t)
+		keys := []string{s.k.ticket(seq), s.k.request(t.ID), s.k.tickets(), s.k.progress(t.Progress())}
+		for _, l := range lanes {
+			keys = append(keys, s.k.due(l))
+		}
+		return removeScript.Eval(ctx, p, keys, seq, t.Version), nil
+	})
+	if err != nil {
+		return fmt.Errorf("remove retired tickets: %w", err)
+	}
+	return nil
 }

@@ -38,21 +38,9 @@ func (s *Store) Retire(ctx context.Context, before, now time.Time, n int) (entry
 
 // retire removes those of list that nothing has happened to since.
 func (b *batch) retire(list []*tickets.Ticket, now time.Time) (store.Retired, error) {
-	var gone []*tickets.Ticket
-	for _, t := range list {
-		seq, _ := t.Number.Seq()
-		res, err := b.conn.ExecContext(background, `DELETE FROM tickets WHERE seq = ? AND version = ?`, seq, t.Version)
-		if err != nil {
-			return store.Retired{}, err
-		}
-		if n, err := res.RowsAffected(); err != nil {
-			return store.Retired{}, err
-		} else if n == 1 {
-			gone = append(gone, t)
-		}
-	}
-	if len(gone) == 0 {
-		return store.Retired{}, nil
+	gone, err := b.remove(list)
+	if err != nil || len(gone) == 0 {
+		return store.Retired{}, err
 	}
 	last, err := ledger(background, b.conn, `ORDER BY id DESC LIMIT 1`)
 	if err != nil {
@@ -62,8 +50,42 @@ func (b *batch) retire(list []*tickets.Ticket, now time.Time) (store.Retired, er
 	if err != nil {
 		return store.Retired{}, err
 	}
-	b.moved[tickets.Final] -= len(gone)
 	return entry, b.account(doc)
+}
+
+// remove removes those of list that nothing has happened to since, and returns
+// them.
+func (b *batch) remove(list []*tickets.Ticket) (gone []*tickets.Ticket, err error) {
+	for _, t := range list {
+		seq, _ := t.Number.Seq()
+		res, err := b.conn.ExecContext(background, `DELETE FROM tickets WHERE seq = ? AND version = ?`, seq, t.Version)
+		if err != nil {
+			return nil, err
+		}
+		if n, err := res.RowsAffected(); err != nil {
+			return nil, err
+		} else if n != 1 {
+			continue
+		}
+		if err := b.index(seq, t.Due(), nil); err != nil {
+			return nil, err
+		}
+		b.moved[t.Progress()]--
+		gone = append(gone, t)
+	}
+	return gone, nil
+}
+
+// RemoveRetired implements [store.Archive], in one commit.
+func (s *Store) RemoveRetired(ctx context.Context, list []*tickets.Ticket) error {
+	err := s.write(ctx, func(b *batch) error {
+		_, err := b.remove(list)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remove retired tickets: %w", err)
+	}
+	return nil
 }
 
 // account adds an entry to the ledger.

@@ -32,6 +32,8 @@ func Verify(t *testing.T, fresh func(t *testing.T) Side) {
 		"FromBeforeTheChain": (*verifySuite).before,
 		"HeadsAreTold":       (*verifySuite).noted,
 		"Retired":            func(s *verifySuite) { s.retired(fresh(s.T)) },
+		"RetiredMeanwhile":   (*verifySuite).retiredMeanwhile,
+		"ForgedRetirement":   (*verifySuite).forgedRetirement,
 	} {
 		t.Run(name, func(t *testing.T) { test(&verifySuite{suite{T: t}, fresh(t)}) })
 	}
@@ -530,9 +532,15 @@ func (s *verifySuite) retired(to Side) {
 	if n := stats.Progress; n[tickets.Final] != 2 || n[tickets.Pending] != 1 || len(n) != 2 {
 		s.Errorf("counts %v", n)
 	}
-	found, v := s.verify(append(heads, tickets.Head{Ticket: store.LedgerHead, Events: second.N, Hash: second.Hash})...)
+	found, _ := s.verify(heads...)
+	s.told("with heads from before", found, []string{"retired, event 1: head: no head tells of this entry"})
+	heads = append(heads, tickets.Head{Ticket: store.LedgerHead, Events: first.N, Hash: first.Hash})
+	found, _ = s.verify(heads...)
+	s.told("with the head of the first entry", found, []string{"retired, event 2: head: no head tells of this entry"})
+	heads = append(heads, tickets.Head{Ticket: store.LedgerHead, Events: second.N, Hash: second.Hash})
+	found, v := s.verify(heads...)
 	s.told("after that", found, nil)
-	if v.Tickets != 3 || v.Retired != 4 || v.Heads != 8 {
+	if v.Tickets != 3 || v.Retired != 4 || v.Heads != 9 {
 		s.Errorf("looked through %+v", v)
 	}
 	if next := s.life("g"); next.Number != "JIT-1008" {
@@ -580,8 +588,18 @@ func (s *verifySuite) retired(to Side) {
 	s.side = from
 	late := heads[1]
 	late.Hash = heads[0].Hash
-	found, _ = s.verify(late)
+	covered := tickets.Head{Ticket: store.LedgerHead, Events: third.N, Hash: third.Hash}
+	found, _ = s.verify(late, covered)
 	s.told("another history was retired", found, []string{"JIT-1002, event 6: head: it was retired"})
+	// The newest head counts, in whatever order they were written.
+	early := tickets.Head{Ticket: "JIT-1002", Events: 1, Hash: heads[1].Hash}
+	found, _ = s.verify(heads[1], early, covered)
+	s.told("an early head written late", found, nil)
+	found, v = s.verify(early, covered)
+	s.told("an early head alone", found, []string{"JIT-1002, event 1: head: it was retired with 6 events"})
+	if v.Heads != 1 {
+		s.Errorf("%d heads compared; want that of the ledger alone", v.Heads)
+	}
 	s.side.Remove(1007)
 	found, _ = s.verify()
 	s.told("a loss beside it", found, []string{"number 1007: missing"})
@@ -637,5 +655,93 @@ func (s *verifySuite) before() {
 		if found, _ := s.verify(); len(found) == 0 {
 			s.Errorf("%s before the chain, and nothing found", name)
 		}
+	}
+}
+
+// final is a ticket that may be retired.
+func (s *verifySuite) final(id string) *tickets.Ticket {
+	s.Helper()
+	t, err := s.side.Update(s.Context(), s.life(id).Number, func(t *tickets.Ticket) error {
+		t.Edited(Place, t.Rev, Now)
+		t.Told(Place, len(t.Events)-1, Now)
+		return nil
+	})
+	s.must(err)
+	return t
+}
+
+// looking is a keeper that does something before it is looked through.
+type looking struct {
+	Keeper
+	once func()
+}
+
+func (k looking) FormsAfter(ctx context.Context, seq int64, limit int) ([]store.Form, error) {
+	k.once()
+	return k.Keeper.FormsAfter(ctx, seq, limit)
+}
+
+// retiredMeanwhile retires tickets beside verify: they are no loss, and what
+// is lost beside them is.
+func (s *verifySuite) retiredMeanwhile() {
+	for _, id := range []string{"a", "b", "c"} {
+		s.final(id)
+	}
+	s.life("d") // owes an edit, and stays
+	heads := s.heads()
+	real := s.side.Keeper
+	beside := func(do func()) []string {
+		s.Helper()
+		s.side.Keeper = looking{real, sync.OnceFunc(do)}
+		defer func() { s.side.Keeper = real }()
+		found, _ := s.verify(heads...)
+		return found
+	}
+	later := Now.Add(time.Hour)
+	retire := func() {
+		if e, err := real.Retire(s.Context(), later, later, 2); err != nil || len(e.Tickets) == 0 {
+			s.Errorf("Retire = %+v, %v", e, err)
+		}
+	}
+	s.told("retired meanwhile", beside(retire), nil)
+	docs, err := real.Ledger(s.Context())
+	s.must(err)
+	e, err := store.DecodeRetired(docs[0])
+	s.must(err)
+	heads = append(heads, tickets.Head{Ticket: store.LedgerHead, Events: e.N, Hash: e.Hash})
+	found := beside(func() {
+		retire()
+		s.side.Remove(1004)
+	})
+	s.told("lost meanwhile", found, []string{"number 1004: missing", "JIT-1004: missing"})
+}
+
+// forgedRetirement removes a ticket and puts an entry that looks right into
+// the ledger: without heads nothing tells, with them it is found.
+func (s *verifySuite) forgedRetirement() {
+	t := s.final("a")
+	s.life("b")
+	heads := s.heads()
+	forged := *t
+	forged.Events = append(slices.Clone(t.Events), tickets.Event{N: 7, Hash: strings.Repeat("0", 64)})
+	_, doc, err := store.Entry(nil, []*tickets.Ticket{&forged}, Now)
+	s.must(err)
+	_, err = s.side.RestoreLedger(s.Context(), [][]byte{doc})
+	s.must(err)
+	found, _ := s.verify(heads...)
+	s.told("an entry for a ticket that is there", found, []string{
+		"JIT-1001: added: the ledger says that it was retired",
+		"retired, event 1: head: no head tells",
+	})
+	s.side.Remove(1001)
+	found, _ = s.verify()
+	s.told("without heads", found, nil)
+	found, v := s.verify(heads...)
+	s.told("with heads", found, []string{
+		"retired, event 1: head: no head tells of this entry",
+		"JIT-1001, event 6: head: it was retired with 7 events, and no head tells of the last of them",
+	})
+	if v.Heads != 1 {
+		s.Errorf("%d heads compared; want that of the other ticket alone", v.Heads)
 	}
 }

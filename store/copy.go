@@ -33,9 +33,9 @@ type Archive interface {
 	// that is here is in it, and returns what it did.
 	RestoreLedger(ctx context.Context, docs [][]byte) (Restored, error)
 
-	// RemoveRetired removes tickets that the ledger accounts for, but for those that
-	// were changed since they were read. The list should be no longer than a
-	// few pages.
+	// RemoveRetired removes tickets that the ledger accounts for, but for
+	// those that were changed since they were read. The list should be no
+	// longer than a few pages.
 	RemoveRetired(ctx context.Context, list []*tickets.Ticket) error
 
 	// TicketsAfter returns tickets with a counter above seq, oldest first, up

@@ -305,6 +305,7 @@ const SettingsHead = "settings"
 // Verify looks through everything that from holds, beside whoever writes to
 // it, and calls find with each thing that is wrong. heads are heads that were
 // written down elsewhere, read before Verify is called; nil if there are none.
+// With heads, a retirement that none of them covers is found too.
 // It needs little memory, however much there is. An error means that not
 // everything was looked through.
 func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(Finding)) (Verified, error) {

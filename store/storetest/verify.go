@@ -473,8 +473,8 @@ func (s *verifySuite) noted() {
 	}
 }
 
-// retired forgets old tickets, and what is left is whole: without anybody's
-// being able to pass a loss off as that.
+// retired forgets old tickets, and what is left is whole. A loss beside it is
+// told; one that somebody made an entry for takes heads (see forgedRetirement).
 func (s *verifySuite) retired(to Side) {
 	ctx := s.Context()
 	retire := func(before time.Time, limit int) store.Retired {

@@ -39,27 +39,59 @@ const (
 func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (func(*tickets.Ticket), error) {
 	list, from := t.Notices(s.Receiver, maxNotices)
 	taken, err := b.Receivers[s.Receiver].Deliver(ctx, list)
-	l, now := b.lanes[s.Lane], b.Now()
+	l := b.lanes[s.Lane]
 	if err == nil {
-		l.worked()
+		l.worked(list)
 		return func(t *tickets.Ticket) { t.Delivered(s.Receiver, from+len(list)) }, nil
 	}
 	f := tickets.FailureOf(err)
+	alone := f.Class != tickets.Refused && b.ofOne(ctx, s.Receiver, f)
+	now := b.Now()
 	next := now // others go first when the lane has rested: it may be of this ticket alone
-	switch f.Class {
-	case tickets.Refused:
-		l.worked()
+	switch {
+	case f.Class == tickets.Refused:
+		l.worked(list[:taken])
 		next = now.Add(slowRetry)
-	case tickets.Down:
+	case alone:
+		tries := t.Delivery(s.Receiver).Attempts
+		if taken > 0 {
+			tries = 0
+		}
+		next = now.Add(backoff(firstRetry, slowRetry, tries))
+	case f.Class == tickets.Down:
 		next = time.Time{} // it cannot be: the ticket keeps its turn
 		fallthrough
 	default:
 		l.waitFor(t.Number, s.Place, l.failed(f, now))
 	}
 	return func(t *tickets.Ticket) {
-		t.Delivered(s.Receiver, from+taken)
+		if taken > 0 {
+			t.Delivered(s.Receiver, from+taken)
+		}
 		t.DeliveryFailed(s.Receiver, f.Error(), next)
 	}, err
+}
+
+// ofOne reports whether f is of what the receiver was told alone, as when
+// something before a SIEM forbids what somebody wrote: whoever asks for access
+// must not be able to let the events of others wait. What the receiver took
+// last is told again, and taken again if it is there.
+func (b *Bot) ofOne(ctx context.Context, to tickets.Receiver, f *tickets.Failure) bool {
+	switch f.Class {
+	case tickets.Down, tickets.Limited:
+		return false // the text was not looked at, or it wants to be left alone
+	}
+	l := b.lanes[tickets.DeliverLane(to)]
+	took := l.tookLast(b.Now())
+	if len(took) == 0 {
+		return false
+	}
+	_, err := b.Receivers[to].Deliver(ctx, took)
+	if err != nil && tickets.FailureOf(err).Class != tickets.Refused {
+		return false
+	}
+	l.worked(nil)
+	return true
 }
 
 // failed lets the whole lane rest after f, and returns until when: what waits
@@ -75,11 +107,25 @@ func (l *lane) failed(f *tickets.Failure, now time.Time) time.Time {
 	return l.paused
 }
 
-// worked notes that the neighbour of the lane is there.
-func (l *lane) worked() {
+// worked notes that the receiver of the lane is there, and what it took.
+func (l *lane) worked(took []tickets.Notice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fails = 0
+	if len(took) > 0 {
+		l.took = slices.Clone(took[len(took)-1:])
+	}
+}
+
+// tookLast is the notice that the receiver of the lane took last; nothing
+// while the lane rests, or before it took one.
+func (l *lane) tookLast(now time.Time) []tickets.Notice {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.paused.After(now) {
+		return nil
+	}
+	return l.took
 }
 
 // rests is until when the lane rests, and why; long ago if it does not.
@@ -146,7 +192,10 @@ type follower struct {
 	to     tickets.Receiver
 	name   string // of its mark, and of its lease
 	holder string
+	begins int64     // the version after which it is told, if it is new
 	told   int64     // the version up to which it was told; -1: not known yet
+	partly string    // the first change of the version that comes next
+	taken  int       // how many of that version's it has taken
 	next   time.Time // not before
 }
 
@@ -157,7 +206,7 @@ func (b *Bot) runChanges(ctx context.Context, to tickets.Receiver) {
 	case <-ctx.Done():
 		return
 	}
-	f := &follower{to: to, name: string(tickets.DeliverLane(to)), holder: rand.Text(), told: -1}
+	f := &follower{to: to, name: string(tickets.DeliverLane(to)), holder: rand.Text(), begins: b.set.Load().stored.Version, told: -1}
 	defer b.leaveChanges(ctx, f)
 	poll := time.NewTicker(min(settingsEvery, 4*b.Poll))
 	defer poll.Stop()
@@ -225,9 +274,12 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 			return err
 		}
 	}
-	if told < 0 {
-		f.told = version // a new receiver begins with what is changed from now on
-		return b.Store.SetMark(ctx, f.name, version)
+	if told < 0 { // a new receiver
+		if err := b.Store.SetMark(ctx, f.name, f.begins); err != nil {
+			return err
+		}
+		f.told = f.begins
+		return nil
 	}
 	if told > version {
 		set, err := b.Store.Settings(ctx)
@@ -247,10 +299,18 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 		for n < len(list) && list[n].Version == list[0].Version {
 			n++
 		}
-		if _, err := b.Receivers[f.to].Deliver(ctx, tickets.ChangeNotices(list[:n])); err != nil {
-			return err
+		notices := tickets.ChangeNotices(list[:n])
+		if f.partly != notices[0].ID {
+			f.partly, f.taken = notices[0].ID, 0
 		}
-		b.lanes[tickets.DeliverLane(f.to)].worked()
+		if left := notices[f.taken:]; len(left) > 0 {
+			taken, err := b.Receivers[f.to].Deliver(ctx, left)
+			f.taken += taken
+			if err != nil {
+				return err
+			}
+			b.lanes[tickets.DeliverLane(f.to)].worked(left)
+		}
 		told = list[0].Version
 		if err := b.Store.SetMark(ctx, f.name, told); err != nil {
 			return err

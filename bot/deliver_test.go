@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -135,17 +137,28 @@ func TestSlowReceiverDelaysNothing(t *testing.T) {
 // firstRest is the shortest rest after a failure, a second less a fifth.
 const firstRest = 800 * time.Millisecond
 
-// While a receiver is down its lane rests: it is asked now and then, not once
-// for each ticket, and status says so. To see it fail, leave out waitFor, or
-// let failed pause nothing.
+// While a receiver is down, or takes nothing any more, its lane rests: it is
+// asked now and then, not once for each ticket, and status says so. To see it
+// fail, leave out waitFor, or let failed pause nothing, or ofOne report true.
 func TestDeadReceiverIsLeftAlone(t *testing.T) {
 	t.Parallel()
+	for class, most := range map[tickets.Class]int{tickets.Down: 30, tickets.Denied: 60, tickets.Unclear: 60} {
+		t.Run(string(class), func(t *testing.T) {
+			t.Parallel()
+			leftAlone(t, class, most)
+		})
+	}
+}
+
+func leftAlone(t *testing.T, class tickets.Class, most int) {
 	w := newWorld(t)
 	r := w.follow("siem")
-	for range 1000 {
-		r.plan(tickets.StepDeliver, fault{tickets.Down, false})
-	}
 	w.start()
+	took := w.ask("taken")
+	w.until(took, "told", toldAll)
+	for range 1000 {
+		r.plan(tickets.StepDeliver, fault{class, false})
+	}
 	var last tickets.Number
 	for i := range 50 {
 		last = w.ask(fmt.Sprint(i))
@@ -153,13 +166,14 @@ func TestDeadReceiverIsLeftAlone(t *testing.T) {
 	w.until(last, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
 	w.eventually("status tells", func() bool {
 		s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
-		return strings.Contains(s, "Events for siem: ") && strings.Contains(s, "tickets have events to deliver") && strings.Contains(s, "did not take the last one (down)")
+		return strings.Contains(s, "Events for siem: ") && strings.Contains(s, "tickets have events to deliver") && strings.Contains(s, "did not take the last one ("+string(class)+")")
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.calls > 30 {
-		t.Errorf("a receiver that is down was called %d times for 50 tickets", r.calls)
+	if r.calls > most {
+		t.Errorf("a receiver that takes nothing was called %d times for 50 tickets", r.calls)
 	}
+	delete(r.asked, took) // it is told again to see whether it is taken
 	for n, at := range r.asked {
 		for i := range at[1:] {
 			if d := at[i+1].Sub(at[i]); d < firstRest {
@@ -219,6 +233,52 @@ func TestTicketsThatFailHoldUpNoOther(t *testing.T) {
 	defer w.hurry()()
 	for _, n := range good {
 		w.delivered(r, w.until(n, "told", toldAll))
+	}
+}
+
+// Whoever asks for access can let nothing wait but the events of their own
+// requests: what a firewall before the receiver forbids rests no lane, and is
+// tried less and less often. The clock is not hurried: the rests would take
+// minutes. To see it fail, let ofOne report false.
+func TestForbiddenTextHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	for _, class := range []tickets.Class{tickets.Denied, tickets.Unclear, tickets.Gone} {
+		t.Run(string(class), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			r := w.follow("siem")
+			var allowed atomic.Bool
+			r.bad = func(n tickets.Notice) *tickets.Failure {
+				if !allowed.Load() && strings.HasPrefix(string(n.Data.Request.ID), "bad") {
+					return &tickets.Failure{Class: class, Err: errors.New("it is forbidden")}
+				}
+				return nil
+			}
+			w.start()
+			w.until(w.ask("first"), "told", toldAll)
+			var bad []tickets.Number
+			for i := range 60 {
+				bad = append(bad, w.ask(fmt.Sprint("bad", i)))
+			}
+			last := w.ask("last")
+			w.delivered(r, w.until(last, "told", toldAll))
+			if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); strings.Contains(s, "did not take the last one") {
+				t.Errorf("the lane rests: %s", s)
+			}
+			for tries := 1; tries < 10; tries++ {
+				got := w.until(bad[0], "tried again", func(t *tickets.Ticket) bool { return t.Deliveries[0].Attempts >= tries })
+				w.advance(max(0, got.Deliveries[0].NotBefore.Sub(w.now())))
+			}
+			got := w.until(bad[0], "tried seldom", func(t *tickets.Ticket) bool { return t.Deliveries[0].Attempts >= 10 })
+			if d := got.Deliveries[0].NotBefore.Sub(w.now()); d < 3*time.Minute || d > 6*time.Minute {
+				t.Errorf("after %d failures it is tried again in %v", got.Deliveries[0].Attempts, d)
+			}
+			allowed.Store(true)
+			w.advance(6 * time.Minute)
+			for _, n := range bad {
+				w.delivered(r, w.until(n, "told when it is allowed", toldAll))
+			}
+		})
 	}
 }
 
@@ -320,6 +380,74 @@ func TestChangesAreDelivered(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("told were %q, want %q", got, want)
+	}
+}
+
+// markless is a store that keeps no mark, for a while.
+type markless struct {
+	store.Store
+	heals atomic.Bool
+	tried atomic.Int64
+}
+
+func (s *markless) SetMark(ctx context.Context, name string, at int64) error {
+	if s.tried.Add(1); !s.heals.Load() {
+		return errors.New("planned")
+	}
+	return s.Store.SetMark(ctx, name, at)
+}
+
+// What is changed after a receiver begins is told, also if the store could not
+// keep at first from where on. To see it fail, let begins be the version at
+// each try.
+func TestChangesAreDeliveredThoughNoMarkWasKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sick := &markless{}
+	w.wrap = func(s store.Store) store.Store { sick.Store = s; return sick }
+	r := w.follow("siem")
+	w.start()
+	w.eventually("it is tried", func() bool { return sick.tried.Load() > 0 })
+	w.wants("config set category x", "category is now")
+	sick.heals.Store(true)
+	w.eventually("the change is told", func() bool {
+		for _, n := range r.all() {
+			if c := n.Data.Change; c != nil && c.Version == 1 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Changes of one version that a receiver does not take all at once are told
+// from where it stopped. To see it fail, leave taken out of the follower.
+func TestChangesOfOneVersionGoOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.follow("siem")
+	r.takes = 2
+	w.start()
+	w.eventually("it begins", func() bool { _, err := w.store.Mark(t.Context(), "events/siem"); return err == nil })
+	for _, s := range []string{"category x", "auto_close true", "short_description z", "self_approval allow"} {
+		w.wants("config set "+s, " is now ")
+	}
+	w.wants("config reset", "category is now empty")
+	newest, err := w.store.Changes(t.Context(), 1)
+	if err != nil || len(newest) != 1 {
+		t.Fatalf("Changes = %v, %v", newest, err)
+	}
+	last := newest[0].Version
+	defer w.hurry()()
+	w.eventually("all are told", func() bool { at, err := w.store.Mark(t.Context(), "events/siem"); return err == nil && at == last })
+	var keys []string
+	for _, n := range r.all() {
+		if c := n.Data.Change; c != nil && c.Version == last {
+			keys = append(keys, c.Key)
+		}
+	}
+	if told := slices.Compact(slices.Sorted(slices.Values(keys))); len(keys) != 4 || len(told) != 4 {
+		t.Errorf("told were the changes of %q, want all four, each once", keys)
 	}
 }
 

@@ -84,8 +84,8 @@
 // same. The ticket says how many of its events each receiver has taken; of
 // the changes of the settings the store keeps that. A receiver begins with
 // what happens after it is configured. It is never skipped over: while it
-// takes nothing its lane rests, and one event that it refuses holds up its
-// own ticket's. One that is not configured any more stays owed, and is told
+// takes nothing its lane rests, and one event that it refuses, or does not
+// take while it takes others, holds up its own ticket's. One that is not configured any more stays owed, and is told
 // when it is configured again.
 //
 // # Who may

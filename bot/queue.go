@@ -38,11 +38,12 @@ type lane struct {
 	line    line
 
 	mu     sync.Mutex
-	paused time.Time     // by the bot's clock
-	deaf   bool          // the store's last answer was an error
-	said   time.Time     // when the log was last told so
-	fails  int           // that let the lane rest, in a row
-	why    tickets.Class // of the last of them
+	paused time.Time        // by the bot's clock
+	deaf   bool             // the store's last answer was an error
+	said   time.Time        // when the log was last told so
+	fails  int              // that let the lane rest, in a row
+	why    tickets.Class    // of the last of them
+	took   []tickets.Notice // the last that its receiver took; empty if none yet
 
 	kept  map[tickets.Number]time.Time // leases, with when to end them
 	waits map[wait]time.Time           // steps of these that failed, with when to try again

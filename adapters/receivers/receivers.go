@@ -19,7 +19,7 @@
 //
 //	syslog   the receiver has read everything and closed the connection after
 //	         us. Syslog has no other acknowledgement
-//	webhook  each notice was answered with 2xx
+//	webhook  each notice was answered with 2xx, or with 409: it is there already
 //	file     the lines are on the disk
 package receivers
 

@@ -419,11 +419,13 @@ func TestWebhookAnswers(t *testing.T) {
 		{receiverstest.Fault{Status: 401}, tickets.Denied, 0},
 		{receiverstest.Fault{Status: 404}, tickets.Gone, 0},
 		{receiverstest.Fault{Status: 408}, tickets.Unclear, 0},
+		{receiverstest.Fault{Status: 409}, "", 0},
 		{receiverstest.Fault{Status: 413}, tickets.Refused, 0},
 		{receiverstest.Fault{Status: 429, RetryAfter: 7}, tickets.Limited, 7 * time.Second},
 		{receiverstest.Fault{Status: 429, RetryAfter: 1 << 40}, tickets.Limited, time.Hour},
 		{receiverstest.Fault{Status: 500}, tickets.Unclear, 0},
-		{receiverstest.Fault{Status: 503}, tickets.Limited, 0},
+		{receiverstest.Fault{Status: 503}, tickets.Unclear, 0},
+		{receiverstest.Fault{Status: 503, RetryAfter: 7}, tickets.Limited, 7 * time.Second},
 		{receiverstest.Fault{}, tickets.Unclear, 0},
 		{receiverstest.Fault{Hangs: true}, tickets.Unclear, 0},
 	} {
@@ -480,6 +482,14 @@ func TestWebhookIsSigned(t *testing.T) {
 	}
 	if f := hook.Check(t.Context()); f.Problem == "" || len(h.Posts()) != 0 {
 		t.Errorf("with another secret Check = %+v", f)
+	}
+	// What says of a new test that it has it already takes nothing.
+	h.FailAlways(&receiverstest.Fault{Status: http.StatusConflict})
+	if hook, err = receivers.NewWebhook(receivers.WebhookConfig{URL: h.URL(), Secrets: []string{previous}}); err != nil {
+		t.Fatal(err)
+	}
+	if f := hook.Check(t.Context()); f.Problem == "" {
+		t.Errorf("when every answer is 409 Check = %+v", f)
 	}
 	h.Close()
 	if n, err := hook.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Down && class(err) != tickets.Unclear {

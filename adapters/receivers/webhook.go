@@ -104,10 +104,15 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 	}}, nil
 }
 
-// Deliver posts list, one after the other, until one is not taken.
+// errRepeat is a receiver's answer that it has a notice already.
+var errRepeat = fmt.Errorf("it answers with HTTP status %d", http.StatusConflict)
+
+// Deliver posts list, one after the other, until one is not taken. Each may be
+// a repeat, also of what was told before a crash that nobody remembers: a
+// receiver that says that it has it already has taken it.
 func (h *Webhook) Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error) {
 	for i, n := range list {
-		if err := h.post(ctx, n); err != nil {
+		if err := h.post(ctx, n); err != nil && !errors.Is(err, errRepeat) {
 			return i, err
 		}
 	}
@@ -183,11 +188,13 @@ func answered(res *http.Response) error {
 	switch {
 	case code/100 == 2:
 		return nil
-	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && retryAfter(res) > 0:
 		f.Class, f.After = tickets.Limited, retryAfter(res)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusProxyAuthRequired:
 		f.Class = tickets.Denied
-	case code == http.StatusBadRequest, code == http.StatusConflict, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity:
+	case code == http.StatusConflict:
+		f.Class, f.Err = tickets.Refused, errRepeat
+	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity:
 		f.Class = tickets.Refused
 	case code/100 == 5, code == http.StatusRequestTimeout:
 		f.Class = tickets.Unclear

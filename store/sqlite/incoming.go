@@ -200,5 +200,8 @@ func (s *Store) remove(ctx context.Context, list []old) (int, error) {
 		}
 		return nil
 	})
-	return n, err
+	if err != nil {
+		return 0, err // the write may be under way still
+	}
+	return n, nil
 }

@@ -128,5 +128,8 @@ func (s *Store) RestoreLedger(ctx context.Context, docs [][]byte) (did store.Res
 		}
 		return errors.Join(errs...)
 	})
-	return did, err
+	if err != nil {
+		return store.Refused, err
+	}
+	return did, nil
 }

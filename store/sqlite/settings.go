@@ -67,11 +67,11 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 		}
 		return b.set(doc, docs)
 	})
-	if err == nil {
-		err = refused
-	}
 	if err != nil {
-		return after, fmt.Errorf("change settings: %w", err)
+		return tickets.Settings{}, fmt.Errorf("change settings: %w", err) // the write may be under way still
+	}
+	if refused != nil {
+		return after, fmt.Errorf("change settings: %w", refused)
 	}
 	return after, nil
 }
@@ -135,7 +135,10 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 		}
 		return b.set(doc, docs)
 	})
-	return did, err
+	if err != nil {
+		return store.Refused, err
+	}
+	return did, nil
 }
 
 // ChangeForms implements [store.Archive].

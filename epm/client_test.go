@@ -515,7 +515,7 @@ func TestToken(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 2)
 		go func() { errs <- b.Decide(ctx, one) }()
-		if err := b.fake.Wait(t.Context(), func() bool { return b.fake.Count(epmtest.Token) == 1 }); err != nil {
+		if err := b.fake.Wait(t.Context(), func() bool { return b.fake.Count(epmtest.Token) == 1 && b.fake.FaultsLeft() == 0 }); err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan error, 1)

@@ -41,9 +41,9 @@ func (c *Chat) secrets() Secrets {
 }
 
 // api is the library with the tokens at present.
-func (c *Chat) api() *slack.Client { return c.library(c.secrets()) }
+func (c *Chat) api() *slack.Client { return c.client(c.secrets()) }
 
-func (c *Chat) library(s Secrets) *slack.Client {
+func (c *Chat) client(s Secrets) *slack.Client {
 	return slack.New(s.BotToken,
 		slack.OptionHTTPClient(c.http),
 		slack.OptionAPIURL(c.cfg.APIURL),
@@ -58,7 +58,7 @@ func (c *Chat) library(s Secrets) *slack.Client {
 // could not change its messages. A signing secret cannot be tried. Its errors
 // are [tickets.Failure], but for the token of another bot.
 func (c *Chat) Try(ctx context.Context, s Secrets) error {
-	api := c.library(s)
+	api := c.client(s)
 	ask := func(method string, do func() error) error {
 		err := c.pace.wait(ctx, method, "")
 		if err == nil {
@@ -127,7 +127,7 @@ func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *s
 			token = now.AppToken
 			line := c.addLine()
 			c.listening.Go(func() {
-				err := handle(ctx, c.library(now), line)
+				err := handle(ctx, c.client(now), line)
 				c.dropLine(line)
 				select {
 				case ended <- end{now.AppToken, err}:

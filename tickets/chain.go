@@ -2,12 +2,14 @@ package tickets
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -38,15 +40,10 @@ func ChangesRoot() string { return digest("countersign settings\n") }
 // Link is the hash of an event, or of anything else that is chained, from the
 // hash before it and its JSON. A member "hash" is left out.
 func Link(before string, event []byte) (string, error) {
-	c, err := Canonical(event, "hash")
-	if err != nil {
+	if err := valid(event); err != nil {
 		return "", err
 	}
-	h := sha256.New()
-	h.Write([]byte(before))
-	h.Write([]byte{'\n'})
-	h.Write(c)
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return hashed(before+"\n", event, "hash"), nil
 }
 
 // Digest is the SHA-256 of b in hex.
@@ -90,14 +87,15 @@ func (t *Ticket) head() string {
 // link is the hash of e after the one before it.
 func (e Event) link(before string) string {
 	e.Hash = ""
-	h, err := Link(before, e.form())
-	if err != nil {
+	form := e.form()
+	if form == nil {
 		return "" // of a time that no JSON can hold: the store refuses the ticket too
 	}
-	return h
+	return hashed(before+"\n", form)
 }
 
-// form is e as it is stored, with what a newer version has added.
+// form is e as it is stored, with what a newer version has added; nil if it
+// cannot be.
 func (e Event) form() []byte {
 	raw, err := json.Marshal(e)
 	if err != nil {
@@ -152,14 +150,40 @@ func withMembers(o, more []byte) []byte {
 // ways to write the value have the same canonical form, as other versions may
 // write it. Of an object the members that are named in without are left out.
 func Canonical(raw []byte, without ...string) ([]byte, error) {
-	if !json.Valid(raw) {
-		// For the error.
-		var v any
-		return nil, json.Unmarshal(raw, &v)
+	if err := valid(raw); err != nil {
+		return nil, err
 	}
 	c := canonical{in: raw, without: without}
 	return c.value(make([]byte, 0, 2*len(raw))), nil
 }
+
+// valid says what is wrong with raw, if it is no JSON.
+func valid(raw []byte) error {
+	if json.Valid(raw) {
+		return nil
+	}
+	var v any
+	return json.Unmarshal(raw, &v)
+}
+
+// hashed is the SHA-256, in hex, of begin and the canonical form of raw, which
+// is known to be valid: [json.Marshal] has written it, say.
+func hashed(begin string, raw []byte, without ...string) string {
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	h.canonical = canonical{in: raw, without: without, members: h.members[:0]}
+	h.out = h.value(append(h.out[:0], begin...))
+	h.in = nil
+	return Digest(h.out)
+}
+
+// hasher writes a canonical form that nobody keeps.
+type hasher struct {
+	canonical
+	out []byte
+}
+
+var hashers = sync.Pool{New: func() any { return new(hasher) }}
 
 // canonical reads valid JSON.
 type canonical struct {
@@ -216,32 +240,53 @@ func (c *canonical) value(dst []byte) []byte {
 func (c *canonical) object(dst []byte) []byte {
 	c.at++
 	c.depth++
-	begin, mine := len(dst), len(c.members)
+	begin, mine, ordered := len(dst), len(c.members), true
+	dst = append(dst, '{')
 	for first := true; c.peek() != '}'; first = false {
 		if !first {
 			c.at++ // the comma
 			c.peek()
 		}
+		written := len(dst)
+		if len(c.members) > mine {
+			dst = append(dst, ',')
+		}
 		m := canonicalMember{begin: len(dst)}
-		written := c.at
+		from := c.at
 		dst = c.text(dst)
-		if m.name = c.in[written+1 : c.at-1]; bytes.IndexByte(m.name, '\\') >= 0 || !utf8.Valid(m.name) {
-			m.name = said(c.in[written:c.at])
+		if m.name = c.in[from+1 : c.at-1]; bytes.IndexByte(m.name, '\\') >= 0 || !utf8.Valid(m.name) {
+			m.name = said(c.in[from:c.at])
 		}
 		c.peek()
 		c.at++ // the colon
 		dst = c.value(append(dst, ':'))
-		m.end = len(dst)
-		if c.depth > 1 || !slices.Contains(c.without, string(m.name)) {
-			c.members = append(c.members, m)
+		if c.depth == 1 && slices.Contains(c.without, string(m.name)) {
+			dst = dst[:written]
+			continue
 		}
+		m.end = len(dst)
+		if last := len(c.members) - 1; last >= mine && bytes.Compare(c.members[last].name, m.name) >= 0 {
+			ordered = false
+		}
+		c.members = append(c.members, m)
 	}
 	c.at++
 	c.depth--
-	members := c.members[mine:]
-	slices.SortStableFunc(members, func(a, b canonicalMember) int { return bytes.Compare(a.name, b.name) })
-	// The members stand in dst in their old order: what is written behind them
-	// takes their place.
+	dst = append(dst, '}')
+	if !ordered {
+		dst = order(dst, begin, c.members[mine:])
+	}
+	c.members = c.members[:mine]
+	return dst
+}
+
+// order writes the object that begins in dst anew, with its members in the
+// order of their names.
+func order(dst []byte, begin int, members []canonicalMember) []byte {
+	slices.SortFunc(members, func(a, b canonicalMember) int {
+		return cmp.Or(bytes.Compare(a.name, b.name), a.begin-b.begin)
+	})
+	// What is written behind the object takes its place.
 	end := len(dst)
 	dst = append(dst, '{')
 	for i, m := range members {
@@ -254,24 +299,24 @@ func (c *canonical) object(dst []byte) []byte {
 		dst = append(dst, dst[m.begin:m.end]...)
 	}
 	dst = append(dst, '}')
-	c.members = c.members[:mine]
 	return append(dst[:begin], dst[end:]...)
 }
 
 // text reads a string, and appends its canonical form.
 func (c *canonical) text(dst []byte) []byte {
 	begin := c.at
-	for c.at++; c.in[c.at] != '"'; c.at++ {
+	c.at += 1 + bytes.IndexByte(c.in[begin+1:], '"')
+	if plain := c.in[begin : c.at+1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+		c.at++
+		return append(dst, plain...) // nothing in it needs an escape
+	}
+	for c.at = begin + 1; c.in[c.at] != '"'; c.at++ {
 		if c.in[c.at] == '\\' {
 			c.at++
 		}
 	}
 	c.at++
-	written := c.in[begin:c.at]
-	if bytes.IndexByte(written, '\\') < 0 && utf8.Valid(written) {
-		return append(dst, written...) // nothing in it needs an escape
-	}
-	return appendString(dst, said(written))
+	return appendString(dst, said(c.in[begin:c.at]))
 }
 
 // said is what a valid JSON string says, in valid UTF-8.

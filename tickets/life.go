@@ -75,11 +75,7 @@ func (r *Request) digest() string {
 	if err != nil {
 		return ""
 	}
-	c, err := Canonical(raw)
-	if err != nil {
-		return ""
-	}
-	return Digest(c)
+	return hashed("", raw)
 }
 
 // complete gives t the request that its webhook tells, which came after t was

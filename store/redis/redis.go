@@ -65,10 +65,8 @@
 package redis
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -77,7 +75,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,12 +91,7 @@ var (
 	_ store.Archive = (*Store)(nil)
 )
 
-const (
-	schemaVersion = 1 // of the table of keys; a newer one is refused
-	// notYet is the counter that apply sees of a new ticket. The stored form
-	// gets the true one in Redis.
-	notYet = int64(1) << 62
-)
+const schemaVersion = 1 // of the table of keys; a newer one is refused
 
 // Config says which Redis to use.
 type Config struct {
@@ -304,7 +296,7 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 func (s *Store) accept(ctx context.Context, in webhook, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
 	receipt := tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}
 	if apply == nil {
-		r, err := s.begin(ctx, in, false, nil, receipt.Status)
+		r, err := s.begin(ctx, in, false, store.Draft{Status: receipt.Status})
 		if err != nil {
 			return receipt, nil, err
 		}
@@ -325,17 +317,26 @@ func (s *Store) accept(ctx context.Context, in webhook, apply store.Apply) (tick
 			}
 		}
 		if old == nil {
-			t, status, err := safely(apply, nil)
+			d, err := store.NewDraft(apply)
 			if err != nil {
 				return receipt, nil, err
 			}
-			r, err := s.begin(ctx, in, true, t, status)
+			r, err := s.begin(ctx, in, true, d)
 			if err != nil {
 				return receipt, nil, err
+			}
+			if r.text(0) == "made" {
+				seq, err := strconv.ParseInt(r.text(1), 10, 64)
+				if err != nil {
+					return receipt, nil, fmt.Errorf("counter: %w", err)
+				}
+				t := d.Settle(seq)
+				receipt.Ticket, receipt.Status = t.Number, d.Status
+				return receipt, t, nil
 			}
 			if r.text(0) != "known" {
-				receipt.Status = status
-				return s.after(ctx, in, receipt, t, r)
+				receipt.Status = d.Status
+				return s.after(ctx, in, receipt, nil, r)
 			}
 			old = known(r)
 		}
@@ -372,23 +373,19 @@ func (s *Store) accept(ctx context.Context, in webhook, apply store.Apply) (tick
 	}
 }
 
-// begin keeps a webhook and the ticket t that it begins, if that is not nil.
-// With about it does so only if the webhook's request has no ticket.
-func (s *Store) begin(ctx context.Context, in webhook, about bool, t *tickets.Ticket, status tickets.Status) (reply, error) {
-	keys := append(make([]string, 0, 12), in.keys(s.k, status)...)
-	args := append(make([]any, 0, 24), in.args(status)...)
+// begin keeps a webhook and the ticket that it begins, if it is drafted. With
+// about it does so only if the webhook's request has no ticket.
+func (s *Store) begin(ctx context.Context, in webhook, about bool, d store.Draft) (reply, error) {
+	keys := append(make([]string, 0, 12), in.keys(s.k, d.Status)...)
+	args := append(make([]any, 0, 24), in.args(d.Status)...)
 	if about {
 		keys = append(keys, s.k.request(in.News.ID))
 		args = append(args, s.k.everyTicket())
 	}
-	if t != nil {
-		head, tail, prefix, err := halves(t)
-		if err != nil {
-			return nil, err
-		}
+	if t := d.Ticket; t != nil {
 		due, lanes := dueOf(t)
 		keys = append(keys, s.k.seq(), s.k.tickets(), s.k.progress(t.Progress()), s.k.lanes())
-		args = append(args, head, tail, prefix, string(t.Progress()), laneText(lanes))
+		args = append(args, d.Head, d.Tail, d.Prefix, string(t.Progress()), laneText(lanes))
 		for _, l := range lanes {
 			keys = append(keys, s.k.due(l))
 			args = append(args, string(l), micros(due[l]))
@@ -398,31 +395,6 @@ func (s *Store) begin(ctx context.Context, in webhook, about bool, t *tickets.Ti
 		return s.run(ctx, acceptAgainScript, keys, args...)
 	}
 	return s.run(ctx, acceptScript, keys, args...)
-}
-
-// halves is the stored form of a new ticket before and after the counter of
-// its number, and the number without its counter.
-func halves(t *tickets.Ticket) (head, tail []byte, prefix string, err error) {
-	counter := strconv.FormatInt(notYet, 10)
-	prefix, ok := strings.CutSuffix(string(t.Number), counter)
-	if !ok || t.Version != 0 {
-		return nil, nil, "", fmt.Errorf("%s is not a new ticket with the number it was given", t.Number)
-	}
-	doc, err := store.Encode(t)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	number, err := json.Marshal(t.Number)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	// The number comes before everything that anybody else has written.
-	at := bytes.Index(doc, number)
-	if at < 0 {
-		return nil, nil, "", errors.New("the stored form has no number")
-	}
-	at += len(number) - len(counter) - len(`"`)
-	return doc[:at], doc[at+len(counter):], prefix, nil
 }
 
 // put writes t, which was made of old, and the webhook in, if these are not
@@ -460,19 +432,10 @@ func (s *Store) put(ctx context.Context, old *record, t *tickets.Ticket, in *web
 	return s.run(ctx, putScript, keys, args...)
 }
 
-// after is what Accept returns once its script has answered. t is the ticket
-// that the script was to write.
+// after is what Accept returns once its script has answered. t is the changed
+// ticket that the script was to write.
 func (s *Store) after(ctx context.Context, in webhook, receipt tickets.Receipt, t *tickets.Ticket, r reply) (tickets.Receipt, *tickets.Ticket, error) {
 	switch r.text(0) {
-	case "made":
-		seq, err := strconv.ParseInt(r.text(1), 10, 64)
-		if err != nil {
-			return receipt, nil, fmt.Errorf("counter: %w", err)
-		}
-		prefix := strings.TrimSuffix(string(t.Number), "-"+strconv.FormatInt(notYet, 10))
-		t.Number, t.Version = tickets.NewNumber(prefix, seq), 1
-		receipt.Ticket = t.Number
-		return receipt, t, nil
 	case "done":
 		if t != nil {
 			t.Version++
@@ -501,10 +464,11 @@ func (s *Store) after(ctx context.Context, in webhook, receipt tickets.Receipt, 
 	return receipt, nil, r.unknown()
 }
 
-// safely calls apply; a panic in it is an error of this call alone.
+// safely applies a webhook to a ticket that there is; a panic in apply is an
+// error of this call alone.
 func safely(apply store.Apply, t *tickets.Ticket) (_ *tickets.Ticket, _ tickets.Status, err error) {
 	defer recovered(&err)
-	t, status := apply(t, notYet)
+	t, status := apply(t, 0)
 	return t, status, nil
 }
 

@@ -83,7 +83,7 @@ func (s *Store) Replay(ctx context.Context, in tickets.Incoming, apply store.App
 			return err
 		}
 		if apply != nil {
-			if t, err = b.apply(in.News, apply, &r); err != nil {
+			if t, err = b.apply(in.News, apply, draft{}, &r); err != nil {
 				return err
 			}
 		}

@@ -224,14 +224,20 @@ func (s *Store) write(ctx context.Context, run func(*batch) error) error {
 
 // Accept implements [store.Store].
 func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
-	raw := s.pack.pack(in.Raw) // here, where there are many of us, and not in the writer
+	// What can be done here, where there are many of us, is not done in the
+	// writer.
+	raw := s.pack.pack(in.Raw)
+	d, err := draftOf(in, apply)
+	if err != nil {
+		return tickets.Receipt{}, nil, fmt.Errorf("keep webhook: %w", err)
+	}
 	var r tickets.Receipt
 	var t *tickets.Ticket
-	err := s.write(ctx, func(b *batch) error {
+	err = s.write(ctx, func(b *batch) error {
 		r, t = tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}, nil
 		if apply != nil {
 			var err error
-			if t, err = b.apply(in.News, apply, &r); err != nil {
+			if t, err = b.apply(in.News, apply, d, &r); err != nil {
 				return err
 			}
 		}

@@ -385,21 +385,37 @@ func (b *batch) byNumber(n tickets.Number) (*tickets.Ticket, error) {
 	return t, err
 }
 
+// draft is a new ticket that is ready but for its number.
+type draft struct {
+	store.Draft
+	entries
+}
+
+// draftOf drafts the ticket of a webhook, in the caller's goroutine: there are
+// many of those, and one writer. Most requests are new; of other webhooks it
+// makes none.
+func draftOf(in tickets.Incoming, apply store.Apply) (draft, error) {
+	if apply == nil || in.News.Request == nil {
+		return draft{}, nil
+	}
+	d, err := store.NewDraft(apply)
+	return draft{d, entriesOf(d.Ticket)}, err
+}
+
 // apply does what a webhook does to the ticket of its request, and fills in
 // the receipt.
-func (b *batch) apply(news *tickets.News, apply store.Apply, r *tickets.Receipt) (*tickets.Ticket, error) {
-	if news.Request != nil {
-		// Most requests are new: trying that first saves looking.
-		t, status := apply(nil, b.nextSeq())
-		if t != nil {
-			fresh, err := b.insert(t)
-			if err != nil {
-				return nil, err
-			}
-			if fresh {
-				r.Ticket, r.Status = t.Number, status
-				return t, nil
-			}
+func (b *batch) apply(news *tickets.News, apply store.Apply, d draft, r *tickets.Receipt) (*tickets.Ticket, error) {
+	if d.Ticket != nil {
+		// Trying to write it saves looking.
+		seq := b.nextSeq()
+		fresh, err := b.insert(seq, d.Ticket.ID, d.entries, b.pack.pack(d.Form(seq)))
+		if err != nil {
+			return nil, err
+		}
+		if fresh {
+			t := d.Settle(seq)
+			r.Ticket, r.Status = t.Number, d.Status
+			return t, nil
 		}
 	}
 	old, err := b.byRequest(news.ID)
@@ -419,20 +435,21 @@ func (b *batch) apply(news *tickets.News, apply store.Apply, r *tickets.Receipt)
 	if t.Version > 0 {
 		return t, b.put(t, was)
 	}
-	fresh, err := b.insert(t)
+	seq, doc, err := b.form(t)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := b.insert(seq, t.ID, entriesOf(t), doc)
 	if err == nil && !fresh {
 		err = fmt.Errorf("request %s has a ticket already", t.ID)
 	}
+	t.Version = 1
 	return t, err
 }
 
 // insert writes a new ticket, and reports false if its request has one.
-func (b *batch) insert(t *tickets.Ticket) (bool, error) {
-	seq, doc, err := b.form(t)
-	if err != nil {
-		return false, err
-	}
-	res, err := b.insTicket.ExecContext(background, seq, string(t.ID), string(t.Progress()), 1, doc)
+func (b *batch) insert(seq int64, id tickets.RequestID, e entries, doc []byte) (bool, error) {
+	res, err := b.insTicket.ExecContext(background, seq, string(id), string(e.progress), 1, doc)
 	if err != nil {
 		return false, err
 	}
@@ -440,9 +457,8 @@ func (b *batch) insert(t *tickets.Ticket) (bool, error) {
 		return false, err
 	}
 	b.seq = max(b.seq, seq)
-	b.moved[t.Progress()]++
-	t.Version = 1
-	return true, b.index(seq, nil, t.Due())
+	b.moved[e.progress]++
+	return true, b.index(seq, nil, e.due)
 }
 
 // form is t's counter and its packed stored form.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,53 @@ func TestCanonical(t *testing.T) {
 			t.Errorf("Canonical(%s) = %s, want an error", in, got)
 		}
 	}
+}
+
+// FuzzRequestDigest: the hash of a request is that of its canonical JSON,
+// whatever its fields hold.
+func FuzzRequestDigest(f *testing.F) {
+	f.Add("", false, int64(0), "")
+	f.Add("C:\\7z.exe", true, int64(1769864700_123456789), "a\u2028<&>\"\x7f\x00\n\t")
+	f.Add("\xff\xfe é", true, int64(-1), "\xed\xa0\x80")
+	f.Fuzz(func(t *testing.T, a string, set bool, at int64, b string) {
+		var r tickets.Request
+		v := reflect.ValueOf(&r).Elem()
+		for i := range v.NumField() {
+			switch field := v.Field(i); x := field.Addr().Interface().(type) {
+			case *bool:
+				*x = set
+			case *time.Time:
+				*x = time.Unix(0, at).UTC()
+				if at%2 == 0 {
+					*x = time.Time{}.In(time.FixedZone("", 3600))
+				}
+			case *[]tickets.Field:
+				for n := range len(b) % 4 {
+					*x = append(*x, tickets.Field{Name: a, Value: b[n:]})
+				}
+			case *tickets.Newer:
+			default:
+				if i%3 > 0 {
+					field.SetString(a[:len(a)*i/v.NumField()] + b)
+				} else {
+					field.SetString(a)
+				}
+			}
+		}
+		tk := tickets.Start("JIT-1", r.ID, rules(), now)
+		tk.Ask(r, rules(), now)
+		raw, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tickets.Canonical(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := tk.Events[0].Request, tickets.Digest(c); got != want {
+			t.Errorf("the hash of %s is not that of %s", raw, c)
+		}
+	})
 }
 
 // FuzzCanonical: the canonical form says the same, and is its own.

@@ -2,7 +2,6 @@ package tickets
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -67,15 +66,6 @@ func (t *Ticket) ask(r Request, from Source, rules Rules, now time.Time) bool {
 	}
 	t.happened(e)
 	return true
-}
-
-// digest is the SHA-256 of r's canonical JSON.
-func (r *Request) digest() string {
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return ""
-	}
-	return hashed("", raw)
 }
 
 // complete gives t the request that its webhook tells, which came after t was

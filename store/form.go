@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign/tickets"
 )
@@ -43,7 +44,7 @@ func Encode(t *tickets.Ticket) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b = b[:len(b)-len("}")]
+	b = slices.Grow(b[:len(b)-len("}")], sealLen)
 	seal := sealOf(b)
 	return append(append(append(b, sealBegin...), seal...), sealEnd...), nil
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -23,6 +24,11 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		hangup = make(chan os.Signal, 1)
 		signal.Notify(hangup, syscall.SIGHUP)
+		if os.Getenv("GOGC") == "" {
+			// A webhook leaves much garbage and little is in use: to collect
+			// half as often costs 15 MiB and saves a tenth of its time.
+			debug.SetGCPercent(200)
+		}
 	}
 	err := run(ctx, os.Args[1:], underTest(process{
 		Environment: readEnvironment,

@@ -4,6 +4,8 @@ import (
 	_ "embed" // the dictionary
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 
@@ -33,26 +35,29 @@ var dictionary1 []byte
 const maxUnpacked = 16 << 20
 
 // packer packs and unpacks. It is safe for concurrent use.
-type packer struct{ dict *s2.Dict }
+type packer struct {
+	dict *s2.Dict
+	room sync.Pool // of *[]byte, to pack in: what is packed is much shorter than what it could become
+}
 
 func newPacker() (*packer, error) {
 	dict := s2.MakeDict(dictionary1, nil)
 	if dict == nil {
 		return nil, errors.New("the dictionary is not usable")
 	}
-	return &packer{dict}, nil
+	return &packer{dict: dict, room: sync.Pool{New: func() any { return new([]byte) }}}, nil
 }
 
 // pack returns b packed, or plain if that is no longer.
 func (p *packer) pack(b []byte) []byte {
-	out := make([]byte, 1+s2.MaxEncodedLen(len(b)))
-	packed := p.dict.Encode(out[1:], b)
-	if len(packed) < len(b) {
-		out[0] = packS2v1
-		return out[:1+len(packed)]
+	room := p.room.Get().(*[]byte)
+	defer p.room.Put(room)
+	*room = slices.Grow((*room)[:0], s2.MaxEncodedLen(len(b)))
+	packed, how := p.dict.Encode((*room)[:cap(*room)], b), packS2v1
+	if len(packed) >= len(b) {
+		packed, how = b, packPlain
 	}
-	out[0] = packPlain
-	return out[:1+copy(out[1:], b)]
+	return append(append(make([]byte, 0, 1+len(packed)), how), packed...)
 }
 
 // unpack returns what was packed.

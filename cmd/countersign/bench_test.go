@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -32,13 +33,15 @@ import (
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/redis/redistest"
 	"github.com/countersign/countersign/tickets"
 )
 
 // The benchmarks compare countersign with what cannot be done without: a
 // bare HTTP server that authenticates and decodes ("bare"), the same with one
-// durable, grouped SQLite commit for each webhook ("commit"), and the same
-// with one round trip to Redis ("trip"). Each server is a process of its own,
+// durable, grouped SQLite commit for each webhook ("commit"), the same with one
+// round trip to Redis ("trip"), and with one in which Redis also counts and
+// keeps the indexes ("script"). Each server is a process of its own,
 // so that memory is its own; the load comes from this process, over as many
 // connections. Quote ratios within one run: machines differ.
 //
@@ -82,17 +85,20 @@ func BenchmarkWebhooks(b *testing.B) {
 	for _, fsync := range []string{"everysec", "always"} {
 		b.Run("redis-"+fsync, func(b *testing.B) {
 			for b.Loop() {
-				takeTurns(b, []string{"trip", "serve"}, func(kind string) *benchProcess {
+				takeTurns(b, []string{"trip", "script", "serve"}, func(kind string) *benchProcess {
 					srv := startRedis(b, "--appendfsync", fsync)
-					return startServer(b, kind, binary, newBenchFakes(b), srv.URL("bench"))
+					s := startServer(b, kind, binary, newBenchFakes(b), srv.URL("bench"))
+					s.redis = srv
+					return s
 				})
 			}
 		})
 	}
 }
 
-// takeTurns measures servers of these kinds; the last one is compared with the
-// one before it.
+// takeTurns measures servers of these kinds; the last one is compared with
+// each of the others. The processor's time for a webhook, of Redis too, says
+// more than the rate does when other programs want the processor.
 func takeTurns(b *testing.B, kinds []string, start func(kind string) *benchProcess) {
 	b.Helper()
 	servers := map[string]*benchProcess{}
@@ -105,7 +111,10 @@ func takeTurns(b *testing.B, kinds []string, start func(kind string) *benchProce
 		for i := range kinds {
 			kind := kinds[(i+round)%len(kinds)]
 			s := servers[kind]
+			used := s.processor(b)
 			saturated := load(b, sending{to: []string{s.addr}, lasts: benchTime})
+			used = s.processor(b) - used
+			values.add(kind+"-cpu-µs", float64(used.Microseconds())/float64(len(saturated.latencies)))
 			steady := load(b, sending{to: []string{s.addr}, lasts: benchTime, rate: benchRate})
 			perSecond[kind] = float64(len(saturated.latencies)) / benchTime.Seconds()
 			values.add(kind+"/s", perSecond[kind])
@@ -114,8 +123,10 @@ func takeTurns(b *testing.B, kinds []string, start func(kind string) *benchProce
 			values.add(kind+"-steady-p50-ms", ms(steady.p(50)))
 			values.add(kind+"-steady-p99-ms", ms(steady.p(99)))
 		}
-		ours, theirs := kinds[len(kinds)-1], kinds[len(kinds)-2]
-		values.add(ours+"/"+theirs, perSecond[ours]/perSecond[theirs])
+		ours := kinds[len(kinds)-1]
+		for _, theirs := range kinds[:len(kinds)-1] {
+			values.add(ours+"/"+theirs, perSecond[ours]/perSecond[theirs])
+		}
 	}
 	for _, kind := range kinds {
 		values.add(kind+"-peak-MiB", servers[kind].memory("VmHWM"))
@@ -258,6 +269,7 @@ func newBenchFakes(b *testing.B) *benchFakes {
 
 type benchProcess struct {
 	addr  string
+	redis *redistest.Server // below it, if that is to be measured with it
 	cmd   *exec.Cmd
 	ready time.Duration
 	once  sync.Once
@@ -341,6 +353,44 @@ func (s *benchProcess) memory(name string) float64 {
 		}
 	}
 	return 0
+}
+
+// processor is how much of the processor's time the process, and the Redis
+// below it, have used.
+func (s *benchProcess) processor(b *testing.B) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0 // not Linux
+	}
+	const tick = 10 * time.Millisecond // USER_HZ
+	after := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, errUser := strconv.Atoi(after[11])
+	system, errSystem := strconv.Atoi(after[12])
+	if errUser != nil || errSystem != nil {
+		b.Fatalf("stat: %s", stat)
+	}
+	used := time.Duration(user+system) * tick
+	if s.redis == nil {
+		return used
+	}
+	c := s.redis.Client()
+	defer c.Close()
+	info, err := c.Info(b.Context(), "cpu").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(info) {
+		name, v, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_user" || name == "used_cpu_sys" {
+			seconds, err := strconv.ParseFloat(v, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			used += time.Duration(seconds * float64(time.Second))
+		}
+	}
+	return used
 }
 
 type measured struct {
@@ -502,9 +552,10 @@ func roundTrip(conn net.Conn, in *bufio.Reader, request []byte) (string, error) 
 }
 
 // compare is a server to compare with: "bare" authenticates and decodes,
-// "commit" also keeps the body in one grouped, durable SQLite commit, and
-// "trip" writes to Redis, in one round trip, as many bytes as the webhook and
-// its ticket have there.
+// "commit" also keeps the body in one grouped, durable SQLite commit, "trip"
+// writes to Redis, in one round trip, as many bytes as the webhook and its
+// ticket have there, and "script" has Redis also give the ticket a number and
+// enter both in the indexes.
 func compare(kind, listen, where string) error {
 	keep := func([]byte) error { return nil }
 	var err error
@@ -512,7 +563,9 @@ func compare(kind, listen, where string) error {
 	case "commit":
 		keep, err = groupedCommits(where)
 	case "trip":
-		keep, err = roundTrips(where)
+		keep, err = roundTrips(where, (*comparedRedis).set)
+	case "script":
+		keep, err = roundTrips(where, (*comparedRedis).script)
 	}
 	if err != nil {
 		return err
@@ -605,8 +658,13 @@ func groupedCommits(path string) (func([]byte) error, error) {
 	}, nil
 }
 
-// roundTrips keeps a webhook in a value of BENCH_BYTES.
-func roundTrips(where string) (func([]byte) error, error) {
+// comparedRedis keeps webhooks of which each has BENCH_BYTES with its ticket.
+type comparedRedis struct {
+	*goredis.Client
+	size int
+}
+
+func roundTrips(where string, keep func(*comparedRedis, []byte) error) (func([]byte) error, error) {
 	size, err := strconv.Atoi(os.Getenv("BENCH_BYTES"))
 	if err != nil {
 		return nil, err
@@ -616,10 +674,31 @@ func roundTrips(where string) (func([]byte) error, error) {
 		return nil, err
 	}
 	o.PoolSize, o.MaxRetries, o.DisableIdentity = benchConns, -1, true
-	c := goredis.NewClient(o)
-	return func(body []byte) error {
-		value := make([]byte, size)
-		copy(value, body)
-		return c.Set(context.Background(), "bench:"+uuid.NewString(), value, 0).Err()
-	}, nil
+	c := &comparedRedis{goredis.NewClient(o), size}
+	return func(body []byte) error { return keep(c, body) }, nil
+}
+
+func (c *comparedRedis) set(body []byte) error {
+	value := make([]byte, c.size)
+	copy(value, body)
+	return c.Set(context.Background(), "bench:"+uuid.NewString(), value, 0).Err()
+}
+
+// numbered writes what a new ticket needs in Redis, and checks nothing.
+var numbered = goredis.NewScript(`
+local seq = redis.call('INCR', KEYS[1])
+redis.call('HSET', KEYS[2], 'at', ARGV[2], 'ticket', 'JIT-' .. seq, 'status', 'created', 'raw', ARGV[3])
+redis.call('HSET', KEYS[3] .. seq, 'version', 1, 'doc', ARGV[4])
+redis.call('SET', KEYS[4], seq)
+redis.call('ZADD', KEYS[5], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[6], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[7], seq, seq)
+redis.call('ZADD', KEYS[8], seq, seq)
+redis.call('ZADD', KEYS[9], ARGV[2], seq)
+return seq`)
+
+func (c *comparedRedis) script(body []byte) error {
+	id, request := uuid.NewString(), uuid.NewString()
+	keys := []string{"seq", "incoming:" + id, "ticket:", "request:" + request, "incomings", "incomings:created", "tickets", "tickets:pending", "due:slack"}
+	return numbered.Run(context.Background(), c, keys, id, time.Now().UnixMicro(), body, make([]byte, c.size-len(body))).Err()
 }

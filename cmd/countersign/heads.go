@@ -35,6 +35,9 @@ const (
 	// maxHeads is how many histories wait at most for a place that does not
 	// take their heads. Beyond that the oldest are only in the log.
 	maxHeads = 100_000
+	// maxTold is of how many histories it is known which head was told: those
+	// that are written at the same time may be told in either order.
+	maxTold = 4096
 )
 
 // headLog tells heads, in order for each history.
@@ -85,7 +88,7 @@ func (l *headLog) note(h tickets.Head) {
 	if h.Events <= l.told[h.Ticket] {
 		return
 	}
-	if len(l.told) >= maxHeads {
+	if len(l.told) >= maxTold {
 		clear(l.told) // what is told late then is true still
 	}
 	l.told[h.Ticket] = h.Events

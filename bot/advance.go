@@ -164,7 +164,7 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	defer cancel()
 	number := t.Number
 	t, begun, err := b.begin(call, t, s)
-	if err != nil || !begun {
+	if err != nil || !begun || isOver(call) {
 		b.placeTried(s, number, pass, errNothing)
 		return t, err
 	}
@@ -207,6 +207,14 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 		b.awaits(s, number)
 	}
 	return after, nil
+}
+
+// isOver reports whether ctx's time has passed, by the clock: a process that
+// was stopped goes on with ctx as it was. The lease may be over then too, and
+// another replica at work; what was begun is found again.
+func isOver(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 // whereOf is what the log is told of a step.

@@ -348,3 +348,48 @@ func TestNoEffectIsNotLookedFor(t *testing.T) {
 		})
 	}
 }
+
+// TestStoppedInTheMiddle: the process is stopped after it has noted that it is
+// about to post, until its time for that is over. Others may have posted
+// meanwhile: it looks for that first. To see it fail, leave isOver out of do.
+func TestStoppedInTheMiddle(t *testing.T) {
+	w := newWorld(t)
+	w.timeout = 50 * time.Millisecond
+	w.wrap = func(s store.Store) store.Store { return &stoppingStore{Store: s} }
+	c := &attemptsChat{fakeChat: w.chat}
+	w.chats = []adapters.Chat{c}
+	w.start()
+	n := w.ask("r")
+	w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.since) != 1 || c.since[0].IsZero() {
+		t.Errorf("posted as if nothing could be there: %v", c.since)
+	}
+}
+
+// stoppingStore answers the first update when its caller's time is over.
+type stoppingStore struct {
+	store.Store
+	once sync.Once
+}
+
+func (s *stoppingStore) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	t, err := s.Store.Update(ctx, n, change)
+	s.once.Do(func() { <-ctx.Done() })
+	return t, err
+}
+
+// attemptsChat keeps what each post was told of earlier ones.
+type attemptsChat struct {
+	*fakeChat
+	mu    sync.Mutex
+	since []time.Time
+}
+
+func (c *attemptsChat) Post(ctx context.Context, p tickets.Place, t *tickets.Ticket, since time.Time) (string, error) {
+	c.mu.Lock()
+	c.since = append(c.since, since)
+	c.mu.Unlock()
+	return c.fakeChat.Post(ctx, p, t, since)
+}

@@ -349,6 +349,7 @@ type world struct {
 	receivers map[tickets.Receiver]bot.Receiver // default: none
 	read      func(tickets.Incoming) tickets.Incoming
 	purge     time.Duration
+	timeout   time.Duration // of a step, default the bot's
 	picture   bot.Picture
 	tracer    bot.Tracer
 	ages      bot.Ages
@@ -440,7 +441,7 @@ func (w *world) build(s store.Store) {
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
-		Lease: 1000 * time.Hour,
+		Lease: 1000 * time.Hour, Timeout: w.timeout,
 	})
 	if err != nil {
 		w.t.Fatal(err)

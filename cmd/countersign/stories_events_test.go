@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters/receivers/receiverstest"
+	"github.com/countersign/countersign/certtest"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -36,9 +37,9 @@ func withReceivers(l *listeners) option {
 				s.Fatal(err)
 			}
 		}
-		pem, err := receiverstest.NewCertificates(s.TempDir())
+		certs, err := certtest.New(certtest.Config{Dir: s.TempDir()})
 		must(err)
-		l.syslog, err = receiverstest.NewSyslog(&tls.Config{Certificates: []tls.Certificate{pem.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pem.Pool})
+		l.syslog, err = receiverstest.NewSyslog(&tls.Config{Certificates: []tls.Certificate{certs.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: certs.Pool})
 		must(err)
 		l.hook, err = receiverstest.NewWebhook(eventsSecret)
 		must(err)
@@ -53,7 +54,7 @@ func withReceivers(l *listeners) option {
 				s.Error("the log holds a secret or a reason")
 			}
 		})
-		s.env.EventsSyslog, s.env.EventsSyslogCA, s.env.EventsSyslogCert, s.env.EventsSyslogKey = "tls://"+l.syslog.Addr(), pem.CA, pem.Cert, pem.Key
+		s.env.EventsSyslog, s.env.EventsSyslogCA, s.env.EventsSyslogCert, s.env.EventsSyslogKey = "tls://"+l.syslog.Addr(), certs.CA, certs.Cert, certs.Key
 		s.env.EventsWebhook, s.env.EventsWebhookSecret = secret(l.hook.URL()), eventsSecret
 		s.env.EventsFile = l.file
 	}

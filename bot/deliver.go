@@ -340,12 +340,17 @@ func (b *Bot) changesAfter(ctx context.Context, version int64) ([]tickets.Change
 	}
 }
 
-// sayReceivers says what receivers are owed, and why if that is known.
+// sayReceivers says what receivers are owed, now or later, and why if that is
+// known.
 func (b *Bot) sayReceivers(stats store.Stats, now time.Time) []string {
 	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(stats.Due)) {
+	for _, name := range slices.Sorted(maps.Keys(stats.Owed)) {
 		to, ok := strings.CutPrefix(string(name), string(tickets.DeliverLane("")))
-		waiting := sayWaiting(stats.Due[name], "ticket has events to deliver", "tickets have events to deliver", now)
+		owed := store.Backlog{Count: stats.Owed[name], Oldest: now}
+		if due, is := stats.Due[name]; is {
+			owed.Oldest = due.Oldest
+		}
+		waiting := sayWaiting(owed, "ticket has events to deliver", "tickets have events to deliver", now)
 		if !ok || waiting == "" {
 			continue
 		}
@@ -354,6 +359,8 @@ func (b *Bot) sayReceivers(stats store.Stats, now time.Time) []string {
 			line += " No such receiver is configured."
 		} else if until, class := l.rests(); until.After(now) {
 			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign tries again in %s.", class, until.Sub(now).Round(time.Second))
+		} else if later := owed.Count - stats.Due[name].Count; later > 0 {
+			line += fmt.Sprintf(" Not taken, and tried again within minutes: %d. The log says why.", later)
 		}
 		lines = append(lines, line)
 	}

@@ -265,6 +265,10 @@ func TestForbiddenTextHoldsUpNoOther(t *testing.T) {
 			if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); strings.Contains(s, "did not take the last one") {
 				t.Errorf("the lane rests: %s", s)
 			}
+			w.eventually("status tells of those that are not due", func() bool {
+				s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
+				return strings.Contains(s, "Events for siem: 60 tickets have events to deliver") && strings.Contains(s, "tried again within minutes: ")
+			})
 			for tries := 1; tries < 10; tries++ {
 				got := w.until(bad[0], "tried again", func(t *tickets.Ticket) bool { return t.Deliveries[0].Attempts >= tries })
 				w.advance(max(0, got.Deliveries[0].NotBefore.Sub(w.now())))

@@ -157,7 +157,7 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 		for _, w := range []string{
 			`countersign_deliveries_total{receiver="syslog",result="down"}`, fmt.Sprintf(`countersign_deliveries_total{receiver="file",result="ok"} %d`, events),
 			fmt.Sprintf(`countersign_deliveries_total{receiver="webhook",result="ok"} %d`, events), `countersign_deliveries_total{receiver="webhook",result="unclear"} 2`,
-			`countersign_due_tickets{lane="events/file"} 0`, `countersign_due_tickets{lane="events/syslog"} 1`, `countersign_steps_total{kind="deliver",result="ok"}`,
+			`countersign_due_tickets{lane="events/file"} 0`, `countersign_due_tickets{lane="events/syslog"} 1`, `countersign_owed_tickets{lane="events/file"} 0`, `countersign_owed_tickets{lane="events/syslog"} 1`, `countersign_steps_total{kind="deliver",result="ok"}`,
 		} {
 			if !strings.Contains(text, w) {
 				return false

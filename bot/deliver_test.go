@@ -321,6 +321,43 @@ func TestReceiverBegins(t *testing.T) {
 	w.deliveredFrom(first, got, before)
 }
 
+// torn is a store of which one ticket cannot be read.
+type torn struct{ bot.Archive }
+
+func (s torn) TicketsAfter(ctx context.Context, seq int64, limit int) ([]store.TicketRecord, error) {
+	page, err := s.Archive.TicketsAfter(ctx, seq, limit)
+	for i := range page {
+		if page[i].Seq == store.FirstSeq+1 {
+			page[i] = store.TicketRecord{Seq: page[i].Seq, Err: store.ErrNewerForm}
+		}
+	}
+	return page, err
+}
+
+// A ticket that cannot be read keeps a receiver from being forgotten there
+// alone, and the error says so. To see it fail, return at the first error.
+func TestForgetGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.follow("siem")
+	w.start()
+	for i := range 3 {
+		w.until(w.ask(fmt.Sprint(i)), "told", toldAll)
+	}
+	w.stop()
+	s := w.opened().(bot.Archive)
+	for _, run := range []struct {
+		s    bot.Archive
+		want int
+		says string
+	}{{torn{s}, 2, "left as they are: 1, the first: "}, {s, 1, ""}, {s, 0, ""}} {
+		done, err := bot.Forget(t.Context(), run.s, "siem")
+		if done != (bot.Forgotten{Tickets: run.want}) || (err != nil) != (run.says != "") || err != nil && !(errors.Is(err, store.ErrNewerForm) && strings.Contains(err.Error(), run.says)) {
+			t.Errorf("Forget = %+v, %v; want %d tickets and %q", done, err, run.want, run.says)
+		}
+	}
+}
+
 // An update that overtakes its request tells nothing before the request comes,
 // and then everything.
 func TestDeliveredAfterTheRequestCame(t *testing.T) {

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -186,6 +187,98 @@ func (s following) Update(ctx context.Context, n tickets.Number, change func(*ti
 	})
 }
 
+// Forgotten is what Forget did.
+type Forgotten struct {
+	Tickets int // that knew the receiver
+	Owing   int // of those, that owed it something
+}
+
+// Archive is a store whose tickets can all be read, one after the other.
+type Archive interface {
+	store.Store
+	store.Archive
+}
+
+// Forget lets nothing in s be owed to a receiver that is no longer configured:
+// if it is configured again it begins anew. No history tells of receivers, so
+// none is changed. It may be interrupted and repeated. An error may be of
+// tickets that are left as they are; the others are done all the same.
+func Forget(ctx context.Context, s Archive, to tickets.Receiver) (Forgotten, error) {
+	var done Forgotten
+	var first error
+	unread := 0
+	for seq := int64(0); ; {
+		page, err := s.TicketsAfter(ctx, seq, forgetPage)
+		if err != nil {
+			return done, fmt.Errorf("read tickets: %w", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, r := range page {
+			seq = r.Seq
+			err := r.Err
+			if err == nil {
+				if err = done.forget(ctx, s, r.Ticket, to); err != nil && !errors.Is(err, store.ErrNewerForm) {
+					return done, err
+				}
+			}
+			if err != nil {
+				unread++
+				first = cmp.Or(first, err)
+			}
+		}
+	}
+	if unread > 0 {
+		first = fmt.Errorf("tickets that could not be read and are left as they are: %d, the first: %w", unread, first)
+	}
+	return done, errors.Join(first, forgetChanges(ctx, s, to))
+}
+
+// forgetPage is how many tickets are read together.
+const forgetPage = 128
+
+func (f *Forgotten) forget(ctx context.Context, s store.Store, t *tickets.Ticket, to tickets.Receiver) error {
+	if t.Delivery(to) == nil {
+		return nil
+	}
+	var owed int
+	_, err := s.Update(ctx, t.Number, func(t *tickets.Ticket) error {
+		var known bool
+		if owed, known = t.Forget(to); !known {
+			return errNothing
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errNothing), errors.Is(err, store.ErrNotFound): // somebody was faster, or it was retired
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", t.Number, err)
+	}
+	f.Tickets++
+	if owed > 0 {
+		f.Owing++
+	}
+	return nil
+}
+
+// forgetChanges lets a receiver begin anew with the changes of the settings.
+func forgetChanges(ctx context.Context, s store.Store, to tickets.Receiver) error {
+	name := string(tickets.DeliverLane(to))
+	switch _, err := s.Mark(ctx, name); {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return s.SetMark(ctx, name, toldNothing)
+}
+
+// toldNothing is the mark of a receiver that begins with what comes next, as
+// one without a mark does.
+const toldNothing = -1
+
 // follower tells one receiver of the changes of the settings. What it has told
 // is kept in the store.
 type follower struct {
@@ -193,7 +286,7 @@ type follower struct {
 	name   string // of its mark, and of its lease
 	holder string
 	begins int64     // the version after which it is told, if it is new
-	told   int64     // the version up to which it was told; -1: not known yet
+	told   int64     // the version up to which it was told; toldNothing: not known yet
 	partly string    // the first change of the version that comes next
 	taken  int       // how many of that version's it has taken
 	next   time.Time // not before
@@ -206,7 +299,7 @@ func (b *Bot) runChanges(ctx context.Context, to tickets.Receiver) {
 	case <-ctx.Done():
 		return
 	}
-	f := &follower{to: to, name: string(tickets.DeliverLane(to)), holder: rand.Text(), begins: b.set.Load().stored.Version, told: -1}
+	f := &follower{to: to, name: string(tickets.DeliverLane(to)), holder: rand.Text(), begins: b.set.Load().stored.Version, told: toldNothing}
 	defer b.leaveChanges(ctx, f)
 	poll := time.NewTicker(min(settingsEvery, 4*b.Poll))
 	defer poll.Stop()
@@ -262,7 +355,7 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 	told, err := b.Store.Mark(ctx, f.name)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		told = -1
+		told = toldNothing
 	case err != nil:
 		return err
 	case told == version:
@@ -274,7 +367,7 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 			return err
 		}
 	}
-	if told < 0 { // a new receiver
+	if told == toldNothing { // a new receiver
 		if err := b.Store.SetMark(ctx, f.name, f.begins); err != nil {
 			return err
 		}
@@ -340,20 +433,27 @@ func (b *Bot) changesAfter(ctx context.Context, version int64) ([]tickets.Change
 	}
 }
 
-// sayReceivers says what receivers are owed, and why if that is known.
+// sayReceivers says what receivers are owed, now or later, and why if that is
+// known.
 func (b *Bot) sayReceivers(stats store.Stats, now time.Time) []string {
 	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(stats.Due)) {
+	for _, name := range slices.Sorted(maps.Keys(stats.Owed)) {
 		to, ok := strings.CutPrefix(string(name), string(tickets.DeliverLane("")))
-		waiting := sayWaiting(stats.Due[name], "ticket has events to deliver", "tickets have events to deliver", now)
+		owed := store.Backlog{Count: stats.Owed[name], Oldest: now}
+		if due, is := stats.Due[name]; is {
+			owed.Oldest = due.Oldest
+		}
+		waiting := sayWaiting(owed, "ticket has events to deliver", "tickets have events to deliver", now)
 		if !ok || waiting == "" {
 			continue
 		}
 		line := "Events for " + to + ": " + waiting + "."
 		if l := b.lanes[name]; l == nil {
-			line += " No such receiver is configured."
+			line += fmt.Sprintf(" No such receiver is configured: configure it again, or run countersign events forget %s.", to)
 		} else if until, class := l.rests(); until.After(now) {
 			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign tries again in %s.", class, until.Sub(now).Round(time.Second))
+		} else if later := owed.Count - stats.Due[name].Count; later > 0 {
+			line += fmt.Sprintf(" Not taken, and tried again within minutes: %d. The log says why.", later)
 		}
 		lines = append(lines, line)
 	}

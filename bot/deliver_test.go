@@ -265,6 +265,10 @@ func TestForbiddenTextHoldsUpNoOther(t *testing.T) {
 			if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); strings.Contains(s, "did not take the last one") {
 				t.Errorf("the lane rests: %s", s)
 			}
+			w.eventually("status tells of those that are not due", func() bool {
+				s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
+				return strings.Contains(s, "Events for siem: 60 tickets have events to deliver") && strings.Contains(s, "tried again within minutes: ")
+			})
 			for tries := 1; tries < 10; tries++ {
 				got := w.until(bad[0], "tried again", func(t *tickets.Ticket) bool { return t.Deliveries[0].Attempts >= tries })
 				w.advance(max(0, got.Deliveries[0].NotBefore.Sub(w.now())))
@@ -315,6 +319,43 @@ func TestReceiverBegins(t *testing.T) {
 	w.restart()
 	got = w.until(old, "told to the first as well", func(t *tickets.Ticket) bool { return t.Deliveries[0].Done == len(t.Events) })
 	w.deliveredFrom(first, got, before)
+}
+
+// torn is a store of which one ticket cannot be read.
+type torn struct{ bot.Archive }
+
+func (s torn) TicketsAfter(ctx context.Context, seq int64, limit int) ([]store.TicketRecord, error) {
+	page, err := s.Archive.TicketsAfter(ctx, seq, limit)
+	for i := range page {
+		if page[i].Seq == store.FirstSeq+1 {
+			page[i] = store.TicketRecord{Seq: page[i].Seq, Err: store.ErrNewerForm}
+		}
+	}
+	return page, err
+}
+
+// A ticket that cannot be read keeps a receiver from being forgotten there
+// alone, and the error says so. To see it fail, return at the first error.
+func TestForgetGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.follow("siem")
+	w.start()
+	for i := range 3 {
+		w.until(w.ask(fmt.Sprint(i)), "told", toldAll)
+	}
+	w.stop()
+	s := w.opened().(bot.Archive)
+	for _, run := range []struct {
+		s    bot.Archive
+		want int
+		says string
+	}{{torn{s}, 2, "left as they are: 1, the first: "}, {s, 1, ""}, {s, 0, ""}} {
+		done, err := bot.Forget(t.Context(), run.s, "siem")
+		if done != (bot.Forgotten{Tickets: run.want}) || (err != nil) != (run.says != "") || err != nil && !(errors.Is(err, store.ErrNewerForm) && strings.Contains(err.Error(), run.says)) {
+			t.Errorf("Forget = %+v, %v; want %d tickets and %q", done, err, run.want, run.says)
+		}
+	}
 }
 
 // An update that overtakes its request tells nothing before the request comes,

@@ -166,6 +166,7 @@ type Kept struct {
 type Stats struct {
 	Progress map[tickets.Progress]int
 	Due      map[tickets.Lane]Backlog
+	Owed     map[tickets.Lane]int // how many tickets owe something in a lane, now or later
 }
 
 // Backlog is what is due in one lane.

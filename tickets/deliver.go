@@ -48,6 +48,18 @@ func (t *Ticket) Follow(to []Receiver, heard int) {
 	}
 }
 
+// Forget lets t owe a receiver nothing, as if t had never known it. It reports
+// whether t did, and how many events it had not taken.
+func (t *Ticket) Forget(to Receiver) (owed int, known bool) {
+	d := t.Delivery(to)
+	if d == nil {
+		return 0, false
+	}
+	owed = max(len(t.Events)-max(d.Done, 0), 0)
+	t.Deliveries = slices.DeleteFunc(t.Deliveries, func(d Delivery) bool { return d.To == to })
+	return owed, true
+}
+
 // Delivered notes that a receiver has taken the first done events.
 func (t *Ticket) Delivered(to Receiver, done int) {
 	if d := t.Delivery(to); d != nil {

@@ -64,6 +64,17 @@ func TestEventsAreOwedToReceivers(t *testing.T) {
 	if d := tk.Delivery(siem); d.Done != 2 {
 		t.Errorf("more was taken than there is: %+v", d)
 	}
+	for _, want := range []struct {
+		owed  int
+		known bool
+	}{{1, true}, {0, false}} {
+		if owed, known := tk.Forget(other); owed != want.owed || known != want.known {
+			t.Errorf("Forget = %d, %t; want %+v", owed, known, want)
+		}
+	}
+	if tk.Delivery(siem) == nil || len(tk.Deliveries) != 1 || !tk.Due()[tickets.DeliverLane(other)].IsZero() {
+		t.Errorf("with one forgotten the ticket has %+v", tk.Deliveries)
+	}
 }
 
 // What stands in a store may be anything.

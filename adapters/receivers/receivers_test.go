@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/adapters/receivers"
 	"github.com/countersign/countersign/adapters/receivers/receiverstest"
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/certtest"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -319,11 +320,11 @@ func TestSyslogIsTakenWhenItWasRead(t *testing.T) {
 				var config *tls.Config
 				c := receivers.SyslogConfig{Timeout: 2 * time.Second}
 				if secure {
-					pem, err := receiverstest.NewCertificates(t.TempDir())
+					certs, err := certtest.New(certtest.Config{Dir: t.TempDir()})
 					if err != nil {
 						t.Fatal(err)
 					}
-					config, c.TLS = &tls.Config{Certificates: []tls.Certificate{pem.Pair}}, &tls.Config{RootCAs: pem.Pool}
+					config, c.TLS = &tls.Config{Certificates: []tls.Certificate{certs.Pair}}, &tls.Config{RootCAs: certs.Pool}
 					if mode == receiverstest.Hangs {
 						want = tickets.Down // it never came to a message
 					}
@@ -353,19 +354,19 @@ func TestSyslogIsTakenWhenItWasRead(t *testing.T) {
 }
 
 func TestSyslogTLS(t *testing.T) {
-	pem, err := receiverstest.NewCertificates(t.TempDir())
+	certs, err := certtest.New(certtest.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server(t, &tls.Config{Certificates: []tls.Certificate{pem.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pem.Pool})
+	s := server(t, &tls.Config{Certificates: []tls.Certificate{certs.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: certs.Pool})
 	for name, c := range map[string]struct {
 		config *tls.Config
 		want   tickets.Class
 		says   string
 	}{
 		"UnknownAuthority":    {&tls.Config{}, tickets.Down, "certificate is not accepted"},
-		"NoClientCertificate": {&tls.Config{RootCAs: pem.Pool}, tickets.Unclear, ""}, // says so, unless the connection was reset too fast
-		"Both":                {&tls.Config{RootCAs: pem.Pool, Certificates: []tls.Certificate{pem.Pair}}, "", ""},
+		"NoClientCertificate": {&tls.Config{RootCAs: certs.Pool}, tickets.Unclear, ""}, // says so, unless the connection was reset too fast
+		"Both":                {&tls.Config{RootCAs: certs.Pool, Certificates: []tls.Certificate{certs.Pair}}, "", ""},
 		"NoTLS":               {nil, tickets.Unclear, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -122,7 +122,7 @@ func (c *Chat) tellUser(ctx context.Context, user, text string) error {
 			slack.MsgOptionDisableLinkUnfurl(),
 			slack.MsgOptionDisableMediaUnfurl(),
 		)
-		if err == nil && ts == "" {
+		if err == nil && !isTS(ts) {
 			err = errNoEcho
 		}
 		return err

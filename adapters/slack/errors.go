@@ -16,7 +16,7 @@ import (
 )
 
 // errNoEcho is an answer without the message it should be about: "200 {}", or
-// ok without ts. The library takes it for success.
+// ok without a ts that is one. The library takes it for success.
 var errNoEcho = errors.New("the answer names no message")
 
 // errNoList is an answer without the messages that were asked for.

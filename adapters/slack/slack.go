@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,6 +93,12 @@ type Chat struct {
 	appID string         // "" until known
 	dead  chan error     // a reason to stop, from an event
 }
+
+// timestamp is how Slack writes the ids of messages: seconds, and six digits
+// that tell apart what is of one second (defs_ts in slackapi/slack-api-specs).
+var timestamp = regexp.MustCompile(`^[0-9]{10}\.[0-9]{6}$`)
+
+func isTS(s string) bool { return timestamp.MatchString(s) }
 
 // identity is who the bot is in Slack.
 type identity struct{ team, enterprise, user, bot string }
@@ -212,7 +219,9 @@ func (c *Chat) Post(ctx context.Context, place tickets.Place, t *tickets.Ticket,
 	return c.post(ctx, place, "", t.Number, c.card(t), t.Rev)
 }
 
-// post sends one message, in a thread if thread is not empty.
+// post sends one message, in a thread if thread is not empty, and returns its
+// id. What is no id is not kept: it may be anything, our own token that comes
+// back included.
 func (c *Chat) post(ctx context.Context, place tickets.Place, thread string, n tickets.Number, m message, rev int) (string, error) {
 	m = c.sendable(m, n)
 	for {
@@ -229,7 +238,7 @@ func (c *Chat) post(ctx context.Context, place tickets.Place, thread string, n t
 		var ts string
 		err := c.call(ctx, methodPost, place.Channel, true, func() error {
 			channel, got, err := c.api().PostMessageContext(ctx, place.Channel, options...)
-			if err == nil && (got == "" || channel == "") {
+			if err == nil && (!isTS(got) || channel == "") {
 				err = errNoEcho
 			}
 			ts = got
@@ -257,7 +266,7 @@ func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) e
 				slack.MsgOptionBlocks(show.blocks...),
 				slack.MsgOptionMetadata(mark(t.Number, m.Place, t.Rev)),
 			)
-			if err == nil && ts == "" {
+			if err == nil && ts != m.ID {
 				err = errNoEcho
 			}
 			return err
@@ -365,6 +374,9 @@ func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Numbe
 			rev, err := strconv.Atoi(string(p.Rev))
 			if err != nil || (thread != "" && rev != event) {
 				continue
+			}
+			if !isTS(m.TS) {
+				return "", 0, failure(method, false, errNoEcho)
 			}
 			return m.TS, rev, nil
 		}

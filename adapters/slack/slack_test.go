@@ -130,6 +130,50 @@ func TestPostFaults(t *testing.T) {
 	}
 }
 
+// TestNoTimestamp: an answer that names something else than a message may
+// hold our own token, and a message's id is stored. To see it fail, let isTS
+// take anything.
+func TestNoTimestamp(t *testing.T) {
+	for name, ts := range map[string]string{
+		"Secret": "Bearer " + slacktest.BotToken, "Seconds": "1769864700", "Short": "1769864700.00010", "Long": "1769864700.0001000", "Comma": "1769864700,000100",
+		"Early": "176986470.000100", "Line": "1769864700.000100\n", "Around": "p1769864700.000100 ", "Digits": "١٧٦٩٨٦٤٧٠٠.٠٠٠١٠٠",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := adaptertest.NewBook()
+			w := begin(t, "http", b, nil)
+			tk := b.Add(1042, adaptertest.Request(), w.Place())
+			odd := func(method, ts string) {
+				w.fake.Fail(slacktest.Fault{Method: method, Kind: slacktest.OtherTS, TS: ts, Did: true})
+			}
+			unclear := func(call string, err error) {
+				t.Helper()
+				if err == nil || tickets.FailureOf(err).Class != tickets.Unclear || strings.Contains(err.Error(), slacktest.BotToken) {
+					t.Errorf("%s = %v, want that it is unclear", call, err)
+				}
+			}
+			since := time.Now()
+			odd("chat.postMessage", ts)
+			id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
+			if unclear("Post()", err); id != "" {
+				t.Errorf("Post() = %q", id)
+			}
+			if id, err = w.chat.Post(t.Context(), w.Place(), tk, since); err != nil || len(w.fake.Messages(channel)) != 1 || id != w.fake.Messages(channel)[0].TS {
+				t.Fatalf("the second Post() = %q, %v, with %v", id, err, w.fake.Messages(channel))
+			}
+			m := tickets.Message{Place: w.Place(), ID: id}
+			odd("chat.update", ts)
+			unclear("Edit()", w.chat.Edit(t.Context(), m, tk))
+			odd("chat.update", "1769864700.000100")
+			unclear("Edit() of another", w.chat.Edit(t.Context(), m, tk))
+			odd("chat.postMessage", ts)
+			unclear("Reply()", w.chat.Reply(t.Context(), m, tk, 0, time.Time{}))
+			w.fake.AddUser(slacktest.User{ID: "U0ANN", Name: "ann"})
+			odd("chat.postMessage", ts)
+			unclear("Tell()", w.chat.Tell(t.Context(), tickets.Principal{Platform: slack.Platform, Kind: tickets.User, ID: "U0ANN"}, "x"))
+		})
+	}
+}
+
 func TestNobodyListens(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
@@ -250,20 +294,16 @@ func TestPostsAgainWhereLookingIsNotAllowed(t *testing.T) {
 	}
 }
 
-// TestHistoryOfOtherApps: what other apps post must not keep us from finding
-// our own card.
-func TestHistoryOfOtherApps(t *testing.T) {
-	history := `{"ok":true,"messages":[
-	 {"type":"message","ts":"3.0","bot_id":"BX","blocks":[{"type":"actions","elements":[{"type":"element_of_tomorrow"}]}],"metadata":{"event_type":7,"event_payload":[]}},
-	 {"type":"message","ts":"2.0","bot_id":{"odd":1},"metadata":"none"},
-	 {"type":"message","ts":"1.5","user":"U0BOT","thread_ts":"1.0","metadata":{"event_type":"countersign_ticket","event_payload":{"ticket":"JIT-1042","rev":1}}},
-	 {"type":"message","ts":"1.0","user":"U0BOT","metadata":{"event_type":"countersign_ticket","event_payload":{"ticket":"JIT-1042","rev":1}}}]}`
+// postAgain posts JIT-1042 once more, in a Slack that answers with answer to
+// everything but who we are.
+func postAgain(t *testing.T, answer string) (string, error) {
+	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "auth.test") {
 			_, _ = io.WriteString(w, `{"ok":true,"team_id":"T01TEAM","user_id":"U0BOT","bot_id":"B0BOT"}`)
 			return
 		}
-		_, _ = io.WriteString(w, history)
+		_, _ = io.WriteString(w, answer)
 	}))
 	defer api.Close()
 	c, err := slack.New(slack.Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, APIURL: api.URL})
@@ -271,9 +311,30 @@ func TestHistoryOfOtherApps(t *testing.T) {
 		t.Fatal(err)
 	}
 	tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), tickets.Place{})
-	id, err := c.Post(t.Context(), tickets.Place{Platform: slack.Platform, Channel: channel}, tk, time.Now())
-	if err != nil || id != "1.0" {
-		t.Errorf("Post() = %q, %v; want 1.0", id, err)
+	return c.Post(t.Context(), tickets.Place{Platform: slack.Platform, Channel: channel}, tk, time.Now())
+}
+
+// TestHistoryOfOtherApps: what other apps post must not keep us from finding
+// our own card.
+func TestHistoryOfOtherApps(t *testing.T) {
+	history := `{"ok":true,"messages":[
+	 {"type":"message","ts":"1769864703.000000","bot_id":"BX","blocks":[{"type":"actions","elements":[{"type":"element_of_tomorrow"}]}],"metadata":{"event_type":7,"event_payload":[]}},
+	 {"type":"message","ts":"1769864702.000000","bot_id":{"odd":1},"metadata":"none"},
+	 {"type":"message","ts":"1769864701.500000","user":"U0BOT","thread_ts":"1769864701.000000","metadata":{"event_type":"countersign_ticket","event_payload":{"ticket":"JIT-1042","rev":1}}},
+	 {"type":"message","ts":"1769864701.000000","user":"U0BOT","metadata":{"event_type":"countersign_ticket","event_payload":{"ticket":"JIT-1042","rev":1}}}]}`
+	id, err := postAgain(t, history)
+	if err != nil || id != "1769864701.000000" {
+		t.Errorf("Post() = %q, %v; want 1769864701.000000", id, err)
+	}
+}
+
+// TestHistoryWithoutTimestamp: a card that was found and cannot be named is
+// looked for again, not posted again.
+func TestHistoryWithoutTimestamp(t *testing.T) {
+	id, err := postAgain(t, `{"ok":true,"channel":"`+channel+`","ts":"1769864700.000100","messages":[
+	 {"type":"message","ts":"xoxb-x","user":"U0BOT","metadata":{"event_type":"countersign_ticket","event_payload":{"ticket":"JIT-1042","rev":1}}}]}`)
+	if id != "" || err == nil || tickets.FailureOf(err).Class != tickets.Down || strings.Contains(err.Error(), "xoxb-x") {
+		t.Errorf("Post() = %q, %v; want class down", id, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -208,15 +209,16 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 func checkStore(ctx context.Context, c *checkup, cfg config) {
 	switch {
 	case cfg.storeURL != "":
-		checkRedis(ctx, c, cfg.storeURL)
+		checkRedis(ctx, c, cfg)
 	case cfg.storePath != "":
-		checkSQLite(ctx, c, cfg.storePath)
+		checkSQLite(ctx, c, cfg)
 	default:
 		c.skip("the store: correct the configuration first")
 	}
 }
 
-func checkRedis(ctx context.Context, c *checkup, url secret) {
+func checkRedis(ctx context.Context, c *checkup, cfg config) {
+	url := cfg.storeURL
 	shown, err := redis.Address(url.Reveal())
 	if err != nil {
 		c.bad("the store", err.Error(), "Correct "+envPrefix+"_STORE; docs/configuration.md explains it.")
@@ -234,13 +236,15 @@ func checkRedis(ctx context.Context, c *checkup, url secret) {
 	}
 	c.ok(what + ": answers and can be written")
 	checkSettings(ctx, c, keep)
+	checkOwed(ctx, c, cfg, keep)
 	for _, sentence := range keep.Warnings(ctx) {
 		problem, fix, _ := strings.Cut(sentence, ". ")
 		c.bad(what, problem, cmp.Or(fix, "Run doctor again."))
 	}
 }
 
-func checkSQLite(ctx context.Context, c *checkup, path string) {
+func checkSQLite(ctx context.Context, c *checkup, cfg config) {
+	path := cfg.storePath
 	what := "the store " + path
 	if !exists(path) {
 		// Whoever runs this may be another user than the bot: it shall not
@@ -260,6 +264,7 @@ func checkSQLite(ctx context.Context, c *checkup, path string) {
 	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if err == nil {
 		checkSettings(ctx, c, keep)
+		checkOwed(ctx, c, cfg, keep)
 		if err = errors.Join(keep.Ping(ctx), keep.Close()); err == nil {
 			c.ok(what + ": opens and can be written")
 			return
@@ -271,6 +276,7 @@ func checkSQLite(ctx context.Context, c *checkup, path string) {
 	}
 	if keep, err = sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: true}); err == nil {
 		checkSettings(ctx, c, keep)
+		checkOwed(ctx, c, cfg, keep)
 		_, err = keep.List(ctx, store.Query{Limit: 1})
 		err = errors.Join(err, keep.Close())
 	}
@@ -291,6 +297,23 @@ func checkSettings(ctx context.Context, c *checkup, keep store.Store) {
 			"Let an admin write /epm config reset, or run countersign settings reset; then set again what is missing, or run countersign settings import with an earlier export.")
 	case err == nil:
 		c.ok(what + " can be read")
+	}
+}
+
+// checkOwed finds receivers of events that are owed some and not configured.
+// An error is the store's, and found there.
+func checkOwed(ctx context.Context, c *checkup, cfg config, keep store.Store) {
+	stats, err := keep.Stats(ctx, time.Now())
+	if err != nil {
+		return
+	}
+	follows := cfg.follows()
+	for _, lane := range slices.Sorted(maps.Keys(stats.Owed)) {
+		to, ok := strings.CutPrefix(string(lane), string(tickets.DeliverLane("")))
+		if ok && !slices.Contains(follows, tickets.Receiver(to)) {
+			c.note(fmt.Sprintf("the receiver of events %s: not configured, and owed events of %s", to, counted(stats.Owed[lane], "ticket")),
+				fmt.Sprintf("Configure it again, or let it be forgotten: countersign events forget %s. Until then these tickets are not retired.", to))
+		}
 	}
 }
 

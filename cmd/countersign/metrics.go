@@ -93,7 +93,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // watch adds what the store holds to m, counted when it is asked for. A lane
-// of lanes in which nothing is due is 0.
+// of lanes in which nothing is owed is 0.
 func (m *metrics) watch(s store.Store, lanes []tickets.Lane, now func() time.Time) {
 	m.registry.MustRegister(&storeCollector{store: s, lanes: lanes, now: now})
 }
@@ -138,6 +138,7 @@ type storeCollector struct {
 var (
 	ticketsDesc = prometheus.NewDesc("countersign_tickets", "Tickets in the store, by progress.", []string{"progress"}, nil)
 	dueDesc     = prometheus.NewDesc("countersign_due_tickets", "Tickets that owe a step now, by lane.", []string{"lane"}, nil)
+	owedDesc    = prometheus.NewDesc("countersign_owed_tickets", "Tickets that owe a step, now or later, by lane.", []string{"lane"}, nil)
 	oldestDesc  = prometheus.NewDesc("countersign_due_oldest_seconds", "How long the oldest due step has been waiting, by lane.", []string{"lane"}, nil)
 )
 
@@ -145,6 +146,7 @@ var (
 func (c *storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- ticketsDesc
 	ch <- dueDesc
+	ch <- owedDesc
 	ch <- oldestDesc
 }
 
@@ -162,11 +164,14 @@ func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(ticketsDesc, prometheus.GaugeValue, float64(stats.Progress[p]), string(p))
 	}
 	for _, lane := range c.lanes {
-		if _, due := stats.Due[lane]; !due {
-			stats.Due[lane] = store.Backlog{Oldest: now}
-		}
+		stats.Owed[lane] += 0
 	}
-	for lane, b := range stats.Due {
+	for lane, n := range stats.Owed {
+		b, due := stats.Due[lane]
+		if !due {
+			b.Oldest = now
+		}
+		ch <- prometheus.MustNewConstMetric(owedDesc, prometheus.GaugeValue, float64(n), string(lane))
 		ch <- prometheus.MustNewConstMetric(dueDesc, prometheus.GaugeValue, float64(b.Count), string(lane))
 		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, now.Sub(b.Oldest).Seconds(), string(lane))
 	}

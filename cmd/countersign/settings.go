@@ -194,7 +194,7 @@ func settingsImport(ctx context.Context, p process, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	open := openToChange
+	open := openSettings
 	if *dry {
 		open = openToLook
 	}
@@ -240,7 +240,7 @@ func sayText(text string) string {
 
 // settingsReset takes every setting back, also if they cannot be read.
 func settingsReset(ctx context.Context, p process) (err error) {
-	keep, err := openToChange(ctx, p)
+	keep, err := openSettings(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -280,9 +280,14 @@ func settingsError(err error) error {
 	return err
 }
 
+// openSettings opens the store of the environment to change the settings.
+func openSettings(ctx context.Context, p process) (store.Store, error) {
+	return openToChange(ctx, p, ", or change the settings in chat")
+}
+
 // openToChange opens the store of the environment to change it. A SQLite
-// store that a bot uses is refused.
-func openToChange(ctx context.Context, p process) (store.Store, error) {
+// store that a bot uses is refused; instead is what else can be done then.
+func openToChange(ctx context.Context, p process, instead string) (store.Store, error) {
 	path, url, _, err := storeOf(p)
 	switch {
 	case err != nil:
@@ -292,7 +297,7 @@ func openToChange(ctx context.Context, p process) (store.Store, error) {
 	}
 	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if errors.Is(err, sqlite.ErrLocked) {
-		return nil, fmt.Errorf("a bot uses %s: stop it first, or change the settings in chat", path)
+		return nil, fmt.Errorf("a bot uses %s: stop it first%s", path, instead)
 	}
 	return keep, err
 }

@@ -82,7 +82,7 @@ func (d *desk) file(text string) string {
 // with does something to the store.
 func (d *desk) with(do func(context.Context, store.Store) error) {
 	d.Helper()
-	keep, err := openToChange(d.Context(), process{Environment: func() (environment, []finding) { return d.env, nil }, Now: time.Now})
+	keep, err := openSettings(d.Context(), process{Environment: func() (environment, []finding) { return d.env, nil }, Now: time.Now})
 	if err != nil {
 		d.Fatal(err)
 	}

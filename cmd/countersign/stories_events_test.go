@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters/receivers/receiverstest"
+	"github.com/countersign/countersign/certtest"
+	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -36,9 +38,9 @@ func withReceivers(l *listeners) option {
 				s.Fatal(err)
 			}
 		}
-		pem, err := receiverstest.NewCertificates(s.TempDir())
+		certs, err := certtest.New(certtest.Config{Dir: s.TempDir()})
 		must(err)
-		l.syslog, err = receiverstest.NewSyslog(&tls.Config{Certificates: []tls.Certificate{pem.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pem.Pool})
+		l.syslog, err = receiverstest.NewSyslog(&tls.Config{Certificates: []tls.Certificate{certs.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: certs.Pool})
 		must(err)
 		l.hook, err = receiverstest.NewWebhook(eventsSecret)
 		must(err)
@@ -53,7 +55,7 @@ func withReceivers(l *listeners) option {
 				s.Error("the log holds a secret or a reason")
 			}
 		})
-		s.env.EventsSyslog, s.env.EventsSyslogCA, s.env.EventsSyslogCert, s.env.EventsSyslogKey = "tls://"+l.syslog.Addr(), pem.CA, pem.Cert, pem.Key
+		s.env.EventsSyslog, s.env.EventsSyslogCA, s.env.EventsSyslogCert, s.env.EventsSyslogKey = "tls://"+l.syslog.Addr(), certs.CA, certs.Cert, certs.Key
 		s.env.EventsWebhook, s.env.EventsWebhookSecret = secret(l.hook.URL()), eventsSecret
 		s.env.EventsFile = l.file
 	}
@@ -156,7 +158,7 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 		for _, w := range []string{
 			`countersign_deliveries_total{receiver="syslog",result="down"}`, fmt.Sprintf(`countersign_deliveries_total{receiver="file",result="ok"} %d`, events),
 			fmt.Sprintf(`countersign_deliveries_total{receiver="webhook",result="ok"} %d`, events), `countersign_deliveries_total{receiver="webhook",result="unclear"} 2`,
-			`countersign_due_tickets{lane="events/file"} 0`, `countersign_due_tickets{lane="events/syslog"} 1`, `countersign_steps_total{kind="deliver",result="ok"}`,
+			`countersign_due_tickets{lane="events/file"} 0`, `countersign_due_tickets{lane="events/syslog"} 1`, `countersign_owed_tickets{lane="events/file"} 0`, `countersign_owed_tickets{lane="events/syslog"} 1`, `countersign_steps_total{kind="deliver",result="ok"}`,
 		} {
 			if !strings.Contains(text, w) {
 				return false
@@ -188,6 +190,107 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 	settings = []string{"settings.changed category=Software"}
 	for _, name := range []string{"syslog", "webhook", "file"} {
 		s.eventually(name+" is told of the setting", told(name))
+	}
+}
+
+// A receiver that is taken out of the configuration is owed what happens to
+// the tickets that it was told of, which everything that tells of the backlog
+// says, until the operator lets it be forgotten. When it is configured again
+// it begins with what comes next. No history is changed. To see it fail, let
+// forgetChanges do nothing, or Forget leave out the tickets that owe nothing.
+func TestStoryReceiverIsForgotten(t *testing.T) {
+	t.Parallel()
+	for _, isRedis := range []bool{false, true} {
+		t.Run(fmt.Sprintf("redis=%t", isRedis), func(t *testing.T) {
+			t.Parallel()
+			var l listeners
+			options := []option{withReceivers(&l)}
+			if isRedis {
+				options = append(options, withRedis(startRedis(t)))
+			}
+			s := tell(t, options...)
+			told := func(want []string) {
+				t.Helper()
+				s.eventually("syslog is told", func() bool {
+					return slices.Equal(slices.Sorted(slices.Values(l.told(t)["syslog"])), slices.Sorted(slices.Values(want)))
+				})
+			}
+			card := func(want string) {
+				t.Helper()
+				s.eventually("the card shows "+want, func() bool { return strings.Contains(s.cards()[0].Text, want) })
+			}
+			histories := func() []string { return append(s.history("JIT-1001"), s.history("JIT-1002")...) }
+			forgets := func(want string, env environment, name string) {
+				t.Helper()
+				text, err := s.command(env, append([]string{"events", "forget"}, strings.Fields(name)...)...)
+				if text += fmt.Sprint(err); !strings.Contains(text, want) {
+					t.Errorf("events forget %s: %s, want %q", name, text, want)
+				}
+			}
+			set := func(value string) { s.has("config set", s.slackSays("U01ANN", "config set category "+value), value) }
+			r, _ := s.requested()
+			if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
+				t.Fatal(err)
+			}
+			s.eventually("both cards", func() bool { return len(s.cards()) == 2 })
+			s.quiet()
+			set("before")
+			first := append(histories(), "settings.changed category=before")
+			told(first)
+
+			// Of the tickets that know syslog one will owe it something.
+			s.stop()
+			with := s.env
+			s.env.EventsSyslog, s.env.EventsSyslogCA, s.env.EventsSyslogCert, s.env.EventsSyslogKey = "", "", "", ""
+			s.start()
+			s.decide("U01ANN", "approve", hours2)
+			s.inEffect(r.ID, "Approved", "7200")
+			card("submitted to EPM")
+			s.quiet("events/syslog")
+			s.has("/epm status", s.slackSays("U01ANN", "status"), "Events for syslog: 1 ticket has events to deliver", "run countersign events forget syslog.")
+			if _, text := s.get("/metrics"); !strings.Contains(text, `countersign_owed_tickets{lane="events/syslog"} 1`) {
+				t.Errorf("metrics do not tell of it:\n%s", text)
+			}
+			if text, _, err := s.doctored(t.Context(), nil); err != nil || !strings.Contains(text, "note the receiver of events syslog: not configured, and owed events of 1 ticket\n") || !strings.Contains(text, "countersign events forget syslog") {
+				t.Errorf("doctor = %v\n%s", err, text)
+			}
+			s.has("tickets show", s.prints("tickets", "show", "JIT-1001"), " events to deliver\n", "webhook: told of everything\n")
+			set("between")
+			forgets("syslog is configured", with, "syslog")
+			if !isRedis {
+				forgets("a bot uses", s.alone(), "syslog")
+				s.stop()
+			}
+			before := histories()
+			forgets("No ticket knows a receiver Syslog", s.alone(), "Syslog")
+			forgets("write countersign events forget syslog|webhook|file", s.alone(), "")
+			forgets("Forgot syslog in 2 tickets, of which 1 owed it events.", s.alone(), "syslog")
+			forgets("No ticket knows a receiver syslog", s.alone(), "syslog")
+			if after := histories(); !slices.Equal(after, before) {
+				t.Errorf("the histories were %q and are %q", before, after)
+			}
+			s.has("audit verify", s.prints("audit", "verify"), "Everything is as it was written.")
+			if !isRedis {
+				s.start()
+			}
+			s.confirmed(r.ID)
+			card("Confirmed by EPM")
+			s.has("state", s.slackSays("U01ANN", "state JIT-1002 On Hold"), "JIT-1002 is now On Hold")
+			s.quiet()
+			if text := s.slackSays("U01ANN", "status"); strings.Contains(text, "syslog") {
+				t.Errorf("status = %s", text)
+			}
+
+			// Configured again, it is told of what happens from now on.
+			s.stop()
+			s.env = with
+			s.start()
+			known := len(s.history("JIT-1002"))
+			set("after")
+			s.has("state", s.slackSays("U01ANN", "state JIT-1002 New"), "JIT-1002 is now New")
+			s.quiet()
+			told(slices.Concat(first, []string{"settings.changed category=after"}, s.history("JIT-1002")[known:]))
+		})
 	}
 }
 

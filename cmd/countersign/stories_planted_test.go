@@ -188,6 +188,7 @@ var plantedCalls = map[string][]string{
 	"audit":    {"verify", "verify --json", "export", "export --format csv", "export --format cef"},
 	"report":   {"", "--json"},
 	"store":    {"copy STORE sqlite:DIR/copy.db", "copy STORE STORE", "copy sqlite:DIR/none.db STORE", "copy STORE redis://:WRONG@127.0.0.1:1/"},
+	"events":   {"", "forget syslog", "forget none"},
 	"settings": {"export --history", "import DIR/settings.json", "reset"},
 	"version":  {""},
 }

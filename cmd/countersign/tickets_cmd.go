@@ -159,6 +159,19 @@ func (o *printer) ticket(t *tickets.Ticket) {
 		}
 		o.line("  %s", adapters.Line(s))
 	}
+	if len(t.Deliveries) > 0 {
+		o.line("\nEvents outside of the chats:")
+	}
+	for _, d := range t.Deliveries {
+		s := string(d.To) + ": told of everything"
+		if left := len(t.Events) - d.Done; left > 0 {
+			s = fmt.Sprintf("%s: %s to deliver", d.To, counted(left, "event"))
+		}
+		if d.Problem != "" {
+			s += " (" + d.Problem + ")"
+		}
+		o.line("  %s", adapters.Line(s))
+	}
 	o.line("\nHistory:")
 	for i, e := range t.Events {
 		o.line("  %s %s", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), adapters.Line(adapters.Tell(t, i).On(here)))

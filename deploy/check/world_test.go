@@ -3,17 +3,10 @@ package check
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +21,7 @@ import (
 
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/certtest"
 	"github.com/countersign/countersign/epm/epmtest"
 )
 
@@ -359,42 +353,33 @@ func (b *bot) warned() []string {
 	return list
 }
 
-// certificate makes one for this machine that is its own authority, and its
-// key.
-func certificate() (cert, key []byte, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		return nil, nil, err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
-}
-
 // tlsCert and tlsKey are those of every bot that speaks TLS; whoever calls it
 // from this process trusts them.
 var tlsCert, tlsKey []byte
+
+// certify makes them, in dir.
+func certify(dir string) error {
+	certs, err := certtest.New(certtest.Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	if tlsCert, err = os.ReadFile(certs.Cert); err != nil {
+		return err
+	}
+	if tlsKey, err = os.ReadFile(certs.Key); err != nil {
+		return err
+	}
+	return os.Setenv("SSL_CERT_FILE", certs.CA)
+}
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "countersign-check-")
 		if err == nil {
 			defer func() { _ = os.RemoveAll(dir) }()
-			tlsCert, tlsKey, err = certificate()
+			err = certify(dir)
 		}
-		trusted := filepath.Join(dir, "ca.crt")
-		if err = errors.Join(err, os.WriteFile(trusted, tlsCert, 0o600), os.Setenv("SSL_CERT_FILE", trusted)); err != nil {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

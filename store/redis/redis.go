@@ -755,19 +755,24 @@ func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
 	if err != nil {
 		return store.Stats{}, fmt.Errorf("count tickets: %w", err)
 	}
-	stats := store.Stats{Progress: map[tickets.Progress]int{}, Due: map[tickets.Lane]store.Backlog{}}
+	stats := store.Stats{Progress: map[tickets.Progress]int{}, Due: map[tickets.Lane]store.Backlog{}, Owed: map[tickets.Lane]int{}}
 	for i, p := range tickets.Progresses() {
 		if n, _ := r.at(i).(int64); n > 0 {
 			stats.Progress[p] = int(n)
 		}
 	}
-	for row := range slices.Chunk(r[min(len(r), len(tickets.Progresses())):], 3) {
-		n, _ := row.at(1).(int64)
-		oldest, err := strconv.ParseFloat(row.text(2), 64)
+	for row := range slices.Chunk(r[min(len(r), len(tickets.Progresses())):], 4) {
+		lane := tickets.Lane(row.text(0))
+		owed, _ := row.at(1).(int64)
+		due, _ := row.at(2).(int64)
+		oldest, err := strconv.ParseFloat(row.text(3), 64)
 		if err != nil {
 			return store.Stats{}, fmt.Errorf("count what is due: %w", err)
 		}
-		stats.Due[tickets.Lane(row.text(0))] = store.Backlog{Count: int(n), Oldest: time.UnixMicro(int64(oldest)).UTC()}
+		stats.Owed[lane] = int(owed)
+		if due > 0 {
+			stats.Due[lane] = store.Backlog{Count: int(due), Oldest: time.UnixMicro(int64(oldest)).UTC()}
+		}
 	}
 	return stats, nil
 }

@@ -289,17 +289,19 @@ return result
 //	ARGV[2]  due:
 //
 //	how many tickets each KEYS[2…] has, and then for each lane in which
-//	something is due its name, how many, and since when in µs
+//	something is owed its name, how many owe it, how many of them now, and when
+//	the first is due in µs
 var statsScript = goredis.NewScript(`
 local result = {}
 for i = 2, #KEYS do
 	table.insert(result, redis.call('ZCARD', KEYS[i]))
 end
 for _, lane in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-	local n = redis.call('ZCOUNT', ARGV[2] .. lane, '-inf', ARGV[1])
-	if n > 0 then
+	local owed = redis.call('ZCARD', ARGV[2] .. lane)
+	if owed > 0 then
 		table.insert(result, lane)
-		table.insert(result, n)
+		table.insert(result, owed)
+		table.insert(result, redis.call('ZCOUNT', ARGV[2] .. lane, '-inf', ARGV[1]))
 		table.insert(result, redis.call('ZRANGE', ARGV[2] .. lane, 0, 0, 'WITHSCORES')[2])
 	end
 end

@@ -461,7 +461,7 @@ func (s *Store) Release(_ context.Context, lane tickets.Lane, n tickets.Number) 
 
 // Stats implements [store.Store].
 func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
-	stats := store.Stats{Due: map[tickets.Lane]store.Backlog{}}
+	stats := store.Stats{Due: map[tickets.Lane]store.Backlog{}, Owed: map[tickets.Lane]int{}}
 	var err error
 	if s.w != nil {
 		stats.Progress = s.w.b.counted()
@@ -470,14 +470,17 @@ func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
 	}
 	err = each(ctx, s.read, func(row scanner) error {
 		var lane string
-		var n int
+		var owed, due int
 		var oldest int64
-		if err := row.Scan(&lane, &n, &oldest); err != nil {
+		if err := row.Scan(&lane, &owed, &due, &oldest); err != nil {
 			return err
 		}
-		stats.Due[tickets.Lane(lane)] = store.Backlog{Count: n, Oldest: time.UnixMicro(oldest).UTC()}
+		stats.Owed[tickets.Lane(lane)] = owed
+		if due > 0 {
+			stats.Due[tickets.Lane(lane)] = store.Backlog{Count: due, Oldest: time.UnixMicro(oldest).UTC()}
+		}
 		return nil
-	}, `SELECT lane, count(*), min(at) FROM due WHERE at <= ? GROUP BY lane`, now.UnixMicro())
+	}, `SELECT lane, count(*), count(*) FILTER (WHERE at <= ?), min(at) FROM due GROUP BY lane`, now.UnixMicro())
 	if err != nil {
 		return store.Stats{}, fmt.Errorf("count what is due: %w", err)
 	}

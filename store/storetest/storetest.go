@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -572,8 +573,12 @@ func (s *suite) stats() {
 	if post.Count != 2 || !post.Oldest.Equal(Now.Add(-time.Minute)) || st.Due[tickets.LaneEPM].Count != 1 {
 		s.Errorf("Due = %v; want two posts, the oldest a minute old, and one send", st.Due)
 	}
-	if early, err := s.s.Stats(s.Context(), Now.Add(-time.Hour)); err != nil || len(early.Due) != 0 {
-		s.Errorf("Due an hour before = %v, %v; want nothing", early.Due, err)
+	owed := map[tickets.Lane]int{tickets.PostLane("slack"): 2, tickets.LaneEPM: 1}
+	if !maps.Equal(st.Owed, owed) {
+		s.Errorf("Owed = %v; want %v", st.Owed, owed)
+	}
+	if early, err := s.s.Stats(s.Context(), Now.Add(-time.Hour)); err != nil || len(early.Due) != 0 || !maps.Equal(early.Owed, owed) {
+		s.Errorf("an hour before Due = %v and Owed = %v, %v; want nothing, and %v", early.Due, early.Owed, err, owed)
 	}
 }
 

@@ -16,6 +16,7 @@ const (
 	EmptyObject                      // 200 {}
 	OKFalse                          // 200 {"ok":false}, no error name
 	NoTS                             // 200 {"ok":true}, without ts and channel
+	OtherTS                          // 200 with Fault.TS for the ts
 	Limited                          // 429 with Retry-After
 	LimitedNoHeader                  // 429 without Retry-After
 	LimitedInBody                    // 200 {"ok":false,"error":"ratelimited"}
@@ -39,6 +40,7 @@ type Fault struct {
 	RetryAfter time.Duration // of Limited; default 1s
 	Delay      time.Duration // before the answer, in real time
 	ErrorName  string        // of SlackError; default "fatal_error"
+	TS         string        // of OtherTS
 }
 
 // Fail adds a fault. Of several that match, the oldest is used first.
@@ -102,6 +104,8 @@ func (f *Fault) answer(s *Server, method string, a args, status int, h http.Head
 		return http.StatusOK, []byte(`{"ok":false}`), false
 	case NoTS:
 		return http.StatusOK, []byte(`{"ok":true}`), false
+	case OtherTS:
+		return http.StatusOK, marshal(map[string]any{"ok": true, "channel": a["channel"], "ts": f.TS}), false
 	case Limited:
 		h.Set("Retry-After", retryAfter(f.RetryAfter))
 		return named(http.StatusTooManyRequests, "ratelimited")

@@ -295,6 +295,7 @@ func TestFaults(t *testing.T) {
 		"EmptyObject":     {slacktest.EmptyObject, func(ts string, err error) bool { return ts == "" && err == nil }},
 		"OKFalse":         {slacktest.OKFalse, func(ts string, err error) bool { return ts == "" && err == nil }},
 		"NoTS":            {slacktest.NoTS, func(ts string, err error) bool { return ts == "" && err == nil }},
+		"OtherTS":         {slacktest.OtherTS, func(ts string, err error) bool { return ts == "planted" && err == nil }},
 		"Limited":         {slacktest.Limited, func(_ string, err error) bool { return errors.As(err, &limited) && limited.RetryAfter == 7*time.Second }},
 		"LimitedNoHeader": {slacktest.LimitedNoHeader, func(_ string, err error) bool { return strings.Contains(fmt.Sprint(err), "429") }},
 		"LimitedInBody":   {slacktest.LimitedInBody, func(_ string, err error) bool { return slackError(err) == "ratelimited" }},
@@ -313,7 +314,7 @@ func TestFaults(t *testing.T) {
 		for _, did := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/did=%v", name, did), func(t *testing.T) {
 				s, api := newFake(t, slacktest.Config{})
-				s.Fail(slacktest.Fault{Method: "chat.postMessage", Kind: k.kind, Did: did, RetryAfter: 7 * time.Second})
+				s.Fail(slacktest.Fault{Method: "chat.postMessage", Kind: k.kind, Did: did, RetryAfter: 7 * time.Second, TS: "planted"})
 				_, ts, err := api.PostMessageContext(t.Context(), channel, slack.MsgOptionText("x", false))
 				if !k.is(ts, err) {
 					t.Errorf("PostMessage = %q, %T %v", ts, err, err)

@@ -9,6 +9,7 @@ package redistest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/countersign/countersign/certtest"
 )
 
 // ErrMissing means that there is no redis-server on this machine.
@@ -44,14 +47,14 @@ type Config struct {
 
 // Server is a process of redis-server.
 type Server struct {
-	Port int
-	dir  string
-	tls  bool
-	pw   bool
-	args []string
-	env  []string
-	mu   sync.Mutex
-	cmd  *exec.Cmd
+	Port  int
+	dir   string
+	certs *certtest.Certificates // nil without TLS
+	pw    bool
+	args  []string
+	env   []string
+	mu    sync.Mutex
+	cmd   *exec.Cmd
 }
 
 // Find returns the path of redis-server, or ErrMissing.
@@ -91,15 +94,15 @@ func newServer(c Config) (*Server, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{Port: port, dir: dir, tls: c.TLS, pw: c.Password, env: c.Env}
+	s := &Server{Port: port, dir: dir, pw: c.Password, env: c.Env}
 	p := strconv.Itoa(port)
 	s.args = []string{"--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "notice"}
 	if c.TLS {
-		if err := writeCertificates(dir); err != nil {
+		if s.certs, err = certtest.New(certtest.Config{Dir: dir}); err != nil {
 			return nil, err
 		}
 		s.args = append(s.args, "--port", "0", "--tls-port", p, "--tls-auth-clients", "no", "--tls-ca-cert-file", s.CA(),
-			"--tls-cert-file", filepath.Join(dir, "server.crt"), "--tls-key-file", filepath.Join(dir, "server.key"))
+			"--tls-cert-file", s.certs.Cert, "--tls-key-file", s.certs.Key)
 	} else {
 		s.args = append(s.args, "--port", p)
 	}
@@ -113,14 +116,15 @@ func newServer(c Config) (*Server, error) {
 // Addr is the server's host and port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
 
-// CA is the file of the authority that signed the server's certificate.
-func (s *Server) CA() string { return filepath.Join(s.dir, "ca.crt") }
+// CA is the file of the authority that signed the certificate of a server
+// with TLS.
+func (s *Server) CA() string { return s.certs.CA }
 
 // URL is the address of a tenant's store on this server.
 func (s *Server) URL(tenant string) string {
 	q := url.Values{"tenant": {tenant}}
 	scheme := "redis"
-	if s.tls {
+	if s.certs != nil {
 		scheme = "rediss"
 		q.Set("ca", s.CA())
 	}
@@ -197,8 +201,8 @@ func (s *Server) Client() *redis.Client {
 	if s.pw {
 		o.Password = Password
 	}
-	if s.tls {
-		o.TLSConfig = clientTLS(s.CA())
+	if s.certs != nil {
+		o.TLSConfig = &tls.Config{RootCAs: s.certs.Pool, MinVersion: tls.VersionTLS12}
 	}
 	return redis.NewClient(o)
 }

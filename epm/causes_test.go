@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/certtest"
 	"github.com/countersign/countersign/epm/epmtest"
+	"github.com/countersign/countersign/internal/certtest"
 )
 
 // signed is a certificate for name that the pool trusts.

@@ -11,10 +11,10 @@ import (
 
 // begins is an Apply that makes a ticket of full's request, whose text looks
 // like the number that a draft has meanwhile.
-func begins(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
+func begins(_ *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 	r := *full().Request
 	r.Reason = `"number":"JIT-4611686018427387904"`
-	t = tickets.Start(tickets.NewNumber("JIT", seq), r.ID, storetest.Rules(), storetest.Now)
+	t := tickets.Start(tickets.NewNumber("JIT", seq), r.ID, storetest.Rules(), storetest.Now)
 	t.Ask(r, storetest.Rules(), storetest.Now)
 	return t, tickets.StatusCreated
 }

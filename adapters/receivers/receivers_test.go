@@ -22,7 +22,7 @@ import (
 	"github.com/countersign/countersign/adapters/receivers"
 	"github.com/countersign/countersign/adapters/receivers/receiverstest"
 	"github.com/countersign/countersign/bot"
-	"github.com/countersign/countersign/certtest"
+	"github.com/countersign/countersign/internal/certtest"
 	"github.com/countersign/countersign/tickets"
 )
 

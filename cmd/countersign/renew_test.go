@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/certtest"
+	"github.com/countersign/countersign/internal/certtest"
 )
 
 // renewing is a renewer without a program around it.

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters/receivers/receiverstest"
-	"github.com/countersign/countersign/certtest"
 	"github.com/countersign/countersign/epm/epmtest"
+	"github.com/countersign/countersign/internal/certtest"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )

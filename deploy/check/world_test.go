@@ -21,8 +21,8 @@ import (
 
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
-	"github.com/countersign/countersign/certtest"
 	"github.com/countersign/countersign/epm/epmtest"
+	"github.com/countersign/countersign/internal/certtest"
 )
 
 // patience is how long things may take that must happen in the end.

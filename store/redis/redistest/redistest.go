@@ -25,7 +25,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
-	"github.com/countersign/countersign/certtest"
+	"github.com/countersign/countersign/internal/certtest"
 )
 
 // ErrMissing means that there is no redis-server on this machine.

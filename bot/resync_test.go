@@ -125,17 +125,21 @@ func TestNotMissed(t *testing.T) {
 	numbered := func(l tickets.Listed, n string) tickets.Listed { l.Request.EPMNumber = n; return l }
 	for name, c := range map[string]struct {
 		known []string
-		list  []tickets.Listed
+		list  func() tickets.Listed // made when it is listed: how old it is counts
 	}{
-		"New":          {nil, []tickets.Listed{listed("a", 0)}},
-		"Old":          {nil, []tickets.Listed{listed("a", 30*24*time.Hour)}},
-		"Future":       {nil, []tickets.Listed{listed("a", -5*time.Hour)}},
-		"NoTime":       {nil, []tickets.Listed{{IDs: []tickets.RequestID{"a"}, Sure: true, Request: tickets.Request{ID: "a", Kind: tickets.Application}}}},
-		"Known":        {[]string{"a"}, []tickets.Listed{listed("a", time.Hour)}},
-		"KnownAsOther": {[]string{"a"}, []tickets.Listed{{IDs: []tickets.RequestID{"x", "a"}, Sure: true, Request: listed("x", time.Hour).Request}}},
-		"NotSure":      {nil, []tickets.Listed{unsure(listed("a", time.Hour))}},
-		"Decided":      {nil, []tickets.Listed{decided(listed("a", time.Hour), time.Hour)}},
-		"SameNumber":   {[]string{"a"}, []tickets.Listed{numbered(listed("b", time.Hour), "EPM-1")}},
+		"New":    {nil, func() tickets.Listed { return listed("a", 0) }},
+		"Old":    {nil, func() tickets.Listed { return listed("a", 30*24*time.Hour) }},
+		"Future": {nil, func() tickets.Listed { return listed("a", -5*time.Hour) }},
+		"NoTime": {nil, func() tickets.Listed {
+			return tickets.Listed{IDs: []tickets.RequestID{"a"}, Sure: true, Request: tickets.Request{ID: "a", Kind: tickets.Application}}
+		}},
+		"Known": {[]string{"a"}, func() tickets.Listed { return listed("a", time.Hour) }},
+		"KnownAsOther": {[]string{"a"}, func() tickets.Listed {
+			return tickets.Listed{IDs: []tickets.RequestID{"x", "a"}, Sure: true, Request: listed("x", time.Hour).Request}
+		}},
+		"NotSure":    {nil, func() tickets.Listed { return unsure(listed("a", time.Hour)) }},
+		"Decided":    {nil, func() tickets.Listed { return decided(listed("a", time.Hour), time.Hour) }},
+		"SameNumber": {[]string{"a"}, func() tickets.Listed { return numbered(listed("b", time.Hour), "EPM-1") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -149,7 +153,7 @@ func TestNotMissed(t *testing.T) {
 				}
 			}
 			w.compares() // one that began before is over
-			w.lists(c.list...)
+			w.lists(c.list())
 			w.compares()
 			w.compares()
 			if got := w.all(); len(got) != len(c.known) {

@@ -73,10 +73,7 @@ func TestStoryTicketsInPages(t *testing.T) {
 	for who, person := range map[string]string{"Admin": discordAnn, "Approver": discordGrace, "Stranger": discordSam} {
 		t.Run("Discord"+who, func(t *testing.T) {
 			p := s.discord.Person(person)
-			a, err := p.Command(t.Context(), discordChannel, "tickets", map[string]string{"state": "pending"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			a := s.discordCommand(person, "tickets", map[string]string{"state": "pending"})
 			turn := func(button, want string) {
 				t.Helper()
 				_, custom := readDiscord(p.Ephemerals()[len(p.Ephemerals())-1].Components)

@@ -290,11 +290,7 @@ func TestStoryDiscordAlone(t *testing.T) {
 	s.inEffect(r.ID, "Approved", "1800")
 	s.confirmed(r.ID)
 	s.discordShows("Confirmed by EPM: approved for 30 minutes, until")
-	answer, err := s.discord.Person(discordAnn).Command(t.Context(), discordChannel, "status", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, _ := readDiscord(answer.Components); !strings.Contains(text, "Every connection works.") {
+	if text := s.discordSays(discordAnn, "status", nil); !strings.Contains(text, "Every connection works.") {
 		t.Errorf("/epm status says %q", text)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image/png"
 	"net/http"
@@ -104,12 +105,23 @@ func (s *story) slackSays(person, text string) string {
 
 func (s *story) discordSays(person, word string, options map[string]string) string {
 	s.Helper()
-	a, err := s.discord.Person(person).Command(s.Context(), discordChannel, word, options)
-	if err != nil {
-		s.Fatal(err)
-	}
-	text, _ := readDiscord(a.Components)
+	text, _ := readDiscord(s.discordCommand(person, word, options).Components)
 	return text
+}
+
+// discordCommand gives a command, once Discord knows it: the bot registers its
+// commands while it is at work already.
+func (s *story) discordCommand(person, word string, options map[string]string) (a *discordtest.Ephemeral) {
+	s.Helper()
+	s.eventually("the commands are registered", func() bool {
+		var err error
+		a, err = s.discord.Person(person).Command(s.Context(), discordChannel, word, options)
+		if err != nil && !errors.Is(err, discordtest.ErrNoSuchCommand) {
+			s.Fatal(err)
+		}
+		return err == nil
+	})
+	return a
 }
 
 func (s *story) has(what, got string, want ...string) {
@@ -389,9 +401,7 @@ func TestStoryReportHasAPicture(t *testing.T) {
 	s := tell(t, withDiscord)
 	s.requested()
 	ann := s.discord.Person(discordAnn)
-	if _, err := ann.Command(s.Context(), discordChannel, "report", nil); err != nil {
-		t.Fatal(err)
-	}
+	s.discordCommand(discordAnn, "report", nil)
 	var files []discordtest.File
 	s.eventually("the picture", func() bool {
 		for _, e := range ann.Ephemerals() {

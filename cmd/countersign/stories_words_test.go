@@ -154,10 +154,7 @@ func (s *story) asks(on tickets.Platform, person, word string, row wordRow) stri
 			}
 			text = html.UnescapeString(a.Text)
 		} else {
-			a, err := s.discord.Person(person).Command(s.Context(), discordChannel, word, row.options)
-			if err != nil {
-				s.Fatal(err)
-			}
+			a := s.discordCommand(person, word, row.options)
 			if a.Flags&discordtest.FlagEphemeral == 0 || a.User != person {
 				s.Errorf("the answer to /epm %s has flags %b for %s, want it for %s alone", word, a.Flags, a.User, person)
 			}

@@ -361,12 +361,5 @@ func (c *Chat) trusts(address string) error {
 // plainError is why the gateway is away, without what the library or Discord
 // put into its text, but for a close code.
 func plainError(err error) error {
-	var ce *websocket.CloseError
-	switch {
-	case errors.As(err, &ce):
-		return &wire.Hidden{Text: fmt.Sprintf("closed with code %d", ce.Code), Cause: ce}
-	case errors.Is(err, websocket.ErrBadHandshake):
-		return &wire.Hidden{Text: "the connection was refused", Cause: err}
-	}
 	return &wire.Hidden{Text: wire.Describe(err), Cause: err}
 }

@@ -129,14 +129,20 @@ func (t *turns) connected(ctx context.Context) {
 // another process has connected, or nobody will. What arrives on both
 // connections meanwhile is claimed.
 func (t *turns) handOver(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.lease/2)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	alone := t.alone(ctx)
 	t.drop(ctx, leaseConnected)
 	t.drop(ctx, leaseGateway)
-	if alone {
-		return
+	if !alone {
+		t.relieved(ctx, t.lease/2)
 	}
+}
+
+// relieved returns when another process has connected, or none has for so
+// long.
+func (t *turns) relieved(ctx context.Context, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for pace.Sleep(ctx, t.look()) {
 		// Taking the lease for a moment shows whether another has it.
 		if none, err := t.hold(ctx, leaseConnected, time.Millisecond); err != nil || !none {
@@ -162,8 +168,8 @@ func (c *Chat) takeTurns(ctx context.Context, h adapters.Handler) error {
 	return nil
 }
 
-// turn listens until ctx ends, another process has the gateway, or it cannot
-// be reached for the length of a lease.
+// turn listens until ctx ends, another process has the gateway and has
+// connected to it, or it cannot be reached for the length of a lease.
 func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 	turn, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -173,7 +179,11 @@ func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 		defer close(kept)
 		t.keep(keeping, func() {
 			c.log.Warn("another replica has taken the gateway")
-			end()
+			t.drop(keeping, leaseConnected)
+			t.relieved(keeping, t.lease)
+			if keeping.Err() == nil {
+				end()
+			}
 		})
 	}()
 	// After it nothing renews the lease, or takes it back.

@@ -232,6 +232,25 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// TestTakenAway: a replica whose lease another has taken stays until that one
+// is connected. Whoever clicks meanwhile is answered.
+func TestTakenAway(t *testing.T) {
+	t.Parallel()
+	w, book, all := replicas(t, 2, nil)
+	_, id := posted(t, book, w)
+	w.fake.Fail(discordtest.Fault{Route: "/gateway", Kind: discordtest.Slow, Did: true, Delay: 1500 * time.Millisecond})
+	connected := w.fake.Count("GET /gateway")
+	all[0].seat.cut.Store(true)
+	w.poll("the other connects", func() bool { return w.fake.Count("GET /gateway") > connected })
+	all[0].seat.cut.Store(false)
+	w.poll("the gateway has changed hands", func() bool {
+		if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {
+			t.Error(err)
+		}
+		return all[1].clicks.Load() > 0 && w.fake.Connections() == 1
+	})
+}
+
 // TestLastOneLeavesAtOnce: nobody stands by, so there is nothing to wait for.
 func TestLastOneLeavesAtOnce(t *testing.T) {
 	t.Parallel()

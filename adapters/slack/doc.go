@@ -13,7 +13,8 @@
 //	form.go          the decision form, the details and the settings as modals
 //	home.go          what waits for somebody, as their home tab
 //	interactions.go  what people do: clicks, forms, commands, events; HTTP; what is answered later
-//	socket.go        Socket Mode
+//	socket.go        Socket Mode: connections, which overlap, and what comes over them
+//	secrets.go       tokens that change
 //	errors.go        which failure of Slack or its library means what
 //	pace.go          rate limits
 //	lint.go          Slack's limits, checked before Slack does

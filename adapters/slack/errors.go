@@ -100,7 +100,6 @@ func slackError(err error) string {
 
 func isInvalid(err error) bool     { return slices.Contains(invalid, slackError(err)) }
 func isLateTrigger(err error) bool { return slices.Contains(lateTrigger, slackError(err)) }
-func isFatal(err error) bool       { return slices.Contains(fatal, slackError(err)) }
 
 // failure says what err of a call means. effect tells whether the call writes
 // something that must not happen twice.

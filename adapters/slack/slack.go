@@ -87,11 +87,12 @@ type Chat struct {
 
 	listening sync.WaitGroup // connections of Socket Mode
 
-	mu    sync.Mutex
-	lines []*memory.Line // of Socket Mode, the newest last
-	self  *identity      // nil until auth.test has told
-	appID string         // "" until known
-	dead  chan error     // a reason to stop, from an event
+	mu      sync.Mutex
+	lines   []*memory.Line // of Socket Mode, the newest last
+	sockets []*socket      // that are open, the newest last
+	self    *identity      // nil until auth.test has told
+	appID   string         // "" until known
+	dead    chan error     // a reason to stop, from an event
 }
 
 // timestamp is how Slack writes the ids of messages: seconds, and six digits

@@ -6,16 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/slack-go/slack"
-	"github.com/slack-go/slack/socketmode"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/memory"
+	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
 )
 
 const (
@@ -25,207 +31,410 @@ const (
 	// drops one of 20 KiB with its envelope
 	// (github.com/slack-go/slack/socketmode).
 	maxAck = 20<<10 - 512
+	// oneFrame is the size of the buffer that makes each acknowledgement one
+	// frame: Slack does not put together what comes in several (ibid.).
+	oneFrame = 32 << 10
 	// socketGap is how long the connection may be away before we are not
 	// ready: Slack replaces it every few hours.
 	socketGap = 15 * time.Second
 	// maxRefusals is how many people can be told at once that we are busy.
 	maxRefusals = 64
-	// flushTime is how long acknowledgements have to get out at the end: the
-	// library queues them and does not tell when they are gone.
-	flushTime = 150 * time.Millisecond
+	// connectTime is how long a connection may take to be made.
+	connectTime = 20 * time.Second
+	// silence is after how long without a ping a connection counts as broken:
+	// Slack sends one every few seconds.
+	silence = 30 * time.Second
+	// lingering is how long a connection goes on after Slack has said that it
+	// will end it: it warns about 10 s before
+	// (docs.slack.dev/apis/events-api/using-socket-mode#disconnect).
+	lingering = 15 * time.Second
+	// writeTime is how long an acknowledgement may take to be sent, and
+	// byeTime how long Slack may take to answer that we hang up.
+	writeTime = 10 * time.Second
+	byeTime   = time.Second
+	// lasting is after how long a connection counts as a good one: the next is
+	// made at once when it ends.
+	lasting = time.Minute
+	// firstPause and lastPause bound the pause before a connection, after one
+	// that was not good.
+	firstPause, lastPause = 100 * time.Millisecond, 5 * time.Minute
 )
 
-// envelope is what Socket Mode wraps a delivery in
-// (docs.slack.dev/apis/events-api/using-socket-mode).
+// The types of what Slack sends that is no delivery.
+const (
+	helloType      = "hello"
+	disconnectType = "disconnect"
+)
+
+// The types of envelopes.
+const (
+	interactiveType = "interactive"
+	commandType     = "slash_commands"
+	eventType       = "events_api"
+)
+
+// envelope is what Socket Mode wraps a delivery in, or what it says about the
+// connection (docs.slack.dev/apis/events-api/using-socket-mode).
 type envelope struct {
 	ID      text            `json:"envelope_id"`
 	Type    text            `json:"type"`
 	Payload json.RawMessage `json:"payload"`
+	Reason  text            `json:"reason"` // of a disconnect
+	Info    struct {
+		AppID text `json:"app_id"`
+	} `json:"connection_info"` // of a hello
+}
+
+// socket is one connection of Socket Mode.
+//
+// The library's own client is not used: it drops the connection the moment
+// that Slack announces its end, with the acknowledgements of everything that
+// is being worked on; with an app token that was revoked they are never sent.
+type socket struct {
+	ws      *websocket.Conn
+	writing sync.Mutex
+
+	mu     sync.Mutex
+	ending bool           // nothing is taken any more
+	gone   bool           // we have hung up
+	owed   sync.WaitGroup // acknowledgements of what was taken
+	finish func()         // [socket.hangUp], once
+}
+
+// openSocket makes a connection. Its errors are [tickets.Failure].
+func (c *Chat) openSocket(ctx context.Context, api *slack.Client) (*socket, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	_, address, err := api.StartSocketModeContext(ctx)
+	var status slack.StatusCodeError
+	switch {
+	case errors.As(err, &status) && status.Code == http.StatusNotFound:
+		return nil, &tickets.Failure{Class: tickets.Denied, Err: errors.New("slack apps.connections.open: the app token or the API URL is wrong")}
+	case err != nil:
+		return nil, failure("apps.connections.open", false, err)
+	}
+	if u, err := url.Parse(address); err != nil || u.Scheme != "wss" && c.base.Scheme == "https" {
+		return nil, &tickets.Failure{Class: tickets.Down, Err: errors.New("slack names no safe address of its socket")}
+	}
+	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, WriteBufferSize: oneFrame}
+	ws, _, err := dialer.DialContext(ctx, address, http.Header{"Origin": {"https://api.slack.com"}})
+	if err != nil {
+		return nil, failure("socket mode", false, err)
+	}
+	s := &socket{ws: ws}
+	s.finish = sync.OnceFunc(s.hangUp)
+	ws.SetReadLimit(maxEnvelope)
+	// Slack's goodbye is answered when the last acknowledgement is out.
+	ws.SetCloseHandler(func(int, string) error { return nil })
+	ws.SetPingHandler(func(said string) error {
+		s.alive()
+		// A connection that cannot be written to ends by its silence.
+		_ = ws.WriteControl(websocket.PongMessage, []byte(said), time.Now().Add(writeTime))
+		return nil
+	})
+	s.alive()
+	return s, nil
+}
+
+// alive grants the connection another time of silence.
+func (s *socket) alive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.gone {
+		_ = s.ws.SetReadDeadline(time.Now().Add(silence)) // a connection that is closed says so when it is read
+	}
+}
+
+// take reports whether a delivery may still be taken, which is then owed an
+// acknowledgement.
+func (s *socket) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ending {
+		s.owed.Add(1)
+	}
+	return !s.ending
+}
+
+// hangUp ends the connection when everything that was taken is acknowledged.
+func (s *socket) hangUp() {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	s.owed.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	// A connection that is closed already takes neither.
+	_ = s.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(byeTime))
+	_ = s.ws.SetReadDeadline(time.Now().Add(byeTime))
+}
+
+// write sends an acknowledgement.
+func (s *socket) write(ack []byte) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.ws.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return err
+	}
+	return s.ws.WriteMessage(websocket.TextMessage, ack)
+}
+
+// listener takes deliveries with one app token.
+type listener struct {
+	*Chat
+	handler  adapters.Handler
+	state    *memory.Line
+	workers  chan struct{}
+	refusals chan struct{}
+	running  sync.WaitGroup // connections and deliveries
 }
 
 // listen takes deliveries over Socket Mode until ctx ends, then waits for the
 // answers that are being worked on. It returns an error when Slack will not
 // let us connect however often we try.
 func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line, h adapters.Handler) error {
-	sm := socketmode.New(api,
-		socketmode.OptionLog(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)),
-		socketmode.OptionReadLimit(maxEnvelope),
-	)
-	// The connection outlives ctx until the last answer is out.
-	line, hangUp := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	var running sync.WaitGroup
-	running.Go(func() { ended <- sm.RunContext(line) })
-	defer running.Wait()
-	defer hangUp()
-
-	var working sync.WaitGroup
-	workers := make(chan struct{}, c.cfg.Workers)
-	refusals := make(chan struct{}, maxRefusals)
-	drained := make(chan struct{})
-	stopping := ctx.Done()
+	l := &listener{Chat: c, handler: h, state: state, workers: make(chan struct{}, c.cfg.Workers), refusals: make(chan struct{}, maxRefusals)}
+	defer l.running.Wait()
+	wait := time.Duration(0)
 	for {
-		select {
-		case <-stopping:
-			stopping = nil
-			running.Go(func() {
-				working.Wait()
-				select {
-				case <-time.After(flushTime):
-				case <-line.Done():
-				}
-				close(drained)
-			})
-		case <-drained:
+		begun := time.Now()
+		made, err := l.connect(ctx, api)
+		if ctx.Err() != nil {
 			return nil
-		case err := <-ended:
-			working.Wait()
-			if ctx.Err() != nil {
-				return nil
-			}
-			return failure("apps.connections.open", false, err).Err
-		case e := <-sm.Events:
-			env, bad, fatal := c.notice(e, state)
-			if fatal != nil {
-				working.Wait()
-				return fatal
-			}
-			if bad {
-				c.log.Warn("slack sent an envelope that the library does not know", "type", word(string(env.Type)))
-			}
-			if env.ID == "" || ctx.Err() != nil {
-				continue // not acknowledged: Slack delivers it to another connection
-			}
-			received := time.Now()
-			select {
-			case workers <- struct{}{}:
-				working.Go(func() {
-					defer func() { <-workers }()
-					c.deliver(line, sm, received, env, h)
-				})
-				continue
-			default:
-			}
-			select {
-			case refusals <- struct{}{}:
-				c.log.Warn("too many deliveries at once, one is refused")
-				working.Go(func() {
-					defer func() { <-refusals }()
-					c.acknowledge(line, sm, env, c.busy(env))
-				})
-			default: // not acknowledged: Slack tells the person that it did not work
-				c.log.Error("too many deliveries at once, one is dropped")
-			}
+		}
+		f := tickets.FailureOf(err)
+		if f.Class == tickets.Denied {
+			return f.Err
+		}
+		state.Down(c.cfg.Now(), f.Err)
+		if time.Since(begun) > lasting {
+			wait = 0
+		}
+		pause := f.After
+		if wait > 0 {
+			pause = max(pause, wait/2+rand.N(wait))
+		}
+		level := slog.LevelInfo
+		if !made {
+			level = slog.LevelWarn
+		}
+		c.log.Log(ctx, level, "socket mode needs another connection", "err", f.Err, "after", pause.Round(time.Millisecond))
+		wait = min(max(2*wait, firstPause), lastPause)
+		if !pace.Sleep(ctx, pause) {
+			return nil
 		}
 	}
 }
 
-// notice takes what an event says about the connection, and returns the
-// delivery in it. bad is set for one that the library could not decode.
-func (c *Chat) notice(e socketmode.Event, state *memory.Line) (env envelope, bad bool, fatal error) {
-	switch e.Type {
-	case socketmode.EventTypeConnecting:
-		state.Down(c.cfg.Now(), nil)
-	case socketmode.EventTypeConnected:
-		c.log.Debug("socket mode connects")
-	case socketmode.EventTypeHello:
-		if e.Request != nil {
-			c.mu.Lock()
-			if id := e.Request.ConnectionInfo.AppID; c.appID == "" && id != "" {
-				c.appID = id
-			}
-			c.mu.Unlock()
+// connect makes a connection, and returns why another one is needed: it could
+// not be made, it has ended, or Slack has said that it will.
+func (l *listener) connect(ctx context.Context, api *slack.Client) (made bool, why error) {
+	s, err := l.openSocket(ctx, api)
+	if err != nil {
+		return false, err
+	}
+	l.addSocket(s)
+	over := make(chan error, 1)
+	l.running.Go(func() {
+		defer l.dropSocket(s)
+		defer s.ws.Close()
+		defer s.finish()
+		defer context.AfterFunc(ctx, s.finish)()
+		err := l.read(ctx, s, over)
+		if !goodbye(err) {
+			s.ws.Close() // an acknowledgement must not be written into it
 		}
-		state.Up(c.cfg.Now())
-		c.log.Info("socket mode is connected")
-	case socketmode.EventTypeConnectionError:
-		if ce, ok := e.Data.(*slack.ConnectionErrorEvent); ok {
-			f := failure("apps.connections.open", false, ce.ErrorObj)
-			if isFatal(ce.ErrorObj) {
-				return envelope{}, false, f.Err
-			}
-			state.Down(c.cfg.Now(), f.Err)
-			c.log.Warn("socket mode cannot connect, trying again", "err", f.Err, "after", ce.Backoff)
-		}
-	case socketmode.EventTypeInvalidAuth:
-		return envelope{}, false, errors.New("slack apps.connections.open: the app token or the API URL is wrong")
-	case socketmode.EventTypeErrorWriteFailed:
-		c.log.Warn("an acknowledgement was not sent; slack delivers again")
-	case socketmode.EventTypeErrorBadMessage:
-		if bm, ok := e.Data.(*socketmode.ErrorBadMessage); ok {
-			// Tolerant: of a message that is no JSON nothing can be said.
-			_ = json.Unmarshal(bm.Message, &env)
-			return env, true, nil
-		}
+		tell(over, failure("socket mode", false, err))
+	})
+	return true, <-over
+}
+
+// tell tells over the first reason.
+func tell(over chan<- error, why error) {
+	select {
+	case over <- why:
 	default:
-		if e.Request != nil && e.Request.EnvelopeID != "" {
-			return envelope{ID: text(e.Request.EnvelopeID), Type: text(e.Request.Type), Payload: e.Request.Payload}, false, nil
-		}
 	}
-	return envelope{}, false, nil
 }
 
-// deliver answers one delivery.
-func (c *Chat) deliver(ctx context.Context, sm *socketmode.Client, received time.Time, env envelope, h adapters.Handler) {
-	c.work.Begin()
-	defer c.work.End()
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("panic in a delivery", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+// goodbye reports whether err says that Slack hung up, which takes what is
+// still owed, and not that the connection broke.
+func goodbye(err error) bool {
+	var closed *websocket.CloseError
+	return errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure
+}
+
+// read takes what comes over s until that ends, and says why it did. over is
+// told before that if Slack says that it will.
+func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error {
+	for {
+		_, raw, err := s.ws.ReadMessage()
+		if err != nil {
+			return err
 		}
+		var env envelope
+		if err := wire.Soft(json.Unmarshal(raw, &env)); err != nil {
+			l.log.Warn("slack sent over the socket what is not JSON", "err", describe(err))
+			continue
+		}
+		switch env.Type {
+		case helloType:
+			l.mu.Lock()
+			if l.appID == "" {
+				l.appID = string(env.Info.AppID)
+			}
+			l.mu.Unlock()
+			l.state.Up(l.cfg.Now())
+			l.log.Info("socket mode is connected")
+			continue
+		case disconnectType:
+			// It goes on while another one is made: what is being worked on is
+			// owed to it, and what was on its way when Slack said so still comes.
+			defer time.AfterFunc(lingering, s.finish).Stop()
+			tell(over, fmt.Errorf("slack ends the connection: %s", word(string(env.Reason))))
+			continue
+		case interactiveType, commandType, eventType:
+		default:
+			l.log.Warn("slack sent an envelope of a kind that is not known", "type", word(string(env.Type)))
+		}
+		// What is not acknowledged Slack delivers to another connection.
+		if env.ID != "" && s.take() {
+			l.begin(context.WithoutCancel(ctx), s, env)
+		}
+	}
+}
+
+// begin has a delivery worked on.
+func (l *listener) begin(ctx context.Context, from *socket, env envelope) {
+	received := time.Now()
+	select {
+	case l.workers <- struct{}{}:
+		l.running.Go(func() {
+			defer func() { <-l.workers }()
+			l.deliver(ctx, from, func() said { return l.answer(ctx, received, env) }, env)
+		})
+		return
+	default:
+	}
+	select {
+	case l.refusals <- struct{}{}:
+		l.log.Warn("too many deliveries at once, one is refused")
+		l.running.Go(func() {
+			defer func() { <-l.refusals }()
+			l.deliver(ctx, from, func() said { return l.busy(env) }, env)
+		})
+	default: // not acknowledged: Slack tells the person that it did not work
+		from.owed.Done()
+		l.log.Error("too many deliveries at once, one is dropped")
+	}
+}
+
+// deliver answers one delivery, and does what follows the answer.
+func (l *listener) deliver(ctx context.Context, from *socket, answer func() said, env envelope) {
+	l.work.Begin()
+	defer l.work.End()
+	sent := func() said {
+		defer from.owed.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				l.log.Error("panic in a delivery", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			}
+		}()
+		return l.acknowledge(from, env, answer())
 	}()
-	var s said
+	if sent.then != nil {
+		l.follow(ctx, sent)
+	}
+}
+
+// answer is the answer to a delivery.
+func (l *listener) answer(ctx context.Context, received time.Time, env envelope) said {
 	switch env.Type {
-	case socketmode.RequestTypeInteractive:
-		s = c.interact(ctx, received, env.Payload, h)
-	case socketmode.RequestTypeSlashCommands:
+	case interactiveType:
+		return l.interact(ctx, received, env.Payload, l.handler)
+	case commandType:
 		var in commandText
 		if err := wire.Soft(json.Unmarshal(env.Payload, &in)); err != nil {
-			c.log.Warn("a command is not JSON, acknowledged", "err", describe(err))
-			break
+			l.log.Warn("a command is not JSON, acknowledged", "err", describe(err))
+			return said{}
 		}
-		s = c.command(ctx, received, in, h)
-	case socketmode.RequestTypeEventsAPI:
-		s = c.event(env.Payload, h)
+		return l.command(ctx, received, in, l.handler)
+	case eventType:
+		return l.event(env.Payload, l.handler)
 	}
-	c.acknowledge(ctx, sm, env, s)
+	return said{}
 }
 
 // acknowledge sends an answer, or what stands in for one that is too large,
-// and does what follows it.
-func (c *Chat) acknowledge(ctx context.Context, sm *socketmode.Client, env envelope, s said) {
-	var payload any
+// and returns which.
+func (l *listener) acknowledge(from *socket, env envelope, s said) said {
+	ack := struct {
+		ID      text            `json:"envelope_id"`
+		Payload json.RawMessage `json:"payload,omitempty"`
+	}{ID: env.ID}
 	if s.body != nil {
-		raw, err := json.Marshal(s.body) // as the library writes it
+		raw, err := json.Marshal(s.body)
 		switch {
 		case err != nil:
-			c.log.Error("an answer cannot be written", "err", err)
+			l.log.Error("an answer cannot be written", "err", err)
 		case len(raw) < maxAck:
-			payload = json.RawMessage(raw)
+			ack.Payload = raw
 		case s.small != nil:
-			c.acknowledge(ctx, sm, env, *s.small)
-			return
+			return l.acknowledge(from, env, *s.small)
 		default:
-			c.log.Error("an answer is too large to be acknowledged with", "bytes", len(raw))
+			l.log.Error("an answer is too large to be acknowledged with", "bytes", len(raw))
 		}
 	}
-	ackCtx, cancel := context.WithTimeout(ctx, ackTime)
-	err := sm.AckCtx(ackCtx, string(env.ID), payload)
-	cancel()
+	raw, err := json.Marshal(ack)
+	if err == nil {
+		err = l.send(from, raw)
+	}
 	if err != nil {
-		c.log.Warn("an acknowledgement was not sent", "err", describe(err))
+		l.log.Warn("an acknowledgement was not sent", "err", describe(err))
 	}
-	if s.then != nil {
-		c.follow(ctx, s)
+	return s
+}
+
+// send sends the acknowledgement of what came over from. When that is gone it
+// goes over another connection, as Slack's own libraries have it
+// (github.com/slackapi/python-slack-sdk, slack_sdk/socket_mode): whether Slack
+// takes it is not known.
+func (c *Chat) send(from *socket, ack []byte) error {
+	err := from.write(ack)
+	if err == nil {
+		return nil
 	}
+	c.mu.Lock()
+	others := slices.Clone(c.sockets)
+	c.mu.Unlock()
+	for _, other := range slices.Backward(others) {
+		if other != from && other.write(ack) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (c *Chat) addSocket(s *socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sockets = append(c.sockets, s)
+}
+
+func (c *Chat) dropSocket(s *socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sockets = slices.DeleteFunc(c.sockets, func(one *socket) bool { return one == s })
 }
 
 // busy is the answer to a delivery for which there is no worker.
 func (c *Chat) busy(env envelope) said {
 	switch env.Type {
-	case socketmode.RequestTypeEventsAPI:
+	case eventType:
 		return c.event(env.Payload, nil)
-	case socketmode.RequestTypeSlashCommands:
+	case commandType:
 		text, _ := note(adapters.SayBusy)
 		return said{body: commandAnswer{ResponseType: slack.ResponseTypeEphemeral, Text: text}}
 	}

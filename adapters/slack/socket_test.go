@@ -64,7 +64,7 @@ func TestSocketComesBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := adaptertest.NewBook()
-			w := begin(t, "socket", b, nil)
+			w := begin(t, "socket", b, func(c *slacktest.Config, _ *slack.Config) { c.WarnAhead = 50 * time.Millisecond })
 			tk := b.Add(1042, adaptertest.Request(), w.Place())
 			id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
 			if err != nil {
@@ -81,6 +81,92 @@ func TestSocketComesBack(t *testing.T) {
 				t.Errorf("Ready() = %v during a refresh", err)
 			}
 		})
+	}
+}
+
+// holding takes one click on tk, and answers it when release is closed.
+func holding(tk *tickets.Ticket) (h handler, begun, release chan struct{}) {
+	begun, release = make(chan struct{}), make(chan struct{})
+	h.click = func(context.Context, adapters.Click) adapters.Answer {
+		close(begun)
+		<-release
+		return adapters.Form{Ticket: tk, Verdict: tickets.Approve, Values: tickets.Form{Unit: tickets.UnitOnce}}
+	}
+	return h, begun, release
+}
+
+// TestSocketEndsWhileAnswering: what came over a connection is acknowledged,
+// whatever happens to that before the answer is known.
+func TestSocketEndsWhileAnswering(t *testing.T) {
+	const renewed = "xapp-renewed"
+	for name, tc := range map[string]struct {
+		end      func(w *world)
+		anywhere bool
+	}{
+		"refresh": {end: func(w *world) { w.fake.Refresh("refresh_requested") }},
+		"warning": {end: func(w *world) { w.fake.Refresh("warning") }},
+		"revoked": {end: func(w *world) { w.fake.RevokeAppToken(slacktest.AppToken) }},
+		// Slack is not known to take it: what can be done is done.
+		"cut": {end: func(w *world) { w.fake.CutSockets() }, anywhere: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), tickets.Place{})
+			h, begun, release := holding(tk)
+			var token atomic.Value
+			token.Store(slacktest.AppToken)
+			w := begin(t, "socket", h, func(f *slacktest.Config, c *slack.Config) {
+				f.WarnAhead, f.AckAnywhere = 50*time.Millisecond, tc.anywhere
+				c.Current = func() slack.Secrets {
+					return slack.Secrets{BotToken: slacktest.BotToken, AppToken: token.Load().(string)}
+				}
+			})
+			id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() { done <- w.Click(t.Context(), 0, id, adapters.ActionApprove) }()
+			<-begun
+			if name == "revoked" {
+				w.fake.AddAppToken(renewed)
+				token.Store(renewed)
+				poll(t, "a connection with the new token", func() bool { return w.fake.Sockets() == 2 })
+			}
+			connected := strings.Count(w.log.String(), "socket mode is connected")
+			tc.end(w)
+			if name != "revoked" {
+				poll(t, "another connection", func() bool { return strings.Count(w.log.String(), "socket mode is connected") > connected })
+			}
+			poll(t, "the end of the first", func() bool { return w.fake.Sockets() == 1 })
+			close(release)
+			if err := <-done; err != nil || w.Screen(0) == "" {
+				t.Errorf("the click: %v, form %q", err, w.Screen(0))
+			}
+		})
+	}
+}
+
+// TestSocketWarnsBeforeItEnds: a connection of which Slack says that it will
+// end goes on until there is another one, and no click fails.
+func TestSocketWarnsBeforeItEnds(t *testing.T) {
+	b := adaptertest.NewBook()
+	w := begin(t, "socket", b, func(c *slacktest.Config, _ *slack.Config) { c.WarnAhead = time.Second })
+	tk := b.Add(1042, adaptertest.Request(), w.Place())
+	id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fake.Fail(slacktest.Fault{Method: "apps.connections.open", Kind: slacktest.Slow, Did: true, Delay: 100 * time.Millisecond})
+	w.fake.Refresh("warning")
+	poll(t, "another connection", func() bool {
+		if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {
+			t.Error(err)
+		}
+		return strings.Count(w.log.String(), "socket mode is connected") == 2
+	})
+	poll(t, "the end of the first", func() bool { return w.fake.Sockets() == 1 })
+	if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -223,13 +309,8 @@ func TestBusy(t *testing.T) {
 func TestStopAnswersWhatHasBegun(t *testing.T) {
 	for _, mode := range []string{"http", "socket"} {
 		t.Run(mode, func(t *testing.T) {
-			release, begun := make(chan struct{}), make(chan struct{})
 			tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), tickets.Place{})
-			h := handler{click: func(context.Context, adapters.Click) adapters.Answer {
-				close(begun)
-				<-release
-				return adapters.Form{Ticket: tk, Verdict: tickets.Approve, Values: tickets.Form{Unit: tickets.UnitOnce}}
-			}}
+			h, begun, release := holding(tk)
 			w := begin(t, mode, h, nil)
 			id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
 			if err != nil {

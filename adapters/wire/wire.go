@@ -14,6 +14,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"github.com/gorilla/websocket"
 )
 
 // Text is a JSON string, or whatever stands in its place, as text: an empty
@@ -67,8 +69,8 @@ func (h *Hidden) Error() string { return h.Text }
 // Unwrap returns the cause.
 func (h *Hidden) Unwrap() error { return h.Cause }
 
-// Describe is err, of a call that got no answer or one that is not JSON, for
-// the operator: without anything that the platform or the network put into it
+// Describe is err, of a call that got no answer or one that is not JSON, or of
+// a connection that ended, for the operator: without anything that the platform or the network put into it
 // except names, numbers and addresses.
 func Describe(err error) string {
 	var (
@@ -77,6 +79,7 @@ func Describe(err error) string {
 		op     *net.OpError
 		dns    *net.DNSError
 		ue     *url.Error
+		closed *websocket.CloseError
 	)
 	switch {
 	case errors.As(err, &syntax), errors.As(err, &kind):
@@ -85,6 +88,10 @@ func Describe(err error) string {
 		return "no answer in time"
 	case errors.Is(err, context.Canceled):
 		return "the call was cancelled"
+	case errors.As(err, &closed):
+		return fmt.Sprintf("closed with code %d", closed.Code)
+	case errors.Is(err, websocket.ErrBadHandshake):
+		return "the connection was refused"
 	case errors.As(err, &dns):
 		return "cannot look up " + dns.Name
 	case errors.As(err, &op):

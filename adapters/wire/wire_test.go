@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/gorilla/websocket"
 )
 
 func TestTextTakesAnything(t *testing.T) {
@@ -47,6 +49,7 @@ func TestDescribeNamesNoAddressOfACall(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, Err: errors.New("connection refused")}
 	for _, err := range []error{
 		dial, &net.DNSError{Name: "discord.com", Err: "no such host"}, context.DeadlineExceeded, context.Canceled,
+		&websocket.CloseError{Code: 1008, Text: planted}, websocket.ErrBadHandshake,
 		errors.New(planted), json.Unmarshal([]byte("<html>"+planted), new(int)),
 	} {
 		wrapped := &url.Error{Op: "Post", URL: "https://discord.com/interactions/1/" + planted + "/callback", Err: err}

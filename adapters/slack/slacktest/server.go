@@ -62,6 +62,8 @@ type Config struct {
 	AnswerLag       time.Duration   // how long after it has come the answer to a form takes effect, in real time; default 0
 	AckWait         time.Duration   // how long the bot may take to acknowledge, in real time; default 3s
 	PingEvery       time.Duration   // Socket Mode pings; default 10s
+	WarnAhead       time.Duration   // from the warning that a socket ends to its end; default 10s
+	AckAnywhere     bool            // an envelope may be acknowledged over another socket; Slack does not say; default false
 	RetryDelays     []time.Duration // redeliveries of an event that was not acknowledged; default 0, 1m, 5m
 	RetryAll        bool            // redeliver interactions and commands too, not only events; default false
 	HistoryPage     int             // most messages or members in one page; default 999
@@ -148,6 +150,7 @@ func New(cfg Config) (*Server, error) {
 	setDuration(&cfg.TriggerLife, 3*time.Second)
 	setDuration(&cfg.AckWait, 3*time.Second)
 	setDuration(&cfg.PingEvery, 10*time.Second)
+	setDuration(&cfg.WarnAhead, 10*time.Second)
 	setDuration(&cfg.ResponseURLLife, 30*time.Minute)
 	if cfg.Scopes == nil {
 		cfg.Scopes = DefaultScopes()

@@ -3,6 +3,7 @@ package slacktest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,14 +20,33 @@ const (
 
 // conn is one Socket Mode connection.
 type conn struct {
-	ws    *websocket.Conn
-	token *token // that it was opened with
-	write sync.Mutex
+	ws     *websocket.Conn
+	token  *token // that it was opened with
+	write  sync.Mutex
+	ending bool // nothing comes after the message that says so; under write
 }
+
+// errEnding is why a connection takes no envelope any more.
+var errEnding = errors.New("the socket is about to end")
 
 func (c *conn) send(v any) error {
 	c.write.Lock()
 	defer c.write.Unlock()
+	if c.ending {
+		return errEnding
+	}
+	return c.put(v)
+}
+
+// end sends the last message.
+func (c *conn) end(v any) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	c.ending = true
+	return c.put(v)
+}
+
+func (c *conn) put(v any) error {
 	if err := c.ws.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return err
 	}
@@ -38,6 +58,7 @@ func (c *conn) send(v any) error {
 
 // envelope is one that was sent, until it is acknowledged and for a while after.
 type envelope struct {
+	over  *conn
 	acked bool
 	ch    chan ack
 }
@@ -104,7 +125,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		s.acknowledge(raw)
+		s.acknowledge(c, raw)
 	}
 }
 
@@ -131,7 +152,8 @@ func (s *Server) forget(c *conn) {
 	s.conns = slices.DeleteFunc(s.conns, func(x *conn) bool { return x == c })
 }
 
-func (s *Server) acknowledge(raw []byte) {
+// acknowledge takes what came over c.
+func (s *Server) acknowledge(c *conn, raw []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var a struct {
@@ -152,15 +174,18 @@ func (s *Server) acknowledge(raw []byte) {
 		s.violate("socket: acknowledgement of an envelope that was not sent")
 	case e.acked:
 		s.violate("socket: envelope acknowledged twice")
+	case e.over != c && !s.cfg.AckAnywhere:
+		// Slack's page says "over the WebSocket connection", and not whether
+		// another one will do.
 	default:
 		e.acked = true
 		e.ch <- ack{status: http.StatusOK, body: a.Payload}
 	}
 }
 
-func (s *Server) newEnvelope() (string, *envelope) {
+func (s *Server) newEnvelope(over *conn) (string, *envelope) {
 	id := nonce() + nonce()
-	e := &envelope{ch: make(chan ack, 1)}
+	e := &envelope{over: over, ch: make(chan ack, 1)}
 	s.envelopes[id] = e
 	if s.envOrder = append(s.envOrder, id); len(s.envOrder) > s.cfg.CallLog {
 		delete(s.envelopes, s.envOrder[0])
@@ -185,7 +210,7 @@ func (s *Server) deliverSocket(ctx context.Context, d *Delivery, payload json.Ra
 		s.mu.Unlock()
 		return ack{}, ErrUnreachable
 	}
-	id, e := s.newEnvelope()
+	id, e := s.newEnvelope(c)
 	s.mu.Unlock()
 	env := map[string]any{"envelope_id": id, "type": d.Kind, "payload": payload, "accepts_response_payload": d.Kind != EventsAPI}
 	if d.Kind == EventsAPI || attempt > 0 {
@@ -198,7 +223,10 @@ func (s *Server) deliverSocket(ctx context.Context, d *Delivery, payload json.Ra
 		}
 	}
 	d.Body = string(marshal(env))
-	if err := c.send(d.Body); err != nil {
+	switch err := c.send(d.Body); {
+	case errors.Is(err, errEnding):
+		return s.deliverSocket(ctx, d, payload, attempt, reason) // it is not picked again
+	case err != nil:
 		return ack{}, ErrUnreachable
 	}
 	select {
@@ -221,8 +249,9 @@ func (s *Server) Sockets() int {
 }
 
 // Refresh tells every socket to reconnect: reason is "warning" (the socket
-// stays open), "refresh_requested" or "link_disabled" (it gets no envelope any
-// more and is closed).
+// goes on for Config.WarnAhead and is then told "refresh_requested"), or
+// "refresh_requested" or "link_disabled" (it gets no envelope any more and is
+// closed).
 func (s *Server) Refresh(reason string) {
 	s.refresh(reason, func(*conn) bool { return true })
 }
@@ -241,12 +270,24 @@ func (s *Server) refresh(reason string, which func(*conn) bool) {
 		s.conns = others
 	}
 	s.mu.Unlock()
-	for _, c := range conns {
-		_ = c.send(disconnect(reason)) // a socket that is gone needs no message
-		if reason != "warning" {
-			_ = c.ws.SetReadDeadline(time.Now().Add(5 * time.Second)) // time for acks that are on their way
-			_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+	if reason == "warning" {
+		for _, c := range conns {
+			_ = c.send(disconnect(reason)) // a socket that is gone needs no message
 		}
+		if s.begin() {
+			go func() {
+				defer s.wg.Done()
+				if s.wait(s.ctx, s.cfg.WarnAhead) {
+					s.refresh("refresh_requested", func(c *conn) bool { return slices.Contains(conns, c) })
+				}
+			}()
+		}
+		return
+	}
+	for _, c := range conns {
+		_ = c.end(disconnect(reason))
+		_ = c.ws.SetReadDeadline(time.Now().Add(5 * time.Second)) // time for acks that are on their way
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -176,10 +177,21 @@ func (w *writer) foldOn(db interface {
 	return err
 }
 
-// gather takes what is waiting behind first, without waiting itself: while
-// one batch is being made durable, the next one collects.
+// gather takes what is waiting behind first: while one batch is being made
+// durable, the next one collects. It waits for nothing but for others who could
+// run at once, until they bring no more: each commit has its price.
 func (w *writer) gather(first *op) []*op {
 	ops := append(make([]*op, 0, maxBatch), first)
+	for had := 0; had < len(ops) && len(ops) < maxBatch; {
+		had = len(ops)
+		runtime.Gosched()
+		ops = w.waiting(ops)
+	}
+	return ops
+}
+
+// waiting adds what is waiting to ops.
+func (w *writer) waiting(ops []*op) []*op {
 	for len(ops) < maxBatch {
 		select {
 		case o := <-w.ops:

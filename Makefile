@@ -58,7 +58,7 @@ bench: ## compare with bare servers, in one run, and send a storm; takes about f
 	$(GO) test ./cmd/countersign -run '^$$' -bench 'Webhooks|Start|Latency|Storm' -benchtime 1x -timeout 20m
 
 .PHONY: bench-scale
-bench-scale: ## up to a million tickets, replicas and takeover; takes about twenty minutes, 10 GB of memory and as much disk
+bench-scale: ## up to a million tickets, replicas and takeover; takes about ten minutes, 10 GB of memory and as much disk
 	$(GO) test ./cmd/countersign -run '^$$' -bench 'Scale|Replicas|Takeover' -benchtime 1x -timeout 40m
 
 .PHONY: bench-audit

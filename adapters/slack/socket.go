@@ -393,6 +393,8 @@ func (l *listener) acknowledge(from *socket, env envelope, s said) said {
 	}
 	if err != nil {
 		l.log.Warn("an acknowledgement was not sent", "err", describe(err))
+	} else {
+		l.log.Debug("a delivery was acknowledged", "type", word(string(env.Type)), "bytes", len(raw))
 	}
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -46,7 +47,8 @@ const (
 	silence = 30 * time.Second
 	// lingering is how long a connection goes on after Slack has said that it
 	// will end it: it warns about 10 s before
-	// (docs.slack.dev/apis/events-api/using-socket-mode#disconnect).
+	// (docs.slack.dev/apis/events-api/using-socket-mode#disconnect). For other
+	// reasons, as too many connections, it is ended at once.
 	lingering = 15 * time.Second
 	// writeTime is how long an acknowledgement may take to be sent, and
 	// byeTime how long Slack may take to answer that we hang up.
@@ -57,13 +59,19 @@ const (
 	lasting = time.Minute
 	// firstPause and lastPause bound the pause before a connection, after one
 	// that was not good.
-	firstPause, lastPause = 100 * time.Millisecond, 5 * time.Minute
+	firstPause, lastPause = 100 * time.Millisecond, time.Minute
 )
 
 // The types of what Slack sends that is no delivery.
 const (
 	helloType      = "hello"
 	disconnectType = "disconnect"
+)
+
+// Why Slack ends connections that were good.
+const (
+	warningReason = "warning"
+	refreshReason = "refresh_requested"
 )
 
 // The types of envelopes.
@@ -171,6 +179,13 @@ func (s *socket) hangUp() {
 	_ = s.ws.SetReadDeadline(time.Now().Add(byeTime))
 }
 
+// watch closes a connection to which Slack has said goodbye when nobody is at
+// its other end any more: what would be written then is lost without an error.
+func (s *socket) watch() {
+	_, _ = io.Copy(io.Discard, s.ws.NetConn()) // until it ends, one way or another
+	_ = s.ws.Close()
+}
+
 // write sends an acknowledgement.
 func (s *socket) write(ack []byte) error {
 	s.writing.Lock()
@@ -214,7 +229,7 @@ func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line
 		}
 		pause := f.After
 		if wait > 0 {
-			pause = max(pause, wait/2+rand.N(wait))
+			pause = max(pause, firstPause, wait/2+rand.N(wait/2))
 		}
 		level := slog.LevelInfo
 		if !made {
@@ -243,10 +258,12 @@ func (l *listener) connect(ctx context.Context, api *slack.Client) (made bool, w
 		defer s.finish()
 		defer context.AfterFunc(ctx, s.finish)()
 		err := l.read(ctx, s, over)
+		tell(over, failure("socket mode", false, err))
 		if !goodbye(err) {
 			s.ws.Close() // an acknowledgement must not be written into it
+			return
 		}
-		tell(over, failure("socket mode", false, err))
+		l.running.Go(s.watch)
 	})
 	return true, <-over
 }
@@ -269,6 +286,11 @@ func goodbye(err error) bool {
 // read takes what comes over s until that ends, and says why it did. over is
 // told before that if Slack says that it will.
 func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error {
+	greeting := time.AfterFunc(connectTime, func() {
+		l.log.Warn("slack does not greet a connection, ending it")
+		_ = s.ws.Close()
+	})
+	defer greeting.Stop()
 	for {
 		_, raw, err := s.ws.ReadMessage()
 		if err != nil {
@@ -281,6 +303,7 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 		}
 		switch env.Type {
 		case helloType:
+			greeting.Stop()
 			l.mu.Lock()
 			if l.appID == "" {
 				l.appID = string(env.Info.AppID)
@@ -292,7 +315,11 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 		case disconnectType:
 			// It goes on while another one is made: what is being worked on is
 			// owed to it, and what was on its way when Slack said so still comes.
-			defer time.AfterFunc(lingering, s.finish).Stop()
+			linger := lingering
+			if env.Reason != warningReason && env.Reason != refreshReason {
+				linger = 0
+			}
+			defer time.AfterFunc(linger, s.finish).Stop()
 			tell(over, fmt.Errorf("slack ends the connection: %s", word(string(env.Reason))))
 			continue
 		case interactiveType, commandType, eventType:

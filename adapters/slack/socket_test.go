@@ -101,13 +101,15 @@ func TestSocketEndsWhileAnswering(t *testing.T) {
 	const renewed = "xapp-renewed"
 	for name, tc := range map[string]struct {
 		end      func(w *world)
+		hangsUp  bool
 		anywhere bool
 	}{
 		"refresh": {end: func(w *world) { w.fake.Refresh("refresh_requested") }},
 		"warning": {end: func(w *world) { w.fake.Refresh("warning") }},
 		"revoked": {end: func(w *world) { w.fake.RevokeAppToken(slacktest.AppToken) }},
 		// Slack is not known to take it: what can be done is done.
-		"cut": {end: func(w *world) { w.fake.CutSockets() }, anywhere: true},
+		"cut":      {end: func(w *world) { w.fake.CutSockets() }, anywhere: true},
+		"hangs up": {end: func(w *world) { w.fake.Refresh("refresh_requested") }, hangsUp: true, anywhere: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), tickets.Place{})
@@ -115,7 +117,7 @@ func TestSocketEndsWhileAnswering(t *testing.T) {
 			var token atomic.Value
 			token.Store(slacktest.AppToken)
 			w := begin(t, "socket", h, func(f *slacktest.Config, c *slack.Config) {
-				f.WarnAhead, f.AckAnywhere = 50*time.Millisecond, tc.anywhere
+				f.WarnAhead, f.HangsUp, f.AckAnywhere = 50*time.Millisecond, tc.hangsUp, tc.anywhere
 				c.Current = func() slack.Secrets {
 					return slack.Secrets{BotToken: slacktest.BotToken, AppToken: token.Load().(string)}
 				}

@@ -63,6 +63,7 @@ type Config struct {
 	AckWait         time.Duration   // how long the bot may take to acknowledge, in real time; default 3s
 	PingEvery       time.Duration   // Socket Mode pings; default 10s
 	WarnAhead       time.Duration   // from the warning that a socket ends to its end; default 10s
+	HangsUp         bool            // a socket ends with its close frame and takes nothing after that; default false
 	AckAnywhere     bool            // an envelope may be acknowledged over another socket; Slack does not say; default false
 	RetryDelays     []time.Duration // redeliveries of an event that was not acknowledged; default 0, 1m, 5m
 	RetryAll        bool            // redeliver interactions and commands too, not only events; default false

@@ -288,6 +288,9 @@ func (s *Server) refresh(reason string, which func(*conn) bool) {
 		_ = c.end(disconnect(reason))
 		_ = c.ws.SetReadDeadline(time.Now().Add(5 * time.Second)) // time for acks that are on their way
 		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+		if s.cfg.HangsUp {
+			_ = c.ws.Close()
+		}
 	}
 }
 

@@ -209,12 +209,12 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	return after, nil
 }
 
-// isOver reports whether ctx's time has passed, by the clock: a process that
-// was stopped goes on with ctx as it was. The lease may be over then too, and
-// another replica at work; what was begun is found again.
+// isOver reports whether ctx's time has passed, though ctx may not have ended
+// yet: so it is in a process that was stopped and goes on. The lease may be over
+// then too, and another replica at work; what was begun is found again.
 func isOver(ctx context.Context) bool {
 	end, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && !time.Now().Before(end)
+	return ok && !time.Now().Before(end)
 }
 
 // whereOf is what the log is told of a step.

@@ -20,9 +20,10 @@
 //	lint.go          Slack's limits, checked before Slack does
 //	manifest.go      the app's manifest
 //
-// The library github.com/slack-go/slack speaks for us; it never retries. What
-// Slack sends is decoded here, because the library refuses a delivery, or an
-// answer, in which any app has put a block that it does not know.
+// The library github.com/slack-go/slack calls the Web API for us; it never
+// retries. Socket Mode is spoken here (socket.go says why). What Slack sends is
+// decoded here, because the library refuses a delivery, or an answer, in which
+// any app has put a block that it does not know.
 //
 // Pictures of a [adapters.Note] are not shown: Slack shows one to one person
 // alone only if the app has the scope files:write, uploads it, and writes it

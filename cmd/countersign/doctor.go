@@ -70,7 +70,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 
 	parts := []func(context.Context, *checkup){
 		func(_ context.Context, c *checkup) { checkConfig(c, cfg, wrong) },
-		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg) },
+		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg, wrong) },
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
 		func(ctx context.Context, c *checkup) { checkWebhooks(ctx, c, cfg) },
 		checkTraces,
@@ -206,18 +206,18 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 	}
 }
 
-func checkStore(ctx context.Context, c *checkup, cfg config) {
+func checkStore(ctx context.Context, c *checkup, cfg config, wrong configError) {
 	switch {
 	case cfg.storeURL != "":
-		checkRedis(ctx, c, cfg)
+		checkRedis(ctx, c, cfg, wrong)
 	case cfg.storePath != "":
-		checkSQLite(ctx, c, cfg)
+		checkSQLite(ctx, c, cfg, wrong)
 	default:
 		c.skip("the store: correct the configuration first")
 	}
 }
 
-func checkRedis(ctx context.Context, c *checkup, cfg config) {
+func checkRedis(ctx context.Context, c *checkup, cfg config, wrong configError) {
 	url := cfg.storeURL
 	shown, err := redis.Address(url.Reveal())
 	if err != nil {
@@ -236,14 +236,14 @@ func checkRedis(ctx context.Context, c *checkup, cfg config) {
 	}
 	c.ok(what + ": answers and can be written")
 	checkSettings(ctx, c, keep)
-	checkOwed(ctx, c, cfg, keep)
+	checkOwed(ctx, c, cfg, wrong, keep)
 	for _, sentence := range keep.Warnings(ctx) {
 		problem, fix, _ := strings.Cut(sentence, ". ")
 		c.bad(what, problem, cmp.Or(fix, "Run doctor again."))
 	}
 }
 
-func checkSQLite(ctx context.Context, c *checkup, cfg config) {
+func checkSQLite(ctx context.Context, c *checkup, cfg config, wrong configError) {
 	path := cfg.storePath
 	what := "the store " + path
 	if !exists(path) {
@@ -264,7 +264,7 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config) {
 	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if err == nil {
 		checkSettings(ctx, c, keep)
-		checkOwed(ctx, c, cfg, keep)
+		checkOwed(ctx, c, cfg, wrong, keep)
 		if err = errors.Join(keep.Ping(ctx), keep.Close()); err == nil {
 			c.ok(what + ": opens and can be written")
 			return
@@ -276,7 +276,7 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config) {
 	}
 	if keep, err = sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: true}); err == nil {
 		checkSettings(ctx, c, keep)
-		checkOwed(ctx, c, cfg, keep)
+		checkOwed(ctx, c, cfg, wrong, keep)
 		_, err = keep.List(ctx, store.Query{Limit: 1})
 		err = errors.Join(err, keep.Close())
 	}
@@ -302,7 +302,10 @@ func checkSettings(ctx context.Context, c *checkup, keep store.Store) {
 
 // checkOwed finds receivers of events that are owed some and not configured.
 // An error is the store's, and found there.
-func checkOwed(ctx context.Context, c *checkup, cfg config, keep store.Store) {
+func checkOwed(ctx context.Context, c *checkup, cfg config, wrong configError, keep store.Store) {
+	if wrong.about(eventsPrefix, "") {
+		return // who is configured is not known
+	}
 	stats, err := keep.Stats(ctx, time.Now())
 	if err != nil {
 		return

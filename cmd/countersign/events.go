@@ -8,9 +8,13 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/receivers"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/tickets"
 )
+
+// eventsPrefix is what the variables of receivers begin with.
+const eventsPrefix = "EVENTS_"
 
 const eventsUsage = "countersign events forget syslog|webhook|file"
 
@@ -31,8 +35,18 @@ func eventsForget(ctx context.Context, p process, args []string) (err error) {
 		return err
 	}
 	to := tickets.Receiver(rest[0])
-	if env, _ := p.Environment(); slices.Contains(env.follows(), to) {
-		return fmt.Errorf("%s is configured, and would be owed what happens next: take %s_EVENTS_%s out of the environment of every replica and restart it, then run this again", to, envPrefix, strings.ToUpper(rest[0]))
+	if !slices.Contains([]tickets.Receiver{receivers.SyslogName, receivers.WebhookName, receivers.FileName}, to) {
+		return fmt.Errorf("there is no receiver %s: write %s", adapters.Line(rest[0]), eventsUsage)
+	}
+	env, findings := p.Environment()
+	if wrong := configError(findings); wrong.about(eventsPrefix, "") {
+		return fmt.Errorf("who is configured cannot be told, so nobody is forgotten: %w", wrong)
+	}
+	if slices.Contains(env.follows(), to) {
+		return fmt.Errorf("%s is configured, and would be owed what happens next: take %s_%s%s out of the environment of every replica and restart it, then run this again", to, envPrefix, eventsPrefix, strings.ToUpper(rest[0]))
+	}
+	if path, url, _, err := storeOf(p); err == nil && url == "" && !exists(path) {
+		return fmt.Errorf("there is no store %s: run this with the %s_STORE of the bot", path, envPrefix)
 	}
 	keep, err := openToChange(ctx, p, "")
 	if err != nil {
@@ -40,11 +54,10 @@ func eventsForget(ctx context.Context, p process, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	done, err := bot.Forget(ctx, keep.(bot.Archive), to) // as every store is
-	shown := adapters.Line(rest[0])
 	if done.Tickets == 0 && err == nil {
-		_, err = fmt.Fprintf(p.Stdout, "No ticket knows a receiver %s: nothing is owed to it.\n", shown)
+		_, err = fmt.Fprintf(p.Stdout, "No ticket knows a receiver %s: nothing is owed to it.\n", to)
 		return err
 	}
-	_, wrote := fmt.Fprintf(p.Stdout, "Forgot %s in %s, of which %d owed it events.\n", shown, counted(done.Tickets, "ticket"), done.Owing)
+	_, wrote := fmt.Fprintf(p.Stdout, "Forgot %s in %s, of which %d owed it events.\n", to, counted(done.Tickets, "ticket"), done.Owing)
 	return errors.Join(err, wrote)
 }

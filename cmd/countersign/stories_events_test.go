@@ -193,6 +193,25 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 	}
 }
 
+// TestForgetsNobodyInDoubt: while it is not known who is configured, or where
+// the tickets are, nobody is forgotten, and no store is made.
+func TestForgetsNobodyInDoubt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "other.db")
+	for want, findings := range map[string][]finding{
+		"nobody is forgotten": {{"EVENTS_WEBHOOK_FILE", "the file cannot be read; check its path and permissions"}},
+		"there is no store":   {{"EPM_HOST", "is missing"}},
+	} {
+		var out bytes.Buffer
+		err := run(t.Context(), []string{"events", "forget", "webhook"}, process{
+			Environment: func() (environment, []finding) { return environment{Store: secret("sqlite:" + path)}, findings },
+			Stdout:      &out, Stderr: &out, Now: time.Now,
+		})
+		if err == nil || !strings.Contains(err.Error(), want) || exists(path) {
+			t.Errorf("events forget = %v, %s; want %q", err, &out, want)
+		}
+	}
+}
+
 // A receiver that is taken out of the configuration is owed what happens to
 // the tickets that it was told of, which everything that tells of the backlog
 // says, until the operator lets it be forgotten. When it is configured again
@@ -262,7 +281,7 @@ func TestStoryReceiverIsForgotten(t *testing.T) {
 				s.stop()
 			}
 			before := histories()
-			forgets("No ticket knows a receiver Syslog", s.alone(), "Syslog")
+			forgets("there is no receiver Syslog", s.alone(), "Syslog")
 			forgets("write countersign events forget syslog|webhook|file", s.alone(), "")
 			forgets("Forgot syslog in 2 tickets, of which 1 owed it events.", s.alone(), "syslog")
 			forgets("No ticket knows a receiver syslog", s.alone(), "syslog")

@@ -122,13 +122,7 @@ func TestSocketEndsWhileAnswering(t *testing.T) {
 					return slack.Secrets{BotToken: slacktest.BotToken, AppToken: token.Load().(string)}
 				}
 			})
-			id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- w.Click(t.Context(), 0, id, adapters.ActionApprove) }()
-			<-begun
+			done := w.clickUnderWay(t, tk, begun)
 			if name == "revoked" {
 				w.fake.AddAppToken(renewed)
 				token.Store(renewed)
@@ -306,6 +300,20 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// clickUnderWay posts tk and has it clicked, and returns when the bot works on
+// that; what becomes of the click is told later.
+func (w *world) clickUnderWay(t *testing.T, tk *tickets.Ticket, begun <-chan struct{}) <-chan error {
+	t.Helper()
+	id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- w.Click(t.Context(), 0, id, adapters.ActionApprove) }()
+	<-begun
+	return done
+}
+
 // TestStopAnswersWhatHasBegun: a click that is being worked on when the
 // program stops still opens its form.
 func TestStopAnswersWhatHasBegun(t *testing.T) {
@@ -314,18 +322,12 @@ func TestStopAnswersWhatHasBegun(t *testing.T) {
 			tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), tickets.Place{})
 			h, begun, release := holding(tk)
 			w := begin(t, mode, h, nil)
-			id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- w.Click(t.Context(), 0, id, adapters.ActionApprove) }()
-			<-begun
+			done := w.clickUnderWay(t, tk, begun)
 			w.stop()
 			select {
 			case <-w.ended:
 				t.Fatal("Run did not wait")
-			case <-time.After(400 * time.Millisecond): // longer than what is granted to acknowledgements
+			case <-time.After(400 * time.Millisecond): // long enough to end, if nothing were owed
 			}
 			close(release)
 			if err := <-done; err != nil || w.Screen(0) == "" {

@@ -139,17 +139,25 @@ func (t *turns) handOver(ctx context.Context) {
 }
 
 // relieved returns when another process has connected, or none has for so
-// long.
+// long. What Discord sent here before the other one stood is read still.
 func (t *turns) relieved(ctx context.Context, patience time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for pace.Sleep(ctx, t.look()) {
 		// Taking the lease for a moment shows whether another has it.
-		if none, err := t.hold(ctx, leaseConnected, time.Millisecond); err != nil || !none {
+		none, err := t.hold(ctx, leaseConnected, time.Millisecond)
+		if err != nil {
+			return
+		}
+		if !none {
+			pace.Sleep(ctx, onItsWay)
 			return
 		}
 	}
 }
+
+// onItsWay is how long what was sent may take to be read.
+const onItsWay = 500 * time.Millisecond
 
 // takeTurns listens whenever it is this process' turn, until ctx ends. Its
 // error is fatal.

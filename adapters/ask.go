@@ -9,9 +9,31 @@ import (
 	"time"
 )
 
+// AnswerTime is how long Slack and Discord wait for the answer to what somebody
+// did (docs.slack.dev/interactivity/handling-user-interaction,
+// discord.com/developers/docs/interactions/receiving-and-responding).
+const AnswerTime = 3 * time.Second
+
+// Deadlines divide the time that a platform waits for an answer. Each counts
+// from when the delivery was received.
+type Deadlines struct {
+	Think time.Duration // what the Handler has
+	Open  time.Duration // when a form must have been opened or changed
+	Ack   time.Duration // when the delivery must be answered
+}
+
+// NewDeadlines divides wait, which is [AnswerTime] if it is zero.
+func NewDeadlines(wait time.Duration) Deadlines {
+	if wait <= 0 {
+		wait = AnswerTime
+	}
+	return Deadlines{Think: wait * 19 / 30, Open: wait * 25 / 30, Ack: wait * 28 / 30}
+}
+
 // lastWords is how long after the deadline a call may still answer in its own
-// words: most that are too late have just seen the deadline.
-const lastWords = 250 * time.Millisecond
+// words: most that are too late have just seen the deadline. Within
+// [AnswerTime] it leaves time to send the answer.
+const lastWords = 500 * time.Millisecond
 
 // Ask makes one call of a [Handler]: until the deadline, and without letting
 // a panic end the program. A nil answer is Done. A call that does not return,

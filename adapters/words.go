@@ -28,7 +28,7 @@ const (
 	SayAgain         = "That took too long, so nothing was done. Please click again"
 	SayMoment        = "This takes a moment…"
 	SayStopping      = "Countersign was restarted before this ended, and nobody knows whether it was done. Please look, and try again in a minute"
-	SaySlow          = "Countersign did not answer itself in time, and nobody knows whether this was done. Please look at the request's message in a minute: if it does not show it, try again"
+	SaySlow          = "Countersign or its store did not answer in time, and nobody knows whether this was done. Please look at the request's message in a minute: if it does not show it, try again"
 	SayBroken        = "Something went wrong in Countersign, and nothing was decided. Please try again; if it happens again, tell your admin"
 	SayNothingToShow = "EPM sent nothing beyond what the message shows"
 	SayImitates      = "Careful: parts of this request look as if someone tried to write fields in EPM's name. Check it in the EPM console before you decide"

@@ -45,14 +45,17 @@ type Config struct {
 	// that changes while the chat works. Default BotToken.
 	Current func() string
 
-	Transport  http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
-	Timeout    time.Duration     // of one call; default 10 s
-	Pace       Pace              // how fast Discord is called; default as in Pace
-	Gateway    Gateway           // patience with the gateway; default as in Gateway
-	Workers    int               // interactions worked on at once from the gateway; default 64
-	Drain      time.Duration     // what commands under way get when Run is told to end; default 6 s
-	Peers      Peers             // the other processes that serve this application; default none, this process is alone
-	NonceTrust time.Duration     // how long Discord surely knows a nonce; default 1 min
+	Transport http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
+	Timeout   time.Duration     // of one call; default 10 s
+	Pace      Pace              // how fast Discord is called; default as in Pace
+	Gateway   Gateway           // patience with the gateway; default as in Gateway
+	Workers   int               // interactions worked on at once from the gateway; default 64
+	// AnswerTime is how long Discord waits for an answer to what somebody did;
+	// default [adapters.AnswerTime]. Tests have slower machines.
+	AnswerTime time.Duration
+	Drain      time.Duration // what commands under way get when Run is told to end; default 6 s
+	Peers      Peers         // the other processes that serve this application; default none, this process is alone
+	NonceTrust time.Duration // how long Discord surely knows a nonce; default 1 min
 
 	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
 	Log  *slog.Logger         // default slog.Default()
@@ -71,8 +74,9 @@ func (Config) LogValue() slog.Value { return slog.StringValue("[discord config]"
 // Chat is Discord as a chat of Countersign.
 type Chat struct {
 	cfg     Config
-	changes bool              // of the token are possible
-	key     ed25519.PublicKey // nil without HTTP
+	within  adapters.Deadlines // of answers
+	changes bool               // of the token are possible
+	key     ed25519.PublicKey  // nil without HTTP
 	api     *api
 	log     *slog.Logger
 	pace    *pacer
@@ -159,6 +163,7 @@ func New(cfg Config) (*Chat, error) {
 		ledger = cfg.Peers
 	}
 	c := &Chat{
+		within:  adapters.NewDeadlines(cfg.AnswerTime),
 		cfg:     cfg,
 		changes: changes,
 		log:     cfg.Log.With("platform", string(Platform)),

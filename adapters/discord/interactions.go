@@ -21,14 +21,8 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Discord wants the first answer within 3 s, and a form must be that answer
-// (discord.com/developers/docs/interactions/receiving-and-responding).
-const (
-	thinkTime = 1900 * time.Millisecond // what the Handler has
-	ackTime   = 2800 * time.Millisecond // when the interaction must be answered
-	// tellTime is for what is said after the answer.
-	tellTime = 10 * time.Second
-)
+// tellTime is for what is said after the answer.
+const tellTime = 10 * time.Second
 
 // maxBody is the largest delivery that is read, in bytes.
 const maxBody = 1 << 20
@@ -189,7 +183,7 @@ func (c *Chat) refuse(in *interaction) string {
 
 // ask makes one call of the Handler within its time.
 func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
-	return adapters.Ask(ctx, received.Add(thinkTime), c.log, call)
+	return adapters.Ask(ctx, received.Add(c.within.Think), c.log, call)
 }
 
 // interact is the answer to in, which must be new: one that comes again, as
@@ -329,7 +323,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) said {
 	cmd.Actor, cmd.Place = in.actor(), in.place()
 	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
-	if a, ok := adapters.By(received.Add(thinkTime), asked); ok {
+	if a, ok := adapters.By(received.Add(c.within.Think), asked); ok {
 		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays
 			m := note(n.Text)
 			m.Flags |= flagEphemeral
@@ -377,7 +371,7 @@ func lateMessage(a adapters.Answer) message {
 
 // deliver answers an interaction of the gateway.
 func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) {
-	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
 	if !c.seen.New(string(in.ID)) || !c.claims(ctx, string(in.ID), received) {
 		return // whoever took it first answers
@@ -517,7 +511,7 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 	defer c.work.End()
 	// Discord hanging up does not undo what a person did.
 	ctx := context.WithoutCancel(r.Context())
-	think, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	think, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
 	var first said
 	s, again := c.seen.Once(think, string(in.ID), func() said {
@@ -606,7 +600,7 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, h adapters.Handler
 	}
 	defer done()
 	c.log.Warn("too many interactions at once, one is refused")
-	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
 	if err := c.callback(ctx, in, telling(in, adapters.SayBusy).body); err != nil && !errors.Is(err, context.Canceled) {
 		c.log.Warn("a person was not answered", "err", err)

@@ -28,15 +28,8 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Slack wants an answer, and the form opened, within 3 s
-// (docs.slack.dev/interactivity/handling-user-interaction).
-const (
-	thinkTime = 1900 * time.Millisecond // what the Handler has
-	openTime  = 2500 * time.Millisecond // when the form must have been opened or changed
-	ackTime   = 2800 * time.Millisecond // when the delivery must be answered
-	// tellTime is for what is said after the answer, by response_url.
-	tellTime = 10 * time.Second
-)
+// tellTime is for what is said after the answer, by response_url.
+const tellTime = 10 * time.Second
 
 // maxBody is the largest delivery that is read, in bytes.
 const maxBody = 1 << 20
@@ -226,7 +219,7 @@ func (c *Chat) once(ctx context.Context, key string, do func() said) said {
 
 // ask makes one call of the Handler within its time.
 func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
-	return adapters.Ask(ctx, received.Add(thinkTime), c.log, call)
+	return adapters.Ask(ctx, received.Add(c.within.Think), c.log, call)
 }
 
 // interact answers the delivery of an interaction.
@@ -236,7 +229,7 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 		c.log.Warn("an interaction is not JSON, acknowledged", "err", describe(err))
 		return said{}
 	}
-	ctx, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
 	stop := c.refuse(sender{string(in.AppID), string(in.Team.ID), string(in.Enterprise.ID), string(in.User.ID), string(in.User.TeamID)})
 	switch in.Type {
@@ -269,7 +262,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 	click := adapters.Click{Actor: in.actor(), Place: in.place()}
 	click.Number = tickets.Number(in.Actions[0].Value)
 	inForm := in.View.ID != "" && in.View.Type != homeTab
-	ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
+	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Open))
 	defer cancel()
 	switch id := string(in.Actions[0].ActionID); {
 	case !inForm && (id == string(adapters.ActionNewer) || id == string(adapters.ActionOlder)):
@@ -445,7 +438,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 	}
 	sent := adapters.Configuration{Actor: in.actor(), Place: in.place(), Version: version, Values: values}
 	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Configure(ctx, sent) })
-	a, inTime := adapters.By(received.Add(thinkTime), asked)
+	a, inTime := adapters.By(received.Add(c.within.Think), asked)
 	if !inTime {
 		wait := showing(noteView(adapters.SayMoment))
 		wait.late, wait.then = true, func(ctx context.Context) {
@@ -686,7 +679,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 			Text:  unescape(string(in.Text)),
 		}
 		asked := c.asking(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
-		if a, ok := adapters.By(received.Add(thinkTime), asked); ok {
+		if a, ok := adapters.By(received.Add(c.within.Think), asked); ok {
 			return c.answerCommand(ctx, received, &in, a)
 		}
 		s := c.answering(&in, adapters.SayMoment)
@@ -696,7 +689,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 	if in.TriggerID == "" {
 		return act()
 	}
-	wait, cancel := context.WithDeadline(ctx, received.Add(ackTime))
+	wait, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
 	return c.once(wait, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), act)
 }
@@ -733,7 +726,7 @@ func (c *Chat) answerCommand(ctx context.Context, received time.Time, in *comman
 		return said{body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks}, small: c.answering(in, a.Text).small}
 	case adapters.Form, adapters.Details, adapters.Settings:
 		v, _ := viewOf(a)
-		ctx, cancel := context.WithDeadline(ctx, received.Add(openTime))
+		ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Open))
 		defer cancel()
 		if err := c.open(ctx, string(in.TriggerID), v); err != nil {
 			c.log.Warn("a form did not open", "actor", string(in.UserID), "err", err)

@@ -52,7 +52,10 @@ type Config struct {
 	Pace      Pace              // how fast Slack is called; default as in Pace
 	Ledger    pace.Ledger       // where several processes count their calls together; default none, this process is alone
 	Workers   int               // deliveries worked on at once in Socket Mode; default 32
-	Drain     time.Duration     // what commands under way get when Run is told to end; default 6 s
+	// AnswerTime is how long Slack waits for an answer to what somebody did;
+	// default [adapters.AnswerTime]. Tests have slower machines.
+	AnswerTime time.Duration
+	Drain      time.Duration // what commands under way get when Run is told to end; default 6 s
 
 	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
 	Log  *slog.Logger         // default slog.Default()
@@ -71,8 +74,9 @@ func (Config) LogValue() slog.Value { return slog.StringValue("[slack config]") 
 // Chat is Slack as a chat of Countersign.
 type Chat struct {
 	cfg     Config
-	changes bool     // of the tokens are possible
-	base    *url.URL // of the Web API, ends with a slash
+	within  adapters.Deadlines // of answers
+	changes bool               // of the tokens are possible
+	base    *url.URL           // of the Web API, ends with a slash
 	http    *http.Client
 	log     *slog.Logger
 	pace    *pacer
@@ -166,6 +170,7 @@ func New(cfg Config) (*Chat, error) {
 		cfg.Now = time.Now
 	}
 	return &Chat{
+		within:  adapters.NewDeadlines(cfg.AnswerTime),
 		cfg:     cfg,
 		changes: changes,
 		base:    base,

@@ -33,6 +33,7 @@ type overrides struct {
 	DiscordGateway discord.Gateway
 	EPMRate        rate.Limit
 	Lease, Timeout time.Duration
+	AnswerTime     time.Duration
 }
 
 // underTest is p with the overrides of the environment.
@@ -50,7 +51,7 @@ func underTest(p process) process {
 		os.Exit(2)
 	}
 	p.SlackPace, p.DiscordPace, p.DiscordGateway, p.EPMRate = o.SlackPace, o.DiscordPace, o.DiscordGateway, o.EPMRate
-	p.Lease, p.Timeout = o.Lease, o.Timeout
+	p.Lease, p.Timeout, p.AnswerTime = o.Lease, o.Timeout, o.AnswerTime
 	if o.ClockFile != "" {
 		c := &wrongClock{file: o.ClockFile}
 		p.Now = c.now

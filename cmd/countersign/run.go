@@ -41,6 +41,9 @@ type process struct {
 	// DiscordPace and DiscordGateway are the same for Discord.
 	DiscordPace    discord.Pace
 	DiscordGateway discord.Gateway
+	// AnswerTime is how long the chats wait for an answer; in production its
+	// zero value, which is [adapters.AnswerTime].
+	AnswerTime time.Duration
 	// EPMRate is how many calls a second EPM gets; in production 0, which is
 	// the default.
 	EPMRate rate.Limit

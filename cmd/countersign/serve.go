@@ -359,7 +359,7 @@ func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
 		BotToken: first.BotToken, AppToken: first.AppToken, SigningSecrets: first.SigningSecrets, Current: current,
 		APIURL:    strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
 		Transport: s.m.transport("slack", s.tr.transport("slack", http.DefaultTransport, slackCall), slackCall),
-		Pace:      p.SlackPace, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
+		Pace:      p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
 }
 
@@ -382,6 +382,6 @@ func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
 		Transport: s.m.transport("discord", s.tr.transport("discord", http.DefaultTransport, discord.CallName), discord.CallName),
-		Pace:      p.DiscordPace, Gateway: p.DiscordGateway, Peers: others, Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
+		Pace:      p.DiscordPace, AnswerTime: p.AnswerTime, Gateway: p.DiscordGateway, Peers: others, Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
 	})
 }

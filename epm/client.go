@@ -455,7 +455,7 @@ func (c *Client) find(ctx context.Context, list, id string) (record, error) {
 		body, status, err := c.call(ctx, http.MethodGet, list+"/"+id, nil, nil, id)
 		switch {
 		case err == nil:
-			if rec, ok := readRecord(body); ok && rec.is(id) {
+			if rec, ok := findRecord(body, id); ok {
 				return rec, nil
 			}
 		case status == 0 || tickets.FailureOf(err).Class != tickets.Refused:

@@ -877,14 +877,69 @@ func TestOutcomeFailures(t *testing.T) {
 	})
 }
 
+// TestOutcomeShapes: EPM's answer for one record is an array in the vendor's
+// OpenAPI; an object, wrapped or not, is read as well. To see it fail, let
+// findRecord read objects alone.
+func TestOutcomeShapes(t *testing.T) {
+	const id, other = "7b0c6a1e-0d3c-4f0e-9a54-0f1d2c3b4a59", "11111111-0d3c-4f0e-9a54-0f1d2c3b4a59"
+	record := func(id string) string {
+		return `{"requestId":"` + strings.ToUpper(id) + `","decision":"Approved","duration":"3600"}`
+	}
+	for name, c := range map[string]struct {
+		paths []string // that this tenant has
+		body  string
+		found bool
+	}{
+		"ArrayV2":      {[]string{adminListPathV2}, `[` + record(id) + `]`, true},
+		"ArrayV3":      {[]string{adminListPath, adminListPathV2}, " \n[" + record(id) + `]`, true},
+		"Object":       {[]string{adminListPath}, record(id), true},
+		"Wrapped":      {[]string{adminListPath}, `{"data":` + record(id) + `}`, true},
+		"AmongOthers":  {[]string{adminListPath}, `[` + record(other) + `,null,` + record(id) + `]`, true},
+		"OfAnother":    {[]string{adminListPath}, `[` + record(other) + `]`, false},
+		"Empty":        {[]string{adminListPath}, `[]`, false},
+		"NotARecord":   {[]string{adminListPath}, `["` + id + `"]`, false},
+		"Unterminated": {[]string{adminListPath}, `[` + record(id), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil, nil)
+			mux := http.NewServeMux()
+			mux.HandleFunc("POST "+tokenPath, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprint(w, `{"access_token":"T","token_type":"Bearer","expires_in":3600}`)
+			})
+			for _, p := range c.paths {
+				mux.HandleFunc("GET "+p+"/"+id, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "text/json")
+					fmt.Fprint(w, c.body)
+				})
+				mux.HandleFunc("GET "+p, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"data":[],"pageCount":1}`) })
+			}
+			s := httptest.NewServer(mux)
+			defer s.Close()
+			client, err := New(Config{Host: s.URL, ClientID: "x", ClientSecret: "y", Transport: b.transport, Log: b.config.Log, Rate: 1000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := client.Outcome(t.Context(), &tickets.Ticket{ID: id, Request: &tickets.Request{ID: id, Kind: tickets.Admin}})
+			if !c.found {
+				b.class(t, err, tickets.Refused)
+				return
+			}
+			if err != nil || o == nil || o.Verdict != tickets.Approve || o.Duration != "3600" {
+				t.Errorf("%+v, %v", o, err)
+			}
+		})
+	}
+}
+
 // TestOutcomeInLongList finds the newest request whichever way the list runs.
 func TestOutcomeInLongList(t *testing.T) {
 	for _, oldest := range []bool{false, true} {
 		b := newBench(t, func(c *epmtest.Config) { c.OwnRecordIDs, c.OldestFirst = true, oldest }, nil)
 		for range 450 {
-			b.fake.RequestAdminQuietly(epmtest.Admin{})
+			b.fake.RequestAppQuietly(epmtest.App{})
 		}
-		tk := b.ticket(tickets.Admin, tickets.Deny, tickets.Once())
+		tk := b.ticket(tickets.Application, tickets.Deny, tickets.Once())
 		b.class(t, b.Decide(t.Context(), tk), "")
 		if o, err := b.Outcome(t.Context(), tk); err != nil || o == nil || o.Verdict != tickets.Deny {
 			t.Errorf("oldest first %t: %+v, %v", oldest, o, err)

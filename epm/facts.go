@@ -22,9 +22,14 @@ const (
 	createAdminSegment = "adminaccessrequest"
 
 	// Records, newest version first. https://docs.beyondtrust.com/epm-wm/reference
-	adminListPath = "/management-api/v3/AdminAccessRequest"
-	appListPath   = "/management-api/v3/AuthorizationRequest"
-	appListPathV2 = "/management-api/v2/AuthorizationRequest"
+	//
+	// Below its list an admin request is found by the requestId of its
+	// webhooks, and the answer is an array, though one is asked for.
+	// https://docs.beyondtrust.com/epm-wm/reference/get_v2-adminaccessrequest-requestid
+	adminListPath   = "/management-api/v3/AdminAccessRequest"
+	adminListPathV2 = "/management-api/v2/AdminAccessRequest"
+	appListPath     = "/management-api/v3/AuthorizationRequest"
+	appListPathV2   = "/management-api/v2/AuthorizationRequest"
 )
 
 // Words and codes of a decision, from working clients.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func plain(err error) error {
 // its body may hold anything.
 func (c *Client) statusFailure(res *http.Response, method, p string) *tickets.Failure {
 	status := strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode)
-	f := &tickets.Failure{Class: tickets.Refused, Say: sayRefused + " (" + strings.TrimSpace(status) + ")", Err: fmt.Errorf("%s %s: %s", method, callPath(p), status)}
+	f := &tickets.Failure{Class: tickets.Refused, Say: sayRefused + " (" + strings.TrimSpace(status) + ")", Err: fmt.Errorf("%s %s: %s", method, c.callPath(p), status)}
 	switch code := res.StatusCode; {
 	case code == http.StatusUnauthorized:
 		f.Class, f.Say = tickets.Denied, sayCredentials
@@ -104,9 +105,12 @@ func (c *Client) statusFailure(res *http.Response, method, p string) *tickets.Fa
 }
 
 // callPath is p for the operator, without the identifier of a record.
-func callPath(p string) string {
-	for _, list := range []string{adminListPath, appListPath, appListPathV2} {
-		if strings.HasPrefix(p, list+"/") && p != DefaultAppDecisionPath {
+func (c *Client) callPath(p string) string {
+	if p == c.config.AppDecisionPath || p == c.config.AdminDecisionPath {
+		return p
+	}
+	for _, list := range slices.Concat(lists(tickets.Admin), lists(tickets.Application)) {
+		if strings.HasPrefix(p, list+"/") {
 			return list + "/{id}"
 		}
 	}

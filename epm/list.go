@@ -35,7 +35,7 @@ func (c *Client) List(ctx context.Context, kind tickets.Kind, take func([]ticket
 // lists are the addresses of a kind's list, newest version first.
 func lists(kind tickets.Kind) []string {
 	if kind == tickets.Admin {
-		return []string{adminListPath}
+		return []string{adminListPath, adminListPathV2}
 	}
 	return []string{appListPath, appListPathV2}
 }

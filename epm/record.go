@@ -1,6 +1,7 @@
 package epm
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -12,6 +13,21 @@ import (
 // letters, objects flattened with a dot, null as an empty text. The names of
 // admin records are not documented, so they are looked for, not bound.
 type record map[string]string
+
+// findRecord finds the record of the request id in what EPM answers when it
+// is asked for it: the record, or an array with it.
+func findRecord(raw []byte, id string) (record, bool) {
+	list := []json.RawMessage{raw}
+	if trimmed := bytes.TrimSpace(raw); len(trimmed) > 0 && trimmed[0] == '[' && json.Unmarshal(trimmed, &list) != nil {
+		return nil, false
+	}
+	for _, raw := range list {
+		if rec, ok := readRecord(raw); ok && rec.is(id) {
+			return rec, true
+		}
+	}
+	return nil, false
+}
 
 func readRecord(raw []byte) (record, bool) {
 	var v map[string]any

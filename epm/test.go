@@ -50,8 +50,8 @@ func (c *Client) Test(ctx context.Context) Report {
 		name  string
 		paths []string
 	}{
-		{"admin access requests", []string{adminListPath}},
-		{"application access requests", []string{appListPath, appListPathV2}},
+		{"admin access requests", lists(tickets.Admin)},
+		{"application access requests", lists(tickets.Application)},
 	} {
 		var f *tickets.Failure
 		for _, p := range list.paths {

@@ -315,8 +315,13 @@ func (s *Server) read(r *http.Request, call *Call) answer {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, q := range s.order {
-			if isID && q.Kind == kind && strings.EqualFold(q.recordID, call.RequestID) {
-				a := jsonAnswer(http.StatusOK, q.record())
+			if isID && q.Kind == kind && strings.EqualFold(q.pathID(), call.RequestID) {
+				var found any = q.record()
+				if kind == KindAdmin {
+					// https://docs.beyondtrust.com/epm-wm/reference/get_v2-adminaccessrequest-requestid
+					found = []any{found}
+				}
+				a := jsonAnswer(http.StatusOK, found)
 				a.did = true
 				return a
 			}

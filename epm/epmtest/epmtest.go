@@ -116,8 +116,8 @@ type Config struct {
 	// RefuseAdminOnce answers 400 to the duration "Once" for admin access,
 	// for a tenant that wants seconds; default false.
 	RefuseAdminOnce bool
-	// OwnRecordIDs gives records an id of their own, so that reading a
-	// record by its request id answers 404; default false.
+	// OwnRecordIDs gives records an id of their own, so that reading an
+	// application's record by its request id answers 404; default false.
 	OwnRecordIDs bool
 	// OldestFirst lists the oldest record first when the caller asks for no
 	// order; default false, newest first.

@@ -265,6 +265,16 @@ type adminRecord struct {
 	TicketURL               *string `json:"ticketUrl"`
 }
 
+// pathID is the identifier under which the API has the request's record. For
+// admin requests the vendor calls it requestId; for applications it is not
+// documented. https://docs.beyondtrust.com/epm-wm/reference/get_v2-adminaccessrequest-requestid
+func (q *request) pathID() string {
+	if q.Kind == KindAdmin {
+		return q.ID
+	}
+	return q.recordID
+}
+
 // record is the request as the API shows it. The nesting of an application
 // record is known from clients, the names in an admin record are plausible.
 func (q *request) record() any {

@@ -180,9 +180,9 @@ func unknown(environ []string, known map[string]bool) []finding {
 	var findings []finding
 	for _, kv := range environ {
 		name, ours := strings.CutPrefix(kv, envPrefix+"_")
-		name, _, _ = strings.Cut(name, "=")
+		name, value, _ := strings.Cut(name, "=")
 		switch {
-		case !ours || known[name]:
+		case !ours || known[name] || serviceVariable(name, value):
 		case strings.HasPrefix(name, "SETTINGS_"):
 			findings = append(findings, finding{name, "this version does not know this setting: remove it"})
 		default:

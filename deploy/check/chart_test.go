@@ -56,8 +56,23 @@ func parseValues(t testing.TB, text string) map[string]any {
 	return values
 }
 
-// template is `helm template`: the manifests by the template's file name.
+// release is the name of the release in the documentation's helm install.
+func release(t testing.TB) string {
+	t.Helper()
+	is := regexp.MustCompile(`(?m)^helm install ([a-z0-9-]+) deploy/helm/countersign `).FindSubmatch(read(t, root, "docs", "deploying.md"))
+	if is == nil {
+		t.Fatal("docs/deploying.md does not install the chart")
+	}
+	return string(is[1])
+}
+
+// template is `helm template` of a release with another name than the chart's.
 func template(values map[string]any) (map[string]string, error) {
+	return templateAs("bot", values)
+}
+
+// templateAs is `helm template`: the manifests by the template's file name.
+func templateAs(release string, values map[string]any) (map[string]string, error) {
 	c, err := loader.LoadDir(chartDir)
 	if err != nil {
 		return nil, err
@@ -68,7 +83,7 @@ func template(values map[string]any) (map[string]string, error) {
 	}
 	capabilities := common.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = *kube
-	top, err := chartvalues.ToRenderValues(c, values, common.ReleaseOptions{Name: "bot", Namespace: "security", IsInstall: true, Revision: 1}, capabilities)
+	top, err := chartvalues.ToRenderValues(c, values, common.ReleaseOptions{Name: release, Namespace: "security", IsInstall: true, Revision: 1}, capabilities)
 	if err != nil {
 		return nil, err
 	}
@@ -222,6 +237,9 @@ func (m manifests) check(t *testing.T) {
 	if token := pod.Spec.AutomountServiceAccountToken; token == nil || *token {
 		t.Error("the pod gets a token for the API server")
 	}
+	if links := pod.Spec.EnableServiceLinks; links == nil || *links {
+		t.Error("the pod is told of the services in its namespace, by variables that may begin as the program's do")
+	}
 	img, err := built()
 	if err != nil {
 		t.Fatal(err)
@@ -355,20 +373,37 @@ func TestChartTakesEachVariable(t *testing.T) {
 	}
 }
 
+// serviceVariables are what Kubernetes tells of a service.
+func serviceVariables(s *core.Service) map[string]string {
+	const host = "10.96.12.34"
+	name := strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+	port := fmt.Sprint(s.Spec.Ports[0].Port)
+	at := name + "_PORT_" + port + "_TCP"
+	return map[string]string{
+		name + "_SERVICE_HOST": host, name + "_SERVICE_PORT": port, name + "_SERVICE_PORT_" + strings.ToUpper(s.Spec.Ports[0].Name): port,
+		name + "_PORT": "tcp://" + host + ":" + port, at: "tcp://" + host + ":" + port, at + "_PROTO": "tcp", at + "_PORT": port, at + "_ADDR": host,
+	}
+}
+
 // The program of the image runs with the environment and the files that the
-// chart gives it, and answers its probes and its ingress.
+// chart gives it, and answers its probes and its ingress. Its release has the
+// name that the documentation gives it, and Kubernetes tells it of its own
+// service, as it does where somebody else wrote the manifests.
 func TestChartRuns(t *testing.T) {
 	values := exampleValues(t, "sqlite")
 	values["ticketTypes"] = []any{map[string]any{"name": "Emergency Access", "prefix": "EMG", "states": []any{"New", "Done"}, "active": []any{"New"}, "closed": "Done"}}
 	values["config"].(map[string]any)["SETTINGS_TICKET_TYPE"] = "Emergency Access"
 	values["tls"] = map[string]any{"secretName": "tls"}
-	rendered, err := template(values)
+	rendered, err := templateAs(release(t), values)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := decode(t, rendered)
 	c := m.deployment.Spec.Template.Spec.Containers[0]
-	env, files := map[string]string{}, map[string]string{}
+	env, files := serviceVariables(m.service), map[string]string{}
+	if env["COUNTERSIGN_PORT"] == "" {
+		t.Fatalf("Kubernetes' variables do not begin as the program's do: %v", env)
+	}
 	for _, e := range c.Env {
 		env[e.Name] = e.Value
 	}

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"mime"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,6 +87,9 @@ type Receiver struct {
 	config ReceiverConfig
 	user   [sha256.Size]byte
 	slots  chan struct{} // those that are read and kept
+
+	guesses             guesses
+	forbidden, mistaken tally // what is logged of those
 }
 
 // String tells nothing.
@@ -130,7 +135,13 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	if c.Current == nil {
 		c.Current = func() (string, string) { return c.Password, c.PasswordPrevious }
 	}
-	return &Receiver{config: c, user: sha256.Sum256([]byte(c.User)), slots: make(chan struct{}, maxAtOnce)}, nil
+	refused := func(what string) tally {
+		return tally{log: func(count int, remote string) { c.Log.Warn(what, "remote", remote, "count", count) }}
+	}
+	return &Receiver{
+		config: c, user: sha256.Sum256([]byte(c.User)), slots: make(chan struct{}, maxAtOnce),
+		forbidden: refused("webhook refused: address not allowed"), mistaken: refused("webhook refused: wrong user or password"),
+	}, nil
 }
 
 // reply is the answer to EPM.
@@ -140,6 +151,10 @@ type reply struct {
 	Status   tickets.Status `json:"status"`
 	Error    string         `json:"error,omitempty"` // a sentence that says what to do
 }
+
+// sayGuesses is said of a wrong password after too many. The right one is
+// taken at any time: only wrong ones are counted.
+const sayGuesses = "too many webhooks with a wrong user or password came from this network; compare the webhook's authentication in EPM with COUNTERSIGN_WEBHOOK_USER and COUNTERSIGN_WEBHOOK_PASSWORD"
 
 // ServeHTTP implements [http.Handler].
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
@@ -163,12 +178,20 @@ func (r *Receiver) serve(w http.ResponseWriter, q *http.Request) {
 	}
 	from, ok := r.sender(q)
 	if !ok {
-		r.config.Log.Warn("webhook refused: address not allowed", "remote", from)
+		r.forbidden.add(from)
 		r.refuse(w, http.StatusForbidden, resultForbidden, "this address may not send webhooks; an admin can add it to COUNTERSIGN_WEBHOOK_ALLOW")
 		return
 	}
 	if !r.authenticated(q) {
-		r.config.Log.Warn("webhook refused: wrong user or password", "remote", from)
+		r.mistaken.add(from)
+		// Who sends no password guesses none: some clients ask first.
+		if q.Header.Get("Authorization") != "" {
+			if wait := r.guesses.wrong(from, r.config.Now()); wait > 0 {
+				w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+				r.refuse(w, http.StatusTooManyRequests, resultUnauthorized, sayGuesses)
+				return
+			}
+		}
 		w.Header().Set("WWW-Authenticate", `Basic realm="countersign", charset="UTF-8"`)
 		r.refuse(w, http.StatusUnauthorized, resultUnauthorized, "the user or password is wrong; compare the webhook's authentication in EPM with COUNTERSIGN_WEBHOOK_USER and COUNTERSIGN_WEBHOOK_PASSWORD")
 		return

@@ -126,13 +126,27 @@ const (
 	Limited     Trouble = "rate limited, no effect"
 )
 
-// Run runs the suite. start starts a chat with h and returns when it is
-// ready; it ends it with the test.
-func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
-	tests := []struct {
-		name string
-		run  func(t *testing.T, b *Book, h Harness)
-	}{
+// Hang bounds the waits of tests that need a chat: it ends what hangs, and is
+// far above what a busy machine needs.
+const Hang = 2 * time.Minute
+
+// Patience is how long a chat is told that its platform waits for an answer
+// where a test is not about that. The fakes wait for [Hang].
+const Patience = Hang / 2
+
+// Run runs the suite. start starts a chat with h, on a platform that waits for
+// answers as long as wait, and returns when it is ready; it ends it with the
+// test.
+func Run(t *testing.T, start func(t *testing.T, h adapters.Handler, wait time.Duration) Harness) {
+	run := func(wait time.Duration, tests []contractTest) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				b := NewBook()
+				tt.run(t, b, start(t, b, wait))
+			})
+		}
+	}
+	run(Patience, []contractTest{
 		{"PostShowsTheTicket", postShows},
 		{"PostAgainAfterLostAnswerAdopts", postAdopts},
 		{"PostAgainAfterLostRequestPosts", postRepeats},
@@ -154,16 +168,10 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
 		{"NoteIsForOnePerson", notePrivate},
 		{"DetailsShowEverything", details},
 		{"CommandIsAnswered", command},
-		{"PictureIsForOnePerson", picture},
-		{"SlowCommandIsAnsweredLater", slowCommand},
-		{"LateAnswerIsSaidAgainIfItWasLost", lateAnswerLost},
-		{"StopLetsCommandsEnd", stopLetsEnd},
 		{"SettingsAreShown", settingsShown},
 		{"SettingsThatOthersChangedAreSeen", settingsOfOthers},
-		{"SettingsThatTakeLongAreSaved", settingsLate},
 		{"ValuesAreSuggested", suggests},
 		{"PagesAreTurned", turnPages},
-		{"PageThatTakesLongIsTurnedLater", turnLate},
 		{"PageStaysIfItCannotBeTurned", turnFails},
 		{"HomeShowsWhatWaits", homeShows},
 		{"HomeIsDecidedFrom", homeDecides},
@@ -175,13 +183,21 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler) Harness) {
 		{"IdentifiesAPerson", identifies},
 		{"IdentityOfActorsIsKnown", identifiesActors},
 		{"PanicOfTheHandlerIsSurvived", panics},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			b := NewBook()
-			tt.run(t, b, start(t, b))
-		})
-	}
+	})
+	// Answers that come later than the platform waits.
+	run(adapters.AnswerTime, []contractTest{
+		{"PictureIsForOnePerson", picture},
+		{"SlowCommandIsAnsweredLater", slowCommand},
+		{"LateAnswerIsSaidAgainIfItWasLost", lateAnswerLost},
+		{"StopLetsCommandsEnd", stopLetsEnd},
+		{"SettingsThatTakeLongAreSaved", settingsLate},
+		{"PageThatTakesLongIsTurnedLater", turnLate},
+	})
+}
+
+type contractTest struct {
+	name string
+	run  func(t *testing.T, b *Book, h Harness)
 }
 
 // Book is a Handler that keeps tickets in memory and applies the rules, as
@@ -465,7 +481,7 @@ func Hostile() tickets.Request {
 
 func ctx(t *testing.T) context.Context {
 	t.Helper()
-	c, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	c, cancel := context.WithTimeout(t.Context(), Hang)
 	t.Cleanup(cancel)
 	return c
 }
@@ -928,12 +944,12 @@ func formDenies(t *testing.T, b *Book, h Harness) {
 // eventually polls until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(Hang)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 10 s", what)
+			t.Fatalf("%s: not within %v", what, Hang)
 		}
 		<-tick.C
 	}
@@ -1214,12 +1230,8 @@ func turnLate(t *testing.T, b *Book, h Harness) {
 		t.Fatal(err)
 	}
 	b.hold = make(chan struct{})
-	begun := time.Now()
 	if err := h.Turn(ctx(t), 2, adapters.ActionOlder); err != nil { // returns once it is acknowledged
 		t.Fatal(err)
-	}
-	if took := time.Since(begun); took > 15*time.Second {
-		t.Errorf("the click was acknowledged after %s", took)
 	}
 	close(b.hold)
 	eventually(t, "the page", func() bool { return strings.Contains(h.Notes(2)[0], "You said: tickets 2") })

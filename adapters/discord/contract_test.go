@@ -48,8 +48,8 @@ func TestContract(t *testing.T) {
 	for _, mode := range []string{"gateway", "http"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			adaptertest.Run(t, func(t *testing.T, h adapters.Handler) adaptertest.Harness {
-				return begin(t, mode, h, nil)
+			adaptertest.Run(t, func(t *testing.T, h adapters.Handler, wait time.Duration) adaptertest.Harness {
+				return begin(t, mode, h, func(_ *discordtest.Config, c *discord.Config) { c.AnswerTime = wait })
 			})
 		})
 	}
@@ -80,18 +80,19 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 		t.Fatal(err)
 	}
 	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1), over: make(chan struct{}), details: map[int]string{}}
-	// Patience for a machine that does much else; tests of our deadlines set
-	// Discord's own.
-	fakeConfig := discordtest.Config{AckWait: 20 * time.Second, Check: func(x discordtest.Exchange) []string {
+	fakeConfig := discordtest.Config{AckWait: hang, Check: func(x discordtest.Exchange) []string {
 		return check.Exchange(x.Method, x.Path, x.Header, x.Body, x.Status, x.AnswerHeader, x.Answer)
 	}}
 	config := discord.Config{
 		BotToken: discordtest.BotToken, ApplicationID: discordtest.ApplicationID, Guild: discordtest.GuildID,
-		HTTP:    mode == "http",
-		Pace:    discord.Pace{CallsPerSecond: 10000, OldEdits: 1000},
-		Gateway: discord.Gateway{First: 10 * time.Millisecond, Last: 100 * time.Millisecond},
-		Card:    func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
-		Log:     slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		HTTP: mode == "http",
+		// Patience for a machine that does much else; tests of our deadlines set
+		// Discord's own.
+		AnswerTime: adaptertest.Patience,
+		Pace:       discord.Pace{CallsPerSecond: 10000, OldEdits: 1000},
+		Gateway:    discord.Gateway{First: 10 * time.Millisecond, Last: 100 * time.Millisecond},
+		Card:       func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
+		Log:        slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
 		change(&fakeConfig, &config)
@@ -151,7 +152,7 @@ func (w *world) run(h adapters.Handler) {
 		cancel()
 		select {
 		case <-w.ended:
-		case <-time.After(15 * time.Second):
+		case <-time.After(hang):
 			w.t.Error("Run does not end")
 		}
 	})
@@ -168,14 +169,16 @@ func begin(t testing.TB, mode string, h adapters.Handler, change func(*discordte
 	return w
 }
 
+const hang = adaptertest.Hang
+
 func (w *world) poll(what string, ok func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(hang)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("%s: not within a minute\n%s", what, w.log)
+			w.t.Fatalf("%s: not within %v\n%s", what, hang, w.log)
 		}
 		<-tick.C
 	}

@@ -27,7 +27,7 @@ func TestStopHurriesCommands(t *testing.T) {
 	for _, mode := range []string{"gateway", "http"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			w := begin(t, mode, slowly, func(_ *discordtest.Config, c *discord.Config) { c.Drain = 100 * time.Millisecond })
+			w := begin(t, mode, slowly, func(_ *discordtest.Config, c *discord.Config) { c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime })
 			told := make(chan string, 1)
 			go func() {
 				said, err := w.Command(t.Context(), 0, "status")
@@ -86,7 +86,7 @@ func TestLateAnswerIsRefused(t *testing.T) {
 			t.Parallel()
 			hold := make(chan struct{})
 			h := handler{command: func(context.Context, adapters.Command) adapters.Answer { <-hold; return c.answer }}
-			w := begin(t, "gateway", h, nil)
+			w := begin(t, "gateway", h, discordsDeadlines)
 			go func() {
 				defer close(hold)
 				w.poll("a word that it takes a moment", func() bool { return w.Waits(0) })
@@ -111,7 +111,7 @@ func TestSuggestionsAreInTime(t *testing.T) {
 		<-ctx.Done()
 		return adapters.Suggestions{{Text: "late", Value: "late"}}
 	}}
-	w := begin(t, "http", h, nil)
+	w := begin(t, "http", h, discordsDeadlines)
 	begun := time.Now()
 	_, err := w.Complete(t.Context(), 0, "ticket", "number", "", nil)
 	if took := time.Since(begun); err != nil || took < time.Second {

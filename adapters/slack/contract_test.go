@@ -28,8 +28,8 @@ const channel = "C01EPM"
 func TestContract(t *testing.T) {
 	for _, mode := range []string{"http", "socket"} {
 		t.Run(mode, func(t *testing.T) {
-			adaptertest.Run(t, func(t *testing.T, h adapters.Handler) adaptertest.Harness {
-				return begin(t, mode, h, nil)
+			adaptertest.Run(t, func(t *testing.T, h adapters.Handler, wait time.Duration) adaptertest.Harness {
+				return begin(t, mode, h, func(_ *slacktest.Config, c *slack.Config) { c.AnswerTime = wait })
 			})
 		})
 	}
@@ -51,15 +51,16 @@ type world struct {
 // prepare makes the fake and the chat without running it.
 func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slacktest.Config, *slack.Config)) *world {
 	t.Helper()
-	// Patience for a machine that does much else; tests of our deadlines
-	// set Slack's own.
-	fakeConfig := slacktest.Config{AckWait: 20 * time.Second, TriggerLife: 20 * time.Second}
+	fakeConfig := slacktest.Config{AckWait: hang, TriggerLife: hang}
 	w := &world{t: t, log: &adaptertest.Journal{}, ended: make(chan error, 1), over: make(chan struct{})}
 	config := slack.Config{
 		BotToken: slacktest.BotToken,
 		Pace:     slack.Pace{PostsPerSecond: 1000, PostBurst: 1000, EditsPerMinute: 60000, EditBurst: 1000},
-		Log:      slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Card:     func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
+		// Patience for a machine that does much else; tests of our deadlines
+		// set Slack's own.
+		AnswerTime: adaptertest.Patience,
+		Log:        slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Card:       func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
 	}
 	if mode == "socket" {
 		config.AppToken = slacktest.AppToken
@@ -125,7 +126,7 @@ func (w *world) run(h adapters.Handler) {
 		cancel()
 		select {
 		case <-w.ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(hang):
 			w.t.Error("Run does not end")
 		}
 	})
@@ -140,14 +141,16 @@ func begin(t *testing.T, mode string, h adapters.Handler, change func(*slacktest
 	return w
 }
 
+const hang = adaptertest.Hang
+
 func poll(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(hang)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 10 s", what)
+			t.Fatalf("%s: not within %v", what, hang)
 		}
 		<-tick.C
 	}

@@ -54,7 +54,7 @@ func TestLateAnswerGoesToSlackAlone(t *testing.T) {
 	for _, mode := range []string{"http", "socket"} {
 		t.Run(mode, func(t *testing.T) {
 			h := newSlowly()
-			w := begin(t, mode, h, nil)
+			w := begin(t, mode, h, slacksDeadlines)
 			for range 2 {
 				body, err := w.fake.Send(t.Context(), slacktest.SlashCommands, typedTwice(stranger.URL))
 				var got struct {
@@ -109,7 +109,7 @@ func TestPagesArePrivate(t *testing.T) {
 // the person is told.
 func TestStopHurriesCommands(t *testing.T) {
 	h := newSlowly()
-	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) { c.Drain = 100 * time.Millisecond })
+	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) { c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime })
 	if _, err := w.Command(t.Context(), 0, "status"); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestStopHurriesCommands(t *testing.T) {
 func TestLateFormIsNotOpened(t *testing.T) {
 	hold := make(chan struct{})
 	h := handler{command: func(context.Context, adapters.Command) adapters.Answer { <-hold; return adapters.Details{} }}
-	w := begin(t, "http", h, nil)
+	w := begin(t, "http", h, slacksDeadlines)
 	if _, err := w.Command(t.Context(), 0, "status"); err != nil {
 		t.Fatal(err)
 	}

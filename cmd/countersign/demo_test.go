@@ -29,7 +29,7 @@ import (
 )
 
 const (
-	demoWait = 20 * time.Second // the longest that a step of a story may take
+	demoWait = hang // the longest that a step of a story may take
 	demoPoll = 25 * time.Millisecond
 )
 
@@ -55,7 +55,7 @@ func startDemo(t *testing.T) string {
 			if err != nil {
 				t.Errorf("demo ended with %v", err)
 			}
-		case <-time.After(grace + demoEnd + 2*time.Second):
+		case <-time.After(hang):
 			t.Error("demo does not end")
 		}
 		if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {

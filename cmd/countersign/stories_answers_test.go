@@ -252,7 +252,7 @@ func TestStoryTestConnectionWhenEPMIsSlow(t *testing.T) {
 	for name, transport := range map[string]option{"Gateway": withDiscord, "HTTP": discordByHTTP} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := tell(t, transport)
+			s := tell(t, transport, inTime)
 			for _, person := range []string{"U02BOB", "U09SAM"} {
 				s.has("test-connection", s.slackSays(person, "test-connection"), adapters.SayNotAdmin)
 			}

@@ -36,7 +36,7 @@ func withDiscord(s *story) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	fake, err := discordtest.New(discordtest.Config{AckWait: 20 * time.Second, Check: func(x discordtest.Exchange) []string {
+	fake, err := discordtest.New(discordtest.Config{AckWait: hang, Check: func(x discordtest.Exchange) []string {
 		return check.Exchange(x.Method, x.Path, x.Header, x.Body, x.Status, x.AnswerHeader, x.Answer)
 	}})
 	if err != nil {

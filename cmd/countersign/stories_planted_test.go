@@ -353,9 +353,9 @@ func (s *story) saysAll(said map[string]string, when string) {
 			a, err := s.slack.Person("U01ANN").CommandIn(s.Context(), channel, "/epm", strings.TrimSpace(w.Name+" "+row.text))
 			said["/epm "+w.Name+" in Slack"+when] += fmt.Sprint(a, err)
 			// An answer that an echo replaced never comes.
-			ctx, cancel := context.WithTimeout(s.Context(), sayWithin)
+			ctx, cancel := context.WithTimeout(s.Context(), hang)
 			if when != "" {
-				ctx, cancel = context.WithTimeout(s.Context(), sayWithin/10)
+				ctx, cancel = context.WithTimeout(s.Context(), 300*time.Millisecond)
 			}
 			m, err := s.discord.Person(discordAnn).Command(ctx, discordChannel, w.Name, row.options)
 			cancel()

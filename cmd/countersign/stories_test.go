@@ -38,6 +38,9 @@ type story struct {
 	logs  *syncBuffer
 	skew  atomic.Int64 // of the program's clock, ns
 	pace  slack.Pace   // default Slack's own
+	// answerTime is how long the program thinks that chats wait for an answer;
+	// default patience. The fakes wait until hang.
+	answerTime time.Duration
 
 	discord     *discordtest.Server // nil without withDiscord
 	discordPace discord.Pace
@@ -59,7 +62,18 @@ const (
 	webhookPass = "webhook-secret-1"
 )
 
+const (
+	// hang bounds each wait: it ends what hangs, and is far above what a busy
+	// machine needs.
+	hang     = 2 * time.Minute
+	patience = hang / 2
+)
+
 type option func(*story)
+
+// inTime has the program answer within the time that chats really wait, where
+// a story is about what happens then.
+func inTime(s *story) { s.answerTime = adapters.AnswerTime }
 
 // bySocket lets Slack reach the bot by Socket Mode instead of signed HTTP.
 func bySocket(s *story) {
@@ -68,9 +82,9 @@ func bySocket(s *story) {
 
 func tell(t testing.TB, options ...option) *story {
 	t.Helper()
-	s := &story{TB: t, logs: &syncBuffer{}}
+	s := &story{TB: t, logs: &syncBuffer{}, answerTime: patience}
 	var err error
-	if s.slack, err = slacktest.New(slacktest.Config{}); err != nil {
+	if s.slack, err = slacktest.New(slacktest.Config{AckWait: hang, TriggerLife: hang}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.slack.Close)
@@ -155,7 +169,7 @@ func (s *story) launch(skew *atomic.Int64) (addr string, stop func()) {
 			Stdout: io.Discard, Stderr: s.logs,
 			Now:       func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
 			Listening: func(addr string) { listening <- addr },
-			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate, Traces: traces,
+			SlackPace: s.pace, DiscordPace: s.discordPace, DiscordGateway: s.gateway, EPMRate: s.epmRate, AnswerTime: s.answerTime, Traces: traces,
 		})
 	}()
 	select {
@@ -218,7 +232,7 @@ func (s *story) verify() {
 
 func (s *story) eventually(what string, ok func() bool) {
 	s.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(hang)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {

@@ -670,7 +670,7 @@ func TestGlobalLimitClosesAllLanes(t *testing.T) {
 			tk, id := posted(t, b, w)
 			calls := len(w.fake.Calls())
 			w.fake.Fail(discordtest.Fault{Method: http.MethodPost, Route: routeMessages, Kind: kind, Times: -1, RetryAfter: time.Minute})
-			short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			short, cancel := context.WithTimeout(t.Context(), 30*time.Second) // less than the lanes are closed
 			defer cancel()
 			for i := range 30 {
 				place := tickets.Place{Platform: discord.Platform, Channel: fmt.Sprintf("5000000000000001%02d", i)}
@@ -794,7 +794,7 @@ func TestRunStopsWithoutAToken(t *testing.T) {
 			b := adaptertest.NewBook()
 			w := prepare(t, mode, b, nil)
 			w.fake.RevokeToken()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
 			if err := w.chat.Run(ctx, b); err == nil || !strings.Contains(err.Error(), "401") {
 				t.Fatalf("Run() = %v", err)
@@ -1091,7 +1091,7 @@ func TestNoSecretInErrors(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), hang)
 				defer cancel()
 				errs = append(errs, do(ctx, c))
 			}

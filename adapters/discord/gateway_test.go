@@ -132,7 +132,7 @@ func TestGatewayStopsForGood(t *testing.T) {
 					if err == nil || !strings.Contains(err.Error(), "closed with code 40") {
 						t.Errorf("Run ended with %v, want the code", err)
 					}
-				case <-time.After(20 * time.Second):
+				case <-time.After(hang):
 					t.Fatal("Run goes on")
 				}
 				if err := w.chat.Ready(); err == nil {

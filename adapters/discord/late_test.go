@@ -27,7 +27,9 @@ func TestStopHurriesCommands(t *testing.T) {
 	for _, mode := range []string{"gateway", "http"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			w := begin(t, mode, slowly, func(_ *discordtest.Config, c *discord.Config) { c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime })
+			w := begin(t, mode, slowly, func(_ *discordtest.Config, c *discord.Config) {
+				c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime
+			})
 			told := make(chan string, 1)
 			go func() {
 				said, err := w.Command(t.Context(), 0, "status")

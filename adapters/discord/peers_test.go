@@ -259,7 +259,7 @@ func TestLastOneLeavesAtOnce(t *testing.T) {
 	select {
 	case err := <-all[0].ended:
 		all[0].ended <- err
-	case <-time.After(30 * time.Second):
+	case <-time.After(hang):
 		t.Error("it waits for somebody to take the gateway")
 		all[0].seat.cut.Store(true)
 	}

@@ -109,7 +109,9 @@ func TestPagesArePrivate(t *testing.T) {
 // the person is told.
 func TestStopHurriesCommands(t *testing.T) {
 	h := newSlowly()
-	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) { c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime })
+	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) {
+		c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime
+	})
 	if _, err := w.Command(t.Context(), 0, "status"); err != nil {
 		t.Fatal(err)
 	}

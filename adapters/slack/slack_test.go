@@ -117,7 +117,7 @@ func TestPostFaults(t *testing.T) {
 				if !tt.both || (tt.want == tickets.Limited && got.After > time.Second) {
 					return
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), hang)
 				defer cancel()
 				if _, err := w.chat.Post(ctx, w.Place(), tk, since); err != nil {
 					t.Fatalf("the second Post() = %v", err)
@@ -473,7 +473,7 @@ func TestRunStopsForGood(t *testing.T) {
 			w := prepare(t, tt.mode, b, nil)
 			w.fake.FailToken(tt.token, tt.name)
 			ended := make(chan error, 1)
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
 			go func() { ended <- w.chat.Run(ctx, b) }()
 			err := <-ended
@@ -607,7 +607,7 @@ func TestNoSecretInErrors(t *testing.T) {
 			tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), tickets.Place{})
 			place := tickets.Place{Platform: slack.Platform, Channel: channel}
 			m := tickets.Message{Place: place, ID: "1.0"}
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
 			var errs []error
 			note := func(err error) { errs = append(errs, err) }

@@ -72,9 +72,12 @@ func oneViolation(t *testing.T, s *discordtest.Server, part string) {
 	}
 }
 
+// hang bounds each wait: it is far above what a busy machine needs.
+const hang = 2 * time.Minute
+
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(hang)
 	for !cond() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)
@@ -120,7 +123,7 @@ func restWith(s *discordtest.Server, method, path, body string, h http.Header) a
 	if body == "" {
 		req.Header.Del("Content-Type")
 	}
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return answer{err: err}
@@ -290,7 +293,7 @@ func (b *bot) closed() int {
 	b.t.Helper()
 	select {
 	case <-b.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(hang):
 		b.t.Fatal("the connection was not closed")
 	}
 	var ce *websocket.CloseError

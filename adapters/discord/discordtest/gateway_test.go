@@ -220,7 +220,7 @@ func TestGatewayFaults(t *testing.T) {
 }
 
 func TestResume(t *testing.T) {
-	s := newFake(t, discordtest.Config{AckWait: 5 * time.Second})
+	s := newFake(t, discordtest.Config{AckWait: hang})
 	answer := func(in interaction) { want(t, "answer", in.callback(`{"type":6}`), 204, 0) }
 	b := newBot(t, s, answer)
 	id := post(t, s, card)
@@ -303,7 +303,7 @@ func TestDiscordgo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Client = &http.Client{Timeout: 10 * time.Second, Transport: rewrite(s.URL()[len("http://"):])}
+	d.Client = &http.Client{Timeout: hang, Transport: rewrite(s.URL()[len("http://"):])}
 	d.Identify.Intents = 0
 	d.AddHandler(func(d *discordgo.Session, in *discordgo.InteractionCreate) {
 		if in.Type != discordgo.InteractionMessageComponent || in.Member.User.ID != ann || in.MessageComponentData().CustomID != "approve:JIT-1042" {

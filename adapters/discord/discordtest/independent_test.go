@@ -149,7 +149,7 @@ func (n *node) wait(prefix string) string { n.t.Helper(); return n.waitNth(prefi
 
 func (n *node) waitNth(prefix string, nth int) string {
 	n.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(hang); ; {
 		if e, ok := n.said("ERROR ", 1); ok {
 			n.t.Fatal(e)
 		}

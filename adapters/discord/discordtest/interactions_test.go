@@ -483,7 +483,7 @@ func TestChanges(t *testing.T) {
 	post(t, s, card)
 	select {
 	case <-ch:
-	case <-time.After(10 * time.Second):
+	case <-time.After(hang):
 		t.Fatal("no change was reported")
 	}
 	cancel()

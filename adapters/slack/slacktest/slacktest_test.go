@@ -51,7 +51,7 @@ func newFake(t *testing.T, cfg slacktest.Config) (*slacktest.Server, *slack.Clie
 
 func client(s *slacktest.Server) *slack.Client {
 	return slack.New(slacktest.BotToken, slack.OptionAPIURL(s.URL()), slack.OptionAppLevelToken(slacktest.AppToken),
-		slack.OptionHTTPClient(&http.Client{Timeout: 10 * time.Second}))
+		slack.OptionHTTPClient(&http.Client{Timeout: hang}))
 }
 
 func noViolations(t *testing.T, s *slacktest.Server) {
@@ -61,9 +61,12 @@ func noViolations(t *testing.T, s *slacktest.Server) {
 	}
 }
 
+// hang bounds each wait: it is far above what a busy machine needs.
+const hang = 2 * time.Minute
+
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(hang)
 	for !cond() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)
@@ -785,7 +788,7 @@ func TestChanges(t *testing.T) {
 	}
 	select {
 	case <-ch:
-	case <-time.After(5 * time.Second):
+	case <-time.After(hang):
 		t.Fatal("no change reported")
 	}
 	cancel()

@@ -34,7 +34,7 @@ var ErrMissing = errors.New("no redis-server was found: install it (Debian: apt-
 // Password is the servers' password where Config says so.
 const Password = "redis-secret/1@2:3%"
 
-const startTime = 20 * time.Second
+const startTime = 2 * time.Minute
 
 // Config says what server to start.
 type Config struct {

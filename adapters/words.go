@@ -206,7 +206,11 @@ func Status(t *tickets.Ticket) Sentence {
 		return text("Pending: waiting for a decision · " + short(string(t.State), 60))
 	case tickets.Submitting:
 		s := decided(*t.Decision)
-		if p := short(t.Sending.Problem, 300); p != "" {
+		p := short(t.Sending.Problem, 300)
+		switch {
+		case t.Sending.Denied:
+			return append(s, text(", not accepted by EPM yet. "+sayDenied(p))...)
+		case p != "":
 			return append(s, text(". EPM does not answer ("+p+"), trying until it does")...)
 		}
 		return append(s, text(", sending to EPM")...)
@@ -220,6 +224,12 @@ func Status(t *tickets.Ticket) Sentence {
 		return concluded(t, t.Outcome, t.Decision)
 	}
 	return text("EPM has sent an update; the request itself has not arrived")
+}
+
+// sayDenied is why EPM does not let Countersign decide, and what becomes of
+// the decision.
+func sayDenied(why string) string {
+	return capital(strings.TrimRight(why, ". ")) + ". The decision is kept and sent again every 10 minutes; nobody has to decide again"
 }
 
 // Why is the reason that was given with the decision on t, or empty.
@@ -349,6 +359,8 @@ func Tell(t *tickets.Ticket, i int) Sentence {
 			s += " (" + why + ")"
 		}
 		return text(s + ". The decision is kept and sent again until EPM takes it")
+	case tickets.EventDenied:
+		return text(sayDenied(short(e.Text, 300)))
 	case tickets.EventSubmitted:
 		if slices.ContainsFunc(t.Events[:i], func(e tickets.Event) bool { return e.Kind == tickets.EventOutcome }) {
 			return text("EPM accepted the decision")
@@ -728,6 +740,17 @@ func SayPlaceLost(place tickets.Place, why string) string {
 // SayPlaceBack tells admins that place can be used again.
 func SayPlaceBack(place tickets.Place) string {
 	return fmt.Sprintf("Countersign can use %s again. What was missing there is being shown now.", PlaceName(place))
+}
+
+// SayEPMDenies tells admins that EPM lets Countersign decide nothing, and why.
+func SayEPMDenies(why string) string {
+	return fmt.Sprintf("EPM takes no decisions from Countersign. %s. Decisions are kept and sent again every 10 minutes, all of them as soon as EPM takes one; nobody has to decide again. "+
+		"When it is mended, /%s test-connection sends them at once.", capital(strings.TrimRight(short(why, 300), ". ")), CommandName)
+}
+
+// SayEPMAllows tells admins that EPM lets Countersign decide again.
+func SayEPMAllows() string {
+	return "EPM takes decisions from Countersign again. Those that waited are being sent now."
 }
 
 // PlaceName is what people call p, as far as its identifier tells.

@@ -20,10 +20,8 @@ const (
 	// slowRetry is for what an admin has to mend first: a bot that is not in
 	// its channel, a token that was revoked.
 	slowRetry = 5 * time.Minute
-	// deniedPause keeps the lane to EPM quiet after EPM refused our
-	// credentials: the other tickets would hear the same. In a chat that puts
-	// the place out of use.
-	deniedPause = 30 * time.Second
+	// deniedRetry is for a decision that EPM does not let us send.
+	deniedRetry = 10 * time.Minute
 	// firstLook and lastLook bound how often EPM is asked for an outcome
 	// whose webhook does not come.
 	firstLook = 5 * time.Minute
@@ -176,9 +174,6 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	if failure != nil {
 		f := tickets.FailureOf(failure)
 		result = string(f.Class)
-		if f.Class == tickets.Denied && s.Kind == tickets.StepSend {
-			l.pauseUntil(b.Now().Add(deniedPause))
-		}
 		b.Log.Warn("step failed", append(whereOf(t, s), "class", result, "err", failure)...)
 	} else {
 		b.Log.Info("step done", whereOf(t, s)...)
@@ -203,6 +198,9 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 		b.Tracer.Ended(after, b.Now())
 	}
 	b.wake(after) // other lanes: an acknowledged decision owes edits
+	if s.Kind == tickets.StepSend {
+		b.sendEnded(after, failure)
+	}
 	if failure != nil && blamesPlace(tickets.FailureOf(failure), s.Kind) {
 		b.awaits(s, number)
 	}
@@ -376,7 +374,15 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	f := tickets.FailureOf(err)
 	say := f.Say
 	next := now.Add(retryAfter(f, firstRetry, t.Sending.Attempts-1))
-	if f.Class == tickets.Refused || f.Class == tickets.Denied {
+	switch f.Class {
+	case tickets.Denied:
+		return func(t *tickets.Ticket) {
+			if !unclear {
+				t.NotThere(d, now)
+			}
+			t.SendDenied(d, say, now.Add(max(deniedRetry, f.After)), now)
+		}, err
+	case tickets.Refused:
 		if !unclear {
 			return func(t *tickets.Ticket) { t.Refuse(d, say, now) }, err
 		}

@@ -80,6 +80,7 @@ type Bot struct {
 
 	resync   *resync
 	places   places
+	denial   denial
 	recalled chan struct{} // something is in places.recalls
 	noted    chan struct{} // something is in places.notes
 	changed  chan struct{} // the settings were changed here

@@ -109,7 +109,11 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	for _, o := range out {
 		s.WriteString("\n" + sayOut(o))
 	}
-	if len(problems)+len(out) == 0 {
+	denied := b.sayDenial()
+	if denied != "" {
+		s.WriteString("\n" + denied)
+	}
+	if len(problems)+len(out) == 0 && denied == "" {
 		s.WriteString("\nEvery connection works.")
 	}
 	if len(b.Current().Approvers) == 0 {
@@ -209,6 +213,7 @@ func (b *Bot) move(ctx context.Context, by tickets.Actor, n tickets.Number, name
 }
 
 func (b *Bot) testConnection(ctx context.Context, _ adapters.Command, _ []string) string {
+	b.sendDenied() // most likely an admin has mended something
 	if b.Test == nil {
 		return "The connection to EPM cannot be tested from here."
 	}

@@ -52,6 +52,14 @@
 // This is known in memory only: the tickets say what is owed, and after a
 // restart the first step that fails tells again.
 //
+// # When EPM does not let us
+//
+// If the API account lacks a right, or its credentials are not taken, no
+// decision is thrown away: it stays, the card says which right is missing,
+// admins are told at once, and it is tried again every ten minutes, and with
+// all others as soon as EPM takes one (permission.go). A web page in EPM's
+// place, as of a proxy or a firewall, is no answer of EPM's at all.
+//
 // # What webhooks did not tell
 //
 // A webhook may be lost. At the start and every few minutes the lists of EPM

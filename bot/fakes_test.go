@@ -342,6 +342,7 @@ type world struct {
 	approvers []tickets.Principal
 	admins    []tickets.Principal               // default: the first approver
 	chats     []adapters.Chat                   // default: chat
+	decides   bot.EPM                           // default: epm
 	log       slog.Handler                      // default: none
 	own       bool                              // people may decide their own requests
 	resync    time.Duration                     // default: never
@@ -430,6 +431,10 @@ func (w *world) build(s store.Store) {
 	if log == nil {
 		log = slog.DiscardHandler
 	}
+	var decides bot.EPM = w.epm
+	if w.decides != nil {
+		decides = w.decides
+	}
 	resync := w.resync
 	if resync == 0 {
 		resync = -1
@@ -437,7 +442,7 @@ func (w *world) build(s store.Store) {
 	var err error
 	w.bot, err = bot.New(bot.Config{
 		Resync: resync,
-		Store:  w.store, EPM: w.epm, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared, Receivers: maps.Clone(w.receivers),
+		Store:  w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared, Receivers: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.

@@ -263,7 +263,7 @@ func (b *Bot) Renewed() {
 		p.recall(u.place, o)
 	}
 	p.mu.Unlock()
-	signal(b.recalled)
+	b.sendDenied()
 	for _, l := range b.lanes {
 		l.resume()
 	}
@@ -342,6 +342,12 @@ func (b *Bot) goOn(ctx context.Context, r recall) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	t, err := b.Store.Update(ctx, r.number, func(t *tickets.Ticket) error {
+		if r.place.Platform == onEPM {
+			if !t.SendNow(b.Now()) {
+				return errNothing
+			}
+			return nil
+		}
 		m := t.Message(r.place)
 		if m == nil || !m.NotBefore.After(b.Now()) {
 			return errNothing

@@ -1,6 +1,7 @@
 package epm
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -40,10 +41,20 @@ func (e *pageError) Error() string {
 	return fmt.Sprintf("a web page with status %d", e.status)
 }
 
-// isPage reports whether an answer is written for browsers.
-func isPage(res *http.Response) bool {
-	return res != nil && strings.HasPrefix(strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Type"))), "text/html")
+// isPage reports whether an answer, which begins with body, is written for
+// browsers. EPM's API answers in JSON, proxies and firewalls in HTML, which
+// not all of them call so.
+func isPage(res *http.Response, body []byte) bool {
+	if res == nil {
+		return false
+	}
+	kind := strings.ToLower(strings.TrimSpace(res.Header.Get("Content-Type")))
+	return strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/xhtml") ||
+		bytes.HasPrefix(bytes.TrimSpace(withoutBOM(body)), []byte("<"))
 }
+
+// withoutBOM is b without a byte-order mark before it.
+func withoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }
 
 // cause says why err kept us from EPM, and what to do: the first sentence
 // what is wrong. It is empty if nothing more is known than the failure's own

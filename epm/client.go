@@ -184,7 +184,7 @@ func (d *door) RoundTrip(q *http.Request) (*http.Response, error) {
 		return nil, &tickets.Failure{Class: tickets.Limited, After: time.Second, Say: sayPace, Err: errors.New("our own pace: the turn would come too late")}
 	}
 	res, err := d.next.RoundTrip(q)
-	if err == nil && res.StatusCode/100 == 2 && isPage(res) && strings.HasSuffix(q.URL.Path, tokenPath) {
+	if err == nil && res.StatusCode/100 == 2 && isPage(res, nil) && strings.HasSuffix(q.URL.Path, tokenPath) {
 		_ = res.Body.Close() // the library would not tell what it could not read
 		return nil, &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: &pageError{res.StatusCode}}
 	}
@@ -504,7 +504,7 @@ func (c *Client) call(ctx context.Context, method, p string, q url.Values, body 
 		}
 		c.refused.accepted()
 		answer, status, err := c.once(ctx, method, p, q, payload, correlation, token)
-		if status == http.StatusUnauthorized && !again {
+		if status == http.StatusUnauthorized && !again && tickets.FailureOf(err).Class == tickets.Denied {
 			// Regenerating the secret ends all tokens at once.
 			// https://docs.beyondtrust.com/epm-wm/docs/api
 			c.tokens.drop(token)
@@ -558,21 +558,14 @@ func (c *Client) once(ctx context.Context, method, p string, q url.Values, paylo
 	}
 	defer res.Body.Close()
 	c.watchClock(res)
-	if res.StatusCode/100 != 2 {
-		f := c.statusFailure(res, method, p)
-		if isPage(res) {
-			f.Err = fmt.Errorf("%w: %w", f.Err, &pageError{res.StatusCode})
-		}
-		return nil, res.StatusCode, f
-	}
-	if isPage(res) && method == http.MethodGet {
-		return nil, res.StatusCode, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: &pageError{res.StatusCode}}
-	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if page := isPage(res, body); page || res.StatusCode/100 != 2 {
+		return nil, res.StatusCode, c.statusFailure(res, page, method, p)
+	}
 	if err != nil && method == http.MethodGet {
 		return nil, 0, networkFailure(err, method, true)
 	}
-	return body, res.StatusCode, nil // of a decision, the status says it all
+	return withoutBOM(body), res.StatusCode, nil // of a decision, the status says it all
 }
 
 // sending watches whether a request may have reached EPM.

@@ -185,6 +185,8 @@ func TestAnswers(t *testing.T) {
 	answer := func(status int) epmtest.Fault { return epmtest.Fault{Kind: epmtest.Answer, Status: status} }
 	did := func(f epmtest.Fault) epmtest.Fault { f.Did = true; return f }
 	once := func(f epmtest.Fault) epmtest.Fault { f.Times = 1; return f }
+	page := func(status int) epmtest.Fault { return epmtest.Fault{Kind: epmtest.HTMLPage, Status: status} }
+	unnamed := func(f epmtest.Fault) epmtest.Fault { f.ContentType = "application/json"; return f }
 	for name, c := range map[string]struct {
 		fault epmtest.Fault
 		want  tickets.Class
@@ -211,6 +213,22 @@ func TestAnswers(t *testing.T) {
 		"500ButDid":           {did(answer(500)), tickets.Unclear, 0, 1},
 		"502Page":             {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Unclear, 0, 1},
 		"502PageButDid":       {epmtest.Fault{Kind: epmtest.HTMLPage, Did: true}, tickets.Unclear, 0, 1},
+		"200Page":             {page(200), tickets.Unclear, 0, 1},
+		"200PageButDid":       {did(page(200)), tickets.Unclear, 0, 1},
+		"301Page":             {page(301), tickets.Down, 0, 1},
+		"302":                 {answer(302), tickets.Down, 0, 1},
+		"400Page":             {page(400), tickets.Down, 0, 1},
+		"401Page":             {page(401), tickets.Down, 0, 1},
+		"403Page":             {page(403), tickets.Down, 0, 1},
+		"404Page":             {page(404), tickets.Down, 0, 1},
+		"405Page":             {page(405), tickets.Down, 0, 1},
+		"407":                 {answer(407), tickets.Down, 0, 1},
+		"409Page":             {page(409), tickets.Down, 0, 1},
+		"422Page":             {page(422), tickets.Down, 0, 1},
+		"429Page":             {page(429), tickets.Limited, 0, 1},
+		"503Page":             {page(503), tickets.Unclear, 0, 1},
+		"UnnamedPage200":      {unnamed(page(200)), tickets.Unclear, 0, 1},
+		"UnnamedPage403":      {unnamed(page(403)), tickets.Down, 0, 1},
 		"504":                 {answer(504), tickets.Unclear, 0, 1},
 		"504ButDid":           {did(answer(504)), tickets.Unclear, 0, 1},
 		"501":                 {answer(501), tickets.Unclear, 0, 1},
@@ -537,7 +555,9 @@ func TestTokenErrorsTellNothing(t *testing.T) {
 	}{
 		"JSON400":  {400, `{"error":"` + hush + `","error_description":"secret ` + hush + `"}`, tickets.Denied},
 		"Text401":  {401, "who is " + hush, tickets.Denied},
-		"Page403":  {403, "<html>" + hush, tickets.Denied},
+		"Page403":  {403, "<html>" + hush, tickets.Down},
+		"BOMPage":  {401, "\xef\xbb\xbf\r\n<!DOCTYPE html>" + hush, tickets.Down},
+		"407":      {407, hush, tickets.Down},
 		"404":      {404, hush, tickets.Denied},
 		"405":      {405, hush, tickets.Denied},
 		"500":      {500, hush, tickets.Down},
@@ -545,7 +565,7 @@ func TestTokenErrorsTellNothing(t *testing.T) {
 		"200Text":  {200, hush, tickets.Down},
 		"200Error": {200, `{"error":"` + hush + `"}`, tickets.Down},
 		"200Empty": {200, `{}`, tickets.Down},
-		"302":      {302, hush, tickets.Denied},
+		"302":      {302, hush, tickets.Down},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32
@@ -586,7 +606,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			http.Redirect(w, q, other.URL, status)
 		}))
 		b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
-		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Denied)
+		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Down)
 		if elsewhere.Load() != 0 {
 			t.Errorf("%d was followed", status)
 		}
@@ -842,7 +862,9 @@ func TestOutcomeFailures(t *testing.T) {
 		"429":     {epmtest.Fault{Kind: epmtest.Answer, Status: 429}, tickets.Limited},
 		"500":     {epmtest.Fault{Kind: epmtest.Answer, Status: 500}, tickets.Down},
 		"Page":    {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Down},
-		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Refused},
+		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Down},
+		"403Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 403}, tickets.Down},
+		"404Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 404}, tickets.Down},
 		"Cut":     {epmtest.Fault{Kind: epmtest.Drop}, tickets.Down},
 		"Garbage": {epmtest.Fault{Kind: epmtest.Garbage}, tickets.Refused},
 		"404":     {epmtest.Fault{Kind: epmtest.Answer, Status: 404}, tickets.Refused},

@@ -26,6 +26,8 @@ const (
 	sayBroken      = "EPM reports an error of its own"
 	sayCredentials = "EPM does not accept the bot's client ID or secret; an admin has to correct COUNTERSIGN_EPM_CLIENT_ID and COUNTERSIGN_EPM_CLIENT_SECRET"
 	sayChanging    = "EPM does not accept the bot's client secret any more; it is sent again when the new one is there"
+	sayToken       = "EPM does not accept the token that it has just given to the bot: the bot's API account needs JIT: Full Access, and COUNTERSIGN_EPM_HOST must be the host of the same tenant"
+	sayPage        = "a web page answers instead of EPM: a proxy, a firewall or a login page is in the way"
 	sayPermission  = "EPM does not allow it: the bot's API account needs JIT: Full Access"
 	sayWrongPath   = "EPM does not know the address of the decision; an admin has to correct the decision path (COUNTERSIGN_EPM_APP_DECISION_PATH or COUNTERSIGN_EPM_ADMIN_DECISION_PATH)"
 	sayNoRequest   = "EPM does not know this request any more"
@@ -71,14 +73,28 @@ func plain(err error) error {
 	return err
 }
 
-// statusFailure is an answer that is not 2xx. Only the status of it is kept:
-// its body may hold anything.
-func (c *Client) statusFailure(res *http.Response, method, p string) *tickets.Failure {
+// statusFailure is an answer that is not 2xx, or a web page. Only the status
+// of it is kept: its body may hold anything.
+func (c *Client) statusFailure(res *http.Response, page bool, method, p string) *tickets.Failure {
 	status := strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode)
 	f := &tickets.Failure{Class: tickets.Refused, Say: sayRefused + " (" + strings.TrimSpace(status) + ")", Err: fmt.Errorf("%s %s: %s", method, c.callPath(p), status)}
+	if page {
+		f.Err = fmt.Errorf("%w: %w", f.Err, &pageError{res.StatusCode})
+	}
 	switch code := res.StatusCode; {
+	case code/100 == 2:
+		// Whoever wrote it may have passed the call on to EPM.
+		f.Class, f.Say = tickets.Unclear, sayPage
+		if method == http.MethodGet {
+			f.Class = tickets.Down
+		}
+	case code/100 == 3:
+		f.Class, f.Say = tickets.Down, sayRedirect
+	case page && code < 500 && code != http.StatusTooManyRequests, code == http.StatusProxyAuthRequired:
+		// Somebody before EPM answers, and it is not EPM that refuses.
+		f.Class, f.Say = tickets.Down, sayPage
 	case code == http.StatusUnauthorized:
-		f.Class, f.Say = tickets.Denied, sayCredentials
+		f.Class, f.Say = tickets.Denied, sayToken // which was fresh: call sees to that
 	case code == http.StatusForbidden:
 		f.Class, f.Say = tickets.Denied, sayPermission
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && method == http.MethodGet:
@@ -98,8 +114,6 @@ func (c *Client) statusFailure(res *http.Response, method, p string) *tickets.Fa
 	case code == http.StatusConflict:
 		// EPM has a decision, and it may be this one.
 		f.Class, f.Say = tickets.Unclear, sayConflict
-	case code/100 == 3:
-		f.Class, f.Say = tickets.Denied, sayRedirect
 	}
 	return f
 }
@@ -143,7 +157,8 @@ func tokenFailure(err error, now time.Time) *tickets.Failure {
 		if word := errorCode(refused.ErrorCode); word != "" {
 			told = fmt.Errorf("%w (%s)", told, word)
 		}
-		if isPage(refused.Response) {
+		page := isPage(refused.Response, refused.Body)
+		if page {
 			told = fmt.Errorf("%w: %w", told, &pageError{code})
 		}
 		switch {
@@ -154,7 +169,9 @@ func tokenFailure(err error, now time.Time) *tickets.Failure {
 		case code/100 == 2:
 			return &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: told}
 		case code/100 == 3:
-			return &tickets.Failure{Class: tickets.Denied, Say: sayRedirect, Err: told}
+			return &tickets.Failure{Class: tickets.Down, Say: sayRedirect, Err: told}
+		case page, code == http.StatusProxyAuthRequired:
+			return &tickets.Failure{Class: tickets.Down, Say: sayPage, Err: told}
 		case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
 			return &tickets.Failure{Class: tickets.Denied, Say: sayNoEPM, Err: told}
 		}

@@ -96,8 +96,8 @@ type envelope struct {
 func (c *Client) records(ctx context.Context, list string, number int, correlation string) (envelope, error) {
 	body, status, err := c.page(ctx, list, pageSize, number, correlation)
 	if err != nil {
-		if status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
-			err = &tickets.Failure{Class: tickets.Refused, Say: tickets.FailureOf(err).Say, Err: errors.Join(errNoSuchPath, err)}
+		if f := tickets.FailureOf(err); f.Class == tickets.Refused && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+			err = &tickets.Failure{Class: tickets.Refused, Say: f.Say, Err: errors.Join(errNoSuchPath, err)}
 		}
 		return envelope{}, err
 	}

@@ -141,7 +141,8 @@ func TestListFailures(t *testing.T) {
 		"405":     {epmtest.Fault{Kind: epmtest.Answer, Status: 405}, tickets.Refused},
 		"429":     {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: time.Minute}, tickets.Limited},
 		"500":     {epmtest.Fault{Kind: epmtest.Answer, Status: 500}, tickets.Down},
-		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Refused},
+		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Down},
+		"404Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 404}, tickets.Down},
 		"Cut":     {epmtest.Fault{Kind: epmtest.Drop}, tickets.Down},
 		"Garbage": {epmtest.Fault{Kind: epmtest.Garbage}, tickets.Refused},
 	} {

@@ -11,7 +11,8 @@
 //
 //	webhook ─► Pending ──form submitted──► Submitting ──EPM answers 2xx──► Submitted ──update webhook──► Final
 //	             ▲  │                        │   │
-//	             │  │                        │   └─ no answer, 5xx, 429: sent again with back-off
+//	             │  │                        │   ├─ no answer, 5xx, 429: sent again with back-off
+//	             │  │                        │   ├─ the bot may not decide: kept, admins are told, sent again
 //	             │  │                        └───── EPM refuses: reopened, and the approver is told why
 //	             │  └─ decided in the EPM console ─────────────────────────────────────────────────► Final
 //	             └─ an update that arrives before its request waits as Unknown until the request comes

@@ -211,24 +211,53 @@ func (t *Ticket) SendFailed(d Decision, unclear bool, say string, next, now time
 	if unclear {
 		s.Unclear, s.UnclearAt = true, now
 	}
-	s.NotBefore = next
-	if s.Problem != say {
-		t.Rev++ // the card says why it takes longer
-	}
-	s.Problem = say
-	if s.Attempts >= delayedAfter && !t.toldOfDelay() {
+	t.sendAgain(next, say, false)
+	if s.Attempts >= delayedAfter && !t.toldOf(EventDelayed, "") {
 		t.happened(Event{Kind: EventDelayed, At: now, Text: say})
 	}
 }
 
-// toldOfDelay reports whether the history tells of the present decision that
-// EPM does not answer.
-func (t *Ticket) toldOfDelay() bool {
+// SendDenied notes that EPM did not take d because it does not let the bot
+// decide at all. The decision stays, and is sent again at next. say, for
+// people, tells what an admin has to do; they are told at once.
+func (t *Ticket) SendDenied(d Decision, say string, next, now time.Time) {
+	if !t.sends(d) {
+		return
+	}
+	t.Sending.Begun = false
+	t.sendAgain(next, say, true)
+	if !t.toldOf(EventDenied, say) {
+		t.happened(Event{Kind: EventDenied, At: now, Text: say})
+	}
+}
+
+func (t *Ticket) sendAgain(next time.Time, say string, denied bool) {
+	s := &t.Sending
+	s.NotBefore = next
+	if s.Problem != say || s.Denied != denied {
+		t.Rev++ // the card says why it takes longer
+	}
+	s.Problem, s.Denied = say, denied
+}
+
+// SendNow ends the wait of a decision that EPM denied, and reports whether
+// there was one.
+func (t *Ticket) SendNow(now time.Time) bool {
+	if t.Progress() != Submitting || !t.Sending.Denied || !t.Sending.NotBefore.After(now) {
+		return false
+	}
+	t.Sending.NotBefore = time.Time{}
+	return true
+}
+
+// toldOf reports whether the history tells of the present decision that it
+// met a difficulty of that kind, for the reason that is given, if one is.
+func (t *Ticket) toldOf(kind EventKind, why string) bool {
 	for _, e := range slices.Backward(t.Events) {
-		switch e.Kind {
-		case EventDelayed:
+		switch {
+		case e.Kind == kind && (why == "" || e.Text == why):
 			return true
-		case EventDecided:
+		case e.Kind == EventDecided:
 			return false
 		}
 	}

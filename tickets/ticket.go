@@ -198,6 +198,7 @@ type Sending struct {
 	UnclearAt time.Time `json:"unclear_at,omitzero"` // when an attempt last ended so
 	NotBefore time.Time `json:"not_before,omitzero"` // earliest next attempt or look
 	Problem   string    `json:"problem,omitempty"`   // why the last attempt failed, for people
+	Denied    bool      `json:"denied,omitempty"`    // it failed because EPM does not let the bot decide: an admin has to act
 	Done      time.Time `json:"done,omitzero"`       // when EPM acknowledged
 	Looks     int       `json:"looks,omitempty"`     // times EPM was asked what became of it
 
@@ -276,6 +277,7 @@ const (
 	EventReceived  EventKind = "received"  // the request arrived
 	EventDecided   EventKind = "decided"   // somebody here decided
 	EventDelayed   EventKind = "delayed"   // EPM does not answer; still trying
+	EventDenied    EventKind = "denied"    // EPM does not let the bot decide; the decision waits for an admin
 	EventSubmitted EventKind = "submitted" // EPM acknowledged the decision
 	EventRefused   EventKind = "refused"   // EPM refused; open again
 	EventOutcome   EventKind = "outcome"   // EPM's final word
@@ -300,7 +302,7 @@ const (
 // InThread reports whether the event is told as a reply under the card.
 func (k EventKind) InThread() bool {
 	switch k {
-	case EventDecided, EventDelayed, EventSubmitted, EventRefused, EventOutcome, EventState, EventOverdue:
+	case EventDecided, EventDelayed, EventDenied, EventSubmitted, EventRefused, EventOutcome, EventState, EventOverdue:
 		return true
 	}
 	return false
@@ -327,7 +329,7 @@ type Event struct {
 	Verdict  Verdict   `json:"verdict,omitempty"`  // opened, turned_away: of the form
 	Decision *Decision `json:"decision,omitempty"` // decided, refused
 	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome, detailed
-	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays, why somebody was turned away or a place fails, the new state; not empty if the request was found in EPM's list
+	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays or denies, why somebody was turned away or a place fails, the new state; not empty if the request was found in EPM's list
 	State    State     `json:"state,omitempty"`    // received, outcome: that the ticket is in since
 	Place    Place     `json:"place,omitzero"`     // where: shown, opened, turned_away, failing, working, given_up
 	Message  string    `json:"message,omitempty"`  // shown: the platform's identifier

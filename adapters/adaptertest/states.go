@@ -107,6 +107,10 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 			t.BeginSend(later)
 			t.SendFailed(*t.Decision, true, "no answer within 10 seconds", later, later)
 		}),
+		"submitting-denied": With(Decided(app(), tickets.Approve, Elsewhere), func(t *tickets.Ticket) {
+			t.BeginSend(later)
+			t.SendDenied(*t.Decision, "EPM does not allow it: the bot's API account needs JIT: Full Access", later, later)
+		}),
 		"submitting-deny":   Decided(app(), tickets.Deny, own),
 		"submitted":         Acknowledged(app(), tickets.Approve, own),
 		"submitted-overdue": With(Acknowledged(app(), tickets.Approve, own), func(t *tickets.Ticket) { t.Looked(later, later) }),
@@ -123,7 +127,7 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 
 // Telling lists the names of States whose events are worth telling.
 func Telling() []string {
-	return []string{"submitting", "submitting-deny", "refused", "submitted-overdue", "final-approved", "final-denied", "final-console", "final-overruled", "final-other-word", "inactive", "final-hostile"}
+	return []string{"submitting", "submitting-deny", "refused", "submitted-overdue", "submitting-denied", "final-approved", "final-denied", "final-console", "final-overruled", "final-other-word", "inactive", "final-hostile"}
 }
 
 // Forms are decision forms of every kind, by name.

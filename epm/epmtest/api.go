@@ -165,7 +165,7 @@ func (s *Server) fail(ctx context.Context, f *Fault, call *Call, process func() 
 		}
 	case HTMLPage:
 		call.Fault += " " + strconv.Itoa(f.Status)
-		a = answer{status: f.Status, contentType: "text/html; charset=utf-8", body: fmt.Appendf(nil,
+		a = answer{status: f.Status, contentType: orDefault(f.ContentType, "text/html; charset=utf-8"), body: fmt.Appendf(nil,
 			"<!DOCTYPE html>\n<html><head><title>%d %s</title></head><body><h1>%s</h1><p>Gateway</p></body></html>\n",
 			f.Status, http.StatusText(f.Status), http.StatusText(f.Status))}
 	case Garbage:

@@ -83,6 +83,8 @@ type Fault struct {
 	Did bool
 	// Status is the answer of Answer (default 500) and HTMLPage (default 502).
 	Status int
+	// ContentType is what HTMLPage is called; default text/html.
+	ContentType string
 	// RetryAfter is sent in whole seconds as the Retry-After header; default
 	// none.
 	RetryAfter time.Duration

@@ -98,6 +98,10 @@ func read(raw []byte) (body, error) {
 			if b, ok := byLine(strings.TrimSpace(s)); ok {
 				return b, nil
 			}
+			// The sender escapes nothing, and a value was written so that
+			// this cannot be undone for all of them.
+			spell(values)
+			return body{values: values, repaired: true, strange: true}, nil
 		}
 		return body{values: values}, nil
 	case !errors.Is(err, errSyntax):
@@ -130,6 +134,17 @@ func misread(values []value) bool {
 		}
 	}
 	return false
+}
+
+// spell writes the control characters of paths and names as the backslash and
+// letter that they were read from: ACME\bob must not pass for somebody else.
+func spell(values []value) {
+	spelled := strings.NewReplacer("\b", `\b`, "\f", `\f`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+	for i := range values {
+		if v := &values[i]; literal[v.key] && v.form == formText {
+			v.text = spelled.Replace(v.text)
+		}
+	}
 }
 
 // reading is a body under the rules of its event.

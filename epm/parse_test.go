@@ -226,6 +226,33 @@ func TestOneLineBodies(t *testing.T) {
 	}
 }
 
+// TestRescueFails: in a template on one line a user's backslash was read as a
+// control character, and a quote in another value keeps the body from being
+// read as it was meant. The account is shown as it is written, and the request
+// is suspected. To see it fail, return the strict reading from read.
+func TestRescueFails(t *testing.T) {
+	w := newWorld(t)
+	for _, letter := range "bfnrt" {
+		for name, value := range map[string]string{"Quote": `he said \"please\"`, "QuoteAtTheEnd": `x\"`, "Brace": `\"}`, "Fields": `x\", \"user\": \"CEO`} {
+			for e, field := range map[epmtest.Event]string{epmtest.AppCreated: "User", epmtest.AdminCreated: "UserName"} {
+				account := `ACME\` + string(letter) + "ob"
+				o := epmtest.BodyOptions{Escape: epmtest.Raw, Values: tame(value)}
+				o.Values[field] = account
+				body := regexp.MustCompile(`\n\s*`).ReplaceAllString(string(w.body(e, o)), "")
+				q := parse(t, []byte(body)).News.Request
+				if q.User != account || !q.Imitates || q.ID != requestID {
+					t.Errorf("%s %s: user %q, suspected %t, want %q and suspected", name, e, q.User, q.Imitates, account)
+				}
+			}
+		}
+	}
+	// A quote alone, from a sender that escapes, is no reason to suspect.
+	body := regexp.MustCompile(`\n\s*`).ReplaceAllString(string(w.body(epmtest.AdminCreated, epmtest.BodyOptions{Values: map[string]string{"Reason": `"x"`, "UserName": `ACME\bob`}})), "")
+	if q := parse(t, []byte(body)).News.Request; q.User != `ACME\bob` || q.Imitates || q.Reason != `"x"` {
+		t.Errorf("escaped: user %q, reason %q, suspected %t", q.User, q.Reason, q.Imitates)
+	}
+}
+
 // TestInjection tries what somebody who asks for access could write.
 func TestInjection(t *testing.T) {
 	w := newWorld(t)

@@ -51,6 +51,11 @@ type Chat interface {
 	// means that it could not be found out: nobody is let in then.
 	Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error)
 
+	// Sees reports whether a, who acts in the place in, sees what is posted in
+	// place, by what the platform told of its members at most a minute ago. An
+	// error means that it could not be found out: nobody reads then.
+	Sees(ctx context.Context, a tickets.Actor, in, place tickets.Place) (bool, error)
+
 	// Reach returns what the platform knows at the moment of each of who, in
 	// their order. It asks for several at once, and what it may ask for only
 	// seldom once for all.

@@ -14,6 +14,7 @@ type Word struct {
 	Name  string
 	Help  string // what it does, for people, without a full stop
 	Admin bool   // only for admins
+	Open  bool   // for everybody: it shows nothing of requests
 	Args  []Arg
 }
 
@@ -31,7 +32,7 @@ type Arg struct {
 func Words() []Word {
 	number := Arg{Name: "number", Help: "The request's number, for example JIT-1042", Required: true, Complete: true}
 	return []Word{
-		{Name: "help", Help: "what Countersign understands"},
+		{Name: "help", Help: "what Countersign understands", Open: true},
 		{Name: "status", Help: "what waits, and whether every connection works"},
 		{Name: "tickets", Help: "the newest requests, or those in a state, or that mention something", Args: []Arg{
 			{Name: "state", Help: "How far they have come, as pending or final, or a state such as On Hold; any for all", Complete: true},
@@ -55,7 +56,7 @@ func Words() []Word {
 			{Name: "span", Help: "How far back: hours, days or weeks, as 12h, 7d or 4w; 7d if nothing is said", Complete: true},
 		}},
 		{Name: "test-connection", Help: "try the connection to EPM", Admin: true},
-		{Name: "roles", Help: "what you may do; for admins, who may decide and who is an admin"},
+		{Name: "roles", Help: "what you may do; for admins, who may decide and who is an admin", Open: true},
 	}
 }
 

@@ -65,6 +65,11 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 				b.refused(c.Actor, "", no)
 				return adapters.Note{Text: no}
 			}
+		} else if !w.Open {
+			if no := b.mayRead(ctx, c.Actor, c.Place); no != "" {
+				b.refused(c.Actor, "", no)
+				return adapters.Note{Text: no}
+			}
 		}
 		return words()[w.Name](b, ctx, c, fields[1:])
 	}

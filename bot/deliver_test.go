@@ -165,7 +165,7 @@ func leftAlone(t *testing.T, class tickets.Class, most int) {
 	}
 	w.until(last, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
 	w.eventually("status tells", func() bool {
-		s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
+		s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}))
 		return strings.Contains(s, "Events for siem: ") && strings.Contains(s, "tickets have events to deliver") && strings.Contains(s, "did not take the last one ("+string(class)+")")
 	})
 	r.mu.Lock()
@@ -262,11 +262,11 @@ func TestForbiddenTextHoldsUpNoOther(t *testing.T) {
 			}
 			last := w.ask("last")
 			w.delivered(r, w.until(last, "told", toldAll))
-			if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); strings.Contains(s, "did not take the last one") {
+			if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"})); strings.Contains(s, "did not take the last one") {
 				t.Errorf("the lane rests: %s", s)
 			}
 			w.eventually("status tells of those that are not due", func() bool {
-				s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
+				s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}))
 				return strings.Contains(s, "Events for siem: 60 tickets have events to deliver") && strings.Contains(s, "tried again within minutes: ")
 			})
 			for tries := 1; tries < 10; tries++ {
@@ -312,7 +312,7 @@ func TestReceiverBegins(t *testing.T) {
 		return len(t.Deliveries) == 2 && t.Deliveries[1].Done == len(t.Events)
 	})
 	w.deliveredFrom(second, got, len(got.Events)-1)
-	if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); !strings.Contains(s, "Events for first: 1 ticket has events to deliver") || !strings.Contains(s, "No such receiver is configured") {
+	if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"})); !strings.Contains(s, "Events for first: 1 ticket has events to deliver") || !strings.Contains(s, "No such receiver is configured") {
 		t.Errorf("status = %q", s)
 	}
 	w.receivers["first"] = first

@@ -94,6 +94,7 @@ type fakeChat struct {
 	mu      sync.Mutex
 	posts   []*posted
 	holds   func(tickets.Principal, tickets.Actor) (bool, error)
+	sees    func(tickets.Actor) (bool, error)             // default: who acts in the place
 	who     func(tickets.Actor) (tickets.Identity, error) // default: by their name
 	looking int                                           // posts that looked first
 	reach   map[string]adapters.Reach                     // by ID; default: one person without a name
@@ -172,6 +173,13 @@ func (c *fakeChat) Reach(ctx context.Context, who []tickets.Principal) []adapter
 		list[i] = r
 	}
 	return list
+}
+
+func (c *fakeChat) Sees(_ context.Context, a tickets.Actor, in, place tickets.Place) (bool, error) {
+	if c.sees != nil {
+		return c.sees(a)
+	}
+	return in == place, nil
 }
 
 func (c *fakeChat) Holds(_ context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {

@@ -192,7 +192,7 @@ func TestListThatCannotBeRead(t *testing.T) {
 		t.Errorf("the list is %q", p.Text)
 	}
 	s.list = nil
-	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "tickets"}), "I cannot reach my store")
+	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "tickets"}), "I cannot reach my store")
 }
 
 // A button carries no word but those that have pages, whoever clicks.

@@ -611,7 +611,7 @@ func TestPlaceBackForEverything(t *testing.T) {
 	for _, n := range old { // nothing of EPM's waits
 		w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 	}
-	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}), "Out of use since "+adapters.Moment(w.bot.Places()[0].Since)+
+	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.Moment(w.bot.Places()[0].Since)+
 		": channel C1 on Chat (messages are not updated, new requests are not shown): down: planned. Requests waiting for it: 20.")
 	if failed, _, _ := c.count(); failed > 8 {
 		t.Errorf("%d forbidden calls, want at most 8", failed)
@@ -630,7 +630,7 @@ func TestPlaceBackForEverything(t *testing.T) {
 			t.Errorf("%s was told %q", who, said)
 		}
 	}
-	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}), "Every connection works.")
+	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Every connection works.")
 }
 
 // TestProbe: what the one step that is let in tells about its place. To see

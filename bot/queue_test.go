@@ -125,7 +125,7 @@ func TestOneChannelHoldsUpNoOther(t *testing.T) {
 		t.Errorf("%d are due, %v; want those that wait for the channel, %d", due.Count, err, storm)
 	}
 	w.advance(5 * time.Second)
-	text := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
+	text := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}))
 	if want := fmt.Sprintf("Chat: %d requests wait to be shown, the oldest for ", storm); !strings.Contains(text, want) || !strings.Contains(text, "Chat has asked Countersign to wait for another ") {
 		t.Errorf("status = %q, want %q and why", text, want)
 	}

@@ -327,7 +327,7 @@ func TestCannotCompare(t *testing.T) {
 			set(&tickets.Failure{Class: class, Say: "EPM does not want to", Err: errors.New("planned")})
 			w.start()
 			status := func() string {
-				return said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"}))
+				return said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}))
 			}
 			w.eventually("status tells", func() bool {
 				s := status()
@@ -448,7 +448,7 @@ func TestOneReplicaCompares(t *testing.T) {
 	w.lists(listed("a", time.Hour))
 	w.start()
 	w.eventually("it leaves it to the other", func() bool { _, elsewhere := w.bot.Comparisons(); return elsewhere })
-	if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "status"})); !strings.Contains(s, "another replica") {
+	if s := said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"})); !strings.Contains(s, "another replica") {
 		t.Errorf("status = %s", s)
 	}
 	w.epm.mu.Lock()

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/tickets"
@@ -66,6 +67,35 @@ func (b *Bot) mayAdmin(ctx context.Context, a tickets.Actor) string {
 		return adapters.SayCannotCheck
 	}
 	return adapters.SayNotAdmin
+}
+
+// mayRead returns "" if a, who acts in the place in, may read requests by the
+// slash command, else the sentence that says why not: approvers and admins may
+// anywhere, others if they see a channel in which requests are shown.
+func (b *Bot) mayRead(ctx context.Context, a tickets.Actor, in tickets.Place) string {
+	s := b.Current()
+	ok, err := b.holds(ctx, a, slices.Concat(s.Approvers, s.Admins))
+	if ok {
+		return ""
+	}
+	errs := []error{err}
+	if chat := b.chats[a.Platform]; chat != nil && a.ID != "" {
+		for _, p := range s.Rules.Places {
+			if p.Platform != a.Platform {
+				continue
+			}
+			sees, err := chat.Sees(ctx, a, in, p)
+			if sees && err == nil {
+				return ""
+			}
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		b.Log.Error("cannot check reader", "actor", a.String(), "err", err)
+		return adapters.SayCannotCheckReader
+	}
+	return adapters.SayNotReader
 }
 
 // holds reports whether a is one of ps or belongs to one. The error is not

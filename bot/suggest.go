@@ -20,8 +20,12 @@ func (b *Bot) Complete(ctx context.Context, c adapters.Completion) adapters.Sugg
 	if i < 0 || b.ensure(ctx) != nil {
 		return nil
 	}
-	if adapters.Words()[i].Admin && b.mayAdmin(ctx, c.Actor) != "" {
-		return nil // without a word, as for what nobody can find out
+	// Without a word, as for what nobody can find out.
+	switch w := adapters.Words()[i]; {
+	case w.Admin && b.mayAdmin(ctx, c.Actor) != "":
+		return nil
+	case !w.Admin && !w.Open && b.mayRead(ctx, c.Actor, c.Place) != "":
+		return nil
 	}
 	switch c.Word + " " + c.Arg {
 	case "ticket number", "state number":

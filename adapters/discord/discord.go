@@ -602,6 +602,12 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 	return false, fmt.Errorf("discord: %s: Discord has no groups; name a user or a role", p)
 }
 
+// Sees reports whether a acts in place itself: Discord does not tell a bot who
+// sees a channel, and lets nobody act in one that they do not see.
+func (c *Chat) Sees(_ context.Context, a tickets.Actor, in, place tickets.Place) (bool, error) {
+	return place.Platform == Platform && a.Platform == Platform && in == place, nil
+}
+
 func (c *Chat) memberRoles(ctx context.Context, user string) ([]string, error) {
 	var member struct {
 		Roles []string `json:"roles"`

@@ -528,6 +528,12 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 	return holds, nil
 }
 
+// Sees reports whether a is a member of the channel place, wherever they act:
+// in a public channel, and in a direct message, anybody can type a command.
+func (c *Chat) Sees(ctx context.Context, a tickets.Actor, _, place tickets.Place) (bool, error) {
+	return c.Holds(ctx, tickets.Principal{Platform: place.Platform, Kind: tickets.Channel, ID: place.Channel}, a)
+}
+
 // Identify returns a's address and names as Slack told them at most a minute
 // ago. Without the scope users:read.email Slack leaves the address out; to go
 // by names alone would let people decide their own requests.

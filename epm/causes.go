@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -110,9 +108,9 @@ func (c *Client) cause(err error) string {
 
 // noteDate notes how far EPM's clock is from ours by a refused token's answer.
 func (c *Client) noteDate(err error) {
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) && refused.Response != nil {
-		c.watchClock(refused.Response)
+	var refused *tokenError
+	if errors.As(err, &refused) {
+		c.watchClock(refused.date)
 	}
 }
 

@@ -23,7 +23,6 @@ import (
 	"time"
 	"unicode"
 
-	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
 
 	"github.com/countersign/countersign/tickets"
@@ -159,7 +158,7 @@ func (c *Client) Try(ctx context.Context, secret string) error {
 	defer cancel()
 	_, err := newTokenSource(c.http, c.base.JoinPath(tokenPath).String(), c.config.ClientID, func() string { return secret }, c.config.Now).get(ctx)
 	if err != nil {
-		return tokenFailure(err, c.config.Now())
+		return tokenFailure(err)
 	}
 	return nil
 }
@@ -183,12 +182,7 @@ func (d *door) RoundTrip(q *http.Request) (*http.Response, error) {
 		}
 		return nil, &tickets.Failure{Class: tickets.Limited, After: time.Second, Say: sayPace, Err: errors.New("our own pace: the turn would come too late")}
 	}
-	res, err := d.next.RoundTrip(q)
-	if err == nil && res.StatusCode/100 == 2 && isPage(res, nil) && strings.HasSuffix(q.URL.Path, tokenPath) {
-		_ = res.Body.Close() // the library would not tell what it could not read
-		return nil, &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: &pageError{res.StatusCode}}
-	}
-	return res, err
+	return d.next.RoundTrip(q)
 }
 
 // closeBody does what is expected of a transport that sends nothing.
@@ -498,7 +492,7 @@ func (c *Client) call(ctx context.Context, method, p string, q url.Values, body 
 	for again := false; ; again = true {
 		token, err := c.tokens.get(ctx)
 		if err != nil {
-			f := c.refused.judge(tokenFailure(err, c.config.Now()), c.config.Now())
+			f := c.refused.judge(tokenFailure(err), c.config.Now())
 			c.remember(http.MethodPost, f)
 			return nil, 0, f
 		}
@@ -532,7 +526,7 @@ func (c *Client) remember(method string, err error) {
 }
 
 // once makes one HTTP call.
-func (c *Client) once(ctx context.Context, method, p string, q url.Values, payload []byte, correlation string, token *oauth2.Token) ([]byte, int, error) {
+func (c *Client) once(ctx context.Context, method, p string, q url.Values, payload []byte, correlation string, token *token) ([]byte, int, error) {
 	if ctx.Err() != nil {
 		return nil, 0, networkFailure(ctx.Err(), method, false)
 	}
@@ -543,7 +537,7 @@ func (c *Client) once(ctx context.Context, method, p string, q url.Values, paylo
 	if err != nil {
 		return nil, 0, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the address of the call is not valid")}
 	}
-	req.Header.Set("Authorization", "Bearer "+token.AccessToken)
+	req.Header.Set("Authorization", "Bearer "+token.access)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", userAgent)
 	if payload != nil {
@@ -557,7 +551,7 @@ func (c *Client) once(ctx context.Context, method, p string, q url.Values, paylo
 		return nil, 0, networkFailure(err, method, trace.may(err))
 	}
 	defer res.Body.Close()
-	c.watchClock(res)
+	c.watchClock(res.Header.Get("Date"))
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if page := isPage(res, body); page || res.StatusCode/100 != 2 {
 		return nil, res.StatusCode, c.statusFailure(res, page, method, p)

@@ -553,19 +553,25 @@ func TestTokenErrorsTellNothing(t *testing.T) {
 		body   string
 		want   tickets.Class
 	}{
-		"JSON400":  {400, `{"error":"` + hush + `","error_description":"secret ` + hush + `"}`, tickets.Denied},
-		"Text401":  {401, "who is " + hush, tickets.Denied},
-		"Page403":  {403, "<html>" + hush, tickets.Down},
-		"BOMPage":  {401, "\xef\xbb\xbf\r\n<!DOCTYPE html>" + hush, tickets.Down},
-		"407":      {407, hush, tickets.Down},
-		"404":      {404, hush, tickets.Denied},
-		"405":      {405, hush, tickets.Denied},
-		"500":      {500, hush, tickets.Down},
-		"503":      {503, hush, tickets.Limited},
-		"200Text":  {200, hush, tickets.Down},
-		"200Error": {200, `{"error":"` + hush + `"}`, tickets.Down},
-		"200Empty": {200, `{}`, tickets.Down},
-		"302":      {302, hush, tickets.Down},
+		"JSON400":   {400, `{"error":"` + hush + `","error_description":"secret ` + hush + `"}`, tickets.Denied},
+		"Text401":   {401, "who is " + hush, tickets.Denied},
+		"Page403":   {403, "<html>" + hush, tickets.Down},
+		"BOMPage":   {401, "\xef\xbb\xbf\r\n<!DOCTYPE html>" + hush, tickets.Down},
+		"407":       {407, hush, tickets.Down},
+		"404":       {404, hush, tickets.Denied},
+		"405":       {405, hush, tickets.Denied},
+		"500":       {500, hush, tickets.Down},
+		"503":       {503, hush, tickets.Limited},
+		"200Text":   {200, hush, tickets.Down},
+		"200Error":  {200, `{"error":"` + hush + `"}`, tickets.Down},
+		"200Empty":  {200, `{}`, tickets.Down},
+		"200Secret": {200, `{"error":"invalid_client","error_description":"` + hush + `"}`, tickets.Denied},
+		"200BOM":    {200, "\xef\xbb\xbf{\"error\":\" Invalid_Client\"}", tickets.Denied},
+		"200Grant":  {200, `{"access_token":null,"error":"unauthorized_client"}`, tickets.Denied},
+		"200Later":  {200, `{"error":"temporarily_unavailable"}`, tickets.Down},
+		"200Page":   {200, "  <html>" + hush, tickets.Down},
+		"200Header": {200, `{"access_token":"a\r\nb"}`, tickets.Down},
+		"302":       {302, hush, tickets.Down},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32
@@ -589,6 +595,83 @@ func TestTokenErrorsTellNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTokenAnswers: a token is read from whatever is plainly one, and used as
+// long as EPM says. To see it fail, read integers alone, or look at the content
+// type.
+func TestTokenAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, body string
+		life       time.Duration
+	}{
+		"JSON":         {"application/json", `{"access_token":"TOK","token_type":"Bearer","expires_in":3600}`, time.Hour},
+		"Text":         {"text/plain; charset=utf-8", `{"access_token":"TOK","token_type":"Bearer","expires_in":3600}`, time.Hour},
+		"NoType":       {"", ` {"access_token":"TOK","expires_in":3600}`, time.Hour},
+		"OctetStream":  {"application/octet-stream", `{"access_token":"TOK","expires_in":3600}`, time.Hour},
+		"Twice":        {"application/json, application/json", `{"access_token":"TOK","expires_in":3600}`, time.Hour},
+		"BOM":          {"application/json", "\xef\xbb\xbf{\"access_token\":\"TOK\",\"expires_in\":3600}", time.Hour},
+		"Fraction":     {"application/json", `{"access_token":"TOK","expires_in":3599.5}`, 3599500 * time.Millisecond},
+		"Exponent":     {"application/json", `{"access_token":"TOK","expires_in":3.6e3}`, time.Hour},
+		"String":       {"application/json", `{"access_token":"TOK","expires_in":"3600"}`, time.Hour},
+		"FractionText": {"application/json", `{"access_token":"TOK","expires_in":" 3599.5 "}`, 3599500 * time.Millisecond},
+		"OtherCase":    {"application/json", `{"Access_Token":"TOK","Expires_In":3600}`, time.Hour},
+		"MoreMembers":  {"application/json", `{"access_token":"TOK","expires_in":3600,"scope":["a"],"error":null}`, time.Hour},
+		"NoLife":       {"application/json", `{"access_token":"TOK"}`, 2 * tokenEarly},
+		"NullLife":     {"application/json", `{"access_token":"TOK","expires_in":null}`, 2 * tokenEarly},
+		"Negative":     {"application/json", `{"access_token":"TOK","expires_in":-1}`, 2 * tokenEarly},
+		"Forever":      {"application/json", `{"access_token":"TOK","expires_in":1e300}`, 24 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if q.URL.Path != tokenPath {
+					if q.Header.Get("Authorization") != "Bearer TOK" {
+						t.Errorf("Authorization = %q", q.Header.Get("Authorization"))
+					}
+					return
+				}
+				asked.Add(1)
+				if q.Method != http.MethodPost || q.FormValue("grant_type") != "client_credentials" || q.PostFormValue("client_secret") != hush || q.Header.Get("Authorization") != "" {
+					t.Errorf("%s %v", q.Method, q.Form)
+				}
+				w.Header()["Content-Type"] = nil
+				if c.kind != "" {
+					w.Header().Set("Content-Type", c.kind)
+				}
+				_, _ = io.WriteString(w, c.body)
+			}))
+			defer s.Close()
+			b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
+			decide := func(tokens int32) {
+				t.Helper()
+				b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), "")
+				if asked.Load() != tokens {
+					t.Errorf("%d tokens asked for, want %d", asked.Load(), tokens)
+				}
+			}
+			decide(1)
+			b.add(c.life - tokenEarly - time.Second)
+			decide(1)
+			b.add(time.Second)
+			decide(2)
+			if err := b.Ready(); err != nil {
+				t.Errorf("Ready = %v", err)
+			}
+		})
+	}
+	t.Run("WrongSecretIsNotReady", func(t *testing.T) {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"error":"invalid_client","error_description":"x"}`)
+		}))
+		defer s.Close()
+		b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
+		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Denied)
+		if f.Say != sayCredentials || b.Ready() == nil {
+			t.Errorf("Say = %q, Ready = %v", f.Say, b.Ready())
+		}
+	})
 }
 
 // TestRedirectsAreNotFollowed: neither the token nor the decision goes where

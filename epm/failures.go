@@ -1,19 +1,15 @@
 package epm
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/countersign/countersign/tickets"
 )
@@ -143,52 +139,38 @@ func retryAfterOf(res *http.Response, now time.Time) time.Duration {
 	return min(max(d, 0), time.Hour)
 }
 
-// tokenFailure is a token that was not given. The text of
-// [oauth2.RetrieveError] holds the whole answer and is not used.
-func tokenFailure(err error, now time.Time) *tickets.Failure {
+// tokenFailure is a token that was not given.
+func tokenFailure(err error) *tickets.Failure {
 	var f *tickets.Failure
 	if errors.As(err, &f) {
 		return f
 	}
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) && refused.Response != nil {
-		code := refused.Response.StatusCode
-		told := fmt.Errorf("token: %d %s", code, http.StatusText(code))
-		if word := errorCode(refused.ErrorCode); word != "" {
-			told = fmt.Errorf("%w (%s)", told, word)
-		}
-		page := isPage(refused.Response, refused.Body)
-		if page {
-			told = fmt.Errorf("%w: %w", told, &pageError{code})
-		}
+	var told *tokenError
+	if errors.As(err, &told) {
+		code := told.status
 		switch {
 		case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-			return &tickets.Failure{Class: tickets.Limited, Say: sayBusy, After: retryAfterOf(refused.Response, now), Err: told}
+			return &tickets.Failure{Class: tickets.Limited, Say: sayBusy, After: told.after, Err: told}
 		case code >= 500:
 			return &tickets.Failure{Class: tickets.Down, Say: sayBroken + " (" + strconv.Itoa(code) + ")", Err: told}
-		case code/100 == 2:
+		case code/100 == 2 && !told.page && told.code == "":
 			return &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: told}
 		case code/100 == 3:
 			return &tickets.Failure{Class: tickets.Down, Say: sayRedirect, Err: told}
-		case page, code == http.StatusProxyAuthRequired:
+		case told.page, code == http.StatusProxyAuthRequired:
 			return &tickets.Failure{Class: tickets.Down, Say: sayPage, Err: told}
 		case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
 			return &tickets.Failure{Class: tickets.Denied, Say: sayNoEPM, Err: told}
 		}
 		return &tickets.Failure{Class: tickets.Denied, Say: sayCredentials, Err: told}
 	}
-	var network net.Error
-	var address *url.Error
-	if errors.As(err, &network) || errors.As(err, &address) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return networkFailure(err, http.MethodPost, false) // no decision was on its way
-	}
-	return &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: errors.New("token: unreadable answer")}
+	return networkFailure(err, http.MethodPost, false) // no decision was on its way
 }
 
 // errorCode lets through the error codes of OAuth2 (RFC 6749, section 5.2)
 // and nothing else.
 func errorCode(s string) string {
-	switch s {
+	switch s = strings.ToLower(strings.TrimSpace(s)); s {
 	case "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope":
 		return s
 	}

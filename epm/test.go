@@ -34,7 +34,7 @@ func (c *Client) Test(ctx context.Context) Report {
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	if _, err := c.tokens.get(ctx); err != nil {
-		f := tokenFailure(err, c.config.Now())
+		f := tokenFailure(err)
 		c.remember(http.MethodPost, f)
 		c.noteDate(err)
 		r := Report{Findings: []string{c.explain(f)}}
@@ -109,8 +109,8 @@ func (c *Client) advice(f *tickets.Failure) string {
 }
 
 // watchClock notes how far EPM's clock is from ours.
-func (c *Client) watchClock(res *http.Response) {
-	if at, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+func (c *Client) watchClock(date string) {
+	if at, err := http.ParseTime(date); err == nil {
 		c.skew.Store(int64(at.Sub(c.config.Now())))
 	}
 }

@@ -1,29 +1,41 @@
 package epm
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/countersign/countersign/tickets"
 )
 
+// token is a token of the API account.
+type token struct {
+	access string
+	life   time.Duration // that EPM gave it; 0 if it did not say
+}
+
 // tokenSource caches the token of the API account and lets one caller at a
-// time ask for a new one. [oauth2.ReuseTokenSource] would do but cannot drop
-// a token that EPM has revoked, waits without regard to a caller's context
-// and has no clock of ours.
+// time ask for a new one. [golang.org/x/oauth2] would do neither as it is
+// needed here: it cannot drop a token that EPM has revoked, waits without
+// regard to a caller's context, has no clock of ours, reads only what is JSON
+// to the letter, and prints the whole answer in its errors.
 type tokenSource struct {
-	http   *http.Client
-	config clientcredentials.Config // without the secret
-	secret func() string            // at present
-	now    func() time.Time
+	http    *http.Client
+	address string
+	id      string
+	secret  func() string // at present
+	now     func() time.Time
 
 	mu     sync.Mutex
-	token  *oauth2.Token
+	token  *token
 	until  time.Time
 	flight *flight // of the caller that asks at present
 }
@@ -31,22 +43,17 @@ type tokenSource struct {
 // flight is one request for a token, for all who wait for it.
 type flight struct {
 	done  chan struct{}
-	token *oauth2.Token
+	token *token
 	err   error
 	gone  bool // the caller that asked gave up: its error is no one else's
 }
 
 func newTokenSource(client *http.Client, address, id string, secret func() string, now func() time.Time) *tokenSource {
-	return &tokenSource{http: client, now: now, secret: secret, config: clientcredentials.Config{
-		ClientID: id, TokenURL: address,
-		// In the form's body, not as Basic authentication.
-		// https://docs.beyondtrust.com/epm-wm/docs/api
-		AuthStyle: oauth2.AuthStyleInParams,
-	}}
+	return &tokenSource{http: client, address: address, id: id, secret: secret, now: now}
 }
 
 // get returns a token that is valid for a while.
-func (s *tokenSource) get(ctx context.Context) (*oauth2.Token, error) {
+func (s *tokenSource) get(ctx context.Context) (*token, error) {
 	for {
 		s.mu.Lock()
 		if s.token != nil && s.now().Before(s.until) {
@@ -79,7 +86,10 @@ func (s *tokenSource) fetch(ctx context.Context, f *flight) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if f.err == nil && f.token != nil {
-			life := expiresIn(f.token)
+			life := f.token.life
+			if life <= 0 {
+				life = 2 * tokenEarly // EPM always says; be careful if it does not
+			}
 			// A short life is used to its half, so that no token is born old.
 			s.token, s.until = f.token, start.Add(max(life-tokenEarly, life/2))
 		}
@@ -87,14 +97,12 @@ func (s *tokenSource) fetch(ctx context.Context, f *flight) {
 		close(f.done)
 	}()
 	f.gone = true // until the answer is here
-	with := s.config
-	with.ClientSecret = s.secret()
-	f.token, f.err = with.Token(context.WithValue(ctx, oauth2.HTTPClient, s.http))
+	f.token, f.err = s.ask(ctx)
 	f.gone = f.err != nil && ctx.Err() != nil
 }
 
 // drop forgets t, if it is still the one in use.
-func (s *tokenSource) drop(t *oauth2.Token) {
+func (s *tokenSource) drop(t *token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.token == t {
@@ -102,16 +110,92 @@ func (s *tokenSource) drop(t *oauth2.Token) {
 	}
 }
 
-// expiresIn is the life EPM gave the token. The library does not pass it on,
-// only a time by the machine's clock.
-func expiresIn(t *oauth2.Token) time.Duration {
-	if n, ok := t.Extra("expires_in").(float64); ok && n > 0 {
-		return time.Duration(min(n, 24*3600)) * time.Second
+// maxTokenAnswer is how many bytes of an answer are read: EPM's tokens have
+// some 2 KB.
+const maxTokenAnswer = 64 << 10
+
+// tokenError is an answer without a token. Nothing of its body is kept but an
+// error code of OAuth2.
+type tokenError struct {
+	status int
+	code   string        // empty if it is none of OAuth2's
+	page   bool          // it is a web page
+	after  time.Duration // to wait at least, as the answer asks
+	date   string        // by EPM's clock, when it answered
+}
+
+// GoString leaves out what the answer wrote.
+func (e *tokenError) GoString() string { return e.Error() }
+
+func (e *tokenError) Error() string {
+	s := "token: " + strings.TrimSpace(strconv.Itoa(e.status)+" "+http.StatusText(e.status))
+	if e.code != "" {
+		s += " (" + e.code + ")"
 	}
-	if !t.Expiry.IsZero() { // written as a text
-		return time.Until(t.Expiry)
+	return s
+}
+
+// Unwrap says that the answer was a web page.
+func (e *tokenError) Unwrap() error {
+	if e.page {
+		return &pageError{e.status}
 	}
-	return 2 * tokenEarly // EPM always says; be careful if it does not
+	return nil
+}
+
+// ask asks EPM for a token: client ID and secret in the form's body, not as
+// Basic authentication. https://docs.beyondtrust.com/epm-wm/docs/api
+func (s *tokenSource) ask(ctx context.Context) (*token, error) {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {s.id}, "client_secret": {s.secret()}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the address of the token is not valid")}
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", userAgent)
+	res, err := s.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxTokenAnswer))
+	if err != nil && res.StatusCode/100 == 2 {
+		return nil, err
+	}
+	t, code := readToken(body)
+	if page := isPage(res, body); page || t == nil || res.StatusCode/100 != 2 {
+		return nil, &tokenError{status: res.StatusCode, code: code, page: page, after: retryAfterOf(res, s.now()), date: res.Header.Get("Date")}
+	}
+	return t, nil
+}
+
+// readToken reads an answer for a token, or nil, and the error code in it. It
+// goes by what the answer says, and not by the content type it is sent with:
+// proxies change that.
+func readToken(body []byte) (*token, string) {
+	var answer struct {
+		Token any `json:"access_token"`
+		Life  any `json:"expires_in"`
+		Error any `json:"error"`
+	}
+	if json.Unmarshal(bytes.TrimSpace(withoutBOM(body)), &answer) != nil {
+		return nil, ""
+	}
+	code, _ := answer.Error.(string)
+	access, _ := answer.Token.(string)
+	// It becomes a line of a header.
+	if access = strings.TrimSpace(access); access == "" || strings.ContainsFunc(access, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errorCode(code)
+	}
+	var seconds float64
+	switch life := answer.Life.(type) {
+	case float64:
+		seconds = life
+	case string:
+		seconds, _ = strconv.ParseFloat(strings.TrimSpace(life), 64)
+	}
+	return &token{access: access, life: time.Duration(max(0, min(seconds, 24*3600)) * float64(time.Second))}, ""
 }
 
 // changing is how long EPM may refuse credentials that it took before, until

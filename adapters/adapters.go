@@ -151,31 +151,40 @@ const (
 	ActionOlder Action = "older"
 )
 
+// A Delivery names what a person did once: it is the same however often, and to
+// whichever replica, the platform or whoever has recorded it delivers that, and
+// no other has it. What changes anything counts once for each. Empty is what
+// nobody can deliver again.
+type Delivery string
+
 // Click is a pressed button, or a state chosen from the menu.
 type Click struct {
-	Actor   tickets.Actor
-	Place   tickets.Place
-	Number  tickets.Number
-	Action  Action
-	Verdict tickets.Verdict // ActionForm: the form's
-	Form    tickets.Form    // ActionForm: what is typed so far
-	State   tickets.State   // ActionState: as it arrived; there may be no such state
+	Delivery Delivery
+	Actor    tickets.Actor
+	Place    tickets.Place
+	Number   tickets.Number
+	Action   Action
+	Verdict  tickets.Verdict // ActionForm: the form's
+	Form     tickets.Form    // ActionForm: what is typed so far
+	State    tickets.State   // ActionState: as it arrived; there may be no such state
 }
 
 // Submission is a form as somebody sent it.
 type Submission struct {
-	Actor   tickets.Actor
-	Place   tickets.Place // where the form was opened; may be empty
-	Number  tickets.Number
-	Verdict tickets.Verdict
-	Form    tickets.Form
+	Delivery Delivery
+	Actor    tickets.Actor
+	Place    tickets.Place // where the form was opened; may be empty
+	Number   tickets.Number
+	Verdict  tickets.Verdict
+	Form     tickets.Form
 }
 
 // Command is a slash command: the words after /epm.
 type Command struct {
-	Actor tickets.Actor
-	Place tickets.Place
-	Text  string
+	Delivery Delivery
+	Actor    tickets.Actor
+	Place    tickets.Place
+	Text     string
 	// Turned says that a button of [Pages] carried Text. It comes from outside
 	// like any other.
 	Turned bool
@@ -183,10 +192,11 @@ type Command struct {
 
 // Configuration is the form of [Settings] as somebody sent it.
 type Configuration struct {
-	Actor   tickets.Actor
-	Place   tickets.Place     // where the form was opened; may be empty
-	Version int64             // of the settings that the form showed
-	Values  map[string]string // by key, those of which the form had a field
+	Delivery Delivery
+	Actor    tickets.Actor
+	Place    tickets.Place     // where the form was opened; may be empty
+	Version  int64             // of the settings that the form showed
+	Values   map[string]string // by key, those of which the form had a field
 }
 
 // Completion is an argument of a word that somebody is typing.

@@ -71,6 +71,11 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 				return adapters.Note{Text: no}
 			}
 		}
+		if !reads(w.Name, fields[1:]) {
+			if no := b.once(ctx, c.Actor, c.Delivery); no != nil {
+				return *no
+			}
+		}
 		return words()[w.Name](b, ctx, c, fields[1:])
 	}
 	say := fmt.Sprintf("I do not know “%s”.", adapters.Line(fields[0]))

@@ -64,6 +64,9 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 // choose moves a ticket to the state that was chosen from the menu on its card.
 // Everybody sees the menu; it is for admins.
 func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
+	if no := b.once(ctx, c.Actor, c.Delivery); no != nil {
+		return *no
+	}
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
 		b.turnAway(ctx, c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
@@ -80,6 +83,9 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	start := b.Now()
 	if err := b.ensure(ctx); err != nil {
 		return *b.lost(s.Number, err)
+	}
+	if no := b.once(ctx, s.Actor, s.Delivery); no != nil {
+		return *no
 	}
 	t, err := b.Store.Get(ctx, s.Number)
 	if err != nil || t.Request == nil {

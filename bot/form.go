@@ -78,6 +78,9 @@ func (b *Bot) Configure(ctx context.Context, c adapters.Configuration) adapters.
 		b.Log.Error("cannot read the settings", "err", err)
 		return adapters.Note{Text: sayStoreAway, Again: true}
 	}
+	if no := b.once(ctx, c.Actor, c.Delivery); no != nil {
+		return *no
+	}
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
 		b.refused(c.Actor, "", no)
 		return adapters.Note{Text: no}

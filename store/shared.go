@@ -20,8 +20,7 @@ type Shared interface {
 	// Drop ends the lease called name, if holder has it.
 	Drop(ctx context.Context, name, holder string) error
 
-	// First reports whether nobody has asked for key in the last keep, or
-	// since Forget.
+	// First is that of [Store]; Forget makes a key new too.
 	First(ctx context.Context, key string, keep time.Duration) (bool, error)
 
 	// Forget undoes First, and reports whether there was something to undo.

@@ -1,10 +1,11 @@
 // Package store is the contract for how tickets are kept. Child packages
 // keep it; the suite in storetest says what keeping it means.
 //
-// A store holds six things: tickets, webhooks as they arrived, an index of
+// A store holds seven things: tickets, webhooks as they arrived, an index of
 // when each ticket next owes something in which lane, the counter of ticket
 // numbers, the settings with their changes and how far those have come who
-// follow these, and the ledger of tickets that it has retired. What is owed is
+// follow these, the ledger of tickets that it has retired, and for some minutes
+// what was claimed, so that it counts once. What is owed is
 // computed from the ticket; the index only
 // says when to look, and is written in the same commit as the ticket, so the
 // two cannot disagree.
@@ -131,6 +132,11 @@ type Store interface {
 
 	// SetMark keeps how far name has come.
 	SetMark(ctx context.Context, name string, at int64) error
+
+	// First reports whether nobody has asked for key in the last keep, by the
+	// store's clock. That it was asked for is durable: neither a restart nor
+	// another process makes key new.
+	First(ctx context.Context, key string, keep time.Duration) (bool, error)
 
 	// Stats counts what the store holds as of now.
 	Stats(ctx context.Context, now time.Time) (Stats, error)

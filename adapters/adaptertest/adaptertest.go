@@ -142,6 +142,7 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler, wait time.Du
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				b := NewBook()
+				defer b.eachOnce(t)
 				tt.run(t, b, start(t, b, wait))
 			})
 		}
@@ -212,7 +213,9 @@ type Book struct {
 	clicks  []adapters.Click
 	hold    chan struct{} // commands wait until it is closed, if not nil
 
-	commands []adapters.Command
+	commands   []adapters.Command
+	deliveries map[adapters.Delivery]int
+
 	version  int64 // of settings
 	settings map[string]string
 }
@@ -223,7 +226,21 @@ func NewBook() *Book {
 	return &Book{
 		version: 7, settings: map[string]string{"category": "Hardware", "auto_close": "false", "active_states": "New, In Progress"},
 		rules:   tickets.Rules{Type: typ, Active: typ.Active, Title: "Privileged access"},
-		tickets: map[tickets.Number]*tickets.Ticket{},
+		tickets: map[tickets.Number]*tickets.Ticket{}, deliveries: map[adapters.Delivery]int{},
+	}
+}
+
+// came notes that something was delivered. The caller holds mu.
+func (b *Book) came(d adapters.Delivery) { b.deliveries[d]++ }
+
+// eachOnce fails if what people did has no name, or two things have the same.
+func (b *Book) eachOnce(t *testing.T) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for d, n := range b.deliveries {
+		if d == "" || n > 1 {
+			t.Errorf("%d deliveries are called %q; want each to have a name of its own", n, d)
+		}
 	}
 }
 
@@ -248,6 +265,7 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.clicks = append(b.clicks, c)
+	b.came(c.Delivery)
 	t := b.tickets[c.Number]
 	switch {
 	case b.panic:
@@ -279,6 +297,7 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.came(s.Delivery)
 	t := b.tickets[s.Number]
 	switch {
 	case t == nil:
@@ -319,12 +338,14 @@ func (b *Book) Command(ctx context.Context, c adapters.Command) adapters.Answer 
 	if c.Text == "config" {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		b.came(c.Delivery)
 		return b.form(nil, nil)
 	}
 	said := fmt.Sprintf("You said: %s", c.Text)
 	n, err := strconv.Atoi(strings.TrimPrefix(c.Text, "tickets "))
 	b.mu.Lock()
 	b.commands = append(b.commands, c)
+	b.came(c.Delivery)
 	refuse := b.refuse
 	b.mu.Unlock()
 	switch {
@@ -376,6 +397,7 @@ func (b *Book) Configure(ctx context.Context, c adapters.Configuration) adapters
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.came(c.Delivery)
 	switch {
 	case c.Values["category"] == "bad":
 		f := b.form(c.Values, map[string]string{"category": "This category is bad"})

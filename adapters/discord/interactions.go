@@ -108,6 +108,10 @@ func (in *interaction) actor() tickets.Actor {
 	return a
 }
 
+// delivery names what the person did: Discord gives each its own id, which it
+// signs.
+func (in *interaction) delivery() adapters.Delivery { return adapters.Delivery(in.ID) }
+
 func (in *interaction) place() tickets.Place {
 	if in.ChannelID == "" {
 		return tickets.Place{}
@@ -229,7 +233,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 		c.log.Warn("a click on something that we do not offer")
 		return telling(in, sayUnknownButton)
 	}
-	click := adapters.Click{Actor: in.actor(), Place: in.place(), Number: number, Action: action}
+	click := adapters.Click{Delivery: in.delivery(), Actor: in.actor(), Place: in.place(), Number: number, Action: action}
 	if action == adapters.ActionState {
 		click.State = in.chosen()
 	}
@@ -243,7 +247,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 
 func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
 	action, number, ok := parseCustomID(in.customID())
-	s := adapters.Submission{Actor: in.actor(), Place: in.place(), Number: number, Verdict: tickets.Verdict(action), Form: in.form()}
+	s := adapters.Submission{Delivery: in.delivery(), Actor: in.actor(), Place: in.place(), Number: number, Verdict: tickets.Verdict(action), Form: in.form()}
 	switch {
 	case !ok || (s.Verdict != tickets.Approve && s.Verdict != tickets.Deny):
 		c.log.Warn("a form that we do not offer was submitted")
@@ -321,7 +325,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 // run answers cmd, later if it takes its time: until then the person reads
 // that the bot thinks, or still what they clicked on.
 func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) said {
-	cmd.Actor, cmd.Place = in.actor(), in.place()
+	cmd.Delivery, cmd.Actor, cmd.Place = in.delivery(), in.actor(), in.place()
 	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
 	if a, ok := adapters.By(received.Add(c.within.Think), asked); ok {
 		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays

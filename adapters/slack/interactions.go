@@ -243,14 +243,14 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 		}
 		a := in.Actions[0]
 		key := strings.Join([]string{"click", in.channel(), string(in.Container.MessageTS), string(in.View.ID), string(a.ActionID), string(a.ActionTS), string(in.User.ID)}, "\x00")
-		return c.once(ctx, key, func() said { return c.click(ctx, received, &in, h) })
+		return c.once(ctx, key, func() said { return c.click(ctx, received, &in, deliveryOf(key), h) })
 	case "view_submission":
 		if stop != "" {
 			return showing(noteView(stop))
 		}
 		typed := sha256.Sum256(payload)
 		key := strings.Join([]string{"form", string(in.View.ID), string(in.View.Hash), string(in.TriggerID), hex.EncodeToString(typed[:])}, "\x00")
-		return c.once(ctx, key, func() said { return c.refreshing(c.submit(ctx, received, &in, h), &in, h) })
+		return c.once(ctx, key, func() said { return c.refreshing(c.submit(ctx, received, &in, deliveryOf(key), h), &in, h) })
 	case "view_closed":
 	default:
 		c.log.Warn("an interaction of a kind that we do not offer, acknowledged", "type", word(string(in.Type)))
@@ -258,15 +258,21 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 	return said{}
 }
 
-func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
-	click := adapters.Click{Actor: in.actor(), Place: in.place()}
+// deliveryOf names what a person did by the key under which it is remembered.
+func deliveryOf(key string) adapters.Delivery {
+	sum := sha256.Sum256([]byte(key))
+	return adapters.Delivery(hex.EncodeToString(sum[:]))
+}
+
+func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
+	click := adapters.Click{Delivery: delivery, Actor: in.actor(), Place: in.place()}
 	click.Number = tickets.Number(in.Actions[0].Value)
 	inForm := in.View.ID != "" && in.View.Type != homeTab
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Open))
 	defer cancel()
 	switch id := string(in.Actions[0].ActionID); {
 	case !inForm && (id == string(adapters.ActionNewer) || id == string(adapters.ActionOlder)):
-		return c.turn(ctx, received, in, h)
+		return c.turn(ctx, received, in, delivery, h)
 	case inForm && id == unitField:
 		click.Action, click.Verdict, click.Form = adapters.ActionForm, tickets.Verdict(in.View.CallbackID), in.View.form()
 		click.Number = in.View.number()
@@ -308,8 +314,8 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 
 // turn shows another page in place of the one that was clicked. The click is
 // acknowledged at once.
-func (c *Chat) turn(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
-	cmd := adapters.Command{Actor: in.actor(), Place: in.place(), Text: string(in.Actions[0].Value), Turned: true}
+func (c *Chat) turn(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
+	cmd := adapters.Command{Delivery: delivery, Actor: in.actor(), Place: in.place(), Text: string(in.Actions[0].Value), Turned: true}
 	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 	return said{late: true, then: func(ctx context.Context) {
 		a := <-asked
@@ -430,13 +436,13 @@ func showing(v slack.ModalViewRequest) said {
 }
 
 // configure answers the form of the settings, later if that takes its time.
-func (c *Chat) configure(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+func (c *Chat) configure(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
 	version, values, ok := in.View.settings()
 	if !ok {
 		c.log.Warn("a form that we do not offer was submitted")
 		return showing(noteView(sayUnknownButton))
 	}
-	sent := adapters.Configuration{Actor: in.actor(), Place: in.place(), Version: version, Values: values}
+	sent := adapters.Configuration{Delivery: delivery, Actor: in.actor(), Place: in.place(), Version: version, Values: values}
 	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Configure(ctx, sent) })
 	a, inTime := adapters.By(received.Add(c.within.Think), asked)
 	if !inTime {
@@ -488,16 +494,17 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 	return out
 }
 
-func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
 	if in.View.CallbackID == settingsForm {
-		return c.configure(ctx, received, in, h)
+		return c.configure(ctx, received, in, delivery, h)
 	}
 	s := adapters.Submission{
-		Actor:   in.actor(),
-		Place:   in.place(),
-		Number:  in.View.number(),
-		Verdict: tickets.Verdict(in.View.CallbackID),
-		Form:    in.View.form(),
+		Delivery: delivery,
+		Actor:    in.actor(),
+		Place:    in.place(),
+		Number:   in.View.number(),
+		Verdict:  tickets.Verdict(in.View.CallbackID),
+		Form:     in.View.form(),
 	}
 	if _, ok := s.Number.Seq(); !ok || (s.Verdict != tickets.Approve && s.Verdict != tickets.Deny) {
 		c.log.Warn("a form that we do not offer was submitted")
@@ -653,6 +660,12 @@ type commandText struct {
 	TriggerID    text `json:"trigger_id"`
 }
 
+// key is under which a command is remembered. Slack gives each its own trigger
+// and its own response_url.
+func (in *commandText) key() string {
+	return strings.Join([]string{"command", string(in.UserID), string(in.TriggerID), string(in.ResponseURL), string(in.ChannelID), string(in.Text)}, "\x00")
+}
+
 func commandOf(v url.Values) commandText {
 	get := func(k string) text { return text(v.Get(k)) }
 	return commandText{
@@ -672,11 +685,13 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 	if stop := c.refuse(sender{string(in.AppID), string(in.TeamID), string(in.EnterpriseID), string(in.UserID), ""}); stop != "" {
 		return c.answering(&in, stop)
 	}
+	key := in.key()
 	act := func() said {
 		cmd := adapters.Command{
-			Actor: tickets.Actor{Platform: Platform, ID: string(in.UserID), Name: string(in.UserName)},
-			Place: tickets.Place{Platform: Platform, Channel: string(in.ChannelID)},
-			Text:  unescape(string(in.Text)),
+			Delivery: deliveryOf(key),
+			Actor:    tickets.Actor{Platform: Platform, ID: string(in.UserID), Name: string(in.UserName)},
+			Place:    tickets.Place{Platform: Platform, Channel: string(in.ChannelID)},
+			Text:     unescape(string(in.Text)),
 		}
 		asked := c.asking(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 		if a, ok := adapters.By(received.Add(c.within.Think), asked); ok {
@@ -949,9 +964,9 @@ func (c *Chat) follow(ctx context.Context, s said) {
 }
 
 // verified reports whether Slack signed body with one of the secrets, now and
-// for the first time. A retry that Slack marks as one may carry the signature
-// of the first attempt if both were made in one second; it gets as far as
-// once, where it has no effect.
+// as far as is known here for the first time. No header is believed that is not
+// signed, such as that which marks a retry: one that was made in the same second
+// as the first attempt is refused, and has no effect that the first had not.
 func (c *Chat) verified(h http.Header, body []byte) bool {
 	for _, secret := range c.secrets().SigningSecrets {
 		v, err := slack.NewSecretsVerifier(h, secret)
@@ -962,7 +977,7 @@ func (c *Chat) verified(h http.Header, body []byte) bool {
 			continue
 		}
 		key := "signature\x00" + h.Get("X-Slack-Request-Timestamp") + "\x00" + strings.ToLower(h.Get("X-Slack-Signature"))
-		if !c.seen.New(key) && h.Get("X-Slack-Retry-Num") == "" {
+		if !c.seen.New(key) {
 			c.log.Warn("a signed request came twice and was refused")
 			return false
 		}

@@ -269,7 +269,7 @@ const insTicket = `INSERT INTO tickets (seq, request, progress, version, doc)
 	SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM tickets WHERE request = ?2)`
 
 func (b *batch) init(ctx context.Context) error {
-	if _, err := b.conn.ExecContext(ctx, schema+changesSchema+ledgerSchema); err != nil {
+	if _, err := b.conn.ExecContext(ctx, schema+changesSchema+ledgerSchema+claimsSchema); err != nil {
 		return err
 	}
 	if _, err := b.conn.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT DO NOTHING`, schemaVersion); err != nil {

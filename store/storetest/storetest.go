@@ -97,6 +97,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"Settings":                       (*suite).settings,
 		"OneOfManyConfigures":            (*suite).oneConfigures,
 		"Marks":                          (*suite).marks,
+		"FirstOfMany":                    (*suite).first,
+		"FirstSurvivesReopening":         (*suite).firstReopened,
 		"ReplayAppliesWhatFailed":        (*suite).replays,
 		"ReplayOfOthers":                 (*suite).replaysOthers,
 		"ReplaysAtOnce":                  (*suite).replaysAtOnce,

@@ -1,0 +1,59 @@
+package bot
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// keepDelivery is for how long a delivery counts once. Platforms' signatures
+// are believed for 5 minutes before and after the time that stands in them, so
+// that what is recorded at the wrong moment of a wrong clock can be sent again
+// for 10; the rest is for clocks of replicas that differ.
+const keepDelivery = 15 * time.Minute
+
+// sayTwice is for an act that another replica, or this one before it was
+// restarted, has begun: whether it has finished is not known here.
+const sayTwice = "This has reached me before, and counts once. Please look whether it was done; if it was not, send it again."
+
+// once returns nil if delivery, with which a wants to change something, is new,
+// else what to say. What a platform has signed can be recorded and sent again,
+// to any replica: it must not have its effect a second time. If the store cannot
+// say whether it is new it has none.
+func (b *Bot) once(ctx context.Context, a tickets.Actor, delivery adapters.Delivery) *adapters.Note {
+	if delivery == "" {
+		return nil
+	}
+	switch first, err := b.Store.First(ctx, "delivery "+string(a.Platform)+" "+string(delivery), keepDelivery); {
+	case err != nil:
+		b.Log.Error("cannot tell whether somebody did this before", "actor", a.String(), "err", err)
+		return &adapters.Note{Text: sayStoreAway, Again: true}
+	case !first:
+		b.Log.Warn("what somebody did was delivered again, and is not done again", "actor", a.String())
+		return &adapters.Note{Text: sayTwice, Again: true}
+	}
+	return nil
+}
+
+// reads reports whether the word with args is known to change nothing: then it
+// may be delivered again and again.
+func reads(word string, args []string) bool {
+	first := ""
+	if len(args) > 0 {
+		first = strings.ToLower(args[0])
+	}
+	switch word {
+	case "help", "status", "tickets", "report", "roles", "test-connection":
+		return true
+	case "ticket":
+		return len(args) <= 1
+	case "config":
+		return first == "" || first == "list"
+	case "incoming":
+		return first == "" || first == "failed"
+	}
+	return false
+}

@@ -179,9 +179,12 @@ func fields() iter.Seq[reflect.StructField] {
 func unknown(environ []string, known map[string]bool) []finding {
 	var findings []finding
 	for _, kv := range environ {
+		kv, marked := strings.CutPrefix(kv, "\ufeff")
 		name, ours := strings.CutPrefix(kv, envPrefix+"_")
 		name, value, _ := strings.Cut(name, "=")
 		switch {
+		case ours && marked:
+			findings = append(findings, finding{name, "its name begins with a byte-order mark, so that it is another: save the file of variables as UTF-8 without one"})
 		case !ours || known[name] || serviceVariable(name, value):
 		case strings.HasPrefix(name, "SETTINGS_"):
 			findings = append(findings, finding{name, "this version does not know this setting: remove it"})
@@ -232,6 +235,7 @@ func (c *checker) need(name, value, why string) {
 func (env environment) check(earlier []finding) (config, error) {
 	c := checker{findings: earlier}
 	cfg := env.unchecked()
+	written := env.written()
 
 	if _, _, err := net.SplitHostPort(env.Listen); err != nil {
 		c.add("LISTEN", "write an address and a port, for example :8080 or 127.0.0.1:8080")
@@ -268,6 +272,10 @@ func (env environment) check(earlier []finding) (config, error) {
 	if env.LogFormat != "json" && env.LogFormat != "text" {
 		c.add("LOG_FORMAT", "write json or text")
 	}
+	// What else is found about a value that was not written right comes of that.
+	c.findings = append(slices.DeleteFunc(c.findings, func(f finding) bool {
+		return slices.ContainsFunc(written, func(w finding) bool { return w.name == f.name })
+	}), written...)
 	if len(c.findings) > 0 {
 		return config{}, configError(c.findings)
 	}

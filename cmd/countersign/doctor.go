@@ -183,6 +183,11 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 	if len(wrong) == 0 {
 		c.ok("the configuration is complete")
 	}
+	for _, f := range cfg.short() {
+		if !wrong.about(f.name, "") {
+			c.bad(envPrefix+"_"+f.name, f.say, "Make a new one, for example with openssl rand -hex 24; docs/operating.md tells how each secret is changed.")
+		}
+	}
 	if cfg.TLSCert != "" && cfg.TLSKey != "" {
 		if _, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
 			c.bad("the certificate for TLS", err.Error(), "Let "+envPrefix+"_TLS_CERT and "+envPrefix+"_TLS_KEY name files that belong together and that the bot may read.")

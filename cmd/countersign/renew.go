@@ -179,6 +179,11 @@ func (r *renewer) renew(ctx context.Context, one renewable, env *environment, un
 	}
 	delete(r.refused, first)
 	r.log.Info("a secret has changed", "variable", envPrefix+"_"+first)
+	for _, f := range next.short() {
+		if slices.Contains(one.names, f.name) {
+			r.log.Warn("a secret is too short", "variable", envPrefix+"_"+f.name, "err", f.say)
+		}
+	}
 	r.renewed()
 }
 

@@ -137,6 +137,9 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if say := unreachableAdmins(&cfg.start); say != "" {
 		log.Warn(say)
 	}
+	for _, f := range cfg.short() {
+		log.Warn("a secret is too short", "variable", envPrefix+"_"+f.name, "err", f.say)
+	}
 	receiver, err := epm.NewReceiver(epm.ReceiverConfig{
 		User: cfg.WebhookUser, Password: cfg.WebhookPassword.Reveal(), PasswordPrevious: cfg.WebhookPasswordPrevious.Reveal(),
 		Current: func() (string, string) {

@@ -46,7 +46,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	}
 	if no, why := b.mayDecide(ctx, c.Actor, t.Request); no != "" {
 		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, why)
-		return adapters.Note{Text: no}
+		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
 		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, err.Error())
@@ -95,7 +95,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	defer func() { end(s.Number, resultOf(answer)) }()
 	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
 		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, why)
-		return adapters.Note{Text: no, Again: no == adapters.SayCannotCheck || no == adapters.SayCannotTell}
+		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
 	if problems == nil && s.Verdict == tickets.Approve {

@@ -83,7 +83,7 @@ func (b *Bot) Configure(ctx context.Context, c adapters.Configuration) adapters.
 	}
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
 		b.refused(c.Actor, "", no)
-		return adapters.Note{Text: no}
+		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	changes, err := b.Store.Changes(ctx, formHistory)
 	if err != nil {

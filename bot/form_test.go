@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -197,4 +198,26 @@ func TestSettingsFormIsOvertakenAtTheLastMoment(t *testing.T) {
 		t.Errorf("the category is %+v", one)
 	}
 	w.version(1)
+}
+
+// Where it cannot be found out whether somebody may, the form that they sent or
+// changed is kept.
+func TestDoubtKeepsTheForm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.approvers = []tickets.Principal{{Platform: "chat", Kind: tickets.Group, ID: "S1"}}
+	w.chat.holds = func(tickets.Principal, tickets.Actor) (bool, error) { return true, nil }
+	w.start()
+	n := w.ask("r")
+	f := w.settingsForm()
+	w.chat.holds = func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }
+	for name, a := range map[string]adapters.Answer{
+		"Submit":    w.approve(n, ann, twoHours),
+		"Change":    w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Action: adapters.ActionForm, Verdict: tickets.Approve, Form: twoHours}),
+		"Configure": w.bot.Configure(t.Context(), fill(f, map[string]string{"category": "x"})),
+	} {
+		if n, ok := a.(adapters.Note); !ok || !n.Again || n.Text != adapters.SayCannotCheck {
+			t.Errorf("%s = %#v, want to be asked to try again", name, a)
+		}
+	}
 }

@@ -98,6 +98,12 @@ func (b *Bot) mayRead(ctx context.Context, a tickets.Actor, in tickets.Place) st
 	return adapters.SayNotReader
 }
 
+// inDoubt reports whether no, of mayDecide or mayAdmin, is because it could not
+// be found out: then the same may be tried again.
+func inDoubt(no string) bool {
+	return no == adapters.SayCannotCheck || no == adapters.SayCannotTell
+}
+
 // holds reports whether a is one of ps or belongs to one. The error is not
 // nil if some of ps could not be asked; it does not matter if another one
 // said yes.

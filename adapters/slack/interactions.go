@@ -10,12 +10,10 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +41,8 @@ type said struct {
 	then func(context.Context)
 	// late is set if then waits for an answer.
 	late bool
+	// known tells an answer that says nothing from one that is not known.
+	known bool
 }
 
 // text is a JSON string, or whatever stands in its place.
@@ -89,7 +89,13 @@ type view struct {
 	Hash            text `json:"hash"`
 	CallbackID      text `json:"callback_id"`
 	PrivateMetadata text `json:"private_metadata"`
-	State           struct {
+
+	Title  *slack.TextBlockObject `json:"title"`
+	Submit *slack.TextBlockObject `json:"submit"`
+	Close  *slack.TextBlockObject `json:"close"`
+	Blocks json.RawMessage        `json:"blocks"`
+
+	State struct {
 		Values map[string]map[string]entry `json:"values"`
 	} `json:"state"`
 }
@@ -155,6 +161,9 @@ func (in *interaction) channel() string {
 	return string(in.Container.ChannelID)
 }
 
+// inForm reports whether in is a change of a field of a form that is open.
+func (in *interaction) inForm() bool { return in.View.ID != "" && in.View.Type != homeTab }
+
 func (in *interaction) place() tickets.Place {
 	if ch := in.channel(); ch != "" {
 		return tickets.Place{Platform: Platform, Channel: ch}
@@ -208,10 +217,18 @@ func (c *Chat) refuse(s sender) string {
 	return ""
 }
 
-// once gives a delivery that was seen before the answer it got then.
-func (c *Chat) once(ctx context.Context, key string, do func() said) said {
-	s, again := c.seen.Once(ctx, key, do)
-	if again {
+// once gives a delivery that was seen before the answer it got then, or unknown
+// if that is not known, or not yet.
+func (c *Chat) once(ctx context.Context, key string, unknown said, do func() said) said {
+	s, again := c.seen.Once(ctx, key, func() said {
+		s := do()
+		s.known = true
+		return s
+	})
+	switch {
+	case again && !s.known:
+		return unknown
+	case again:
 		return said{body: s.body, small: s.small} // what followed has been done
 	}
 	return s
@@ -238,19 +255,22 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 			c.log.Warn("a click without an action, acknowledged")
 			return said{}
 		}
-		if stop != "" {
+		switch {
+		case stop != "" && in.inForm():
+			return said{} // the form stays as it is, and says it when it is sent
+		case stop != "":
 			return said{then: func(ctx context.Context) { c.tell(ctx, &in, stop) }}
 		}
 		a := in.Actions[0]
 		key := strings.Join([]string{"click", in.channel(), string(in.Container.MessageTS), string(in.View.ID), string(a.ActionID), string(a.ActionTS), string(in.User.ID)}, "\x00")
-		return c.once(ctx, key, func() said { return c.click(ctx, received, &in, deliveryOf(key), h) })
+		return c.once(ctx, key, said{}, func() said { return c.click(ctx, received, &in, deliveryOf(key), h) })
 	case "view_submission":
 		if stop != "" {
-			return showing(noteView(stop))
+			return in.View.keeping(stop)
 		}
 		typed := sha256.Sum256(payload)
 		key := strings.Join([]string{"form", string(in.View.ID), string(in.View.Hash), string(in.TriggerID), hex.EncodeToString(typed[:])}, "\x00")
-		return c.once(ctx, key, func() said { return c.refreshing(c.submit(ctx, received, &in, deliveryOf(key), h), &in, h) })
+		return c.once(ctx, key, in.View.keeping(adapters.SaySlow), func() said { return c.refreshing(c.submit(ctx, received, &in, deliveryOf(key), h), &in, h) })
 	case "view_closed":
 	default:
 		c.log.Warn("an interaction of a kind that we do not offer, acknowledged", "type", word(string(in.Type)))
@@ -267,7 +287,7 @@ func deliveryOf(key string) adapters.Delivery {
 func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
 	click := adapters.Click{Delivery: delivery, Actor: in.actor(), Place: in.place()}
 	click.Number = tickets.Number(in.Actions[0].Value)
-	inForm := in.View.ID != "" && in.View.Type != homeTab
+	inForm := in.inForm()
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Open))
 	defer cancel()
 	switch id := string(in.Actions[0].ActionID); {
@@ -290,6 +310,9 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 	}
 	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
 	if inForm {
+		if n, no := answer.(adapters.Note); no && n.Again {
+			return said{} // it stays as it is, and says it when it is sent
+		}
 		if v, ok := viewOf(answer); ok {
 			return c.changeForm(ctx, in, in.marked(v))
 		}
@@ -455,6 +478,11 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 			if !ok {
 				v = noteView("Done")
 			}
+			if n, no := a.(adapters.Note); no && n.Again {
+				if form, ok := in.View.again(n.Text); ok {
+					v = form
+				}
+			}
 			if err := c.replace(ctx, in, v); err != nil {
 				c.log.Warn("a person was not answered", "actor", sent.Actor.ID, "err", err)
 			}
@@ -474,8 +502,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 		}
 	case adapters.Note:
 		if a.Again { // likewise
-			first := slices.Min(slices.Collect(maps.Keys(values)))
-			return said{body: submission{Action: "errors", Errors: map[string]string{settingID(first, version): a.Text}}}
+			return in.View.keeping(a.Text)
 		}
 	}
 	v, ok := viewOf(a)
@@ -527,8 +554,8 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 			return said{body: submission{Action: "errors", Errors: errs}}
 		}
 	}
-	if n, ok := answer.(adapters.Note); ok && n.Again && in.View.shows(tickets.FieldReason) {
-		return said{body: submission{Action: "errors", Errors: map[string]string{string(tickets.FieldReason): n.Text}}} // keeps what was typed
+	if n, ok := answer.(adapters.Note); ok && n.Again {
+		return in.View.keeping(n.Text)
 	}
 	v, ok := viewOf(answer)
 	if !ok {
@@ -701,12 +728,9 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 		s.late, s.then = true, func(ctx context.Context) { c.answerLate(ctx, &in, <-asked) }
 		return s
 	}
-	if in.TriggerID == "" {
-		return act()
-	}
 	wait, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	return c.once(wait, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), act)
+	return c.once(wait, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), said{}, act)
 }
 
 // asking begins what may take its time.

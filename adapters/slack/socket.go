@@ -473,13 +473,8 @@ func (c *Chat) busy(env envelope) said {
 	}
 	switch {
 	case in.Type == "view_submission":
-		for _, block := range []string{"reason", unitField} {
-			if _, ok := in.View.State.Values[block]; ok { // keeps what was typed
-				return said{body: submission{Action: "errors", Errors: map[string]string{block: adapters.SayBusy}}}
-			}
-		}
-		return showing(noteView(adapters.SayBusy))
-	case in.View.ID != "" && in.View.Type != homeTab:
+		return in.View.keeping(adapters.SayBusy)
+	case in.inForm():
 		return said{} // the form stays as it is
 	}
 	return said{then: func(ctx context.Context) { c.tell(ctx, &in, adapters.SayBusy) }}

@@ -221,6 +221,7 @@ func (r *Receiver) serve(w http.ResponseWriter, q *http.Request) {
 		r.refuse(w, http.StatusBadRequest, string(tickets.StatusFailed), "the body did not arrive whole; send it again")
 		return
 	}
+	w.Header().Del("Connection") // which the bodies of strangers have closed
 	r.keep(w, q, from, body)
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/memory"
 	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
@@ -57,6 +58,8 @@ type Config struct {
 	Peers      Peers         // the other processes that serve this application; default none, this process is alone
 	NonceTrust time.Duration // how long Discord surely knows a nonce; default 1 min
 
+	Refused func(signed.Reason) // is told of each signed request that is refused; default nothing
+
 	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
 	Log  *slog.Logger         // default slog.Default()
 	Now  func() time.Time     // dates what is remembered; default time.Now
@@ -90,6 +93,7 @@ type Chat struct {
 	cards  cards       // that were looked for
 
 	standing memory.Standing
+	requests *signed.Requests // over HTTP
 
 	mu   sync.Mutex
 	self string // the bot's user id; "" until Discord has told
@@ -176,6 +180,11 @@ func New(cfg Config) (*Chat, error) {
 	if len(key) > 0 {
 		c.key = key
 	}
+	c.requests = signed.New(signed.Config{
+		Stamp: stamp, Verify: c.verify,
+		Advice: "compare the public key with the application's page General Information; a few are normal, since Discord sends wrong ones to see that they are refused",
+		Within: cfg.AnswerTime, Refused: cfg.Refused, Now: cfg.Now, Log: c.log,
+	})
 	if c.api, err = newAPI(cfg, base); err != nil {
 		return nil, fmt.Errorf("discord: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -17,15 +18,13 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
 
 // tellTime is for what is said after the answer.
 const tellTime = 10 * time.Second
-
-// maxBody is the largest delivery that is read, in bytes.
-const maxBody = 1 << 20
 
 // The types of interactions.
 const (
@@ -487,18 +486,8 @@ func (c *Chat) Endpoints(h adapters.Handler) map[string]http.Handler {
 func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handler) {
 	received := time.Now()
 	fail := func(status int) { http.Error(w, http.StatusText(status), status) }
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		fail(http.StatusMethodNotAllowed)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		fail(http.StatusRequestEntityTooLarge)
-		return
-	}
-	if !c.verified(r.Header, body) {
-		fail(http.StatusUnauthorized)
+	body, ok := c.requests.Read(w, r)
+	if !ok {
 		return
 	}
 	in, err := decode(body)
@@ -559,22 +548,27 @@ func (c *Chat) answer(w http.ResponseWriter, a answer) bool {
 	return err == nil
 }
 
-// signatureAge is how old or how new a signature may be. Discord sets no
-// limit; without one a delivery could be replayed for ever.
-const signatureAge = 5 * time.Minute
-
-// verified reports whether Discord signed body lately. Discord itself sends
-// wrong signatures from time to time, to see that they are refused
+// The headers of a signed request
 // (discord.com/developers/docs/interactions/overview#setting-up-an-endpoint).
-func (c *Chat) verified(h http.Header, body []byte) bool {
-	stamp, err := strconv.ParseInt(strings.TrimSpace(h.Get("X-Signature-Timestamp")), 10, 64)
-	if err != nil {
-		return false
+const (
+	stampHeader     = "X-Signature-Timestamp"
+	signatureHeader = "X-Signature-Ed25519"
+)
+
+var signatureShape = regexp.MustCompile(`^[0-9a-fA-F]{128}$`)
+
+// stamp is when a request with such headers was signed.
+func stamp(h http.Header) (seconds int64, ok bool) {
+	seconds, err := strconv.ParseInt(strings.TrimSpace(h.Get(stampHeader)), 10, 64)
+	return seconds, err == nil && signatureShape.MatchString(h.Get(signatureHeader))
+}
+
+// verify says why body was not signed by Discord.
+func (c *Chat) verify(h http.Header, body []byte) signed.Reason {
+	if !discordgo.VerifyInteraction(&http.Request{Header: h, Body: io.NopCloser(bytes.NewReader(body))}, c.key) {
+		return signed.Signature
 	}
-	if age := c.cfg.Now().Sub(time.Unix(stamp, 0)); age > signatureAge || age < -signatureAge {
-		return false
-	}
-	return discordgo.VerifyInteraction(&http.Request{Header: h, Body: io.NopCloser(bytes.NewReader(body))}, c.key)
+	return ""
 }
 
 // onInteraction takes an interaction of the gateway, which has been counted

@@ -3,13 +3,13 @@ package slack
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -22,15 +22,13 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
 
 // tellTime is for what is said after the answer, by response_url.
 const tellTime = 10 * time.Second
-
-// maxBody is the largest delivery that is read, in bytes.
-const maxBody = 1 << 20
 
 // said is the answer to one delivery.
 type said struct {
@@ -921,18 +919,8 @@ var errNoPayload = errors.New("the body is not what Slack sends")
 func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		received := time.Now()
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
-			return
-		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		if err != nil {
-			http.Error(w, http.StatusText(http.StatusRequestEntityTooLarge), http.StatusRequestEntityTooLarge)
-			return
-		}
-		if !c.verified(r.Header, body) {
-			http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
+		body, ok := c.requests.Read(w, r)
+		if !ok {
 			return
 		}
 		c.work.Begin()
@@ -987,25 +975,39 @@ func (c *Chat) follow(ctx context.Context, s said) {
 	s.then(ctx)
 }
 
-// verified reports whether Slack signed body with one of the secrets, now and
+// The headers of a signed request
+// (docs.slack.dev/authentication/verifying-requests-from-slack).
+const (
+	stampHeader     = "X-Slack-Request-Timestamp"
+	signatureHeader = "X-Slack-Signature"
+)
+
+var signatureShape = regexp.MustCompile(`^v0=[0-9a-fA-F]{64}$`)
+
+// stamp is when a request with such headers was signed.
+func stamp(h http.Header) (seconds int64, ok bool) {
+	seconds, err := strconv.ParseInt(h.Get(stampHeader), 10, 64)
+	return seconds, err == nil && signatureShape.MatchString(h.Get(signatureHeader))
+}
+
+// verify says why body was not signed by Slack with one of the secrets, now and
 // as far as is known here for the first time. No header is believed that is not
 // signed, such as that which marks a retry: one that was made in the same second
 // as the first attempt is refused, and has no effect that the first had not.
-func (c *Chat) verified(h http.Header, body []byte) bool {
+func (c *Chat) verify(h http.Header, body []byte) signed.Reason {
+	got, _ := hex.DecodeString(strings.TrimPrefix(h.Get(signatureHeader), "v0=")) // stamp has seen its shape
 	for _, secret := range c.secrets().SigningSecrets {
-		v, err := slack.NewSecretsVerifier(h, secret)
-		if err != nil {
+		sum := hmac.New(sha256.New, []byte(secret))
+		sum.Write([]byte("v0:" + h.Get(stampHeader) + ":"))
+		sum.Write(body)
+		if !hmac.Equal(got, sum.Sum(nil)) {
 			continue
 		}
-		if _, err := v.Write(body); err != nil || v.Ensure() != nil {
-			continue
-		}
-		key := "signature\x00" + h.Get("X-Slack-Request-Timestamp") + "\x00" + strings.ToLower(h.Get("X-Slack-Signature"))
+		key := "signature\x00" + h.Get(stampHeader) + "\x00" + strings.ToLower(h.Get(signatureHeader))
 		if !c.seen.New(key) {
-			c.log.Warn("a signed request came twice and was refused")
-			return false
+			return signed.Replayed
 		}
-		return true
+		return ""
 	}
-	return false
+	return signed.Signature
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/memory"
 	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
@@ -57,6 +58,8 @@ type Config struct {
 	AnswerTime time.Duration
 	Drain      time.Duration // what commands under way get when Run is told to end; default 6 s
 
+	Refused func(signed.Reason) // is told of each signed request that is refused; default nothing
+
 	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
 	Log  *slog.Logger         // default slog.Default()
 	Now  func() time.Time     // dates what is remembered; default time.Now
@@ -88,6 +91,7 @@ type Chat struct {
 	homes    homes                    // home tabs that are being made
 	work     memory.Gate              // deliveries being worked on
 	standing memory.Standing
+	requests *signed.Requests // over HTTP
 
 	listening sync.WaitGroup // connections of Socket Mode
 
@@ -169,7 +173,7 @@ func New(cfg Config) (*Chat, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Chat{
+	c := &Chat{
 		within:  adapters.NewDeadlines(cfg.AnswerTime),
 		cfg:     cfg,
 		changes: changes,
@@ -188,7 +192,12 @@ func New(cfg Config) (*Chat, error) {
 		forms:    newNewest(cfg.Now),
 		appID:    cfg.AppID,
 		dead:     make(chan error, 1),
-	}, nil
+	}
+	c.requests = signed.New(signed.Config{
+		Stamp: stamp, Verify: c.verify, Advice: "compare the signing secret with the app's page Basic Information",
+		Within: cfg.AnswerTime, Refused: cfg.Refused, Now: cfg.Now, Log: c.log,
+	})
+	return c, nil
 }
 
 // String keeps what c holds out of logs.

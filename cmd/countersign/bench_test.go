@@ -251,7 +251,7 @@ type benchFakes struct {
 
 // newBenchFakes starts a Slack that keeps its limits, so that posting costs
 // what it costs, and an EPM.
-func newBenchFakes(b *testing.B) *benchFakes {
+func newBenchFakes(b testing.TB) *benchFakes {
 	b.Helper()
 	sl, err := slacktest.New(slacktest.Config{Limits: true})
 	if err != nil {
@@ -275,7 +275,7 @@ type benchProcess struct {
 	once  sync.Once
 }
 
-func freeAddr(b *testing.B) string {
+func freeAddr(b testing.TB) string {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store"
@@ -25,6 +26,7 @@ type metrics struct {
 	callTime *prometheus.HistogramVec
 
 	deliveries *prometheus.CounterVec
+	refused    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -50,6 +52,9 @@ func newMetrics() *metrics {
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_deliveries_total", Help: "Events that receivers took, and deliveries that failed, by receiver and result: ok or the class of failure.",
 		}, []string{"receiver", "result"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_signed_requests_refused_total", Help: "Requests to the signed paths of the chats that were refused, by reason.",
+		}, []string{"platform", "reason"}),
 	}
 	// From the start, so that the first of a kind is an increase.
 	for _, result := range epm.Results() {
@@ -59,7 +64,7 @@ func newMetrics() *metrics {
 		Name: "countersign_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": versionText()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, m.deliveries, build,
+	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, m.deliveries, m.refused, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -71,6 +76,14 @@ func (m *metrics) Step(kind tickets.StepKind, result string, took time.Duration)
 }
 
 func (m *metrics) webhook(result string) { m.webhooks.WithLabelValues(result).Inc() }
+
+// refusals counts the signed requests of platform that are refused.
+func (m *metrics) refusals(platform tickets.Platform) func(signed.Reason) {
+	for _, why := range signed.Reasons() {
+		m.refused.WithLabelValues(string(platform), string(why))
+	}
+	return func(why signed.Reason) { m.refused.WithLabelValues(string(platform), string(why)).Inc() }
+}
 
 // transport counts the calls that go through next. name makes the method's
 // name of a request; it must not let identifiers through.

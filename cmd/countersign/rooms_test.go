@@ -24,14 +24,15 @@ var rooms = map[string][]string{
 	"tickets":                           {},
 	"adapters":                          {"tickets"},
 	"adapters/adaptertest":              {"adapters", "tickets"},
-	"adapters/discord":                  {"adapters", "adapters/memory", "adapters/pace", "adapters/wire", "tickets"},
+	"adapters/discord":                  {"adapters", "adapters/memory", "adapters/pace", "adapters/signed", "adapters/wire", "tickets"},
 	"adapters/discord/discordtest":      {},
 	"adapters/discord/discordtest/spec": {},
 	"adapters/memory":                   {},
 	"adapters/pace":                     {"tickets"},
 	"adapters/receivers":                {"adapters", "adapters/wire", "tickets"},
 	"adapters/receivers/receiverstest":  {},
-	"adapters/slack":                    {"adapters", "adapters/memory", "adapters/pace", "adapters/wire", "tickets"},
+	"adapters/signed":                   {},
+	"adapters/slack":                    {"adapters", "adapters/memory", "adapters/pace", "adapters/signed", "adapters/wire", "tickets"},
 	"adapters/slack/slacktest":          {},
 	"store":                             {"tickets"},
 	"store/storetest":                   {"store", "tickets"},
@@ -44,7 +45,7 @@ var rooms = map[string][]string{
 	"internal/certtest":                 {},
 	"faults":                            {},
 	"bot":                               {"adapters", "store", "tickets"},
-	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/receivers", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
+	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/receivers", "adapters/signed", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "store", "store/redis", "store/sqlite", "tickets"},
 }
 
 // suites may import testing outside of tests: they are tests for others.

@@ -58,8 +58,23 @@ func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, client *ep
 		}
 		answer(w, http.StatusOK, map[string]any{"ready": true})
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	return mux
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	return closing(mux)
+}
+
+// maxScrapes is how many may read the metrics at once: they take memory.
+const maxScrapes = 4
+
+// closing has connections closed after requests with a body. Who has read a
+// body to its end takes the header away again: with any other the server would
+// wait for the rest, as slow as it may come.
+func closing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func answer(w http.ResponseWriter, status int, body map[string]any) {

@@ -36,7 +36,7 @@ const (
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = 16 << 10
 )
 
 // serve runs the bot with the environment's configuration.
@@ -158,14 +158,14 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 			return err
 		}
 	}
-	listener, err := listen(ctx, cfg, shown)
+	listener, open, err := listen(ctx, cfg, shown)
 	if err != nil {
 		return err
 	}
 	server := &http.Server{
 		Handler:           routes(b, receiver, chats, client, m),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: open.follow,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	renewing := renewer{read: p.Environment, inUse: &inUse, list: renewables(keep, client, chats), certificate: shown, renewed: b.Renewed, log: log}
@@ -290,18 +290,20 @@ func live(ctx context.Context, server *http.Server, listener net.Listener, b *bo
 }
 
 // listen opens the port; with TLS unless shown is nil.
-func listen(ctx context.Context, cfg config, shown *certificate) (net.Listener, error) {
+func listen(ctx context.Context, cfg config, shown *certificate) (net.Listener, *connections, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, nil, fmt.Errorf("listen: %w", err)
 	}
-	if shown != nil {
-		listener = tls.NewListener(listener, &tls.Config{
-			GetCertificate: shown.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-		})
+	open := &connections{Listener: listener, most: maxWaiting}
+	if shown == nil {
+		return open, open, nil
 	}
-	return listener, nil
+	open.most = maxWaitingTLS
+	return tls.NewListener(open, &tls.Config{
+		GetCertificate: shown.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+	}), open, nil
 }
 
 func newEPM(cfg config, p process, log *slog.Logger, m *metrics, tr *tracer) (*epm.Client, error) {
@@ -362,7 +364,7 @@ func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
 		BotToken: first.BotToken, AppToken: first.AppToken, SigningSecrets: first.SigningSecrets, Current: current,
 		APIURL:    strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
 		Transport: s.m.transport("slack", s.tr.transport("slack", http.DefaultTransport, slackCall), slackCall),
-		Pace:      p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
+		Pace:      p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Refused: s.m.refusals(slack.Platform), Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
 }
 
@@ -385,6 +387,6 @@ func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
 		Transport: s.m.transport("discord", s.tr.transport("discord", http.DefaultTransport, discord.CallName), discord.CallName),
-		Pace:      p.DiscordPace, AnswerTime: p.AnswerTime, Gateway: p.DiscordGateway, Peers: others, Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
+		Pace:      p.DiscordPace, AnswerTime: p.AnswerTime, Gateway: p.DiscordGateway, Peers: others, Refused: s.m.refusals(discord.Platform), Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
 	})
 }

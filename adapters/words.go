@@ -298,6 +298,8 @@ func concluded(t *tickets.Ticket, o *tickets.Outcome, ours *tickets.Decision) Se
 		s = append(s, text("approved"+outcomeSpan(o.Duration))...)
 		if until, ok := o.Until(); ok {
 			s = append(s, Part{Text: ", until "}, Part{Time: until})
+		} else if o.EndRaw != "" {
+			s = append(s, Part{Text: ", until “" + short(o.EndRaw, 60) + "”"})
 		}
 	case tickets.Deny:
 		s = append(s, text("denied")...)
@@ -316,6 +318,8 @@ func concluded(t *tickets.Ticket, o *tickets.Outcome, ours *tickets.Decision) Se
 	}
 	if !o.At.IsZero() {
 		s = append(s, Part{Text: " · "}, Part{Time: o.At})
+	} else if o.AtRaw != "" {
+		s = append(s, Part{Text: " · “" + short(o.AtRaw, 60) + "”"})
 	}
 	return s
 }
@@ -546,7 +550,7 @@ var facts = []fact{
 	}},
 	{field: "reputation", label: "Reputation", value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Reputation }},
 	{field: "duration", label: "Asked for", value: func(_ *tickets.Ticket, r *tickets.Request) string { return AskedFor(r) }},
-	{field: "time", label: "Requested", time: func(r *tickets.Request) time.Time { return r.Time }},
+	{field: "time", label: "Requested", time: func(r *tickets.Request) time.Time { return r.Time }, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.TimeRaw }},
 	{field: "path", label: "Path", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Path }},
 	{field: "command", label: "Command line", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Command }},
 	{field: "parent", label: "Started by", shape: Code, value: func(_ *tickets.Ticket, r *tickets.Request) string { return r.Parent }},
@@ -614,7 +618,7 @@ func Facts(t *tickets.Ticket, fields []string) []Fact {
 		def := facts[i]
 		f := Fact{Field: def.field, Label: def.label, Shape: def.shape}
 		switch {
-		case def.time != nil:
+		case def.time != nil && !def.time(r).IsZero():
 			f.Time = def.time(r)
 		case def.shape == Prose:
 			f.Value = strings.TrimSpace(Visible(def.value(t, r)))

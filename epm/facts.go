@@ -44,7 +44,9 @@ const (
 	// it is accepted for admin requests is not documented.
 	durationOnce = "Once"
 
-	// decisionTimeLayout is UTC without a zone.
+	// decisionTimeLayout is UTC without a zone, as working clients send and
+	// show it. The vendor documents neither layout nor zone of the times in its
+	// webhooks: readTime takes the usual ones, and a time without a zone is UTC.
 	decisionTimeLayout = "2006-01-02 15:04:05"
 )
 
@@ -79,20 +81,6 @@ const (
 	consoleAdminCreated = "JIT Admin Ticket Created"
 	consoleAdminUpdated = "JIT Admin Decision Updated"
 )
-
-// timeLayouts are tried in order for every time of a webhook; the vendor
-// documents none. A time without a zone is UTC.
-var timeLayouts = []string{
-	"2006-01-02 15:04:05.999999999", // first, since the API writes it so
-	time.RFC3339Nano,
-	"2006-01-02T15:04:05.999999999",
-	"2006-01-02 15:04:05Z07:00",
-	"2006-01-02 15:04:05 UTC",
-	"1/2/2006 3:04:05 PM",
-	"1/2/2006 15:04:05",
-	time.RFC1123,
-	time.RFC1123Z,
-}
 
 // Where a record tells whose it is and what was decided, in small letters.
 // An application record has serviceTicket and accessDecision, as a working

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -173,7 +175,7 @@ func (r record) listed(kind tickets.Kind, raw []byte) (tickets.Listed, bool) {
 	q := &l.Request
 	*q = tickets.Request{
 		ID: l.IDs[0], Kind: kind, Listed: true, EPMNumber: get("ticketnumber"), Tenant: get("tenantid"),
-		Time: parseTime(get(recordCreated...)), User: get(recordUsers...), UserID: get("userid", "computeruserid"),
+		User: get(recordUsers...), UserID: get("userid", "computeruserid"),
 		Host: get("hostname", "computername"), Computer: get("computerid"), Group: get("computergroup", "groupid"),
 		Reason: get("reason"), Requested: get("durationrequested"),
 		Product: get("productname", "productdescription", "bundleinfodescription", "storeappname", "comdisplayname", "servicename"),
@@ -181,6 +183,10 @@ func (r record) listed(kind tickets.Kind, raw []byte) (tickets.Listed, bool) {
 		Command: get("cmdargs"), Parent: get("parentprocess"), Source: get("downloadsourceurl"),
 		SHA256: get("sha256hash"), SHA1: get("sha1hash"),
 		Reputation: reputation(get("reputationscore"), get("reputationintegrationtype"), get("reputationscoredatetime")),
+	}
+	created := get(recordCreated...)
+	if q.Time = parseTime(created); q.Time.IsZero() {
+		q.TimeRaw = created
 	}
 	if q.User == "" && l.Outcome == nil {
 		return l, false
@@ -197,13 +203,15 @@ func (r record) listed(kind tickets.Kind, raw []byte) (tickets.Listed, bool) {
 	return l, true
 }
 
-// identifier is id as webhooks are keyed by it, or "" if it is none.
+// identifier is id as tickets are keyed by it, or "" if it is none. The ways
+// in which .NET writes a UUID, in capitals, in braces, without hyphens, are one
+// and the same.
 func identifier(id string) tickets.RequestID {
-	switch {
-	case len(id) > 100 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
+	if len(id) > 100 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return ""
-	case len(id) == len("00000000-0000-0000-0000-000000000000"):
-		id = strings.ToLower(id) // a UUID is the same in capitals
+	}
+	if u, err := uuid.Parse(strings.Trim(id, "()")); err == nil {
+		return tickets.RequestID(u.String())
 	}
 	return tickets.RequestID(id)
 }

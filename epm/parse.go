@@ -30,7 +30,19 @@ var (
 	errNoEvent    = errors.New("the body has no EventType; use the webhook templates that \"countersign templates\" prints")
 	errNoRequest  = errors.New("the body has no RequestId, or one that was left unfilled; use the webhook templates that \"countersign templates\" prints")
 	errRequestID  = errors.New("the RequestId is not an identifier")
+	errTenant     = errors.New("the webhook is of another tenant: its TenantId is not the one in COUNTERSIGN_EPM_TENANT_ID; correct that, or let this tenant's EPM send its webhooks elsewhere")
 )
+
+// Reader is how webhooks are read.
+type Reader struct {
+	// DayFirst reads 5/1/2026 as 5 January. Default: 1 May.
+	DayFirst bool
+	// Tenant is ours. A webhook that names another is not taken. Default: any.
+	Tenant string
+}
+
+// Parse reads a webhook's body as the zero [Reader] does.
+func Parse(body []byte) (Parsed, error) { return Reader{}.Parse(body) }
 
 // Parse reads a webhook's body: strictly, and if that fails, or yields what
 // nobody can have meant, with repairs. EPM fills a text template and does
@@ -39,18 +51,21 @@ var (
 //
 // The News of a body either asks or concludes, by EPM's own EventType, never
 // both. The error is a sentence for people.
-func Parse(body []byte) (Parsed, error) {
+func (x Reader) Parse(body []byte) (Parsed, error) {
 	b, err := read(body)
 	if err != nil {
 		return Parsed{}, err
 	}
-	return b.interpret()
+	return b.interpret(x)
 }
+
+// Read fills in what in's raw body says, as the zero [Reader] does.
+func Read(in tickets.Incoming) tickets.Incoming { return Reader{}.Read(in) }
 
 // Read fills in what in's raw body says: News, or Error, and the notes. It
 // serves webhooks that arrive and those that are replayed, and never fails
 // otherwise.
-func Read(in tickets.Incoming) tickets.Incoming {
+func (x Reader) Read(in tickets.Incoming) tickets.Incoming {
 	in.News, in.Error, in.Repaired, in.Ignored = nil, "", false, false
 	defer func() {
 		// What cannot be read must still be kept. A panic would make EPM
@@ -59,7 +74,7 @@ func Read(in tickets.Incoming) tickets.Incoming {
 			in.News, in.Error = nil, "the body could not be read because of a fault in Countersign; it was kept and can be replayed"
 		}
 	}()
-	p, err := Parse(in.Raw)
+	p, err := x.Parse(in.Raw)
 	switch {
 	case err != nil:
 		in.Error = err.Error()
@@ -149,6 +164,7 @@ func spell(values []value) {
 
 // reading is a body under the rules of its event.
 type reading struct {
+	Reader
 	*event
 	values   []value
 	at       [maxKeys]int32 // index of the occurrence to believe, plus one
@@ -201,7 +217,7 @@ func isPlaceholder(s string) bool {
 }
 
 // interpret says what the body means.
-func (b *body) interpret() (Parsed, error) {
+func (b *body) interpret(x Reader) (Parsed, error) {
 	p := Parsed{Repaired: b.repaired}
 	first := func(k key) string {
 		for i := range b.values {
@@ -228,7 +244,10 @@ func (b *body) interpret() (Parsed, error) {
 	if request == "" {
 		return p, errRequestID
 	}
-	r := reading{event: e, values: limit(b.values), imitates: b.strange}
+	if tenant := first(kTenantID); tenant != "" && x.Tenant != "" && identifier(tenant) != identifier(x.Tenant) {
+		return p, errTenant
+	}
+	r := reading{Reader: x, event: e, values: limit(b.values), imitates: b.strange}
 	r.weigh()
 	p.News = &tickets.News{ID: request}
 	if e.created {
@@ -294,7 +313,7 @@ func (r *reading) weigh() {
 
 func (r *reading) request(id tickets.RequestID) *tickets.Request {
 	q := &tickets.Request{
-		ID: id, Kind: r.kind, EPMNumber: r.get(kNumber), Tenant: r.get(kTenantID), Time: parseTime(r.get(kTimestamp)),
+		ID: id, Kind: r.kind, EPMNumber: r.get(kNumber), Tenant: r.get(kTenantID),
 		User: r.get(kUser, kUserName), UserID: r.get(kUserID), Host: r.get(kHost), Computer: r.get(kComputerID),
 		Group: r.get(kGroup, kGroupID), Reason: r.get(kReason), Requested: r.get(kRequested),
 		Product: r.get(kProduct...), Version: r.get(kVersions...), Publisher: r.get(kMaker),
@@ -303,6 +322,7 @@ func (r *reading) request(id tickets.RequestID) *tickets.Request {
 		Reputation: reputation(r.get(kScore), r.get(kScorer), r.get(kScoreAt)),
 		Fields:     make([]tickets.Field, 0, len(r.values)),
 	}
+	q.Time, q.TimeRaw = r.time(kTimestamp)
 	for i := range r.values {
 		v := &r.values[i]
 		text := given(v)
@@ -336,10 +356,22 @@ func (r *reading) outcome() *tickets.Outcome {
 	}
 	o := &tickets.Outcome{
 		Verdict: v, Raw: raw, Duration: r.get(kDuration), By: r.get(kDecider), AtRaw: r.get(kDecided),
-		Start: parseTime(r.get(kStart)), End: parseTime(r.get(kEnd)), Imitates: r.imitates,
+		Imitates: r.imitates,
 	}
-	o.At = parseTime(o.AtRaw)
+	o.At, _ = r.time(kDecided)
+	o.Start, o.StartRaw = r.time(kStart)
+	o.End, o.EndRaw = r.time(kEnd)
 	return o
+}
+
+// time is the time under k, or EPM's text if it cannot be read.
+func (r *reading) time(k key) (time.Time, string) {
+	text := r.get(k)
+	t, _ := readTime(text, r.DayFirst)
+	if t.IsZero() {
+		return t, text
+	}
+	return t, ""
 }
 
 // Limits of what a ticket keeps of a request. The incoming webhook keeps all
@@ -418,21 +450,4 @@ func verdict(word string) (v tickets.Verdict, raw string, decided bool) {
 		return tickets.Deny, "", true
 	}
 	return tickets.Other, word, true
-}
-
-// parseTime reads s in any of the layouts, as UTC if it names no zone; zero
-// if none fits.
-func parseTime(s string) time.Time {
-	if len(s) < len("1/2/2006 3:04:05 PM") || len(s) > 64 || s[0] < '0' {
-		return time.Time{}
-	}
-	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, s); err == nil {
-			if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
-				return time.Time{} // cannot be written down; the raw text tells
-			}
-			return t
-		}
-	}
-	return time.Time{}
 }

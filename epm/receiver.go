@@ -58,6 +58,7 @@ type ReceiverConfig struct {
 	Allow          []netip.Prefix // networks that may send; default all
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; default none
 
+	Reader Reader // how bodies are read; default the zero one
 	Keeper Keeper // required
 	// Observe is called once per webhook with what became of it: created,
 	// updated, duplicate, failed, unauthorized, forbidden, too_large,
@@ -232,7 +233,7 @@ func (r *Receiver) keep(w http.ResponseWriter, q *http.Request, from string, bod
 		r.tryLater(w)
 		return
 	}
-	in := Read(tickets.Incoming{ID: id.String(), At: r.config.Now(), Remote: from, Raw: body})
+	in := r.config.Reader.Read(tickets.Incoming{ID: id.String(), At: r.config.Now(), Remote: from, Raw: body})
 	// A sender that gives up waiting must not undo what is being written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.Context()), keepTimeout)
 	defer cancel()

@@ -3,8 +3,10 @@ package epm
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/tickets"
 )
@@ -71,14 +73,19 @@ func (r record) first(names ...string) string {
 	return ""
 }
 
+// time is the first time given under names, or EPM's text if it cannot be read.
+func (r record) time(names ...string) (time.Time, string) {
+	text := r.first(names...)
+	if t := parseTime(text); !t.IsZero() {
+		return t, ""
+	}
+	return time.Time{}, text
+}
+
 // is reports whether r is the record of the request id.
 func (r record) is(id string) bool {
-	for _, n := range recordIDs {
-		if strings.EqualFold(r[n], id) {
-			return true
-		}
-	}
-	return false
+	want := identifier(id)
+	return want != "" && slices.ContainsFunc(recordIDs, func(n string) bool { return identifier(r[n]) == want })
 }
 
 // outcome says what r tells of the decision: nil if it is undecided, and
@@ -101,10 +108,10 @@ func (r record) outcome() (*tickets.Outcome, bool) {
 				Duration: r.first("duration", "accessdecision.duration"),
 				By:       r.first("decisionperformedbyuser", "accessdecision.decisionperformedbyuser"),
 				AtRaw:    r.first("decisiontime", "accessdecision.decisiontime"),
-				Start:    parseTime(r.first("starttime", "accessdecision.starttime")),
-				End:      parseTime(r.first("endtime", "accessdecision.endtime")),
 			}
 			o.At = parseTime(o.AtRaw)
+			o.Start, o.StartRaw = r.time("starttime", "accessdecision.starttime")
+			o.End, o.EndRaw = r.time("endtime", "accessdecision.endtime")
 			return o, true
 		default:
 			return nil, false

@@ -23,6 +23,7 @@ var update = flag.Bool("update", false, "write the golden file of a form that wa
 func full() *tickets.Ticket {
 	t := full1()
 	t.Broken, t.Sending.Denied = true, true
+	t.Request.TimeRaw, t.Outcome.StartRaw, t.Outcome.EndRaw = "noon", "one", "three"
 	t.Deliveries = []tickets.Delivery{{To: storetest.Receiver, Done: 2, Attempts: 3, NotBefore: storetest.Now, Problem: "no answer"}}
 	t.Events[0].State, t.Events[0].Request = "New", tickets.Digest([]byte("request"))
 	t.Events[0].Source = tickets.Source{Incoming: "in-1", Body: tickets.Digest([]byte("body"))}

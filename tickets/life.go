@@ -121,7 +121,7 @@ func (t *Ticket) conclude(o Outcome, from Source, rules Rules, now time.Time) bo
 
 func sameOutcome(a, b Outcome) bool {
 	return a.Verdict == b.Verdict && a.Raw == b.Raw && a.Duration == b.Duration && a.By == b.By &&
-		a.At.Equal(b.At) && (a.AtRaw == b.AtRaw || !a.At.IsZero()) && a.Start.Equal(b.Start) && a.End.Equal(b.End)
+		a.At.Equal(b.At) && (a.AtRaw == b.AtRaw || !a.At.IsZero()) && a.Start.Equal(b.Start) && a.End.Equal(b.End) && a.StartRaw == b.StartRaw && a.EndRaw == b.EndRaw
 }
 
 // agrees reports whether o and other tell of one decision: nothing that both
@@ -136,6 +136,16 @@ func (o Outcome) agrees(other Outcome) bool {
 // fill returns o with what it does not know taken from other.
 func (o Outcome) fill(other Outcome) Outcome {
 	o.Duration, o.By, o.AtRaw = cmp.Or(o.Duration, other.Duration), cmp.Or(o.By, other.By), cmp.Or(o.AtRaw, other.AtRaw)
+	if o.Start.IsZero() && other.Start.IsZero() {
+		o.StartRaw = cmp.Or(o.StartRaw, other.StartRaw)
+	} else {
+		o.StartRaw = ""
+	}
+	if o.End.IsZero() && other.End.IsZero() {
+		o.EndRaw = cmp.Or(o.EndRaw, other.EndRaw)
+	} else {
+		o.EndRaw = ""
+	}
 	o.At, o.Start, o.End = cmp.Or(o.At, other.At), cmp.Or(o.Start, other.Start), cmp.Or(o.End, other.End)
 	o.Imitates, o.Newer = o.Imitates || other.Imitates, cmp.Or(o.Newer, other.Newer)
 	return o

@@ -76,7 +76,8 @@ type Request struct {
 	Kind      Kind      `json:"kind"`
 	EPMNumber string    `json:"epm_number,omitempty"` // EPM's own ticket number, for example EPM000238
 	Tenant    string    `json:"tenant,omitempty"`
-	Time      time.Time `json:"time,omitzero"` // when EPM says it was made; zero if it could not be read
+	Time      time.Time `json:"time,omitzero"`      // when EPM says it was made; zero if it could not be read
+	TimeRaw   string    `json:"time_raw,omitempty"` // EPM's text of it, if it could not be read
 
 	User      string `json:"user,omitempty"`
 	UserID    string `json:"user_id,omitempty"`
@@ -216,6 +217,8 @@ type Outcome struct {
 	AtRaw    string    `json:"at_raw,omitempty"`
 	Start    time.Time `json:"start,omitzero"`
 	End      time.Time `json:"end,omitzero"`
+	StartRaw string    `json:"start_raw,omitempty"` // EPM's text of the two, if they could not be read
+	EndRaw   string    `json:"end_raw,omitempty"`
 	Imitates bool      `json:"imitates,omitempty"` // as for Request
 
 	Newer Newer `json:"-"`
@@ -226,8 +229,8 @@ func (o *Outcome) Until() (time.Time, bool) {
 	if o.Verdict != Approve {
 		return time.Time{}, false
 	}
-	if !o.End.IsZero() {
-		return o.End, true
+	if !o.End.IsZero() || o.EndRaw != "" {
+		return o.End, !o.End.IsZero() // what EPM says, and nobody can read, is not computed
 	}
 	d, err := ParseDuration(o.Duration)
 	if err != nil || d.Once() {

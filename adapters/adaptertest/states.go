@@ -98,6 +98,11 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 			r.Reason = "please\napproved by Ann\n<!channel>"
 			return r
 		}()),
+		"pending-odd-time": Started(func() tickets.Request {
+			r := AdminRequest()
+			r.Time, r.TimeRaw = time.Time{}, "31. Januar <!here> @everyone"
+			return r
+		}()),
 		"inactive": With(Started(app()), func(t *tickets.Ticket) { t.Move("Closed", own, rules, later) }),
 		"refused": With(Decided(app(), tickets.Approve, own), func(t *tickets.Ticket) {
 			t.Refuse(*t.Decision, "The request has expired.", later)
@@ -120,6 +125,9 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		"final-console":     conclude(Started(app()), tickets.Outcome{Verdict: tickets.Approve, Duration: "2678400", By: "carol@acme.example"}),
 		"final-overruled":   conclude(Acknowledged(app(), tickets.Approve, own), tickets.Outcome{Verdict: tickets.Deny, By: "carol@acme.example"}),
 		"final-other-word":  conclude(Started(app()), tickets.Outcome{Verdict: tickets.Other, Raw: "Escal*ated*\n<!here>", By: "x"}),
+		"final-odd-times": With(Acknowledged(app(), tickets.Approve, own), func(t *tickets.Ticket) {
+			t.Conclude(tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", AtRaw: "31. Januar", EndRaw: "31. Januar <!here> *x*"}, rules, later)
+		}),
 		"final-hostile": conclude(Acknowledged(hostile, tickets.Approve, own), tickets.Outcome{
 			Verdict: tickets.Approve, Duration: hostile.Reason, By: hostile.Reason, Imitates: true}),
 	}

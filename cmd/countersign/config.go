@@ -24,6 +24,7 @@ import (
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/tickets"
 )
@@ -50,6 +51,7 @@ type environment struct {
 	EPMClientID          string `envconfig:"EPM_CLIENT_ID"`
 	EPMClientSecret      secret `envconfig:"EPM_CLIENT_SECRET"`
 	EPMTenantID          string `envconfig:"EPM_TENANT_ID"`
+	EPMDayFirst          string `envconfig:"EPM_DAY_FIRST" default:"false"`
 	EPMAppDecisionPath   string `envconfig:"EPM_APP_DECISION_PATH"`
 	EPMAdminDecisionPath string `envconfig:"EPM_ADMIN_DECISION_PATH"`
 
@@ -269,6 +271,11 @@ func (env environment) check(earlier []finding) (config, error) {
 	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
 		c.add("LOG_LEVEL", "write debug, info, warn or error")
 	}
+	switch env.EPMDayFirst {
+	case "", "true", "false":
+	default:
+		c.add("EPM_DAY_FIRST", "write true or false")
+	}
 	if env.LogFormat != "json" && env.LogFormat != "text" {
 		c.add("LOG_FORMAT", "write json or text")
 	}
@@ -375,6 +382,11 @@ var slackID = map[tickets.PrincipalKind]*regexp.Regexp{
 }
 
 // usesSlack reports whether any variable of Slack is set.
+// reader is how EPM's webhooks are read.
+func (env environment) reader() epm.Reader {
+	return epm.Reader{DayFirst: env.EPMDayFirst == "true", Tenant: env.EPMTenantID}
+}
+
 func (env environment) usesSlack() bool {
 	return env.SlackBotToken != "" || env.SlackSigningSecret != "" || env.SlackAppToken != "" || env.SlackChannel != ""
 }

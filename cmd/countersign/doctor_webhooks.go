@@ -34,6 +34,10 @@ type heard struct {
 	present, filled map[string]bool
 }
 
+// dates counts the webhooks that can only be read with the day, or with the
+// month, first.
+type dates struct{ days, months int }
+
 // checkWebhooks says when each of the four webhooks was last seen, and what
 // it never brought.
 func checkWebhooks(ctx context.Context, c *checkup, cfg config) {
@@ -47,12 +51,13 @@ func checkWebhooks(ctx context.Context, c *checkup, cfg config) {
 		return
 	}
 	defer func() { _ = keep.Close() }()
-	all, listed, failed, err := readWebhooks(ctx, keep)
+	all, listed, failed, dates, err := readWebhooks(ctx, keep)
 	if err != nil {
 		c.bad("EPM's webhooks", err.Error(), "Run doctor again; if it stays, look at the line about the store.")
 		return
 	}
 	sayFailed(c, failed)
+	checkDates(c, dates, cfg.reader().DayFirst)
 	address := cmp.Or(cfg.publicURL, "https://the bot's address") + webhookPath
 	for _, w := range epm.Webhooks() {
 		what := "the webhook " + w.Event
@@ -103,11 +108,11 @@ func counterpart(all map[string]*heard, w epm.Webhook) bool {
 
 // readWebhooks looks through what is kept, newest first. listed are the kinds
 // of which a request was found in EPM's list.
-func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard, listed map[tickets.Kind]bool, failed []store.Kept, err error) {
+func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard, listed map[tickets.Kind]bool, failed []store.Kept, order dates, err error) {
 	all, listed = map[string]*heard{}, map[tickets.Kind]bool{}
 	list, err := keep.Incomings(ctx, store.IncomingQuery{Limit: maxKept})
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, dates{}, err
 	}
 	for _, k := range list {
 		if k.Remote == tickets.FromList {
@@ -124,7 +129,7 @@ func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard,
 		if errors.Is(err, store.ErrNotFound) {
 			continue // removed meanwhile
 		} else if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, dates{}, err
 		}
 		seen, ok := epm.Look(full.Raw)
 		if !ok {
@@ -139,6 +144,13 @@ func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard,
 			continue
 		}
 		h.bodies++
+		days, months := epm.Order(full.Raw, k.At)
+		if days {
+			order.days++
+		}
+		if months {
+			order.months++
+		}
 		for _, n := range seen.Present {
 			h.present[n] = true
 		}
@@ -146,7 +158,7 @@ func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard,
 			h.filled[n] = true
 		}
 	}
-	return all, listed, failed, nil
+	return all, listed, failed, order, nil
 }
 
 // sayFailed tells of webhooks that could not be read.
@@ -157,6 +169,21 @@ func sayFailed(c *checkup, failed []store.Kept) {
 	newest := failed[0]
 	c.bad("EPM's webhooks", fmt.Sprintf("%d of the newest could not be understood, the last %s: %s", len(failed), adapters.Moment(newest.At), strings.TrimRight(newest.Error, ".")),
 		"Compare the webhook's template in EPM with what countersign templates prints. Each is kept with the ID that EPM's delivery history shows.")
+}
+
+// checkDates tells of dates that contradict the order in which they are read.
+func checkDates(c *checkup, d dates, dayFirst bool) {
+	switch {
+	case d.days > 0 && d.months > 0:
+		c.note("the dates in EPM's webhooks",
+			fmt.Sprintf("Of the newest webhooks %d have the day first and %d the month. Make EPM's templates write one of them, or better a time like 2026-01-31 13:05:00.", d.days, d.months))
+	case d.days > 0 && !dayFirst:
+		c.note("the dates in EPM's webhooks",
+			fmt.Sprintf("%d of the newest webhooks have the day first, and %s_EPM_DAY_FIRST says that the month is. Set it to true.", d.days, envPrefix))
+	case d.months > 0 && dayFirst:
+		c.note("the dates in EPM's webhooks",
+			fmt.Sprintf("%d of the newest webhooks have the month first, and %s_EPM_DAY_FIRST says that the day is. Remove it.", d.months, envPrefix))
+	}
 }
 
 // openToRead opens the configured store beside a bot that may run. It returns

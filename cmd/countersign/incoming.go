@@ -13,7 +13,6 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
-	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -199,7 +198,7 @@ func incomingReplay(ctx context.Context, p process, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := bot.Replayer{Store: bot.Following(keep, env.follows()...), Read: epm.Read, Rules: rules, Now: now}.Replay(ctx, args[0])
+	done, err := bot.Replayer{Store: bot.Following(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
 	switch {
 	case err != nil:
 		return err
@@ -235,7 +234,7 @@ func replayRules(ctx context.Context, keep store.Store, env environment, id stri
 	switch {
 	case err != nil:
 		return nil, err
-	case k.Receipt.Status != tickets.StatusFailed || epm.Read(k.Incoming).News == nil:
+	case k.Receipt.Status != tickets.StatusFailed || env.reader().Read(k.Incoming).News == nil:
 		return rules, nil // nothing will be applied
 	case len(rules(nil).Places) == 0:
 		return nil, fmt.Errorf("this webhook can be read now; to apply it as serve does, replay needs the environment of serve too: neither %[1]s_SLACK_CHANNEL nor %[1]s_DISCORD_CHANNEL is set, and nobody would see the ticket", envPrefix)

@@ -118,7 +118,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		Store: store.Noted(keep, heads.note), EPM: client, Chats: chats,
 		Settings: cfg.settings, World: cfg.world, Receivers: counting(told, m),
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Ages: cfg.keep,
-		Read: epm.Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
+		Read: cfg.reader().Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
 	}
 	if tr != nil { // a nil tracer is no nil Tracer
 		config.Tracer = tr
@@ -147,7 +147,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 			return now.WebhookPassword.Reveal(), now.WebhookPasswordPrevious.Reveal()
 		},
 		Allow: cfg.webhookAllow, TrustedProxies: cfg.proxies,
-		Keeper: b, Observe: m.webhook, Now: p.Now, Log: log,
+		Reader: cfg.reader(), Keeper: b, Observe: m.webhook, Now: p.Now, Log: log,
 	})
 	if err != nil {
 		return err

@@ -316,7 +316,7 @@ func (s *Server) read(r *http.Request, call *Call) answer {
 		defer s.mu.Unlock()
 		for _, q := range s.order {
 			if isID && q.Kind == kind && strings.EqualFold(q.pathID(), call.RequestID) {
-				var found any = q.record()
+				found := q.record()
 				if kind == KindAdmin {
 					// https://docs.beyondtrust.com/epm-wm/reference/get_v2-adminaccessrequest-requestid
 					found = []any{found}

@@ -36,6 +36,7 @@ const envPrefix = "COUNTERSIGN"
 // be a secret. Its tags are the one list of variables.
 type environment struct {
 	Listen    string `envconfig:"LISTEN" default:":8080"`
+	OpsListen string `envconfig:"OPS_LISTEN"`
 	TLSCert   string `envconfig:"TLS_CERT"`
 	TLSKey    string `envconfig:"TLS_KEY"`
 	PublicURL string `envconfig:"PUBLIC_URL"`
@@ -241,6 +242,11 @@ func (env environment) check(earlier []finding) (config, error) {
 
 	if _, _, err := net.SplitHostPort(env.Listen); err != nil {
 		c.add("LISTEN", "write an address and a port, for example :8080 or 127.0.0.1:8080")
+	}
+	if _, _, err := net.SplitHostPort(env.OpsListen); err != nil && env.OpsListen != "" {
+		c.add("OPS_LISTEN", "write an address and a port, for example :9090 or 127.0.0.1:9090, or remove it")
+	} else if _, port, _ := net.SplitHostPort(env.OpsListen); env.OpsListen == env.Listen && port != "0" {
+		c.add("OPS_LISTEN", "must be another address than LISTEN, which is for EPM, the chats and people")
 	}
 	if (env.TLSCert == "") != (env.TLSKey == "") {
 		c.add("TLS_CERT", "TLS_CERT and TLS_KEY belong together: set both or neither")

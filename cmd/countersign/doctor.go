@@ -73,6 +73,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		func(ctx context.Context, c *checkup) { checkStore(ctx, c, cfg, wrong) },
 		func(ctx context.Context, c *checkup) { checkEPM(ctx, c, cfg, p, wrong) },
 		func(ctx context.Context, c *checkup) { checkWebhooks(ctx, c, cfg) },
+		func(ctx context.Context, c *checkup) { checkReady(ctx, c, env) },
 		checkTraces,
 		func(ctx context.Context, c *checkup) { checkReceivers(ctx, c, cfg, wrong) },
 	}
@@ -380,6 +381,26 @@ func advice(sentence string) (problem, fix string) {
 	}
 	fix = sentence[at+2:]
 	return sentence[:at], strings.ToUpper(fix[:1]) + fix[1:]
+}
+
+// checkReady asks the bot on this machine, where it tells the reasons, whether
+// everything that it needs is usable. One that does not run, or runs
+// elsewhere, cannot be asked.
+func checkReady(ctx context.Context, c *checkup, env environment) {
+	if env.OpsListen == "" {
+		return
+	}
+	what, health, err := askHealth(ctx, env, "/readyz")
+	switch {
+	case errors.Is(err, errNoAnswer):
+		c.skip(what + ": none answers on this machine")
+	case err != nil:
+		c.skip("the bot on this machine: it cannot be asked, " + err.Error())
+	case health.Ready:
+		c.ok(what + ": it is ready")
+	default:
+		c.bad(what, cmp.Or(sayProblems(health.Problems), "it is not ready"), "What is wrong is in another line here, or in its log. It goes on by itself when that works again.")
+	}
 }
 
 // checkWayIn calls the bot at its public address, as EPM, people and the

@@ -152,11 +152,13 @@ var (
 	ticketsDesc = prometheus.NewDesc("countersign_tickets", "Tickets in the store, by progress.", []string{"progress"}, nil)
 	dueDesc     = prometheus.NewDesc("countersign_due_tickets", "Tickets that owe a step now, by lane.", []string{"lane"}, nil)
 	owedDesc    = prometheus.NewDesc("countersign_owed_tickets", "Tickets that owe a step, now or later, by lane.", []string{"lane"}, nil)
+	upDesc      = prometheus.NewDesc("countersign_store_up", "1 if the store answers this process, 0 if not: then nothing else is told of it.", nil, nil)
 	oldestDesc  = prometheus.NewDesc("countersign_due_oldest_seconds", "How long the oldest due step has been waiting, by lane.", []string{"lane"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *storeCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- upDesc
 	ch <- ticketsDesc
 	ch <- dueDesc
 	ch <- owedDesc
@@ -169,10 +171,11 @@ func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	now := c.now()
 	stats, err := c.store.Stats(ctx, now)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(ticketsDesc, err)
+	if err != nil { // the log and /readyz say why
+		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 0)
 		return
 	}
+	ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1)
 	for _, p := range tickets.Progresses() {
 		ch <- prometheus.MustNewConstMetric(ticketsDesc, prometheus.GaugeValue, float64(stats.Progress[p]), string(p))
 	}

@@ -1,22 +1,18 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
-	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/tickets"
 )
 
-// routes is the whole HTTP surface.
-func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, client *epm.Client, m *metrics) http.Handler {
+// routes is the HTTP surface for EPM, the chats and people; m is nil if its
+// metrics are shown elsewhere.
+func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, ready *readiness, m *metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/webhooks/epm", webhooks)
 	// The path of the vendor's ServiceNow application, so that only the host
@@ -39,26 +35,11 @@ func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, client *ep
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		_, _ = fmt.Fprintf(w, "%s was shown and decided in chat. Search for %[1]s there, or ask the bot with /epm ticket %[1]s.\n", number)
 	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"alive": true})
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-		defer cancel()
-		problems := map[string]string{}
-		for name, err := range b.Ready(ctx) {
-			problems[name] = err.Error()
-		}
-		if err := client.Ready(); err != nil {
-			problems["epm"] = err.Error()
-		}
-		if len(problems) > 0 {
-			answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "problems": problems})
-			return
-		}
-		answer(w, http.StatusOK, map[string]any{"ready": true})
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	mux.HandleFunc("GET /healthz", alive)
+	mux.HandleFunc("GET /readyz", ready.answers(false))
+	if m != nil {
+		mux.Handle("GET /metrics", metricsHandler(m))
+	}
 	return closing(mux)
 }
 

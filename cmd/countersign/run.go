@@ -64,7 +64,7 @@ func commands() []command {
 		{"serve", "", "run the bot, configured by the environment", serve},
 		{"demo", "[--listen ADDR] [--no-open]", "run everything on this machine, with simulated Slack, Discord and EPM, behind one web page", demo},
 		{"doctor", "", "check the configuration and every connection, and say what to do about what is wrong", doctor},
-		{"healthcheck", "[--ready]", "ask the bot on this machine whether it lives, or whether everything it needs is usable; exits with 1 if not; reads COUNTERSIGN_LISTEN and COUNTERSIGN_TLS_CERT", healthcheck},
+		{"healthcheck", "[--ready]", "ask the bot on this machine whether it lives, or whether everything it needs is usable; exits with 1 if not; reads COUNTERSIGN_LISTEN, COUNTERSIGN_OPS_LISTEN and COUNTERSIGN_TLS_CERT", healthcheck},
 		{"templates", "", "print the four webhook templates for EPM", templates},
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
 		{"incoming", "[list [--failed] [--limit N] [--json] | show ID | replay ID]", "list the webhooks that were kept, print one as it arrived, or apply one that failed once more; reads COUNTERSIGN_STORE", incoming},

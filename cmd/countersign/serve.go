@@ -162,8 +162,24 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
+	ready := &readiness{log: log, look: func(ctx context.Context) map[string]error {
+		problems := b.Ready(ctx)
+		if err := client.Ready(); err != nil {
+			problems["epm"] = err
+		}
+		return problems
+	}}
+	shownHere := m
+	if cfg.OpsListen != "" {
+		stopOps, err := serveOps(ctx, cfg.OpsListen, opsRoutes(ready, m), log)
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		defer stopOps()
+		shownHere = nil
+	}
 	server := &http.Server{
-		Handler:           routes(b, receiver, chats, client, m),
+		Handler:           routes(b, receiver, chats, ready, shownHere),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: open.follow,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),

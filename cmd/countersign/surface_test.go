@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -99,9 +100,12 @@ func TestHealth(t *testing.T) {
 	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually("not ready, with the reason", func() bool {
+	s.eventually("not ready, with the reason in the log", func() bool {
 		code, body := s.get("/readyz")
-		return code == http.StatusServiceUnavailable && strings.Contains(body, "token_revoked")
+		if strings.Contains(body, "token_revoked") {
+			t.Errorf("/readyz tells everybody why: %s", body)
+		}
+		return code == http.StatusServiceUnavailable && regexp.MustCompile(`"not ready".* err="slack: .*token_revoked`).MatchString(s.logs.String())
 	})
 	s.eventually("the place is out of use", func() bool {
 		_, text := s.get("/metrics")

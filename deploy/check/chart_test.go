@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	security "k8s.io/pod-security-admission/api"
 	securitypolicy "k8s.io/pod-security-admission/policy"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+	sigsyaml "sigs.k8s.io/yaml"
 )
 
 var chartDir = filepath.Join(root, "deploy", "helm", "countersign")
@@ -105,19 +108,23 @@ func templateAs(release string, values map[string]any) (map[string]string, error
 type manifests struct {
 	deployment *apps.Deployment
 	service    *core.Service
+	ops        *core.Service // for the monitor
 	policy     *networking.NetworkPolicy
 	budget     *policy.PodDisruptionBudget
 	ingress    *networking.Ingress
 	claim      *core.PersistentVolumeClaim
 	config     *core.ConfigMap
+	dashboard  *core.ConfigMap
 	monitor    *monitoring.ServiceMonitor
+	rules      *monitoring.PrometheusRule
+	route      *gateway.HTTPRoute
 	account    *core.ServiceAccount
 }
 
 func decode(t testing.TB, rendered map[string]string) manifests {
 	t.Helper()
 	known := runtime.NewScheme()
-	if err := errors.Join(scheme.AddToScheme(known), monitoring.AddToScheme(known)); err != nil {
+	if err := errors.Join(scheme.AddToScheme(known), monitoring.AddToScheme(known), gateway.Install(known)); err != nil {
 		t.Fatal(err)
 	}
 	strict := json.NewSerializerWithOptions(json.DefaultMetaFactory, known, known, json.SerializerOptions{Yaml: true, Strict: true})
@@ -141,7 +148,11 @@ func decode(t testing.TB, rendered map[string]string) manifests {
 		case *apps.Deployment:
 			m.deployment = o
 		case *core.Service:
-			m.service = o
+			if strings.HasSuffix(o.Name, "-ops") {
+				m.ops = o
+			} else {
+				m.service = o
+			}
 		case *networking.NetworkPolicy:
 			m.policy = o
 		case *policy.PodDisruptionBudget:
@@ -151,7 +162,15 @@ func decode(t testing.TB, rendered map[string]string) manifests {
 		case *core.PersistentVolumeClaim:
 			m.claim = o
 		case *core.ConfigMap:
-			m.config = o
+			if strings.HasSuffix(o.Name, "-dashboard") {
+				m.dashboard = o
+			} else {
+				m.config = o
+			}
+		case *monitoring.PrometheusRule:
+			m.rules = o
+		case *gateway.HTTPRoute:
+			m.route = o
 		case *monitoring.ServiceMonitor:
 			m.monitor = o
 		case *core.ServiceAccount:
@@ -168,7 +187,7 @@ func TestChartLint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sqlite", "redis"} {
+	for _, name := range []string{"sqlite", "redis", "openshift"} {
 		result := lint.RunAll(chartDir, exampleValues(t, name), "security", lint.WithKubeVersion(kube))
 		for _, m := range result.Messages {
 			if m.Severity >= support.WarningSev || !strings.Contains(m.Error(), "icon is recommended") {
@@ -188,9 +207,10 @@ func TestChart(t *testing.T) {
 		objects  []string // files
 	}{
 		"SQLite": {exampleValues(t, "sqlite"), 1, []string{"NOTES.txt", "deployment.yaml", "ingress.yaml", "networkpolicy.yaml", "pvc.yaml", "service.yaml", "serviceaccount.yaml"}},
-		"Redis": {exampleValues(t, "redis"), 3, []string{"NOTES.txt", "configmap.yaml", "deployment.yaml", "ingress.yaml", "networkpolicy.yaml", "poddisruptionbudget.yaml",
-			"service.yaml", "serviceaccount.yaml", "servicemonitor.yaml"}},
-		"Least": {parseValues(t, "secret: {name: s}"), 1, []string{"NOTES.txt", "deployment.yaml", "networkpolicy.yaml", "pvc.yaml", "service.yaml", "serviceaccount.yaml"}},
+		"Redis": {exampleValues(t, "redis"), 3, []string{"NOTES.txt", "configmap.yaml", "dashboard.yaml", "deployment.yaml", "ingress.yaml", "networkpolicy.yaml", "poddisruptionbudget.yaml",
+			"prometheusrule.yaml", "service-ops.yaml", "service.yaml", "serviceaccount.yaml", "servicemonitor.yaml"}},
+		"OpenShift": {exampleValues(t, "openshift"), 1, []string{"NOTES.txt", "deployment.yaml", "httproute.yaml", "networkpolicy.yaml", "pvc.yaml", "service.yaml", "serviceaccount.yaml"}},
+		"Least":     {parseValues(t, "secret: {name: s}"), 1, []string{"NOTES.txt", "deployment.yaml", "networkpolicy.yaml", "pvc.yaml", "service.yaml", "serviceaccount.yaml"}},
 		"OneOnRedis": {parseValues(t, "{store: redis, secret: {name: s, keys: {STORE: store}}, networkPolicy: {enabled: false}, serviceAccount: {create: false}}"), 1,
 			[]string{"NOTES.txt", "deployment.yaml", "service.yaml"}},
 		"OwnClaim": {parseValues(t, "{secret: {name: s}, persistence: {existingClaim: mine}}"), 1,
@@ -244,7 +264,11 @@ func (m manifests) check(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := pod.Spec.SecurityContext; *s.RunAsUser != int64(img.user.Uid) || *s.RunAsGroup != int64(img.user.Gid) || *s.FSGroup != int64(img.user.Gid) {
+	if s := pod.Spec.SecurityContext; s.RunAsUser == nil {
+		if s.RunAsGroup != nil || s.FSGroup != nil || !*s.RunAsNonRoot {
+			t.Errorf("it is to run as whoever the cluster says, and %+v", s)
+		}
+	} else if *s.RunAsUser != int64(img.user.Uid) || *s.RunAsGroup != int64(img.user.Gid) || *s.FSGroup != int64(img.user.Gid) {
 		t.Errorf("it runs as %d:%d, the image as %d:%d", *s.RunAsUser, *s.RunAsGroup, img.user.Uid, img.user.Gid)
 	}
 	if slices.Contains(strings.Split(c.Image, ":"), "latest") || !strings.ContainsAny(c.Image, ":@") {
@@ -274,10 +298,14 @@ func (m manifests) check(t *testing.T) {
 			continue
 		}
 		port(what, probe.HTTPGet.Port)
+		if probe.HTTPGet.Port.StrVal != "ops" {
+			t.Errorf("the %s probe asks where everybody may", what)
+		}
 	}
 	if m.policy != nil {
 		finds("the network policy", &m.policy.Spec.PodSelector)
 		port("the network policy", *m.policy.Spec.Ingress[0].Ports[0].Port)
+		port("the network policy for operators", *m.policy.Spec.Ingress[1].Ports[0].Port)
 		if len(m.policy.Spec.PolicyTypes) != 2 {
 			t.Errorf("the network policy is about %v, want both directions", m.policy.Spec.PolicyTypes)
 		}
@@ -297,9 +325,40 @@ func (m manifests) check(t *testing.T) {
 	}
 	if m.monitor != nil {
 		s, err := meta.LabelSelectorAsSelector(&m.monitor.Spec.Selector)
-		if err != nil || !s.Matches(labels.Set(m.service.Labels)) || m.monitor.Spec.Endpoints[0].Port != m.service.Spec.Ports[0].Name {
-			t.Errorf("the monitor does not find the service: %v", err)
+		if err != nil || m.ops == nil || !s.Matches(labels.Set(m.ops.Labels)) || s.Matches(labels.Set(m.service.Labels)) || m.monitor.Spec.Endpoints[0].Port != m.ops.Spec.Ports[0].Name {
+			t.Fatalf("the monitor does not find the service for operators alone: %v", err)
 		}
+		finds("the service for operators", meta.SetAsLabelSelector(m.ops.Spec.Selector))
+		port("the service for operators", m.ops.Spec.Ports[0].TargetPort)
+		if m.ops.Spec.ClusterIP != core.ClusterIPNone {
+			t.Error("the service for operators spreads what it is asked over the pods")
+		}
+	}
+	if slices.ContainsFunc(m.service.Spec.Ports, func(p core.ServicePort) bool { return p.TargetPort.StrVal == "ops" }) {
+		t.Error("the service that may be public leads to metrics")
+	}
+	if m.route != nil {
+		for _, match := range m.route.Spec.Rules[0].Matches {
+			if p := *match.Path.Value; strings.HasPrefix("/metrics", p) || strings.HasPrefix("/readyz", p) {
+				t.Errorf("the route shows the world %s", p)
+			}
+		}
+		if to := m.route.Spec.Rules[0].BackendRefs[0]; string(to.Name) != m.service.Name || int32(*to.Port) != m.service.Spec.Ports[0].Port {
+			t.Errorf("the route leads to %s %d, which is not the service", to.Name, *to.Port)
+		}
+	}
+	if m.rules != nil {
+		var want monitoring.PrometheusRuleSpec
+		if err := sigsyaml.UnmarshalStrict(read(t, prometheusDir, "alerts.yaml"), &want); err != nil || len(want.Groups) == 0 || !reflect.DeepEqual(m.rules.Spec, want) {
+			t.Errorf("the rules are others than those of deploy/prometheus: %v", err)
+		}
+	}
+	if m.dashboard != nil && strings.TrimSpace(m.dashboard.Data["countersign.json"]) != strings.TrimSpace(string(read(t, root, "deploy", "grafana", "countersign.json"))) {
+		t.Error("the dashboard is another than that of deploy/grafana")
+	}
+	dirs := slices.IndexFunc(c.Env, func(e core.EnvVar) bool { return e.Name == "SSL_CERT_DIR" })
+	if ca := slices.IndexFunc(c.VolumeMounts, func(v core.VolumeMount) bool { return v.Name == "ca" }); (ca >= 0) != (dirs >= 0) || ca >= 0 && !slices.Contains(strings.Split(c.Env[dirs].Value, ":"), c.VolumeMounts[ca].MountPath) {
+		t.Error("the certificate authority is not where the program looks for it")
 	}
 	volumes := map[string]core.Volume{}
 	for _, v := range pod.Spec.Volumes {
@@ -313,7 +372,7 @@ func (m manifests) check(t *testing.T) {
 		if v.PersistentVolumeClaim != nil && m.claim != nil && v.PersistentVolumeClaim.ClaimName != m.claim.Name {
 			t.Errorf("the pod wants the claim %s, and there is %s", v.PersistentVolumeClaim.ClaimName, m.claim.Name)
 		}
-		if v.ConfigMap != nil && v.ConfigMap.Name != m.config.Name {
+		if v.ConfigMap != nil && v.Name == "ticket-types" && v.ConfigMap.Name != m.config.Name {
 			t.Errorf("the pod wants the config map %s, and there is %s", v.ConfigMap.Name, m.config.Name)
 		}
 		delete(volumes, mount.Name)
@@ -343,6 +402,10 @@ func TestChartRefuses(t *testing.T) {
 		"Misspelled":         {secret + "replica: 2", "replica"},
 		"Latest":             {secret + "image: {tag: latest}", "tag"},
 		"BadDigest":          {secret + "image: {digest: 'sha256:12'}", "digest"},
+		"TwoAuthorities":     {secret + "caBundle: {configMap: a, secret: b}", "not both"},
+		"RouteOfNoGateway":   {secret + "httpRoute: {enabled: true}", "httpRoute.parentRefs"},
+		"RouteToTLS":         {secret + "tls: {secretName: t}\nhttpRoute: {enabled: true, parentRefs: [{name: g}]}", "a Gateway ends TLS"},
+		"OpsListen":          {secret + "config: {OPS_LISTEN: ':1'}", "OPS_LISTEN"},
 		"LowerCase":          {secret + "config: {epm_host: x}", "epm_host"},
 		"RoundedIdentifier":  {secret + "config: {DISCORD_GUILD: 1100000000000000003}", "DISCORD_GUILD"},
 		"ManyWriters":        {secret + "persistence: {accessModes: [ReadWriteMany]}", "accessModes"},
@@ -358,7 +421,7 @@ func TestChartRefuses(t *testing.T) {
 // Each variable of the program is either in config or a file of the secret,
 // or the chart sets it itself.
 func TestChartTakesEachVariable(t *testing.T) {
-	own := map[string]bool{"LISTEN": true, "TLS_CERT": true, "TLS_KEY": true, "SETTINGS_TICKET_TYPES": true, "STORE": true}
+	own := map[string]bool{"LISTEN": true, "OPS_LISTEN": true, "TLS_CERT": true, "TLS_KEY": true, "SETTINGS_TICKET_TYPES": true, "STORE": true}
 	for name, secret := range variables(t) {
 		_, err := template(parseValues(t, fmt.Sprintf("{secret: {name: s}, config: {%s: x}}", name)))
 		if plain := !secret && !own[name]; plain != (err == nil) {
@@ -436,9 +499,12 @@ func TestChartRuns(t *testing.T) {
 		t.Errorf("the ticket is of another type: %s", cards[0].Text)
 	}
 	for _, probe := range []*core.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
-		if code := b.says(probe.HTTPGet.Path); code != 200 || probe.HTTPGet.Scheme != core.URISchemeHTTPS {
+		if code := b.opsSays(probe.HTTPGet.Path); code != 200 || probe.HTTPGet.Scheme != "" {
 			t.Errorf("the probe %s %s = %d", probe.HTTPGet.Scheme, probe.HTTPGet.Path, code)
 		}
+	}
+	if code := b.says("/metrics"); code != 404 {
+		t.Errorf("/metrics = %d where everybody may ask", code)
 	}
 	discord := false
 	for _, p := range m.ingress.Spec.Rules[0].HTTP.Paths {

@@ -71,7 +71,7 @@ func scrape(t testing.TB) exported {
 
 	var families map[string]*metric.MetricFamily
 	b.eventually("all that was provoked is counted", func() bool {
-		_, text := b.get("/metrics")
+		_, text := b.opsGet("/metrics")
 		p := expfmt.NewTextParser(model.UTF8Validation)
 		if families, err = p.TextToMetricFamilies(bytes.NewReader(text)); err != nil {
 			t.Fatal(err)

@@ -137,6 +137,7 @@ type bot struct {
 	env   map[string]string // all of its environment
 	cmd   *exec.Cmd
 	base  string // its address for others
+	ops   string // its address for operators, or ""
 	log   syncBuffer
 }
 
@@ -165,6 +166,15 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 		"COUNTERSIGN_LISTEN": addr, "COUNTERSIGN_PUBLIC_URL": b.base, "COUNTERSIGN_EPM_HOST": w.epm.URL(),
 		"COUNTERSIGN_SLACK_API_URL": w.slack.URL(), "COUNTERSIGN_DISCORD_API_URL": w.discord.URL(),
 	})
+	closing := []net.Listener{listener}
+	if b.env["COUNTERSIGN_OPS_LISTEN"] != "" {
+		other, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			w.Fatal(err)
+		}
+		closing = append(closing, other)
+		b.env["COUNTERSIGN_OPS_LISTEN"], b.ops = other.Addr().String(), "http://"+other.Addr().String()
+	}
 	for path, content := range files {
 		inside := filepath.Join(b.dir, path)
 		if err := os.MkdirAll(filepath.Dir(inside), 0o755); err != nil {
@@ -183,8 +193,10 @@ func (w *world) runs(img *image, env map[string]string, files map[string]string)
 	}
 	before := b.files()
 
-	if err := listener.Close(); err != nil {
-		w.Fatal(err)
+	for _, l := range closing {
+		if err := l.Close(); err != nil {
+			w.Fatal(err)
+		}
 	}
 	b.cmd = b.command(slices.Concat(img.entrypoint, img.cmd))
 	b.cmd.Stdout, b.cmd.Stderr = &b.log, &b.log
@@ -260,10 +272,21 @@ func (b *bot) files() []string {
 	return list
 }
 
-// get returns what an address answers.
+// get returns what a path answers where everybody may ask.
 func (b *bot) get(path string) (int, []byte) {
 	b.Helper()
-	res, err := http.Get(b.base + path)
+	return b.getAt(b.base + path)
+}
+
+// opsGet returns what it answers where operators ask.
+func (b *bot) opsGet(path string) (int, []byte) {
+	b.Helper()
+	return b.getAt(b.ops + path)
+}
+
+func (b *bot) getAt(url string) (int, []byte) {
+	b.Helper()
+	res, err := http.Get(url)
 	if err != nil {
 		return 0, nil
 	}
@@ -278,6 +301,12 @@ func (b *bot) get(path string) (int, []byte) {
 func (b *bot) says(path string) int {
 	b.Helper()
 	code, _ := b.get(path)
+	return code
+}
+
+func (b *bot) opsSays(path string) int {
+	b.Helper()
+	code, _ := b.opsGet(path)
 	return code
 }
 

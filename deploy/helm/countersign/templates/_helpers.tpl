@@ -28,8 +28,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "countersign.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
 {{- end }}
 
-{{- define "countersign.scheme" -}}
-{{- ternary "HTTPS" "HTTP" (ne .Values.tls.secretName "") }}
+{{/* Something if a certificate authority is mounted. */}}
+{{- define "countersign.ca" -}}
+{{- .Values.caBundle.configMap }}{{ .Values.caBundle.secret }}
+{{- end }}
+
+{{/* What the ingress and the route let through: for EPM, the chats and people. */}}
+{{- define "countersign.paths" -}}
+/webhooks/epm /api/x_bets_pmc_jit/authorization_request_webhook_handler /slack/interactions /slack/commands /slack/events /discord/interactions /healthz
 {{- end }}
 
 {{/* What a schema cannot say. */}}
@@ -45,6 +51,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if not .Values.secret.name }}
 {{- fail "secret.name: name an existing Secret that holds the secrets, such as countersign" }}
+{{- end }}
+{{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
+{{- fail "caBundle: name a config map or a Secret, not both" }}
+{{- end }}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
+{{- fail "httpRoute.parentRefs: name the Gateway that the route belongs to" }}
+{{- end }}
+{{- if and .Values.httpRoute.enabled .Values.tls.secretName }}
+{{- fail "httpRoute: a Gateway ends TLS and speaks plain HTTP to the pod; take tls.secretName out" }}
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
 {{- fail "ingress.host: say by which name EPM reaches the bot" }}

@@ -85,6 +85,11 @@ type Chat interface {
 	// messages.
 	Limits() string
 
+	// Warnings are sentences for admins, without a full stop, about what does
+	// not keep the chat from working and has to be put right all the same.
+	// They are answered from what is known, at once.
+	Warnings() []string
+
 	// Run receives what people do until ctx ends, then waits for what has
 	// begun. Started interactions have until their platform's own deadline,
 	// and commands that are answered later a few seconds.
@@ -163,10 +168,16 @@ type Click struct {
 	Actor    tickets.Actor
 	Place    tickets.Place
 	Number   tickets.Number
-	Action   Action
-	Verdict  tickets.Verdict // ActionForm: the form's
-	Form     tickets.Form    // ActionForm: what is typed so far
-	State    tickets.State   // ActionState: as it arrived; there may be no such state
+	// Digest is of the request as what was clicked on shows it; empty if that
+	// does not say, as no message of this version does.
+	Digest tickets.RequestDigest
+	// Private says that what was clicked on was shown to the actor alone: a
+	// form, a home tab, the answer to something else.
+	Private bool
+	Action  Action
+	Verdict tickets.Verdict // ActionForm: the form's
+	Form    tickets.Form    // ActionForm: what is typed so far
+	State   tickets.State   // ActionState: as it arrived; there may be no such state
 }
 
 // Submission is a form as somebody sent it.
@@ -175,6 +186,7 @@ type Submission struct {
 	Actor    tickets.Actor
 	Place    tickets.Place // where the form was opened; may be empty
 	Number   tickets.Number
+	Digest   tickets.RequestDigest // of the request as the form shows it
 	Verdict  tickets.Verdict
 	Form     tickets.Form
 }
@@ -233,7 +245,9 @@ type Answer interface{ answer() }
 
 // Form asks for a decision: it opens the form, or shows it again with
 // problems. The amount field is in it only if the unit needs one, where the
-// platform can change an open form.
+// platform can change an open form. It carries the digest of the Ticket's
+// request. If that is not the one of the form that was sent, what the form
+// shows of the request is not true any more: it is shown anew then.
 type Form struct {
 	Ticket   *tickets.Ticket
 	Verdict  tickets.Verdict

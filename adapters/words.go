@@ -22,6 +22,9 @@ const (
 	SayOwnRequest        = "You cannot decide your own request"
 	SayCannotTell        = "Countersign cannot find out right now whether this request is your own, so it does not let you decide it. Please try again in a minute; if it lasts, tell your admin"
 	SayUnknownAsker      = "EPM did not say who made this request, so Countersign cannot tell whether it is your own. Please decide it in the EPM console"
+	SayOtherRequest      = "This card belongs to another request"
+	SayMoreKnown         = "More is known of this request now: read the card again"
+	SayNotShownHere      = "This card was not posted here by this Countersign, so it does nothing. Please use the request's own message"
 	SayNoQueue           = "No request waits for you here: you are not one of the approvers"
 	SayNothingWaits      = "No request waits for a decision"
 	SayStranger          = "Only members of this workspace can do that"
@@ -82,6 +85,8 @@ func SayUndecidable(t *tickets.Ticket, err error) string {
 		return tickets.SayFinal + ". " + Status(t).String() + "."
 	case errors.Is(err, tickets.ErrInactive):
 		return tickets.SayInactive
+	case errors.Is(err, tickets.ErrOtherRequest):
+		return SayOtherRequest
 	}
 	return "This request cannot be decided: " + err.Error()
 }

@@ -119,11 +119,18 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	for _, o := range out {
 		s.WriteString("\n" + sayOut(o))
 	}
-	denied := b.sayDenial()
-	if denied != "" {
+	fine := len(problems)+len(out) == 0
+	if denied := b.sayDenial(); denied != "" {
+		fine = false
 		s.WriteString("\n" + denied)
 	}
-	if len(problems)+len(out) == 0 && denied == "" {
+	for _, p := range slices.Sorted(maps.Keys(b.chats)) {
+		for _, say := range b.chats[p].Warnings() {
+			fine = false
+			s.WriteString("\n" + adapters.PlatformName(p) + ": " + say + ".")
+		}
+	}
+	if fine {
 		s.WriteString("\nEvery connection works.")
 	}
 	if len(b.Current().Approvers) == 0 {
@@ -187,7 +194,11 @@ func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) stri
 	if len(args) < 2 {
 		return "Say which and where to: /epm state JIT-1042 On Hold"
 	}
-	t, no := b.move(ctx, c.Actor, number(args[0]), strings.Join(args[1:], " "))
+	t, err := b.Store.Get(ctx, number(args[0]))
+	if err != nil {
+		return b.lost(number(args[0]), err).Text
+	}
+	t, no := b.move(ctx, c.Actor, t, strings.Join(args[1:], " "))
 	switch {
 	case no != nil:
 		return no.Text
@@ -197,24 +208,27 @@ func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) stri
 	return fmt.Sprintf("%s is now %s, in which nobody can decide it.", t.Number, t.State)
 }
 
-// move puts ticket n into the state of that name, for an admin. It returns the
+// move puts t into the state of that name, for an admin. It returns the
 // ticket, or what to say if it was not moved.
-func (b *Bot) move(ctx context.Context, by tickets.Actor, n tickets.Number, name string) (*tickets.Ticket, *adapters.Note) {
-	t, err := b.Store.Get(ctx, n)
-	if err != nil {
-		return nil, b.lost(n, err)
-	}
+func (b *Bot) move(ctx context.Context, by tickets.Actor, t *tickets.Ticket, name string) (*tickets.Ticket, *adapters.Note) {
+	n, id := t.Number, t.ID
 	to, ok := b.rulesOf(t).Type.FindState(name)
 	if !ok {
 		return nil, &adapters.Note{Text: fmt.Sprintf("There is no such state. Choose one of: %s.", join(b.rulesOf(t).Type.States))}
 	}
 	ctx, end := b.span(ctx, Span{Name: "move", ID: t.ID, Platform: by.Platform})
-	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		if t.ID != id {
+			return tickets.ErrOtherRequest
+		}
 		t.Move(to, by, b.rulesOf(t), b.Now())
 		return nil
 	})
 	if err != nil {
 		end(n, "error")
+		if errors.Is(err, tickets.ErrOtherRequest) {
+			return nil, &adapters.Note{Text: adapters.SayOtherRequest}
+		}
 		return nil, b.unrecorded(n, err)
 	}
 	end(n, "done")

@@ -41,6 +41,14 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	}
 	ctx, end := b.span(ctx, Span{Name: "click", ID: t.ID, Platform: c.Actor.Platform, Start: start})
 	defer func() { end(c.Number, resultOf(answer)) }()
+	if no := misplaced(c, t); no != "" {
+		if c.Action == adapters.ActionDetails {
+			b.refused(c.Actor, t.Number, no)
+		} else {
+			b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, no)
+		}
+		return adapters.Note{Text: no}
+	}
 	if c.Action == adapters.ActionDetails {
 		return adapters.Details{Ticket: t}
 	}
@@ -58,6 +66,9 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		values.Unit, values.Amount = t.Request.FormDuration()
 	}
 	b.write(ctx, t.Number, func(t *tickets.Ticket) bool { return t.Opened(c.Actor, verdict, c.Place, b.Now()) })
+	if c.Digest.Check(t.Request) != nil {
+		return anew(t, verdict, values, nil)
+	}
 	return adapters.Form{Ticket: t, Verdict: verdict, Values: values}
 }
 
@@ -71,7 +82,15 @@ func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
 		b.turnAway(ctx, c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
 	}
-	if _, no := b.move(ctx, c.Actor, c.Number, string(c.State)); no != nil {
+	t, err := b.Store.Get(ctx, c.Number)
+	if err != nil {
+		return *b.lost(c.Number, err)
+	}
+	if no := misplaced(c, t); no != "" {
+		b.turnAway(ctx, c.Actor, "", c.Place, c.Number, no)
+		return adapters.Note{Text: no}
+	}
+	if _, no := b.move(ctx, c.Actor, t, string(c.State)); no != nil {
 		return *no
 	}
 	return adapters.Done{}
@@ -93,6 +112,10 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	}
 	ctx, end := b.span(ctx, Span{Name: "submit", ID: t.ID, Platform: s.Actor.Platform, Start: start})
 	defer func() { end(s.Number, resultOf(answer)) }()
+	if no := misplaced(adapters.Click{Digest: s.Digest, Private: true}, t); no != "" {
+		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, no)
+		return adapters.Note{Text: no}
+	}
 	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
 		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, why)
 		return adapters.Note{Text: no, Again: inDoubt(no)}
@@ -101,15 +124,20 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	if problems == nil && s.Verdict == tickets.Approve {
 		problems = s.Form.Stray(t.Request)
 	}
-	if err := t.Decidable(b.rulesOf(t)); err == nil && problems != nil {
-		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
+	if t.Decidable(b.rulesOf(t)) == nil {
+		switch {
+		case s.Digest.Check(t.Request) != nil:
+			return anew(t, s.Verdict, s.Form, problems)
+		case problems != nil:
+			return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
+		}
 	}
 	d := tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: duration, By: s.Actor, At: b.Now(), Place: s.Place}
-	listed := t.Request.Listed
 	write, recorded := b.span(ctx, Span{Name: "decide", ID: t.ID, Platform: s.Actor.Platform, Makes: &d})
 	t, err = b.Store.Update(write, s.Number, func(t *tickets.Ticket) error {
-		if t.Request != nil && t.Request.Listed != listed {
-			return errCompleted
+		err := s.Digest.Check(t.Request)
+		if errors.Is(err, tickets.ErrOtherRequest) || err != nil && t.Decidable(b.rulesOf(t)) == nil {
+			return err
 		}
 		return t.Decide(d, b.rulesOf(t))
 	})
@@ -117,8 +145,8 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 		recorded(s.Number, string(d.Verdict))
 	}
 	switch {
-	case errors.Is(err, errCompleted):
-		return adapters.Note{Text: sayCompleted, Again: true}
+	case errors.Is(err, tickets.ErrMoreKnown):
+		return anew(t, s.Verdict, s.Form, nil)
 	case err == nil:
 		b.Log.Info("decided", "ticket", t.Number, "actor", s.Actor.String(), "verdict", d.Verdict)
 		b.wake(t)
@@ -132,10 +160,6 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	b.correct(ctx, t)
 	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
-
-// errCompleted means that the request was completed by its webhook while
-// somebody decided on what was known before.
-var errCompleted = errors.New("the request was completed")
 
 // repeats reports whether d says again what made says.
 func repeats(made *tickets.Decision, d tickets.Decision) bool {

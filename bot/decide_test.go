@@ -15,16 +15,22 @@ import (
 )
 
 func (w *world) click(n tickets.Number, by tickets.Actor, a adapters.Action) adapters.Answer {
-	return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Action: a})
+	return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Digest: w.digest(n), Action: a})
 }
 
 func started(t *testing.T) (*world, tickets.Number) {
 	t.Helper()
 	w := newWorld(t)
 	w.start()
-	n := w.ask("r")
+	return w, w.shown("r")
+}
+
+// shown is the number of a new request that is shown already.
+func (w *world) shown(id string) tickets.Number {
+	w.t.Helper()
+	n := w.ask(id)
 	w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
-	return w, n
+	return n
 }
 
 func note(t *testing.T, a adapters.Answer, want string) {
@@ -87,7 +93,7 @@ func TestWhoMayDecide(t *testing.T) {
 			w := newWorld(t)
 			w.approvers, w.chat.holds = c.approvers, c.holds
 			w.start()
-			n := w.ask("r")
+			n := w.shown("r")
 			clicked, submitted := w.click(n, ann, adapters.ActionApprove), w.approve(n, ann, twoHours)
 			if c.refusal == "" {
 				if _, ok := clicked.(adapters.Form); !ok || submitted != (adapters.Done{}) {
@@ -138,6 +144,7 @@ func TestOwnRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := r.Ticket
+			w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
 			for _, a := range []adapters.Action{adapters.ActionApprove, adapters.ActionDeny} {
 				clicked := w.click(n, ann, a)
 				if c.refusal != "" {
@@ -160,7 +167,7 @@ func TestOwnRequest(t *testing.T) {
 			if got, ok := submitted.(adapters.Note); ok && got.Again != c.again {
 				t.Errorf("what was typed is kept: %v, want %v", got.Again, c.again)
 			}
-			deny := adapters.Submission{Actor: ann, Place: place, Number: n, Verdict: tickets.Deny, Form: tickets.Form{Reason: "mine"}}
+			deny := adapters.Submission{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: tickets.Form{Reason: "mine"}}
 			note(t, w.bot.Submit(t.Context(), deny), c.refusal)
 			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
 				t.Errorf("decision = %+v, want none", got.Decision)
@@ -262,7 +269,7 @@ func TestInactive(t *testing.T) {
 func TestMenuMovesTheState(t *testing.T) {
 	w, n := started(t)
 	choose := func(by tickets.Actor, n tickets.Number, s tickets.State) adapters.Answer {
-		return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Action: adapters.ActionState, State: s})
+		return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionState, State: s})
 	}
 	for _, by := range []tickets.Actor{sam, bob} { // bob is an approver
 		if a := choose(by, n, "Closed"); a != (adapters.Note{Text: adapters.SayNotAdmin}) {

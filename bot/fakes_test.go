@@ -91,14 +91,15 @@ type posted struct {
 // fakeChat is a chat that remembers what it shows.
 type fakeChat struct {
 	faults
-	mu      sync.Mutex
-	posts   []*posted
-	holds   func(tickets.Principal, tickets.Actor) (bool, error)
-	sees    func(tickets.Actor) (bool, error)             // default: who acts in the place
-	who     func(tickets.Actor) (tickets.Identity, error) // default: by their name
-	looking int                                           // posts that looked first
-	reach   map[string]adapters.Reach                     // by ID; default: one person without a name
-	reached func(context.Context)                         // called by Reach; default: nothing
+	mu       sync.Mutex
+	posts    []*posted
+	holds    func(tickets.Principal, tickets.Actor) (bool, error)
+	sees     func(tickets.Actor) (bool, error)             // default: who acts in the place
+	who      func(tickets.Actor) (tickets.Identity, error) // default: by their name
+	looking  int                                           // posts that looked first
+	reach    map[string]adapters.Reach                     // by ID; default: one person without a name
+	reached  func(context.Context)                         // called by Reach; default: nothing
+	warnings []string
 }
 
 var _ adapters.Chat = (*fakeChat)(nil)
@@ -204,6 +205,7 @@ func (c *fakeChat) Check(context.Context, []tickets.Place, []tickets.Principal) 
 
 func (c *fakeChat) Endpoints(adapters.Handler) map[string]http.Handler { return nil }
 func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error  { <-ctx.Done(); return nil }
+func (c *fakeChat) Warnings() []string                                 { return c.warnings }
 func (c *fakeChat) Limits() string                                     { return "Chat takes what it takes" }
 func (c *fakeChat) Ready() error                                       { return nil }
 
@@ -363,6 +365,7 @@ type world struct {
 	tracer    bot.Tracer
 	ages      bot.Ages
 	store     store.Store
+	under     store.Store // what store is wrapped around
 	bot       *bot.Bot
 	stop      func()
 	wrap      func(store.Store) store.Store
@@ -428,7 +431,7 @@ func (w *world) opened() store.Store {
 // build makes a bot over s that does not run.
 func (w *world) build(s store.Store) {
 	w.t.Helper()
-	w.store = w.wrap(s)
+	w.store, w.under = w.wrap(s), s
 	chats, admins, log := w.chats, w.admins, w.log
 	if chats == nil {
 		chats = []adapters.Chat{w.chat}
@@ -534,5 +537,15 @@ func (w *world) conclude(id string, o tickets.Outcome) tickets.Receipt {
 var twoHours = tickets.Form{Reason: "ok for the patch window", Unit: tickets.UnitHours, Amount: "2"}
 
 func (w *world) approve(n tickets.Number, by tickets.Actor, f tickets.Form) adapters.Answer {
-	return w.bot.Submit(context.Background(), adapters.Submission{Actor: by, Place: place, Number: n, Verdict: tickets.Approve, Form: f})
+	return w.bot.Submit(context.Background(), adapters.Submission{Actor: by, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Approve, Form: f})
+}
+
+// digest is that of the request of n as a card shows it now; empty if there is
+// none.
+func (w *world) digest(n tickets.Number) tickets.RequestDigest {
+	t, err := w.under.Get(context.Background(), n)
+	if err != nil {
+		return ""
+	}
+	return t.Request.Digest()
 }

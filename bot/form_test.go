@@ -213,7 +213,7 @@ func TestDoubtKeepsTheForm(t *testing.T) {
 	w.chat.holds = func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }
 	for name, a := range map[string]adapters.Answer{
 		"Submit":    w.approve(n, ann, twoHours),
-		"Change":    w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Action: adapters.ActionForm, Verdict: tickets.Approve, Form: twoHours}),
+		"Change":    w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Private: true, Action: adapters.ActionForm, Verdict: tickets.Approve, Form: twoHours}),
 		"Configure": w.bot.Configure(t.Context(), fill(f, map[string]string{"category": "x"})),
 	} {
 		if n, ok := a.(adapters.Note); !ok || !n.Again || n.Text != adapters.SayCannotCheck {

@@ -48,7 +48,7 @@ func acts() map[string]act {
 	return map[string]act{
 		"Form": {
 			do: func(w *world, d adapters.Delivery) adapters.Answer {
-				return w.bot.Submit(w.t.Context(), adapters.Submission{Delivery: d, Actor: ann, Place: place, Number: n, Verdict: tickets.Approve, Form: twoHours})
+				return w.bot.Submit(w.t.Context(), adapters.Submission{Delivery: d, Actor: ann, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Approve, Form: twoHours})
 			},
 			undo: func(w *world) {
 				w.until(n, "open again", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Pending })
@@ -64,7 +64,7 @@ func acts() map[string]act {
 		},
 		"Menu": {
 			do: func(w *world, d adapters.Delivery) adapters.Answer {
-				return w.bot.Click(w.t.Context(), adapters.Click{Delivery: d, Actor: ann, Place: place, Number: n, Action: adapters.ActionState, State: "On Hold"})
+				return w.bot.Click(w.t.Context(), adapters.Click{Delivery: d, Actor: ann, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionState, State: "On Hold"})
 			},
 			undo: moved, is: state, want: "New",
 		},
@@ -187,11 +187,11 @@ func TestReadingNeedsNoClaim(t *testing.T) {
 	w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
 	f.away.Store(true)
 	for _, action := range []adapters.Action{adapters.ActionApprove, adapters.ActionDeny} {
-		if a, ok := w.bot.Click(t.Context(), adapters.Click{Delivery: "d", Actor: ann, Place: place, Number: n, Action: action}).(adapters.Form); !ok {
+		if a, ok := w.bot.Click(t.Context(), adapters.Click{Delivery: "d", Actor: ann, Place: place, Number: n, Digest: w.digest(n), Action: action}).(adapters.Form); !ok {
 			t.Errorf("%s = %#v, want the form", action, a)
 		}
 	}
-	if a, ok := w.bot.Click(t.Context(), adapters.Click{Delivery: "d", Actor: ann, Place: place, Number: n, Action: adapters.ActionDetails}).(adapters.Details); !ok {
+	if a, ok := w.bot.Click(t.Context(), adapters.Click{Delivery: "d", Actor: ann, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionDetails}).(adapters.Details); !ok {
 		t.Errorf("details = %#v", a)
 	}
 	for _, text := range []string{"", "help", "status", "tickets", "tickets pending 7-Zip", "ticket JIT-1001", "config", "config list", "CONFIG LIST", "incoming", "incoming failed", "report 7d", "test-connection", "roles"} {

@@ -52,8 +52,6 @@ func (b *Bot) sayWhy(p tickets.Platform, now time.Time) string {
 	return fmt.Sprintf("%s did not take the last one, and Countersign tries again in %s", name, until.Sub(now).Round(time.Second))
 }
 
-const sayCompleted = "EPM has just told more about this request, and nothing was decided. Please look at its message, and send the form once more."
-
 // sayOut says that a place is out of use.
 func sayOut(o Outage) string {
 	var not []string

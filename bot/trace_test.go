@@ -74,9 +74,9 @@ func TestTracerHearsOfEachThing(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Messages[0].ID != "" })
-	w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Action: adapters.ActionApprove})
-	w.bot.Click(t.Context(), adapters.Click{Actor: sam, Place: place, Number: n, Action: adapters.ActionApprove})
-	w.bot.Click(t.Context(), adapters.Click{Actor: sam, Place: place, Number: n, Action: adapters.ActionDetails})
+	w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionApprove})
+	w.bot.Click(t.Context(), adapters.Click{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionApprove})
+	w.bot.Click(t.Context(), adapters.Click{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionDetails})
 	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: "state " + string(n) + " in progress"})
 	w.approve(n, sam, twoHours)
 	w.approve(n, ann, tickets.Form{})

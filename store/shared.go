@@ -26,6 +26,10 @@ type Shared interface {
 	// Forget undoes First, and reports whether there was something to undo.
 	Forget(ctx context.Context, key string) (bool, error)
 
+	// CountHeld notes that holder has n of what is called name, for d from now, and
+	// returns how many all holders have together.
+	CountHeld(ctx context.Context, name, holder string, n int, d time.Duration) (all int, err error)
+
 	// Book takes one call out of each of limits, and returns how long to wait
 	// before it may be made, which is not before the lanes are open. If that
 	// is longer than patience, nothing is taken and booked is false. A

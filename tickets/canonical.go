@@ -260,9 +260,9 @@ func appendString(dst, s []byte) []byte {
 	return append(dst, '"')
 }
 
-// digest is the SHA-256 of r's canonical JSON, empty if r cannot be written:
+// canonicalDigest is the SHA-256 of r's canonical JSON, empty if r cannot be written:
 // the store refuses it too.
-func (r *Request) digest() string {
+func (r *Request) canonicalDigest() string {
 	h := hashers.Get().(*hasher)
 	defer hashers.Put(h)
 	out, err := r.appendCanonical(h.out[:0])

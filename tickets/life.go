@@ -60,7 +60,7 @@ func (t *Ticket) ask(r Request, from Source, rules Rules, now time.Time) bool {
 			t.Messages = append(t.Messages, Message{Place: p})
 		}
 	}
-	e := Event{Kind: EventReceived, At: now, State: t.State, Source: from, Request: r.digest()}
+	e := Event{Kind: EventReceived, At: now, State: t.State, Source: from, Request: r.canonicalDigest()}
 	if r.Listed {
 		e.Text = "list"
 	}
@@ -77,7 +77,7 @@ func (t *Ticket) complete(r Request, from Source, now time.Time) bool {
 		return false
 	}
 	t.Request = &r
-	t.happened(Event{Kind: EventCompleted, At: now, Source: from, Request: r.digest()})
+	t.happened(Event{Kind: EventCompleted, At: now, Source: from, Request: r.canonicalDigest()})
 	return true
 }
 

@@ -416,6 +416,13 @@ func (t *Ticket) Progress() Progress {
 // pending and in an active state. [Ticket.Decide] checks again.
 func (t *Ticket) Open() bool { return t.Progress() == Pending && t.Active }
 
+// ShownIn reports whether t has a message in place. One whose post has begun
+// may be there: people are faster than the platform's answer.
+func (t *Ticket) ShownIn(place Place) bool {
+	m := t.Message(place)
+	return m != nil && (m.ID != "" || m.Tries > 0)
+}
+
 // Message returns the message in place, or nil.
 func (t *Ticket) Message(place Place) *Message {
 	for i := range t.Messages {

@@ -166,6 +166,8 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler, wait time.Du
 		{"FormDecides", formDecides},
 		{"FormRefusesBadValues", formRefuses},
 		{"DenyNeedsAReasonOnly", formDenies},
+		{"WhatIsClickedSaysWhatItShows", digestsCarried},
+		{"FormIsShownAnewWhenMoreIsKnown", formAnew},
 		{"NoteIsForOnePerson", notePrivate},
 		{"DetailsShowEverything", details},
 		{"CommandIsAnswered", command},
@@ -211,6 +213,7 @@ type Book struct {
 	asks    func(context.Context, tickets.Actor) // about whoever clicks or submits, if not nil
 	panic   bool
 	clicks  []adapters.Click
+	forms   []adapters.Submission
 	hold    chan struct{} // commands wait until it is closed, if not nil
 
 	commands   []adapters.Command
@@ -285,6 +288,9 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	f := adapters.Form{Ticket: t, Verdict: tickets.Verdict(c.Action)}
+	if errors.Is(c.Digest.Check(t.Request), tickets.ErrMoreKnown) {
+		f.Problems = tickets.Problems{tickets.FieldReason: adapters.SayMoreKnown}
+	}
 	if c.Action == adapters.ActionForm {
 		f.Verdict, f.Values = c.Verdict, c.Form
 	} else {
@@ -298,12 +304,15 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.came(s.Delivery)
+	b.forms = append(b.forms, s)
 	t := b.tickets[s.Number]
 	switch {
 	case t == nil:
 		return adapters.Note{Text: adapters.SayNoTicket(s.Number)}
 	case b.refuse != "":
 		return adapters.Note{Text: b.refuse}
+	case errors.Is(s.Digest.Check(t.Request), tickets.ErrMoreKnown):
+		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: adapters.SayMoreKnown}}
 	}
 	reason, d, problems := s.Form.Check(s.Verdict)
 	if len(problems) > 0 {

@@ -200,6 +200,9 @@ func (c *Chat) GoString() string { return string(Platform) }
 // Platform is [Platform].
 func (c *Chat) Platform() tickets.Platform { return Platform }
 
+// Warnings is empty: nothing is found out that does not stop the chat.
+func (c *Chat) Warnings() []string { return nil }
+
 // Limits says how fast Discord takes messages. It announces its limits with
 // each answer; this one is common experience.
 func (c *Chat) Limits() string {
@@ -529,7 +532,7 @@ func (c *cards) find(channel string, n tickets.Number, since, now time.Time, rea
 	}
 	after, err := read(in.after, func(m *foundMessage) {
 		eachComponent(m.Components, func(c *component) {
-			if _, of, ok := parseCustomID(string(c.CustomID)); ok {
+			if _, _, of, ok := parseCustomID(string(c.CustomID)); ok {
 				if _, known := in.cards[of]; !known {
 					in.cards[of] = m.card()
 				}

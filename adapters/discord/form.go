@@ -65,7 +65,7 @@ const (
 func formModal(f adapters.Form) modal {
 	number := string(f.Ticket.Number)
 	word := adapters.Label(f.Verdict)
-	m := modal{CustomID: customID(adapters.Action(f.Verdict), f.Ticket.Number), Title: word + " " + number}
+	m := modal{CustomID: customID(adapters.Action(f.Verdict), f.Ticket.Request.Digest(), f.Ticket.Number), Title: word + " " + number}
 	if length(m.Title) > maxTitle {
 		m.Title = word
 	}
@@ -101,6 +101,7 @@ func intro(f adapters.Form) string {
 		if warning := adapters.Warning(f.Ticket); warning != "" {
 			lines = append(lines, "**"+escape(warning)+"**")
 		}
+		lines = append(lines, problems(f)...)
 		if r := f.Ticket.Request; r != nil {
 			if asked := adapters.AskedFor(r); asked != "" {
 				lines = append(lines, escape("Asked for: "+adapters.Cut(adapters.Line(asked), showShort/scale)))
@@ -115,6 +116,17 @@ func intro(f adapters.Form) string {
 	}
 }
 
+// problems says what is wrong with a form, a line each.
+func problems(f adapters.Form) []string {
+	var lines []string
+	for _, field := range []tickets.FormField{tickets.FieldReason, tickets.FieldUnit, tickets.FieldAmount} {
+		if say := f.Problems[field]; say != "" {
+			lines = append(lines, "⚠ "+escape(adapters.Line(say)))
+		}
+	}
+	return lines
+}
+
 // LabelAgain is on the button that opens a form again.
 const labelAgain = "Try again"
 
@@ -122,19 +134,14 @@ const labelAgain = "Try again"
 // Its button opens the form again; it is the button of the card, and what was
 // typed is remembered here, because an identifier has no room for it. The
 // reason stands in the message too, a dozen lines of it, in case we forget it.
-func retryMessage(f adapters.Form) message {
-	var lines []string
-	for _, field := range []tickets.FormField{tickets.FieldReason, tickets.FieldUnit, tickets.FieldAmount} {
-		if say := f.Problems[field]; say != "" {
-			lines = append(lines, "⚠ "+escape(adapters.Line(say)))
-		}
-	}
-	parts := []any{text(strings.Join(lines, "\n"))}
+// The form that it opens is of the request of that digest.
+func retryMessage(f adapters.Form, digest tickets.RequestDigest) message {
+	parts := []any{text(strings.Join(problems(f), "\n"))}
 	if typed := strings.TrimSpace(f.Values.Reason); typed != "" {
 		parts = append(parts, text(quote("Your reason", typed, tickets.MaxReason)))
 	}
 	parts = append(parts, actionRow{Type: typeRow, Components: []any{
-		button{typeButton, stylePrimary, labelAgain, customID(adapters.Action(f.Verdict), f.Ticket.Number)},
+		button{typeButton, stylePrimary, labelAgain, customID(adapters.Action(f.Verdict), digest, f.Ticket.Number)},
 	}})
 	return message{Flags: flagComponents, Mentions: nobody(), Components: parts}
 }

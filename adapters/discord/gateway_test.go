@@ -40,6 +40,11 @@ func posted(t *testing.T, b *adaptertest.Book, w *world) (*tickets.Ticket, strin
 	return tk, id
 }
 
+// buttonOf is the custom id of a button of tk.
+func buttonOf(tk *tickets.Ticket, action adapters.Action) string {
+	return string(action) + ":" + string(tk.Request.Digest()) + ":" + string(tk.Number)
+}
+
 // opens clicks until the form is open: a click may go to a connection that
 // just ends.
 func (w *world) opens(i int, id string) {
@@ -302,14 +307,14 @@ func TestManyInteractions(t *testing.T) {
 		f.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
-	_, id := posted(t, b, w)
+	tk, id := posted(t, b, w)
 	round := func(n int) {
 		var wg sync.WaitGroup
 		for i := range 10 {
 			wg.Go(func() {
 				p := w.fake.Person(userOf(i))
 				for j := range n / 10 {
-					if err := p.Click(t.Context(), channel, id, "approve:JIT-1042"); err != nil {
+					if err := p.Click(t.Context(), channel, id, buttonOf(tk, "approve")); err != nil {
 						t.Errorf("person %d, click %d: %v", i, j, err)
 						return
 					}

@@ -227,12 +227,12 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 	if command, ok := parseTurn(in.customID()); ok {
 		return c.run(ctx, received, in, adapters.Command{Text: command, Turned: true}, h)
 	}
-	action, number, ok := parseCustomID(in.customID())
+	action, digest, number, ok := parseCustomID(in.customID())
 	if !ok {
 		c.log.Warn("a click on something that we do not offer")
 		return telling(in, sayUnknownButton)
 	}
-	click := adapters.Click{Delivery: in.delivery(), Actor: in.actor(), Place: in.place(), Number: number, Action: action}
+	click := adapters.Click{Delivery: in.delivery(), Actor: in.actor(), Place: in.place(), Number: number, Digest: digest, Private: in.private(), Action: action}
 	if action == adapters.ActionState {
 		click.State = in.chosen()
 	}
@@ -245,8 +245,8 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 }
 
 func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
-	action, number, ok := parseCustomID(in.customID())
-	s := adapters.Submission{Delivery: in.delivery(), Actor: in.actor(), Place: in.place(), Number: number, Verdict: tickets.Verdict(action), Form: in.form()}
+	action, digest, number, ok := parseCustomID(in.customID())
+	s := adapters.Submission{Delivery: in.delivery(), Actor: in.actor(), Place: in.place(), Number: number, Digest: digest, Verdict: tickets.Verdict(action), Form: in.form()}
 	switch {
 	case !ok || (s.Verdict != tickets.Approve && s.Verdict != tickets.Deny):
 		c.log.Warn("a form that we do not offer was submitted")
@@ -257,6 +257,9 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	key := draftKey{s.Actor.ID, number, s.Verdict}
 	a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Submit(ctx, s) })
 	f, wrong := a.(adapters.Form)
+	if wrong {
+		digest = f.Ticket.Request.Digest()
+	}
 	if n, note := a.(adapters.Note); note && n.Again {
 		f = adapters.Form{Ticket: &tickets.Ticket{Number: number}, Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: n.Text}}
 		wrong = true
@@ -270,7 +273,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	}
 	// A form must not be answered with a form.
 	c.drafts.keep(key, f.Values)
-	return answering(in, retryMessage(f))
+	return answering(in, retryMessage(f, digest))
 }
 
 // say is a in Discord's protocol.

@@ -468,7 +468,7 @@ func TestDenyForm(t *testing.T) {
 			if err := w.Click(t.Context(), 0, card, adapters.ActionDeny); err != nil {
 				t.Fatal(err)
 			}
-			if m, _ := p.Modal(); len(m.Fields) != 1 || m.Fields[0].CustomID != "reason" || m.CustomID != "deny:JIT-1042" {
+			if m, _ := p.Modal(); len(m.Fields) != 1 || m.Fields[0].CustomID != "reason" || m.CustomID != buttonOf(tk, "deny") {
 				t.Errorf("the form is %+v", m)
 			}
 			var blocked *discordtest.BlockedError
@@ -580,7 +580,7 @@ func TestDecidedMeanwhile(t *testing.T) {
 			if err := w.fake.Person(userOf(1)).ClickEphemeral(t.Context(), id, custom); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.fake.Person(userOf(2)).Click(t.Context(), channel, card, "approve:JIT-1042"); err != nil {
+			if err := w.fake.Person(userOf(2)).Click(t.Context(), channel, card, buttonOf(tk, "approve")); err != nil {
 				t.Fatal(err)
 			}
 			for i := range 3 {
@@ -674,7 +674,7 @@ func TestDetailsGoOn(t *testing.T) {
 			}
 			tt.fault.Route = routeFollowUp
 			w.fake.Fail(tt.fault)
-			if err := w.fake.Person(userOf(0)).Click(t.Context(), channel, id, "details:JIT-1042"); err != nil {
+			if err := w.fake.Person(userOf(0)).Click(t.Context(), channel, id, buttonOf(tk, "details")); err != nil {
 				t.Fatal(err)
 			}
 			w.poll("the end", func() bool {

@@ -258,7 +258,7 @@ func text(s string) textDisplay { return textDisplay{Type: typeText, Content: s}
 func buttons(t *tickets.Ticket) actionRow {
 	row := actionRow{Type: typeRow}
 	add := func(action adapters.Action, label string, style int) {
-		row.Components = append(row.Components, button{typeButton, style, label, customID(action, t.Number)})
+		row.Components = append(row.Components, button{typeButton, style, label, customID(action, t.Request.Digest(), t.Number)})
 	}
 	if t.Open() {
 		add(adapters.ActionApprove, adapters.LabelApprove, styleSuccess)
@@ -276,16 +276,19 @@ func menu(t *tickets.Ticket, settings adapters.Card) []any {
 	if len(states) == 0 {
 		return nil
 	}
-	s := selectMenu{Type: typeSelect, CustomID: customID(adapters.ActionState, t.Number), Placeholder: closed}
+	s := selectMenu{Type: typeSelect, CustomID: customID(adapters.ActionState, t.Request.Digest(), t.Number), Placeholder: closed}
 	for _, state := range states[:min(len(states), maxOptions)] {
 		s.Options = append(s.Options, option{Label: adapters.Cut(adapters.Line(string(state)), maxOption), Value: string(state)})
 	}
 	return []any{actionRow{typeRow, []any{s}}}
 }
 
-// customID is what a button, a menu or a form carries: what it asks for and the
-// ticket's number, and nothing else. Of a menu, the value is the state.
-func customID(a adapters.Action, n tickets.Number) string { return string(a) + ":" + string(n) }
+// customID is what a button, a menu or a form carries: what it asks for, the
+// digest of the request and the ticket's number, and nothing else. Of a menu,
+// the value is the state.
+func customID(a adapters.Action, d tickets.RequestDigest, n tickets.Number) string {
+	return string(a) + ":" + string(d) + ":" + string(n)
+}
 
 // turnID names a button that turns pages, or is empty if the command is too long
 // for one.
@@ -307,15 +310,21 @@ func parseTurn(s string) (command string, ok bool) {
 	return "", false
 }
 
-// parseCustomID is the reverse of customID.
-func parseCustomID(s string) (adapters.Action, tickets.Number, bool) {
-	action, number, ok := strings.Cut(s, ":")
+// parseCustomID is the reverse of customID. What a version before there were
+// digests wrote has none.
+func parseCustomID(s string) (adapters.Action, tickets.RequestDigest, tickets.Number, bool) {
+	action, rest, _ := strings.Cut(s, ":")
+	digest, number, has := strings.Cut(rest, ":")
+	if !has {
+		digest, number = "", rest
+	}
 	switch a := adapters.Action(action); a {
 	case adapters.ActionApprove, adapters.ActionDeny, adapters.ActionDetails, adapters.ActionState:
+		d, isDigest := tickets.ParseRequestDigest(digest)
 		_, isNumber := tickets.Number(number).Seq()
-		return a, tickets.Number(number), ok && isNumber && len(s) <= maxCustomID
+		return a, d, tickets.Number(number), isDigest == has && isNumber && len(s) <= maxCustomID
 	}
-	return "", "", false
+	return "", "", "", false
 }
 
 // reply is event number i of t as a message in the card's thread. People are

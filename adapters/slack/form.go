@@ -19,7 +19,8 @@ const unitField = string(tickets.FieldUnit)
 
 // formView is the decision form as a modal. The block id of each input is its
 // action id, so that Slack keeps what was typed when the view is updated. Its
-// callback id is the verdict and its private metadata the ticket's number.
+// callback id is the verdict and its private metadata the ticket's number and
+// the digest of the request.
 func formView(f adapters.Form) slack.ModalViewRequest {
 	number := string(f.Ticket.Number)
 	label := adapters.Label(f.Verdict)
@@ -78,7 +79,7 @@ func formView(f adapters.Form) slack.ModalViewRequest {
 	return slack.ModalViewRequest{
 		Type:            slack.VTModal,
 		CallbackID:      string(f.Verdict),
-		PrivateMetadata: number,
+		PrivateMetadata: number + " " + string(f.Ticket.Request.Digest()),
 		Title:           plainEmoji(title(label, number)),
 		Submit:          plainEmoji(label),
 		Close:           plainEmoji(adapters.LabelCancel),

@@ -20,8 +20,7 @@ const (
 	homeTime = 6 * time.Second
 	// maxPublish is how often one is published until Slack takes it.
 	maxPublish = 3
-	// homeMark stands behind the ticket's number in the private metadata of a
-	// form that was opened from a home tab, which is published again when the
+	// homeMark stands at the end of the private metadata of a form that was opened from a home tab, which is published again when the
 	// form has been sent.
 	homeMark = " home"
 	// showWaiting is how much of a reason a queue shows, in runes.
@@ -91,10 +90,13 @@ func (in *interaction) fromHome() bool {
 	return in.View.Type == homeTab || strings.HasSuffix(string(in.View.PrivateMetadata), homeMark)
 }
 
-// number is the ticket that a form is about.
-func (v *view) number() tickets.Number {
-	number, _ := strings.CutSuffix(string(v.PrivateMetadata), homeMark)
-	return tickets.Number(number)
+// about is the ticket that a form is about, and the digest of its request as
+// the form shows it.
+func (v *view) about() (tickets.Number, tickets.RequestDigest) {
+	metadata, _ := strings.CutSuffix(string(v.PrivateMetadata), homeMark)
+	number, digest, _ := strings.Cut(metadata, " ")
+	d, _ := tickets.ParseRequestDigest(digest)
+	return tickets.Number(number), d
 }
 
 // marked is v, which answers in: a form of a home tab stays one.

@@ -72,6 +72,7 @@ type interaction struct {
 	ResponseURL text   `json:"response_url"`
 	Actions     []struct {
 		ActionID text `json:"action_id"`
+		BlockID  text `json:"block_id"`
 		Value    text `json:"value"`
 		Selected struct {
 			Value text `json:"value"`
@@ -283,8 +284,14 @@ func deliveryOf(key string) adapters.Delivery {
 }
 
 func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
-	click := adapters.Click{Delivery: delivery, Actor: in.actor(), Place: in.place()}
-	click.Number = tickets.Number(in.Actions[0].Value)
+	click := adapters.Click{
+		Delivery: delivery,
+		Actor:    in.actor(),
+		Place:    in.place(),
+		Number:   tickets.Number(in.Actions[0].Value),
+		Digest:   digestIn(string(in.Actions[0].BlockID)),
+		Private:  in.View.ID != "" || in.Container.Ephemeral,
+	}
 	inForm := in.inForm()
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Open))
 	defer cancel()
@@ -293,7 +300,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 		return c.turn(ctx, received, in, delivery, h)
 	case inForm && id == unitField:
 		click.Action, click.Verdict, click.Form = adapters.ActionForm, tickets.Verdict(in.View.CallbackID), in.View.form()
-		click.Number = in.View.number()
+		click.Number, click.Digest = in.View.about()
 	case !inForm && (id == string(adapters.ActionApprove) || id == string(adapters.ActionDeny) || id == string(adapters.ActionDetails)):
 		click.Action = adapters.Action(id)
 	case !inForm && id == string(adapters.ActionState):
@@ -438,7 +445,8 @@ func (c *Chat) changeForm(ctx context.Context, in *interaction, v slack.ModalVie
 		err = c.update(ctx, string(in.View.ID), "", v)
 	}
 	if err != nil && slackError(err) != "hash_conflict" && slackError(err) != "not_found" {
-		c.log.Warn("a form was not changed", "ticket", string(in.View.PrivateMetadata), "actor", string(in.User.ID), "err", err)
+		number, _ := in.View.about()
+		c.log.Warn("a form was not changed", "ticket", string(number), "actor", string(in.User.ID), "err", err)
 	}
 	return said{}
 }
@@ -527,10 +535,10 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 		Delivery: delivery,
 		Actor:    in.actor(),
 		Place:    in.place(),
-		Number:   in.View.number(),
 		Verdict:  tickets.Verdict(in.View.CallbackID),
 		Form:     in.View.form(),
 	}
+	s.Number, s.Digest = in.View.about()
 	if _, ok := s.Number.Seq(); !ok || (s.Verdict != tickets.Approve && s.Verdict != tickets.Deny) {
 		c.log.Warn("a form that we do not offer was submitted")
 		return showing(noteView(sayUnknownButton))
@@ -539,7 +547,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 		s.Form.Unit, s.Form.Amount = tickets.UnitOnce, ""
 	}
 	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Submit(ctx, s) })
-	if f, ok := answer.(adapters.Form); ok && len(f.Problems) > 0 && f.Verdict == s.Verdict {
+	if f, ok := answer.(adapters.Form); ok && len(f.Problems) > 0 && f.Verdict == s.Verdict && f.Ticket.Request.Digest() == s.Digest {
 		errs := map[string]string{}
 		for field, say := range f.Problems {
 			if in.View.shows(field) {

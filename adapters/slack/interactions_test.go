@@ -225,7 +225,7 @@ func TestUnitChangesTheForm(t *testing.T) {
 			if v.Typed["reason"] != "typed before" || v.Typed["unit"] != "once" {
 				t.Errorf("typed is %v", v.Typed)
 			}
-			if v.PrivateMetadata != "JIT-1042" || v.CallbackID != "approve" {
+			if !strings.HasPrefix(v.PrivateMetadata, "JIT-1042 ") || v.CallbackID != "approve" {
 				t.Errorf("the view carries %q, %q", v.PrivateMetadata, v.CallbackID)
 			}
 		})

@@ -103,8 +103,16 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 
 // actionsID is the block id of what can be done with t now. It changes with
 // every revision (docs.slack.dev/reference/block-kit/blocks: "if a message is
-// updated, use a new block_id").
-func actionsID(t *tickets.Ticket) string { return "act:" + strconv.Itoa(t.Rev) }
+// updated, use a new block_id"), and ends with the digest of the request.
+func actionsID(t *tickets.Ticket) string {
+	return "act:" + strconv.Itoa(t.Rev) + ":" + string(t.Request.Digest())
+}
+
+// digestIn is the digest at the end of a block id, or empty.
+func digestIn(blockID string) tickets.RequestDigest {
+	d, _ := tickets.ParseRequestDigest(blockID[strings.LastIndexByte(blockID, ':')+1:])
+	return d
+}
 
 // buttons are what can be done with t now, by somebody who may decide it or not.
 func buttons(t *tickets.Ticket, decides bool) []slack.BlockElement {

@@ -52,7 +52,17 @@ type Config struct {
 	Timeout   time.Duration     // of one call; default 10 s
 	Pace      Pace              // how fast Slack is called; default as in Pace
 	Ledger    pace.Ledger       // where several processes count their calls together; default none, this process is alone
-	Workers   int               // deliveries worked on at once in Socket Mode; default 32
+	// Connections is where several processes count their connections of Socket
+	// Mode together; default none, this process is alone.
+	Connections Connections
+	// Foreign records how many connections the app has that are not of this
+	// installation, whenever that is found to be different; default not.
+	Foreign func(ctx context.Context, n int) error
+	// Compare is how long after a connection showed foreign ones it is replaced:
+	// only a new one tells how many there are. Default 5 min.
+	Compare time.Duration
+
+	Workers int // deliveries worked on at once in Socket Mode; default 32
 	// AnswerTime is how long Slack waits for an answer to what somebody did;
 	// default [adapters.AnswerTime]. Tests have slower machines.
 	AnswerTime time.Duration
@@ -95,12 +105,13 @@ type Chat struct {
 
 	listening sync.WaitGroup // connections of Socket Mode
 
-	mu      sync.Mutex
-	lines   []*memory.Line // of Socket Mode, the newest last
-	sockets []*socket      // that are open, the newest last
-	self    *identity      // nil until auth.test has told
-	appID   string         // "" until known
-	dead    chan error     // a reason to stop, from an event
+	mu          sync.Mutex
+	lines       []*memory.Line // of Socket Mode, the newest last
+	sockets     []*socket      // that are open, the newest last
+	connections connections
+	self        *identity  // nil until auth.test has told
+	appID       string     // "" until known
+	dead        chan error // a reason to stop, from an event
 }
 
 // timestamp is how Slack writes the ids of messages: seconds, and six digits
@@ -153,6 +164,9 @@ func New(cfg Config) (*Chat, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 10 * time.Second
 	}
+	if cfg.Compare <= 0 {
+		cfg.Compare = 5 * time.Minute
+	}
 	if cfg.Workers <= 0 {
 		cfg.Workers = 32
 	}
@@ -184,14 +198,15 @@ func New(cfg Config) (*Chat, error) {
 			// A redirect would carry the token elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		log:      cfg.Log.With("platform", string(Platform)),
-		pace:     newPacer(cfg.Pace, cfg.Ledger),
-		members:  memory.NewSets(cfg.Now),
-		profiles: memory.NewSets(cfg.Now),
-		seen:     memory.NewDeliveries[said](keepSeen, cfg.Now),
-		forms:    newNewest(cfg.Now),
-		appID:    cfg.AppID,
-		dead:     make(chan error, 1),
+		log:         cfg.Log.With("platform", string(Platform)),
+		pace:        newPacer(cfg.Pace, cfg.Ledger),
+		members:     memory.NewSets(cfg.Now),
+		profiles:    memory.NewSets(cfg.Now),
+		seen:        memory.NewDeliveries[said](keepSeen, cfg.Now),
+		forms:       newNewest(cfg.Now),
+		connections: newConnections(),
+		appID:       cfg.AppID,
+		dead:        make(chan error, 1),
 	}
 	c.requests = signed.New(signed.Config{
 		Stamp: stamp, Verify: c.verify, Advice: "compare the signing secret with the app's page Basic Information",

@@ -91,6 +91,7 @@ type envelope struct {
 	Info    struct {
 		AppID text `json:"app_id"`
 	} `json:"connection_info"` // of a hello
+	Connections int `json:"num_connections"` // of a hello: how many the app has, with this one
 }
 
 // socket is one connection of Socket Mode.
@@ -212,6 +213,7 @@ type listener struct {
 func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line, h adapters.Handler) error {
 	l := &listener{Chat: c, handler: h, state: state, workers: make(chan struct{}, c.cfg.Workers), refusals: make(chan struct{}, maxRefusals)}
 	defer l.running.Wait()
+	l.running.Go(func() { l.keepCount(ctx) })
 	wait := time.Duration(0)
 	for {
 		begun := time.Now()
@@ -246,6 +248,7 @@ func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line
 // connect makes a connection, and returns why another one is needed: it could
 // not be made, it has ended, or Slack has said that it will.
 func (l *listener) connect(ctx context.Context, api *slack.Client) (made bool, why error) {
+	_, _, _ = l.count(ctx, 1) // before Slack can count it; the log knows of an error
 	s, err := l.openSocket(ctx, api)
 	if err != nil {
 		return false, err
@@ -267,6 +270,10 @@ func (l *listener) connect(ctx context.Context, api *slack.Client) (made bool, w
 	})
 	return true, <-over
 }
+
+// errCompare is why a connection is replaced that works: only a new one is told
+// how many there are.
+var errCompare = errors.New("to see whether there are foreign connections still")
 
 // tell tells over the first reason.
 func tell(over chan<- error, why error) {
@@ -291,6 +298,8 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 		_ = s.ws.Close()
 	})
 	defer greeting.Stop()
+	open, end := context.WithCancel(ctx)
+	defer end()
 	for {
 		_, raw, err := s.ws.ReadMessage()
 		if err != nil {
@@ -311,6 +320,14 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 			l.mu.Unlock()
 			l.state.Up(l.cfg.Now())
 			l.log.Info("socket mode is connected")
+			l.running.Go(func() {
+				if l.compare(open, env.Connections) && pace.Sleep(open, l.cfg.Compare) {
+					tell(over, errCompare)
+					if pace.Sleep(open, lingering) {
+						s.finish()
+					}
+				}
+			})
 			continue
 		case disconnectType:
 			// It goes on while another one is made: what is being worked on is
@@ -456,6 +473,7 @@ func (c *Chat) dropSocket(s *socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sockets = slices.DeleteFunc(c.sockets, func(one *socket) bool { return one == s })
+	c.connections.ended = append(c.connections.ended, c.cfg.Now())
 }
 
 // busy is the answer to a delivery for which there is no worker.

@@ -162,8 +162,9 @@ type filled struct {
 	size    int
 	keep    string
 	pending []tickets.Number // whose buttons can be clicked
-	clicks  int              // so far
-	order   []int            // of pending, by chance: so it is clicked
+	digests map[tickets.Number]tickets.RequestDigest
+	clicks  int   // so far
+	order   []int // of pending, by chance: so it is clicked
 	store   store.Store
 	server  *benchProcess
 	discord *discordtest.Server
@@ -174,7 +175,7 @@ type filled struct {
 // end, the others wait for a decision; all are shown, so that nothing is owed.
 func newFilled(b *testing.B, kind string, size int) *filled {
 	b.Helper()
-	f := &filled{size: size, took: map[string]measured{}}
+	f := &filled{size: size, digests: map[tickets.Number]tickets.RequestDigest{}, took: map[string]measured{}}
 	var s store.Store
 	var ready func()
 	if kind == "sqlite" {
@@ -260,6 +261,7 @@ func (f *filled) fill(b *testing.B, s store.Store) {
 				if t.Open() {
 					mu.Lock()
 					f.pending = append(f.pending, t.Number)
+					f.digests[t.Number] = t.Request.Digest()
 					mu.Unlock()
 				}
 			}
@@ -344,7 +346,7 @@ func (f *filled) measure(b *testing.B) {
 		who := f.discord.Person(clicker(f.clicks / len(f.order)))
 		n := f.pending[f.order[f.clicks%len(f.order)]]
 		f.clicks++
-		click := string(who.ClickBody(discordChannel, "1300000000000000001", "approve:"+string(n)))
+		click := string(who.ClickBody(discordChannel, "1300000000000000001", "approve:"+string(f.digests[n])+":"+string(n)))
 		f.time("click", func() {
 			status, body, err := f.discord.Deliver(b.Context(), discordtest.RawDelivery{Body: click})
 			if err != nil || status != http.StatusOK || !strings.Contains(body, `"type":9`) {

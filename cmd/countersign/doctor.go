@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -243,6 +244,7 @@ func checkRedis(ctx context.Context, c *checkup, cfg config, wrong configError) 
 	c.ok(what + ": answers and can be written")
 	checkSettings(ctx, c, keep)
 	checkOwed(ctx, c, cfg, wrong, keep)
+	checkForeign(ctx, c, cfg, keep)
 	for _, sentence := range keep.Warnings(ctx) {
 		problem, fix, _ := strings.Cut(sentence, ". ")
 		c.bad(what, problem, cmp.Or(fix, "Run doctor again."))
@@ -271,6 +273,7 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config, wrong configError)
 	if err == nil {
 		checkSettings(ctx, c, keep)
 		checkOwed(ctx, c, cfg, wrong, keep)
+		checkForeign(ctx, c, cfg, keep)
 		if err = errors.Join(keep.Ping(ctx), keep.Close()); err == nil {
 			c.ok(what + ": opens and can be written")
 			return
@@ -283,6 +286,7 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config, wrong configError)
 	if keep, err = sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: true}); err == nil {
 		checkSettings(ctx, c, keep)
 		checkOwed(ctx, c, cfg, wrong, keep)
+		checkForeign(ctx, c, cfg, keep)
 		_, err = keep.List(ctx, store.Query{Limit: 1})
 		err = errors.Join(err, keep.Close())
 	}
@@ -323,6 +327,22 @@ func checkOwed(ctx context.Context, c *checkup, cfg config, wrong configError, k
 			c.note(fmt.Sprintf("the receiver of events %s: not configured, and owed events of %s", to, counted(stats.Owed[lane], "ticket")),
 				fmt.Sprintf("Configure it again, or let it be forgotten: countersign events forget %s. Until then these tickets are not retired.", to))
 		}
+	}
+}
+
+// checkForeign tells what a running bot has recorded of connections of the Slack
+// app that are of none of its replicas: only a connection could tell anew, and
+// that would take what people do. An error is the store's, and found there.
+func checkForeign(ctx context.Context, c *checkup, cfg config, keep store.Store) {
+	if !cfg.usesSlack() || cfg.SlackAppToken == "" {
+		return
+	}
+	const what = "Slack: the connections of the app, as the bot last recorded them"
+	switch n, err := keep.Mark(ctx, foreignMark); {
+	case err == nil && n > 0:
+		c.bad(what, slack.SayForeign(int(n)), "Find the other installation and give it an app and tokens of its own; a bot that was killed a moment ago counts too, for some minutes. docs/operating.md, A card of another request, says what happens otherwise.")
+	case err == nil:
+		c.ok(what)
 	}
 }
 

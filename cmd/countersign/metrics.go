@@ -27,6 +27,7 @@ type metrics struct {
 
 	deliveries *prometheus.CounterVec
 	refused    *prometheus.CounterVec
+	foreign    prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -55,6 +56,9 @@ func newMetrics() *metrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_signed_requests_refused_total", Help: "Requests to the signed paths of the chats that were refused, by reason.",
 		}, []string{"platform", "reason"}),
+		foreign: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "countersign_slack_foreign_connections", Help: "Connections of Socket Mode that the Slack app has and that are of no replica, as Slack last said.",
+		}),
 	}
 	// From the start, so that the first of a kind is an increase.
 	for _, result := range epm.Results() {
@@ -64,7 +68,7 @@ func newMetrics() *metrics {
 		Name: "countersign_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": versionText()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, m.deliveries, m.refused, build,
+	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, m.deliveries, m.refused, m.foreign, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

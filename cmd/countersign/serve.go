@@ -101,7 +101,11 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		return err
 	}
 	var running atomic.Pointer[bot.Bot]
-	chats, err := newChats(cfg, p, surroundings{shared, log, m, tr, func(on tickets.Platform) adapters.Card {
+	foreign := func(ctx context.Context, n int) error {
+		m.foreign.Set(float64(n))
+		return keep.SetMark(ctx, foreignMark, int64(n))
+	}
+	chats, err := newChats(cfg, p, surroundings{shared, log, m, tr, foreign, func(on tickets.Platform) adapters.Card {
 		if b := running.Load(); b != nil {
 			return b.Card(on)
 		}
@@ -340,8 +344,10 @@ type surroundings struct {
 	shared store.Shared // nil for a process that is alone
 	log    *slog.Logger
 	m      *metrics
-	tr     *tracer                              // nil if traces are switched off
-	card   func(tickets.Platform) adapters.Card // what the settings say about cards
+	tr     *tracer // nil if traces are switched off
+	// foreign records how many connections of Slack are of no replica.
+	foreign func(context.Context, int) error
+	card    func(tickets.Platform) adapters.Card // what the settings say about cards
 }
 
 // newChats makes the configured chats. With an error it returns those that
@@ -373,16 +379,22 @@ func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
 	}
 	first := current()
 	var ledger pace.Ledger
+	var connections slack.Connections
 	if s.shared != nil {
-		ledger = peers{s.shared}
+		ledger, connections = peers{s.shared}, s.shared
 	}
 	return slack.New(slack.Config{
 		BotToken: first.BotToken, AppToken: first.AppToken, SigningSecrets: first.SigningSecrets, Current: current,
-		APIURL:    strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
-		Transport: s.m.transport("slack", s.tr.transport("slack", http.DefaultTransport, slackCall), slackCall),
-		Pace:      p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Refused: s.m.refusals(slack.Platform), Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
+		APIURL:      strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
+		Transport:   s.m.transport("slack", s.tr.transport("slack", http.DefaultTransport, slackCall), slackCall),
+		Connections: connections, Foreign: s.foreign,
+		Pace: p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Refused: s.m.refusals(slack.Platform), Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
 }
+
+// foreignMark is what the store keeps the number of connections under that
+// belong to no replica, for doctor.
+const foreignMark = "slack/foreign-connections"
 
 // slackCall is what a call of Slack is, without identifiers and secrets.
 func slackCall(r *http.Request) string {

@@ -217,7 +217,7 @@ func TestStoryDecideInDiscordFollowInSlack(t *testing.T) {
 				})
 			}
 			// Somebody in Slack clicks a card that has not been drawn anew.
-			if err := s.slack.Person("U02BOB").ClickRaw(t.Context(), slacktest.RawClick{Channel: channel, TS: slackCard.TS, ActionID: "deny", Value: "JIT-1001"}); err != nil {
+			if err := s.slack.Person("U02BOB").ClickRaw(t.Context(), slacktest.RawClick{Channel: channel, TS: slackCard.TS, ActionID: "deny", BlockID: actionsOf(slackCard), Value: "JIT-1001"}); err != nil {
 				t.Fatal(err)
 			}
 			s.told("U02BOB", "grace has already approved this request in Discord, 20")
@@ -238,7 +238,7 @@ func TestStoryDecideInSlackFollowInDiscord(t *testing.T) {
 	}
 	// The form was open before; the buttons are on a screen that is old.
 	s.discordSubmits(discordAnn, map[string]string{"reason": "no"})
-	if err := s.discord.Person(discordGrace).ClickRaw(t.Context(), discordChannel, stale.id, "approve:JIT-1001"); err != nil {
+	if err := s.discord.Person(discordGrace).ClickRaw(t.Context(), discordChannel, stale.id, stale.custom["approve"]); err != nil {
 		t.Fatal(err)
 	}
 	for _, person := range []string{discordAnn, discordGrace} {
@@ -475,7 +475,7 @@ func (s *story) race(slackPerson, discordPerson string) (winner string, err erro
 		return "", err
 	}
 	p, q := s.slack.Person(slackPerson), s.discord.Person(discordPerson)
-	if err := errors.Join(p.Click(s.Context(), channel, slackCard.TS, "approve"), q.Click(s.Context(), discordChannel, inDiscord.id, "deny:"+number)); err != nil {
+	if err := errors.Join(p.Click(s.Context(), channel, slackCard.TS, "approve"), q.Click(s.Context(), discordChannel, inDiscord.id, inDiscord.custom["deny"])); err != nil {
 		return "", err
 	}
 	var submitting sync.WaitGroup

@@ -62,11 +62,11 @@ func (s *story) choosesIn(on tickets.Platform, person, state string, offered boo
 	case on == slack.Platform && offered:
 		err = s.slack.Person(person).Choose(ctx, channel, s.cards()[0].TS, "state", "CHG-1001 "+state)
 	case on == slack.Platform:
-		err = s.slack.Person(person).ClickRaw(ctx, slacktest.RawClick{Channel: channel, TS: s.cards()[0].TS, ActionID: "state", Type: "static_select", Value: "CHG-1001 " + state})
+		err = s.slack.Person(person).ClickRaw(ctx, slacktest.RawClick{Channel: channel, TS: s.cards()[0].TS, ActionID: "state", BlockID: actionsOf(s.cards()[0]), Type: "static_select", Value: "CHG-1001 " + state})
 	case offered:
-		err = s.discord.Person(person).Select(ctx, discordChannel, s.discordCards()[0].id, "state:CHG-1001", state)
+		err = s.discord.Person(person).Select(ctx, discordChannel, s.discordCards()[0].id, s.discordCards()[0].custom["state"], state)
 	default:
-		err = s.discord.Person(person).SelectRaw(ctx, discordChannel, s.discordCards()[0].id, "state:CHG-1001", state)
+		err = s.discord.Person(person).SelectRaw(ctx, discordChannel, s.discordCards()[0].id, s.discordCards()[0].custom["state"], state)
 	}
 	if err != nil {
 		s.Fatalf("%s chooses %s in %s: %v", person, state, on, err)
@@ -115,10 +115,11 @@ func TestStoryMenu(t *testing.T) {
 			}
 			s.menuSays("New", true)
 
+			stale := s.discordCards()[0].custom["approve"]
 			s.choosesIn(slack.Platform, "U01ANN", "Review", true)
 			s.menuSays("Review", false)
 			s.shows("no decision can be made in state Review")
-			if err := s.discord.Person(discordGrace).ClickRaw(t.Context(), discordChannel, s.discordCards()[0].id, "approve:CHG-1001"); err != nil {
+			if err := s.discord.Person(discordGrace).ClickRaw(t.Context(), discordChannel, s.discordCards()[0].id, stale); err != nil {
 				t.Fatal(err)
 			}
 			if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.SayInactive) {

@@ -310,6 +310,17 @@ func (s *story) shows(words ...string) slacktest.Message {
 
 func buttons(m slacktest.Message) bool { return bytes.Contains(m.Blocks, []byte(`"approve"`)) }
 
+// actionsOf is the block id of what can be clicked on a card.
+func actionsOf(m slacktest.Message) string {
+	id := ""
+	eachObject(m.Blocks, func(o map[string]any) {
+		if o["type"] == "actions" {
+			id = fmt.Sprint(o["block_id"])
+		}
+	})
+	return id
+}
+
 // requested is an application request in EPM whose webhook was accepted, and
 // its card.
 func (s *story) requested() (*epmtest.Request, slacktest.Message) {

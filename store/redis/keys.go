@@ -33,6 +33,7 @@ func (k keys) retired() string                     { return string(k) + "retired
 func (k keys) marks() string                       { return string(k) + "marks" }
 func (k keys) hold(name string) string             { return string(k) + "hold:" + name }
 func (k keys) once(key string) string              { return string(k) + "once:" + key }
+func (k keys) count(name string) string            { return string(k) + "count:" + name }
 func (k keys) pace(limit string) string            { return string(k) + "pace:" + limit }
 func (k keys) shut(lane string) string             { return string(k) + "shut:" + lane }
 

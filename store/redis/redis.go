@@ -43,12 +43,13 @@
 //	ping               string  what Ping and Same write
 //	hold:NAME          string  who has a lease, until it expires
 //	once:KEY           string  what was claimed, until that expires
+//	count:NAME         hash    how many each holder has, and until when that counts
 //	pace:KEY           string  of a limit, when its last call is due without
 //	                           bursts, µs of Redis' clock, until then
 //	shut:LANE          string  until when a platform wants no calls, µs of
 //	                           Redis' clock, until then
 //
-// Only the last four expire. Scripts name keys of tickets and webhooks that they
+// Only the last five expire. Scripts name keys of tickets and webhooks that they
 // have just found themselves; those are in the slot of the keys they are
 // given.
 //

@@ -37,6 +37,31 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return {}
 `)
 
+// countScript counts what holders have. A field is "N TILL", in µs.
+//
+//	KEYS[1] count:NAME
+//	ARGV[1] the holder
+//	ARGV[2] how many it has
+//	ARGV[3] for how long, ms
+//
+//	{how many all have}
+var countScript = goredis.NewScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. string.format('%.0f', now + ARGV[3] * 1000))
+local all, held = 0, redis.call('HGETALL', KEYS[1])
+for i = 1, #held, 2 do
+	local n, till = string.match(held[i + 1], '^(%d+) (%d+)$')
+	if tonumber(till) >= now then
+		all = all + n
+	else
+		redis.call('HDEL', KEYS[1], held[i])
+	end
+end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return {string.format('%.0f', all)}
+`)
+
 // bookScript takes a call out of limits. Of each limit it keeps when the last
 // call that was taken would have been made had there been no burst: the
 // virtual scheduling algorithm (GCRA, ITU-T I.371).
@@ -144,6 +169,19 @@ func (s *Store) Forget(ctx context.Context, key string) (bool, error) {
 		return false, fmt.Errorf("forget %s: %w", key, s.failed(ctx, err))
 	}
 	return n > 0, nil
+}
+
+// CountHeld implements [store.Shared].
+func (s *Store) CountHeld(ctx context.Context, name, holder string, n int, d time.Duration) (int, error) {
+	r, err := s.run(ctx, countScript, []string{s.k.count(name)}, holder, n, max(d.Milliseconds(), 1))
+	if err != nil {
+		return 0, fmt.Errorf("count %s: %w", name, err)
+	}
+	all, err := strconv.Atoi(r.text(0))
+	if err != nil {
+		return 0, r.unknown()
+	}
+	return all, nil
 }
 
 // Book implements [store.Shared].

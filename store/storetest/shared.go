@@ -16,7 +16,7 @@ func RunShared(t *testing.T, open func(t *testing.T) store.Shared) {
 	one, other := open(t), open(t)
 	for name, test := range map[string]func(t *testing.T, one, other store.Shared){
 		"LeaseHasOneHolder": leaseHasOneHolder, "LeaseEnds": leaseEnds, "FirstOfMany": firstOfMany,
-		"PaceOverAll": paceOverAll, "PaceGivesUp": paceGivesUp, "LanesShut": lanesShut, "Time": sharedTime,
+		"PaceOverAll": paceOverAll, "PaceGivesUp": paceGivesUp, "LanesShut": lanesShut, "Time": sharedTime, "CountsWhatAllHold": countsHeld,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, one, other) })
 	}
@@ -126,6 +126,34 @@ func firstOfMany(t *testing.T, one, other store.Shared) {
 		t.Error("what was forgotten is still known, or is forgotten twice")
 	}
 	eventually(t, "the key is new again", func() bool { return first(other, "click", short) })
+}
+
+// countsHeld: each holder counts with what it said last, for as long as it said.
+func countsHeld(t *testing.T, one, other store.Shared) {
+	count := func(s store.Shared, name, holder string, n int, d time.Duration) int {
+		t.Helper()
+		all, err := s.CountHeld(t.Context(), name, holder, n, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for _, step := range []struct {
+		s         store.Shared
+		holder    string
+		n, wanted int
+	}{{one, "a", 2, 2}, {other, "b", 1, 3}, {one, "a", 1, 2}, {other, "b", 0, 1}, {one, "a b 7", 1, 2}, {one, "a b 7", 0, 1}} {
+		if got := count(step.s, "sockets", step.holder, step.n, long); got != step.wanted {
+			t.Errorf("%s has %d: all have %d, want %d", step.holder, step.n, got, step.wanted)
+		}
+	}
+	if got := count(other, "others", "b", 4, long); got != 4 {
+		t.Errorf("another name counts %d, want 4", got)
+	}
+	if got := count(one, "sockets", "c", 5, short); got != 6 {
+		t.Errorf("all have %d, want 6", got)
+	}
+	eventually(t, "what c said is over", func() bool { return count(other, "sockets", "b", 0, long) == 1 })
 }
 
 func book(t *testing.T, s store.Shared, patience time.Duration, lanes []string, limits ...store.Limit) (time.Duration, bool) {

@@ -47,7 +47,7 @@ func Ask(chat context.Context, deadline time.Time, log *slog.Logger, call func(c
 		defer cancel()
 		defer func() {
 			if p := recover(); p != nil {
-				log.Error("panic while somebody acted", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				log.Error("panic while somebody acted", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 				answered <- Note{Text: SayBroken, Again: true}
 			}
 		}()

@@ -258,7 +258,7 @@ func (b *Bot) begin(ctx context.Context, t *tickets.Ticket, s tickets.Step) (*ti
 func (b *Bot) perform(ctx context.Context, t *tickets.Ticket, s tickets.Step) (record func(*tickets.Ticket), failure error) {
 	defer func() {
 		if p := recover(); p != nil {
-			failure = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			failure = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
 			record = b.panicked(t, s)
 		}
 	}()

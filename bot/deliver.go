@@ -349,7 +349,7 @@ func (b *Bot) deliverChanges(ctx context.Context, f *follower) error {
 func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
 		}
 	}()
 	told, err := b.Store.Mark(ctx, f.name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -511,7 +512,7 @@ func (b *Bot) tells(ctx context.Context, n *note) bool {
 func (b *Bot) tellOne(ctx context.Context, who tickets.Principal, text string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %v", p)}
+			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
 		}
 	}()
 	chat := b.chats[who.Platform]

@@ -153,7 +153,7 @@ func (b *Bot) leaveResync(ctx context.Context) {
 func (b *Bot) compare(ctx context.Context) {
 	defer func() {
 		if p := recover(); p != nil {
-			b.Log.Error("the comparison with EPM panicked", "err", fmt.Sprintf("%v\n%s", p, debug.Stack()))
+			b.Log.Error("the comparison with EPM panicked", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, resyncTimeout)

@@ -164,7 +164,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			panic(p)
 		} else if p != nil {
 			// Its text may hold some of the body.
-			r.config.Log.Error("webhook panicked", "err", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			r.config.Log.Error("webhook panicked", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 			r.tryLater(w)
 		}
 	}()

@@ -32,7 +32,7 @@ type Draft struct {
 func NewDraft(apply Apply) (d Draft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
 		}
 	}()
 	d.Ticket, d.Status = apply(nil, unsettled)

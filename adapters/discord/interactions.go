@@ -424,7 +424,7 @@ func (c *Chat) follow(ctx context.Context, in *interaction, s said) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("panic after an answer", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.log.Error("panic after an answer", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 		}
 	}()
 	if s.later != nil {
@@ -581,7 +581,7 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, h adapters.Handler
 	defer c.work.End()
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("panic in an interaction", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.log.Error("panic in an interaction", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 		}
 	}()
 	in, err := decode(raw)

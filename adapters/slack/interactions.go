@@ -977,7 +977,7 @@ func (c *Chat) follow(ctx context.Context, s said) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("panic after an answer", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.log.Error("panic after an answer", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 		}
 	}()
 	s.then(ctx)

@@ -383,7 +383,7 @@ func (l *listener) deliver(ctx context.Context, from *socket, answer func() said
 		defer from.owed.Done()
 		defer func() {
 			if p := recover(); p != nil {
-				l.log.Error("panic in a delivery", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				l.log.Error("panic in a delivery", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 			}
 		}()
 		return l.acknowledge(from, env, answer())

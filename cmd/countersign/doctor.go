@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -191,7 +190,7 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 		}
 	}
 	if cfg.TLSCert != "" && cfg.TLSKey != "" {
-		if _, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
+		if _, err := loadCertificate(cfg.TLSCert, cfg.TLSKey, time.Now); err != nil {
 			c.bad("the certificate for TLS", err.Error(), "Let "+envPrefix+"_TLS_CERT and "+envPrefix+"_TLS_KEY name files that belong together and that the bot may read.")
 		} else {
 			c.ok("the certificate for TLS")

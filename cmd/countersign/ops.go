@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -101,6 +102,21 @@ func opsRoutes(r *readiness, m *metrics) http.Handler {
 	return mux
 }
 
+// withoutPanics logs of a panic in next what may be told: its type, and where.
+func withoutPanics(next http.Handler, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p == http.ErrAbortHandler {
+				panic(p)
+			} else if p != nil {
+				log.Error("panic in a request", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
 // metricsHandler shows what can be collected although some cannot.
 func metricsHandler(m *metrics) http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes})
@@ -114,7 +130,7 @@ func serveOps(ctx context.Context, addr string, handler http.Handler, log *slog.
 		return nil, fmt.Errorf("listen at %s_OPS_LISTEN: %w", envPrefix, err)
 	}
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		Handler: withoutPanics(handler, log), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan struct{})

@@ -151,18 +151,18 @@ func syslogTLS(cfg config) (*tls.Config, error) {
 	if path := cfg.EventsSyslogCA; path != "" {
 		pem, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("%s_EVENTS_SYSLOG_CA: %w", envPrefix, err)
+			return nil, fmt.Errorf("%s_EVENTS_SYSLOG_CA: %w", envPrefix, withoutPath(err))
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s_EVENTS_SYSLOG_CA: there is no certificate in PEM in %s", envPrefix, path)
+			return nil, fmt.Errorf("%s_EVENTS_SYSLOG_CA: there is no certificate in PEM in that file", envPrefix)
 		}
 	}
 	if cfg.EventsSyslogCert != "" {
 		// Read again for each connection, so that it can be renewed.
 		own := func() (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(cfg.EventsSyslogCert, cfg.EventsSyslogKey)
-			return &pair, err
+			return &pair, withoutPath(err)
 		}
 		if _, err := own(); err != nil {
 			return nil, fmt.Errorf("load %s_EVENTS_SYSLOG_CERT and %s_EVENTS_SYSLOG_KEY: %w", envPrefix, envPrefix, err)

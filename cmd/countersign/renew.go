@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"reflect"
@@ -257,7 +258,7 @@ func loadCertificate(certFile, keyFile string, now func() time.Time) (*certifica
 	c := &certificate{certFile: certFile, keyFile: keyFile, now: now}
 	pair, sum, err := c.load()
 	if err != nil {
-		return nil, fmt.Errorf("load %s_TLS_CERT and %s_TLS_KEY: %w", envPrefix, envPrefix, err)
+		return nil, fmt.Errorf("load the certificate: %w", err)
 	}
 	c.inUse.Store(&pair)
 	c.used, c.saw = sum, sum
@@ -267,11 +268,11 @@ func loadCertificate(certFile, keyFile string, now func() time.Time) (*certifica
 func (c *certificate) load() (pair tls.Certificate, sum [sha256.Size]byte, err error) {
 	cert, err := os.ReadFile(c.certFile)
 	if err != nil {
-		return pair, sum, err
+		return pair, sum, fmt.Errorf("the file of %s_TLS_CERT: %w", envPrefix, withoutPath(err))
 	}
 	key, err := os.ReadFile(c.keyFile)
 	if err != nil {
-		return pair, sum, err
+		return pair, sum, fmt.Errorf("the file of %s_TLS_KEY: %w", envPrefix, withoutPath(err))
 	}
 	sum = sha256.Sum256(slices.Concat(cert, []byte{0}, key))
 	pair, err = tls.X509KeyPair(cert, key)
@@ -299,4 +300,14 @@ func (c *certificate) renew(whole bool, log *slog.Logger, tell func(name, why st
 	c.inUse.Store(&pair)
 	c.used = sum
 	log.Info("the certificate has changed", "until", pair.Leaf.NotAfter)
+}
+
+// withoutPath is err without the name of the file that it is about: somebody
+// may have written a key where its path belongs.
+func withoutPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }

@@ -79,7 +79,11 @@ func commands() []command {
 }
 
 // run is the program: one command, until it is done or ctx ends.
-func run(ctx context.Context, args []string, p process) error {
+func run(ctx context.Context, args []string, p process) (err error) {
+	p.Stdout, p.Stderr = forPeople(p.Stdout), forPeople(p.Stderr)
+	if t, ok := p.Stdout.(*terminal); ok {
+		defer func() { err = errors.Join(err, t.end()) }()
+	}
 	if len(args) == 0 {
 		usage(p.Stderr)
 		return errors.New("say what to do")

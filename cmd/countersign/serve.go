@@ -183,7 +183,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		shownHere = nil
 	}
 	server := &http.Server{
-		Handler:           routes(b, receiver, chats, ready, shownHere),
+		Handler:           withoutPanics(routes(b, receiver, chats, ready, shownHere), log),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: open.follow,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),

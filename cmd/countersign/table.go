@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -33,8 +32,8 @@ type printer struct {
 
 func newPrinter(w io.Writer) *printer {
 	o := &printer{w: bufio.NewWriter(w)}
-	if f, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+	if t, ok := w.(*terminal); ok {
+		if width, _, err := term.GetSize(int(t.file.Fd())); err == nil {
 			o.width = width
 		}
 	}

@@ -475,7 +475,7 @@ func safely(apply store.Apply, t *tickets.Ticket) (_ *tickets.Ticket, _ tickets.
 
 func recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		*err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
 	}
 }
 

@@ -46,7 +46,7 @@ type op struct {
 func (o *op) safely(b *batch) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in a write: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
 		}
 	}()
 	return o.run(b)

@@ -24,13 +24,13 @@ type Parsed struct {
 
 // What is answered to EPM, where admins read it, when a body says nothing.
 var (
-	errEmpty      = errors.New("the body is empty; fill the webhook's template in EPM with the output of \"countersign templates\"")
-	errUnreadable = errors.New("the body is neither valid JSON nor a filled template of ours; compare the webhook's template in EPM with the output of \"countersign templates\"")
-	errCutOff     = errors.New("the body is cut off: its last brace is missing; send it again")
-	errNoEvent    = errors.New("the body has no EventType; use the webhook templates that \"countersign templates\" prints")
-	errNoRequest  = errors.New("the body has no RequestId, or one that was left unfilled; use the webhook templates that \"countersign templates\" prints")
-	errRequestID  = errors.New("the RequestId is not an identifier")
-	errTenant     = errors.New("the webhook is of another tenant: its TenantId is not the one in COUNTERSIGN_EPM_TENANT_ID; correct that, or let this tenant's EPM send its webhooks elsewhere")
+	errEmpty     = errors.New("the body is empty; fill the webhook's template in EPM with the output of \"countersign templates\"")
+	errCutOff    = errors.New("the body is cut off: its last brace is missing; send it again")
+	errNoEvent   = errors.New("the body has no EventType; use the webhook templates that \"countersign templates\" prints")
+	errOpenEvent = errors.New("the body's EventType was left unfilled: write the event's name into the webhook's template, as in the output of \"countersign templates\"")
+	errNoRequest = errors.New("the body has no RequestId, or one that was left unfilled; use the webhook templates that \"countersign templates\" prints")
+	errRequestID = errors.New("the RequestId is not an identifier")
+	errTenant    = errors.New("the webhook is of another tenant: its TenantId is not the one in COUNTERSIGN_EPM_TENANT_ID; correct that, or let this tenant's EPM send its webhooks elsewhere")
 )
 
 // Reader is how webhooks are read.
@@ -101,38 +101,81 @@ func read(raw []byte) (body, error) {
 	if !utf8.ValidString(s) {
 		s = string([]rune(s)) // U+FFFD for what is none, as encoding/json
 	}
-	values, err := scan(s)
-	switch {
-	case err == nil:
-		identify(values)
-		if misread(values) {
-			if again, err := scan(escape(s, true)); err == nil {
-				identify(again)
-				return body{values: again, repaired: true}, nil
-			}
-			if b, ok := byLine(strings.TrimSpace(s)); ok {
-				return b, nil
-			}
-			// The sender escapes nothing, and a value was written so that
-			// this cannot be undone for all of them.
-			spell(values)
-			return body{values: values, repaired: true, strange: true}, nil
-		}
-		return body{values: values}, nil
-	case !errors.Is(err, errSyntax):
-		return body{}, err
+	b, err := readJSON(s)
+	if !errors.Is(err, errSyntax) {
+		return b, err
 	}
-	trimmed := strings.TrimSpace(s)
+	first, repaired := repair(strings.TrimSpace(s))
+	if repaired && !first.strange {
+		return first, nil
+	}
+	plain := straighten(straightenHTML(s))
+	text := strings.TrimSpace(plain.text)
+	if b, err := readJSON(text); !errors.Is(err, errSyntax) {
+		b.repaired, b.strange = true, b.strange || plain.strange
+		return b, err
+	}
+	if repaired {
+		return first, nil
+	}
 	switch {
-	case trimmed == "":
+	case text == "":
 		return body{}, errEmpty
-	case strings.HasPrefix(trimmed, "{") && !strings.HasSuffix(trimmed, "}"):
+	case strings.HasPrefix(text, "{") && !strings.HasSuffix(text, "}"):
 		return body{}, errCutOff
 	}
-	if b, ok := repair(trimmed); ok {
+	if b, ok := repair(text); ok {
+		b.strange = b.strange || plain.strange
 		return b, nil
 	}
-	return body{}, errUnreadable
+	return body{}, unreadable(straightenHTML(s), plain.from[failsAt(plain.text)])
+}
+
+// readJSON reads what is JSON. errSyntax means that s is not.
+func readJSON(s string) (body, error) {
+	values, err := scan(s)
+	if err != nil {
+		return body{}, err
+	}
+	values = unwrap(values)
+	identify(values)
+	if !misread(values) {
+		return body{values: values}, nil
+	}
+	if again, err := scan(escape(s, true)); err == nil {
+		again = unwrap(again)
+		identify(again)
+		return body{values: again, repaired: true}, nil
+	}
+	if b, ok := byLine(strings.TrimSpace(s)); ok {
+		return b, nil
+	}
+	// The sender escapes nothing, and a value was written so that this cannot
+	// be undone for all of them.
+	spell(values)
+	return body{values: values, repaired: true, strange: true}, nil
+}
+
+// unwrap takes the template out of an object that holds it alone, as some
+// senders put around every body.
+func unwrap(values []value) []value {
+	if len(values) < 2 || values[0].form != formObject || strings.EqualFold(values[0].name, requestInfo) {
+		return values
+	}
+	outer := strings.ToLower(values[0].name)
+	inner := slices.Clone(values[1:])
+	for i := range inner {
+		v := &inner[i]
+		switch rest, ok := strings.CutPrefix(v.in, outer+"."); {
+		case v.in == outer:
+			v.in = ""
+		case ok:
+			v.in = rest
+		default:
+			return values // it is not alone
+		}
+	}
+	return inner
 }
 
 func identify(values []value) {
@@ -141,14 +184,32 @@ func identify(values []value) {
 	}
 }
 
-// misread reports whether a path or a name holds control characters.
+// misread reports whether a path or a name holds control characters, or a path
+// begins with one backslash: of the two of a network share one was taken for an
+// escape.
 func misread(values []value) bool {
 	for i := range values {
-		if v := &values[i]; literal[v.key] && strings.ContainsFunc(v.text, unicode.IsControl) {
+		v := &values[i]
+		if literal[v.key] && (strings.ContainsFunc(v.text, unicode.IsControl) || v.key != kUser && v.key != kUserName && v.key != kDecider && isHalfShare(v.text)) {
 			return true
 		}
 	}
 	return false
+}
+
+// isHalfShare reports whether path begins with a single backslash, and is none
+// of those that Windows gives to devices.
+func isHalfShare(path string) bool {
+	rest, ok := strings.CutPrefix(path, `\`)
+	if !ok || rest == "" || strings.HasPrefix(rest, `\`) {
+		return false
+	}
+	for _, device := range []string{`Device\`, `??\`, `SystemRoot\`} {
+		if len(rest) >= len(device) && strings.EqualFold(rest[:len(device)], device) {
+			return false
+		}
+	}
+	return true
 }
 
 // spell writes the control characters of paths and names as the backslash and
@@ -228,7 +289,10 @@ func (b *body) interpret(x Reader) (Parsed, error) {
 		return ""
 	}
 	p.Event = first(kEventType)
-	if p.Event == "" {
+	switch {
+	case p.Event == "" && slices.ContainsFunc(b.values, func(v value) bool { return v.key == kEventType && v.in == "" && v.text != "" }):
+		return p, errOpenEvent
+	case p.Event == "":
 		return p, errNoEvent
 	}
 	e := events[squeeze(p.Event)]

@@ -14,12 +14,14 @@ func repair(s string) (body, bool) {
 	raw := provesRaw(s)
 	if !raw {
 		values, err := scan(escape(s, false))
+		values = unwrap(values)
 		identify(values)
 		if err == nil && !misread(values) {
 			return body{values: values, repaired: true}, true
 		}
 	}
 	if values, err := scan(escape(s, true)); err == nil {
+		values = unwrap(values)
 		identify(values)
 		return body{values: values, repaired: true}, true
 	}
@@ -115,7 +117,7 @@ func byLine(s string) (body, bool) {
 		case ok:
 			v.text = text
 			b.strange = b.strange || holdsField(text)
-		case rest == "null":
+		case rest == "null" || rest == "" || isPlaceholder(rest):
 			v.form = formNull
 		case rest == "true" || rest == "false" || rest != "" && numberLen(rest) == len(rest):
 			v.form, v.text = formBare, rest
@@ -132,9 +134,9 @@ func byLine(s string) (body, bool) {
 		if i := strings.IndexByte(s[start:], '\n'); i >= 0 {
 			end = start + i
 		}
-		line := strings.TrimRightFunc(s[start:end], unicode.IsSpace)
+		line := strings.TrimRightFunc(s[start:end], isBlank)
 		lineEnd := start + len(line)
-		line = strings.TrimSpace(line)
+		line = strings.TrimFunc(line, isBlank)
 		start = end + 1
 		if ended {
 			return body{}, false // s ends with its last brace

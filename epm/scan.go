@@ -71,6 +71,18 @@ type scanner struct {
 	s      string
 	i      int
 	values []value
+	raw    bool // strings may hold whatever stands between two quotes
+}
+
+// failsAt is where s stops being JSON, whatever its strings hold.
+func failsAt(s string) int {
+	c := scanner{s: s, raw: true}
+	c.space()
+	if c.peek() == '{' {
+		_ = c.object("", 1)
+	}
+	c.space()
+	return c.i
 }
 
 // peek is the byte at hand, 0 at the end.
@@ -277,6 +289,9 @@ func (c *scanner) text() (string, bool) {
 		switch b := s[i]; {
 		case b == '"':
 			c.i = i + 1
+			if c.raw {
+				return s[start:i], true
+			}
 			if escaped {
 				return unescape(s[start:i])
 			}
@@ -284,7 +299,7 @@ func (c *scanner) text() (string, bool) {
 		case b == '\\':
 			escaped = true
 			i++
-		case b < ' ':
+		case b < ' ' && !c.raw:
 			return "", false
 		}
 	}

@@ -199,7 +199,7 @@ func (in *inspection) gateway() {
 		ctx, cancel := context.WithTimeout(in.ctx, in.cfg.Timeout)
 		defer cancel()
 		// Without signing on it does not count towards the sessions of a day.
-		s, err := openSession(ctx, string(bot.URL))
+		s, err := in.openSession(ctx, string(bot.URL))
 		if err != nil {
 			in.bad(what, fmt.Sprintf("no connection to %s: %v", bot.URL, err), "Let this machine make WebSocket connections to that address (firewall, proxy, DNS)")
 			return

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -88,9 +89,11 @@ type Chat struct {
 	names  *memory.Sets             // of members, by user id
 	seen   *memory.Deliveries[said] // interactions
 	drafts *drafts
-	work   memory.Gate // interactions being worked on
-	line   memory.Line // the gateway
-	cards  cards       // that were looked for
+	work   memory.Gate                                                          // interactions being worked on
+	line   memory.Line                                                          // the gateway
+	starts starts                                                               // of its sessions
+	dial   func(ctx context.Context, network, address string) (net.Conn, error) // to it; nil for the library's
+	cards  cards                                                                // that were looked for
 
 	standing memory.Standing
 	requests *signed.Requests // over HTTP
@@ -177,6 +180,7 @@ func New(cfg Config) (*Chat, error) {
 		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
 		drafts:  newDrafts(cfg.Now),
 	}
+	c.starts.every = cfg.Gateway.Start
 	if len(key) > 0 {
 		c.key = key
 	}
@@ -199,9 +203,6 @@ func (c *Chat) GoString() string { return string(Platform) }
 
 // Platform is [Platform].
 func (c *Chat) Platform() tickets.Platform { return Platform }
-
-// Warnings is empty: nothing is found out that does not stop the chat.
-func (c *Chat) Warnings() []string { return nil }
 
 // Limits says how fast Discord takes messages. It announces its limits with
 // each answer; this one is common experience.

@@ -32,11 +32,14 @@ type Gateway struct {
 	// Gap is how long the connection may be away before we are not ready;
 	// default 15 s.
 	Gap time.Duration
-	// First and Last bound the pause between connections. Discord allows
-	// one every 5 s and 1,000 a day
-	// (discord.com/developers/docs/events/gateway#rate-limiting); default 1 s
-	// and 2 min.
+	// First and Last bound the pause between connections; default 1 s and
+	// 30 s.
 	First, Last time.Duration
+	// Start is the least time between the starts of two sessions: Discord
+	// allows one every 5 s
+	// (discord.com/developers/docs/events/gateway#rate-limiting). How many it
+	// allows in a day is in starts.go. Default 5 s.
+	Start time.Duration
 	// Lease is how long a replica that holds the gateway may be silent before
 	// another takes it; default 15 s. Only replicas need it.
 	Lease time.Duration
@@ -46,7 +49,7 @@ func (g Gateway) withDefaults() Gateway {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&g.Open, 20 * time.Second}, {&g.Ack, 105 * time.Second}, {&g.Gap, 15 * time.Second}, {&g.First, time.Second}, {&g.Last, 2 * time.Minute}, {&g.Lease, 15 * time.Second}} {
+	}{{&g.Open, 20 * time.Second}, {&g.Ack, 105 * time.Second}, {&g.Gap, 15 * time.Second}, {&g.First, time.Second}, {&g.Last, 30 * time.Second}, {&g.Start, 5 * time.Second}, {&g.Lease, 15 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.d
 		}
@@ -54,9 +57,13 @@ func (g Gateway) withDefaults() Gateway {
 	return g
 }
 
-// healthy is after how long a connection counts as a good one: the next pause
-// is short again.
-const healthy = time.Minute
+// lasting is after how long a connection counts as a good one: the pause after
+// it is half of the last one.
+const lasting = 10 * time.Second
+
+// resumeTime is how long after it was lost a session is tried to be resumed.
+// Discord does not say how long it keeps one; minutes are common experience.
+const resumeTime = 2 * time.Minute
 
 // fatalCodes are the close codes after which Discord demands not to connect
 // again (discord.com/developers/docs/topics/opcodes-and-status-codes#gateway).
@@ -78,9 +85,12 @@ func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 	return c.newSupervisor(h).run(ctx, 0)
 }
 
-// supervisor keeps a connection to the gateway, over one fresh session after
-// the other: resuming one would only bring interactions that are too old to
-// be answered.
+// lostCodes are the close codes after which a session cannot be resumed, beside
+// those of fatalCodes (ibid.).
+var lostCodes = map[int]bool{4003: true, 4005: true, 4007: true, 4009: true}
+
+// supervisor keeps a connection to the gateway. A session that was cut is
+// resumed: starting another counts towards those that Discord allows in a day.
 //
 // The library's own gateway is not used: its ways back deadlock
 // (github.com/bwmarrin/discordgo/issues/1694 and 513), and a packet that it
@@ -92,6 +102,15 @@ type supervisor struct {
 	wait    time.Duration // between a connection that failed and the next
 	next    time.Time     // not to connect before
 	ready   func()        // called after each sign-on; may be nil
+	last    resumable     // the session that can be resumed; zero if none
+}
+
+// resumable is a session that was lost.
+type resumable struct {
+	id      string
+	address string // where it is to be resumed; "" where sessions start
+	seq     int64  // of the last event that was taken
+	lost    time.Time
 }
 
 func (c *Chat) newSupervisor(h adapters.Handler) *supervisor {
@@ -115,11 +134,14 @@ func (s *supervisor) run(ctx context.Context, patience time.Duration) error {
 		if ready {
 			away = time.Now()
 		}
-		if time.Since(begun) > healthy {
-			s.wait = s.cfg.Gateway.First
+		good := ready && time.Since(begun) > lasting
+		if good {
+			s.wait = max(s.wait/2, s.cfg.Gateway.First)
 		}
 		pause := max(s.wait/2+rand.N(s.wait), tickets.FailureOf(err).After)
-		s.wait = min(2*s.wait, s.cfg.Gateway.Last)
+		if !good {
+			s.wait = min(2*s.wait, s.cfg.Gateway.Last)
+		}
 		s.next = time.Now().Add(pause)
 		if patience > 0 && time.Since(away) > patience {
 			s.log.Warn("the gateway is away, leaving it to other replicas", "err", err)
@@ -131,12 +153,18 @@ func (s *supervisor) run(ctx context.Context, patience time.Duration) error {
 }
 
 func fatalClose(err error) (int, bool) {
+	code := closeCode(err)
+	_, fatal := fatalCodes[code]
+	return code, fatal
+}
+
+// closeCode is the code with which a connection was closed; 0 if it was not.
+func closeCode(err error) int {
 	var ce *websocket.CloseError
 	if errors.As(err, &ce) {
-		_, fatal := fatalCodes[ce.Code]
-		return ce.Code, fatal
+		return ce.Code
 	}
-	return 0, false
+	return 0
 }
 
 // The operations of the gateway
@@ -145,6 +173,7 @@ const (
 	opDispatch     = 0
 	opHeartbeat    = 1
 	opIdentify     = 2
+	opResume       = 6
 	opReconnect    = 7
 	opInvalid      = 9
 	opHello        = 10
@@ -175,13 +204,13 @@ type session struct {
 
 // openSession connects to the gateway at address and waits for its greeting. It does
 // not sign on yet: that counts towards the sessions of a day.
-func openSession(ctx context.Context, address string) (*session, error) {
+func (c *Chat) openSession(ctx context.Context, address string) (*session, error) {
 	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "wss" && u.Scheme != "ws") {
 		return nil, errors.New("discord names no address of its gateway")
 	}
 	u.RawQuery = url.Values{"v": {discordgo.APIVersion}, "encoding": {"json"}}.Encode()
-	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment}
+	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, NetDialContext: c.dial}
 	conn, _, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {userAgent}})
 	if err != nil {
 		return nil, plainError(err)
@@ -239,9 +268,17 @@ func (s *session) write(op int, data any) error {
 }
 
 // close ends the session, saying so if it can.
-func (s *session) close() {
-	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	_ = s.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second))
+func (s *session) close() { s.end(websocket.CloseNormalClosure) }
+
+// leaveCode closes a connection whose session goes on: after 1000 and 1001
+// Discord forgets it (discord.com/developers/docs/events/gateway#disconnecting).
+const leaveCode = 4000
+
+// leave ends the connection, so that the session can be resumed.
+func (s *session) leave() { s.end(leaveCode) }
+
+func (s *session) end(code int) {
+	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(time.Second))
 	_ = s.conn.Close()
 }
 
@@ -260,7 +297,7 @@ func (s *session) keepAlive(ctx context.Context, patience time.Duration) {
 	wait := time.Duration(rand.Float64() * float64(s.interval))
 	for pace.Sleep(ctx, min(wait, patience/4)) {
 		if time.Since(time.Unix(0, s.acked.Load())) > patience {
-			s.close()
+			s.leave()
 			return
 		}
 		if wait -= patience / 4; wait > 0 {
@@ -268,46 +305,104 @@ func (s *session) keepAlive(ctx context.Context, patience time.Duration) {
 		}
 		wait = s.interval
 		if s.beat() != nil {
-			s.close()
+			s.leave()
 			return
 		}
 	}
 }
 
-// connect is one session: it opens it, signs on and takes what comes. It
+// greet opens a connection and signs on over it: with the session that was
+// lost, if it may still be resumed, else with a new one, once Discord's limit
+// allows it. It reports whether the session is resumed.
+func (s *supervisor) greet(ctx context.Context) (conn *session, resumes bool, err error) {
+	if s.last.id != "" && time.Since(s.last.lost) > resumeTime {
+		s.last = resumable{}
+	}
+	resumes = s.last.id != ""
+	address := s.last.address
+	if address == "" {
+		if address, err = s.askGateway(ctx, resumes); err != nil {
+			return nil, resumes, err
+		}
+	}
+	if conn, err = s.openSession(ctx, address); err != nil {
+		s.last.address = "" // perhaps that is what is wrong
+		return nil, resumes, err
+	}
+	if resumes {
+		conn.seq.Store(s.last.seq)
+		err = conn.write(opResume, map[string]any{"token": s.cfg.Current(), "session_id": s.last.id, "seq": s.last.seq})
+	} else {
+		s.starts.begin(time.Now())
+		err = conn.write(opIdentify, map[string]any{
+			"token": s.cfg.Current(), "intents": 0, // interactions need none
+			"properties": map[string]string{"os": runtime.GOOS, "browser": "countersign", "device": "countersign"},
+		})
+	}
+	if err != nil {
+		conn.leave()
+		return nil, resumes, err
+	}
+	return conn, resumes, nil
+}
+
+// askGateway asks where the gateway is. For a new session it asks as well how
+// many Discord allows, and returns an error if none may be started yet.
+func (s *supervisor) askGateway(ctx context.Context, resumes bool) (string, error) {
+	var gateway struct {
+		URL   wire.Text  `json:"url"`
+		Limit startLimit `json:"session_start_limit"`
+	}
+	route := "/gateway/bot"
+	if resumes {
+		route = "/gateway"
+	}
+	if err := s.call(ctx, request{method: http.MethodGet, route: route, path: route}, &gateway); err != nil {
+		return "", err
+	}
+	if !resumes {
+		s.starts.heed(gateway.Limit, time.Now())
+		if err := s.mayStart(ctx); err != nil {
+			return "", err
+		}
+	}
+	return string(gateway.URL), s.trusts(string(gateway.URL))
+}
+
+// connect is one connection: it opens it, signs on and takes what comes. It
 // returns whether it was ready, and why it ended.
 func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
 	opening, opened := context.WithTimeout(ctx, s.cfg.Gateway.Open)
 	defer opened()
-	var gateway struct {
-		URL wire.Text `json:"url"`
-	}
-	if err := s.call(opening, request{method: http.MethodGet, route: "/gateway", path: "/gateway"}, &gateway); err != nil {
-		return ready, err
-	}
-	if err := s.trusts(string(gateway.URL)); err != nil {
-		return ready, err
-	}
-	conn, err := openSession(opening, string(gateway.URL))
+	conn, resumes, err := s.greet(opening)
 	if err != nil {
-		return ready, err
+		return false, err
 	}
 	live, end := context.WithCancel(ctx)
 	var beating sync.WaitGroup
 	defer beating.Wait()
 	defer end()
-	defer conn.close()
+	defer conn.leave()
 	defer context.AfterFunc(ctx, conn.close)()
 	beating.Go(func() { conn.keepAlive(live, s.cfg.Gateway.Ack) })
+	defer func() {
+		if code := closeCode(err); ctx.Err() != nil || lostCodes[code] || fatalCodes[code] != "" {
+			s.last = resumable{}
+		} else if ready && s.last.id != "" {
+			s.last.seq, s.last.lost = conn.seq.Load(), time.Now()
+		}
+	}()
 
-	err = conn.write(opIdentify, map[string]any{
-		"token": s.cfg.Current(), "intents": 0, // interactions need none
-		"properties": map[string]string{"os": runtime.GOOS, "browser": "countersign", "device": "countersign"},
-	})
-	if err != nil {
-		return ready, err
+	late := context.AfterFunc(opening, conn.leave) // until it is ready
+	isReady := func() {
+		late()
+		ready = true
+		s.line.Up(s.cfg.Now())
+		s.log.Info("the gateway is connected", "resumed", resumes)
+		if s.ready != nil {
+			go s.ready()
+		}
 	}
-	late := context.AfterFunc(opening, conn.close) // until it is ready
 	for {
 		p, err := conn.read()
 		switch {
@@ -326,6 +421,11 @@ func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
 		case opReconnect:
 			return ready, errors.New("discord asks to connect again")
 		case opInvalid:
+			var again bool // it may be resumed
+			_ = json.Unmarshal(p.Data, &again)
+			if !again {
+				s.last = resumable{}
+			}
 			return ready, errors.New("discord ended the session")
 		case opDispatch:
 			if p.Seq != nil {
@@ -333,20 +433,30 @@ func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
 			}
 			switch {
 			case p.Type == "READY":
-				late()
-				ready = true
-				s.line.Up(s.cfg.Now())
-				s.log.Info("the gateway is connected")
-				if s.ready != nil {
-					go s.ready()
-				}
+				s.last = s.begun(p.Data)
+				isReady()
+			case p.Type == "RESUMED":
+				isReady()
 			case p.Type == "INTERACTION_CREATE" && ctx.Err() == nil:
 				s.work.Begin()
 				// What people do outlives ctx until it is answered.
-				go s.onInteraction(context.WithoutCancel(ctx), p.Data, s.handler, s.slots)
+				go s.onInteraction(context.WithoutCancel(ctx), p.Data, resumes && !ready, s.handler, s.slots)
 			}
 		}
 	}
+}
+
+// begun is the session that a READY tells of.
+func (s *supervisor) begun(ready json.RawMessage) resumable {
+	var d struct {
+		ID      wire.Text `json:"session_id"`
+		Address wire.Text `json:"resume_gateway_url"`
+	}
+	_ = json.Unmarshal(ready, &d) // what cannot be read cannot be resumed
+	if s.trusts(string(d.Address)) != nil {
+		d.Address = ""
+	}
+	return resumable{id: string(d.ID), address: string(d.Address)}
 }
 
 // trusts reports an error for a gateway to which the bot token would go in

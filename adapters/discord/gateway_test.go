@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,7 @@ import (
 // machine may keep a heartbeat waiting for one.
 func quick(f *discordtest.Config, c *discord.Config) {
 	f.Heartbeat = 500 * time.Millisecond
-	c.Gateway = discord.Gateway{Open: 3 * time.Second, Ack: 4 * time.Second, First: 5 * time.Millisecond, Last: 20 * time.Millisecond}
+	c.Gateway = discord.Gateway{Open: 3 * time.Second, Ack: 4 * time.Second, First: 5 * time.Millisecond, Last: 20 * time.Millisecond, Start: time.Millisecond}
 }
 
 // posted is a ticket with its card.
@@ -70,48 +71,90 @@ func TestGatewayComesBack(t *testing.T) {
 			w.fake.Drop()
 		}
 	}
-	for name, harm := range map[string]func(*world){
-		"Cut":              func(w *world) { w.fake.Drop() },
-		"Outage":           func(w *world) { w.fake.SetDown(true); w.fake.SetDown(false) },
-		"AskedToReconnect": func(w *world) { w.fake.Reconnect() },
-		"SessionInvalid":   func(w *world) { w.fake.Invalidate() },
-		"ClosedUnknown":    func(w *world) { w.fake.CloseConnections(4000) },
-		"ClosedSeq":        func(w *world) { w.fake.CloseConnections(4007) },
-		"ClosedTimeout":    func(w *world) { w.fake.CloseConnections(4009) },
-		"ClosedNormally":   func(w *world) { w.fake.CloseConnections(1000) },
-		"Zombie":           func(w *world) { w.fake.AckHeartbeats(false); w.fake.Drop(); w.waitFor(2); w.fake.AckHeartbeats(true) },
-		"NoHello":          fails(discordtest.NoHello),
-		"NoReady":          fails(discordtest.NoReady),
-		"Op7First":         fails(discordtest.Op7First),
-		"Op9First":         fails(discordtest.Op9First),
-		"UpgradeRefused":   fails(discordtest.RefuseUpgrade),
-		"OneAfterTheOther": fails(discordtest.Op9First, discordtest.Op7First, discordtest.RefuseUpgrade, discordtest.NoHello),
-		"ClosedAtOnce": func(w *world) {
+	for name, tt := range map[string]struct {
+		harm  func(*world)
+		fresh bool // another session is started; else the old one is resumed
+	}{
+		"Cut":              {func(w *world) { w.fake.Drop() }, false},
+		"Outage":           {func(w *world) { w.fake.SetDown(true); w.fake.SetDown(false) }, false},
+		"AskedToReconnect": {func(w *world) { w.fake.Reconnect() }, false},
+		"SessionInvalid":   {func(w *world) { w.fake.Invalidate() }, true},
+		"ResumesRefused":   {func(w *world) { w.fake.RefuseResumes(true); w.fake.Drop() }, true},
+		"ClosedUnknown":    {func(w *world) { w.fake.CloseConnections(4000) }, false},
+		"ClosedSeq":        {func(w *world) { w.fake.CloseConnections(4007) }, true},
+		"ClosedTimeout":    {func(w *world) { w.fake.CloseConnections(4009) }, true},
+		"ClosedNormally":   {func(w *world) { w.fake.CloseConnections(1000) }, false},
+		"Zombie": {func(w *world) {
+			w.fake.AckHeartbeats(false)
+			w.fake.Drop()
+			w.poll("resumed", func() bool { return w.fake.Resumes() > 0 })
+			w.fake.AckHeartbeats(true)
+		}, false},
+		"NoHello":          {fails(discordtest.NoHello), false},
+		"NoReady":          {fails(discordtest.NoReady), false},
+		"Op7First":         {fails(discordtest.Op7First), false},
+		"Op7Again":         {fails(discordtest.Op7First, discordtest.Op7First, discordtest.Op7First), false},
+		"Op9First":         {fails(discordtest.Op9First), true},
+		"Op9Resumable":     {fails(discordtest.Op9Resumable), false},
+		"UpgradeRefused":   {fails(discordtest.RefuseUpgrade), false},
+		"OneAfterTheOther": {fails(discordtest.Op9First, discordtest.Op7First, discordtest.RefuseUpgrade, discordtest.NoHello), true},
+		"ClosedAtOnce": {func(w *world) {
 			w.fake.FailGateway(discordtest.GatewayFault{Kind: discordtest.CloseWith, Code: 4008, Times: 3})
 			w.fake.Drop()
-		},
-		"HeartbeatAskedFor": func(w *world) { w.fake.RequestHeartbeats(); w.fake.Drop() },
+		}, false},
+		"HeartbeatAskedFor": {func(w *world) { w.fake.RequestHeartbeats(); w.fake.Drop() }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := adaptertest.NewBook()
 			w := begin(t, "gateway", b, quick)
 			_, id := posted(t, b, w)
-			before := w.fake.Identifies()
-			harm(w)
-			w.poll("another session", func() bool { return w.fake.Identifies() > before && w.fake.Connections() == 1 })
+			tt.harm(w)
+			w.poll("another connection", func() bool {
+				return (w.fake.Identifies() > 1 || !tt.fresh && w.fake.Resumes() > 0) && w.fake.Connections() == 1
+			})
 			w.opens(0, id)
-			if n := w.fake.Resumes(); n != 0 {
-				t.Errorf("%d sessions were resumed, want fresh ones only", n)
+			if n := w.fake.Identifies(); n > 1 != tt.fresh {
+				t.Errorf("%d sessions were started; another was wanted: %v", n, tt.fresh)
 			}
 		})
 	}
 }
 
-// waitFor waits for n sessions.
-func (w *world) waitFor(n int) {
-	w.t.Helper()
-	w.poll("sessions", func() bool { return w.fake.Identifies() >= n })
+// TestResumeBringsWhatWasDone: what people did while the connection was cut
+// arrives with the session, and has its effect unless it is too late.
+func TestResumeBringsWhatWasDone(t *testing.T) {
+	t.Parallel()
+	b := &counting{Book: adaptertest.NewBook()}
+	w := begin(t, "gateway", b, quick)
+	_, id := posted(t, b.Book, w)
+	w.fake.GatewayDown(true)
+	w.poll("no connection", func() bool { return w.fake.Connections() == 0 })
+	var click map[string]any
+	if err := json.Unmarshal(w.fake.Person(userOf(1)).ClickBody(channel, id, "approve:JIT-1042"), &click); err != nil {
+		t.Fatal(err)
+	}
+	// An identifier says when: this one a quarter of an hour ago.
+	click["id"] = strconv.FormatInt((time.Now().Add(-15*time.Minute).UnixMilli()-1420070400000)<<22, 10)
+	old, err := json.Marshal(click)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fake.Dispatch("INTERACTION_CREATE", old)
+	clicked := make(chan error, 1)
+	go func() { clicked <- w.Click(t.Context(), 0, id, adapters.ActionApprove) }()
+	w.poll("a click that waits", func() bool { return len(w.fake.Deliveries()) > 0 })
+	w.fake.GatewayDown(false)
+	if err := <-clicked; err != nil || w.Screen(0) == "" {
+		t.Errorf("a click while the connection was cut: %v, want the form", err)
+	}
+	w.opens(2, id)
+	if n := b.clicks.Load(); n != 2 {
+		t.Errorf("%d clicks had an effect, want 2: not the one of a quarter of an hour ago", n)
+	}
+	if n := w.fake.Identifies(); n != 1 {
+		t.Errorf("%d sessions were started, want the one resumed", n)
+	}
 }
 
 // TestGatewayStopsForGood: after these codes Discord demands not to come
@@ -388,7 +431,7 @@ func TestOddGreetings(t *testing.T) {
 		c.Gateway.Open = 500 * time.Millisecond
 		c.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 			res, err := http.DefaultTransport.RoundTrip(r)
-			if err == nil && strings.HasSuffix(r.URL.Path, "/gateway") {
+			if err == nil && strings.Contains(r.URL.Path, "/gateway") {
 				_ = res.Body.Close()
 				res.Body = io.NopCloser(strings.NewReader(`{"url":"ws` + strings.TrimPrefix(gateway.URL, "http") + `"}`))
 				res.ContentLength = -1

@@ -575,8 +575,9 @@ func (c *Chat) verify(h http.Header, body []byte) signed.Reason {
 }
 
 // onInteraction takes an interaction of the gateway, which has been counted
-// as being worked on.
-func (c *Chat) onInteraction(ctx context.Context, raw []byte, h adapters.Handler, slots *slots) {
+// as being worked on. One of the time in which the session was cut is late: if
+// Discord has told the person already that it failed, it has no effect.
+func (c *Chat) onInteraction(ctx context.Context, raw []byte, late bool, h adapters.Handler, slots *slots) {
 	received := time.Now()
 	defer c.work.End()
 	defer func() {
@@ -588,6 +589,13 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, h adapters.Handler
 	if err != nil {
 		c.log.Warn("an interaction is not JSON", "err", wire.Describe(err))
 		return
+	}
+	if at, ok := sentAt(string(in.ID)); late && ok && at.Before(received) {
+		if received.Sub(at) > c.within.Ack {
+			c.log.Info("an interaction came too late to be answered")
+			return
+		}
+		received = at
 	}
 	done, ok := slots.take()
 	if ok {

@@ -55,7 +55,7 @@ func withDiscord(s *story) {
 	s.env.Approvers += ", discord:" + discordAnn + ", discord:role:" + discordRole
 	s.env.Admins += ", discord:" + discordAnn
 	s.discordPace = discord.Pace{CallsPerSecond: 10_000, OldEdits: 10_000}
-	s.gateway = discord.Gateway{First: 10 * time.Millisecond, Last: 200 * time.Millisecond}
+	s.gateway = discord.Gateway{First: 10 * time.Millisecond, Last: 200 * time.Millisecond, Start: time.Millisecond}
 }
 
 // discordByHTTP has Discord call the program instead.

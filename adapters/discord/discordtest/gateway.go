@@ -49,8 +49,14 @@ const (
 	privilegedIntents = 1<<1 | 1<<8 | 1<<15 // members, presences, message content
 	knownIntents      = 1<<26 - 1
 
-	resumeLife  = time.Minute // how long a lost session can be resumed, in real time
-	sessionLog  = 1000        // events that a session remembers
+	resumeLife = time.Minute // how long a lost session can be resumed, in real time
+	sessionLog = 1000        // events that a session remembers
+
+	// How many IDENTIFYs Discord allows in limitTime; then it resets the token
+	// (discord.com/developers/docs/events/gateway#rate-limiting).
+	limitTotal = 1000
+	limitTime  = 24 * time.Hour
+
 	maxSessions = 100
 )
 
@@ -62,6 +68,7 @@ const (
 	NoHello       GatewayFaultKind = iota // accepted, and then silence
 	Op7First                              // op 7 instead of READY or RESUMED
 	Op9First                              // op 9 with d:false instead of READY or RESUMED
+	Op9Resumable                          // op 9 with d:true instead of READY or RESUMED
 	NoAck                                 // works, but no heartbeat is acknowledged
 	NoReady                               // HELLO, and then silence but for heartbeats
 	CloseWith                             // closed with GatewayFault.Code instead of READY or RESUMED
@@ -209,8 +216,37 @@ func (s *Server) gatewayURL() string { return "ws://" + s.gateway }
 func (s *Server) getGateway(*call) reply { return ok(map[string]any{"url": s.gatewayURL()}) }
 
 func (s *Server) getGatewayBot(*call) reply {
+	s.renewLimit()
+	reset := limitTime
+	if s.limitUsed > 0 {
+		reset = time.Until(s.limitFrom.Add(limitTime))
+	}
 	return ok(map[string]any{"url": s.gatewayURL(), "shards": 1, "session_start_limit": map[string]any{
-		"total": 1000, "remaining": max(0, 1000-s.identifies), "reset_after": 86400000, "max_concurrency": 1}})
+		"total": limitTotal, "remaining": max(0, limitTotal-s.limitUsed), "reset_after": reset.Milliseconds(), "max_concurrency": 1}})
+}
+
+func (s *Server) renewLimit() {
+	if time.Since(s.limitFrom) >= limitTime {
+		s.limitUsed = 0
+	}
+}
+
+// UseStarts has n IDENTIFYs of the day used up, as by another copy of the bot.
+func (s *Server) UseStarts(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewLimit()
+	if s.limitUsed == 0 {
+		s.limitFrom = time.Now()
+	}
+	s.limitUsed += n
+}
+
+// RefuseResumes has every RESUME answered with op 9 and d:false, or ends that.
+func (s *Server) RefuseResumes(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuseResumes = on
 }
 
 var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
@@ -355,6 +391,13 @@ func (s *Server) identify(c *conn, raw json.RawMessage) {
 	soon := s.cfg.IdentifyEvery > 0 && !s.lastIdentify.IsZero() && now.Sub(s.lastIdentify) < s.cfg.IdentifyEvery
 	s.identifies++
 	s.lastIdentify = now
+	if s.renewLimit(); s.limitUsed == 0 {
+		s.limitFrom = now
+	}
+	if s.limitUsed++; s.limitUsed > limitTotal {
+		s.violate("gateway: more than %d IDENTIFYs within %v: the token is reset", limitTotal, limitTime)
+		s.revoked = true
+	}
 	s.changed()
 	switch {
 	case c.session != nil:
@@ -390,6 +433,9 @@ func (s *Server) instead(c *conn) bool {
 	case Op9First:
 		c.push(invalidSession)
 		c.broken = false // the next IDENTIFY on this connection goes well
+	case Op9Resumable:
+		c.push(map[string]any{"op": opInvalid, "d": true, "s": nil, "t": nil})
+		c.broken = false
 	case CloseWith:
 		c.end(c.code)
 	case NoReady:
@@ -442,9 +488,10 @@ func (s *Server) resume(c *conn, raw json.RawMessage) {
 	var d struct {
 		Token     string `json:"token"`
 		SessionID string `json:"session_id"`
-		Seq       int    `json:"seq"`
+		Seq       *int   `json:"seq"`
 	}
-	if json.Unmarshal(raw, &d) != nil {
+	if json.Unmarshal(raw, &d) != nil || d.Seq == nil || d.SessionID == "" {
+		s.violate("gateway: a RESUME without session_id or seq")
 		c.end(closeDecode)
 		return
 	}
@@ -458,9 +505,12 @@ func (s *Server) resume(c *conn, raw json.RawMessage) {
 	case !s.goodToken(d.Token):
 		c.end(closeAuthentication)
 	case s.instead(c):
-	case ss == nil || len(ss.log) > 0 && d.Seq < ss.log[0].seq-1:
+	case ss == nil:
 		c.push(invalidSession)
-	case d.Seq > ss.seq:
+	case s.refuseResumes, len(ss.log) > 0 && *d.Seq < ss.log[0].seq-1:
+		delete(s.sessions, ss.id)
+		c.push(invalidSession)
+	case *d.Seq > ss.seq:
 		delete(s.sessions, ss.id)
 		c.end(closeInvalidSequence)
 	default:
@@ -470,7 +520,7 @@ func (s *Server) resume(c *conn, raw json.RawMessage) {
 		}
 		ss.conn, c.session = c, ss
 		for _, e := range ss.log {
-			if e.seq > d.Seq {
+			if e.seq > *d.Seq {
 				c.put(packet{data: e.data})
 			}
 		}

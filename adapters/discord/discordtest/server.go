@@ -43,6 +43,8 @@ type Config struct {
 	// means the gateway. See [Server.SetInteractionsURL].
 	InteractionsURL string
 
+	// Listener is where the fake listens; default a free port of this machine.
+	Listener net.Listener
 	// Now dates messages, ids, tokens and rate limits; default time.Now.
 	Now func() time.Time
 	// SignNow dates signatures, apart from Now because the receiver compares
@@ -133,6 +135,9 @@ type Server struct {
 	ignoreBeats   bool
 	gatewayFaults []*GatewayFault
 	identifies    int
+	limitFrom     time.Time // when the first of limitUsed was started
+	limitUsed     int       // IDENTIFYs that count towards the limit of a day
+	refuseResumes bool
 	resumes       int
 	beats         int
 	lastIdentify  time.Time
@@ -178,9 +183,11 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	ln := cfg.Listener
+	if ln == nil {
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
 	}
 	s := &Server{
 		cfg: cfg, base: "http://" + ln.Addr().String(), gateway: ln.Addr().String(), url: cfg.InteractionsURL, public: public, private: private,

@@ -68,7 +68,13 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 			b.release(steps, l, l.over(b.Now())...)
 			pause = min(pause, l.untilOver(b.Now()))
 		}
-		claimed, until := b.claim(ctx, l, free)
+		claimed, until := b.claim(ctx, steps, l, free)
+		if ctx.Err() != nil {
+			for _, t := range claimed {
+				b.release(steps, l, t.Number)
+			}
+			break
+		}
 		for _, t := range claimed {
 			l.enqueue(t, b.Now())
 		}
@@ -95,16 +101,19 @@ func (b *Bot) runLane(ctx context.Context, l *lane) {
 	b.release(steps, l, l.over(b.Now().Add(b.Lease))...) // for other replicas
 }
 
-// claim leases up to free tickets, until the time that it returns.
-func (b *Bot) claim(ctx context.Context, l *lane, free int) ([]*tickets.Ticket, time.Time) {
+// claim leases up to free tickets, until the time that it returns. It is not
+// given up when end is done: nobody would know what it leased.
+func (b *Bot) claim(end, ctx context.Context, l *lane, free int) ([]*tickets.Ticket, time.Time) {
 	now := b.Now()
 	until := now.Add(b.Lease)
 	if free == 0 || !l.mayClaim(now) {
 		return nil, until
 	}
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
 	claimed, err := b.Store.Claim(ctx, l.name, now, until, free)
 	switch {
-	case ctx.Err() != nil:
+	case end.Err() != nil:
 	case l.hears(err == nil) && err == nil:
 		b.Log.Info("tickets can be claimed again", "lane", l.name)
 	case err != nil && (len(claimed) > 0 || l.reports(now)):

@@ -369,6 +369,7 @@ type world struct {
 	bot       *bot.Bot
 	stop      func()
 	wrap      func(store.Store) store.Store
+	ending    context.Context // done once the bot is told to end
 }
 
 func newWorld(t *testing.T) *world {
@@ -396,6 +397,7 @@ func (w *world) start() {
 	}
 	w.build(s)
 	ctx, cancel := context.WithCancel(context.Background())
+	w.ending = ctx
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

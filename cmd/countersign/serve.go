@@ -73,7 +73,9 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		clock.own = steady(machine)
 	}
 	p.Now = clock.Now
-	keep, begin, err := openStore(ctx, cfg, p, log)
+	name, free := lifeName(cfg)
+	defer free()
+	keep, begin, err := openStore(ctx, cfg, name, p, log)
 	if err != nil {
 		return err
 	}
@@ -222,14 +224,15 @@ const (
 )
 
 // openStore opens the configured store. If that is away at present it returns
-// one that answers so until begin, which waits for it, has returned.
-func openStore(ctx context.Context, cfg config, p process, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
+// one that answers so until begin, which waits for it, has returned. name is
+// this process's, or empty.
+func openStore(ctx context.Context, cfg config, name string, p process, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
 	begin = func(context.Context) error { return nil }
 	if cfg.storeURL == "" {
 		s, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
 		return s, begin, err
 	}
-	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Current: func() string { return cfg.now().Store.Reveal() }, Now: p.Now})
+	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Current: func() string { return cfg.now().Store.Reveal() }, Now: p.Now, Name: name})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -68,6 +68,7 @@ package redis
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -102,6 +103,11 @@ type Config struct {
 	// may. Default URL.
 	Current func() string
 	Now     func() time.Time // the clock of Claim's callers. Default time.Now
+	// Name is who leases tickets. A process that is started again under the
+	// name of one that died gets back at once, with Begin, what that one had
+	// leased; so no two that live may have the same name. Default one that
+	// nobody else has.
+	Name string
 }
 
 // Store is an open store. Make one with [Open].
@@ -118,10 +124,8 @@ type Store struct {
 	mu     sync.RWMutex // held for reading by each call, for writing by Close
 	closed bool
 
-	// Leases whose release failed, for the next Claim to end: their tickets
-	// must not wait for the leases to be over.
-	owed   map[tickets.Lane][]string
-	owedMu sync.Mutex // of owed and reported
+	lanes   map[tickets.Lane]*leases
+	lanesMu sync.Mutex // of lanes and reported
 
 	// Until when the tickets that Claim found, and that only a newer version
 	// can read, are not reported again: by lane and number.
@@ -162,7 +166,10 @@ func New(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", a, err)
 	}
-	s := &Store{at: a, c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, owner: rand.Text(), owed: map[tickets.Lane][]string{}, reported: map[string]time.Time{}}
+	s := &Store{at: a, c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, owner: rand.Text(), lanes: map[tickets.Lane]*leases{}, reported: map[string]time.Time{}}
+	if c.Name != "" {
+		s.owner = fmt.Sprintf("%x", sha256.Sum256([]byte(c.Name)))[:32] // without blanks
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -222,7 +229,7 @@ func (s *Store) open(ctx context.Context) error {
 	case v > schemaVersion:
 		return fmt.Errorf("schema %d: %w", v, store.ErrNewerForm)
 	}
-	return nil
+	return s.endFormer(ctx)
 }
 
 // Close waits for calls in progress, and closes the connections.
@@ -619,131 +626,6 @@ func limit(n int) int {
 		return 50
 	}
 	return n
-}
-
-// Claim implements [store.Store]. A lease is this store's: no other one can
-// release it.
-func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) ([]*tickets.Ticket, error) {
-	var claimed []*tickets.Ticket
-	var errs []error
-	for len(claimed) < n {
-		r, err := s.claim(ctx, lane, now, until, n-len(claimed))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("claim %s: %w", lane, err))
-			break
-		}
-		skipped := 0
-		for row := range slices.Chunk(r, 3) {
-			if row.at(1) == nil && row.text(2) != "" {
-				// Left to replicas that can read it.
-				errs = append(errs, s.newer(lane, row.text(0), now, until))
-				continue
-			}
-			t, err := found(row)
-			if err != nil {
-				// It is leased too, and reported again when that ends. Others
-				// take its place.
-				skipped++
-				errs = append(errs, fmt.Errorf("claim in %s: %w", lane, err))
-				continue
-			}
-			if at, owes := t.Due()[lane]; !owes || micros(at) > now.UnixMicro() {
-				skipped++
-				if err := s.mend(ctx, lane, t); err != nil {
-					errs = append(errs, fmt.Errorf("mend the index of %s: %w", lane, err))
-				}
-				continue
-			}
-			claimed = append(claimed, t)
-		}
-		if skipped == 0 {
-			break
-		}
-	}
-	return claimed, errors.Join(errs...)
-}
-
-// mend puts t's entry in a lane's index right that another version of the
-// program has written, for which t was due at another time, and ends the lease
-// that Claim took by it.
-func (s *Store) mend(ctx context.Context, lane tickets.Lane, t *tickets.Ticket) error {
-	seq, ok := t.Number.Seq()
-	if !ok {
-		return store.ErrNotFound
-	}
-	due := ""
-	if at, owes := t.Due()[lane]; owes {
-		due = strconv.FormatInt(micros(at), 10)
-	}
-	_, err := s.run(ctx, mendScript, []string{s.k.due(lane), s.k.ticket(seq), s.k.leases(lane)}, seq, t.Version, due, leaseOf(seq, s.owner))
-	return err
-}
-
-// newer is the error about a ticket that this version cannot read, nil if it
-// was reported before and until has not passed since.
-func (s *Store) newer(lane tickets.Lane, seq string, now, until time.Time) error {
-	s.owedMu.Lock()
-	defer s.owedMu.Unlock()
-	key := string(lane) + " " + seq
-	if now.Before(s.reported[key]) {
-		return nil
-	}
-	for k, end := range s.reported {
-		if !now.Before(end) {
-			delete(s.reported, k)
-		}
-	}
-	s.reported[key] = until
-	return fmt.Errorf("claim in %s: ticket %s: %w", lane, seq, store.ErrNewerForm)
-}
-
-// claim runs the script, which also ends the leases that are to be released.
-func (s *Store) claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) (reply, error) {
-	s.owedMu.Lock()
-	release := s.owed[lane]
-	delete(s.owed, lane)
-	s.owedMu.Unlock()
-	args := append(make([]any, 0, 7+len(release)), now.UnixMicro(), until.UnixMicro(), s.now().UnixMicro(), n, s.owner, s.k.everyTicket(), store.FormVersion)
-	for _, l := range release {
-		args = append(args, l)
-	}
-	r, err := s.run(ctx, claimScript, []string{s.k.due(lane), s.k.leases(lane)}, args...)
-	if err != nil {
-		s.oweRelease(lane, release...)
-	}
-	return r, err
-}
-
-func (s *Store) oweRelease(lane tickets.Lane, leases ...string) {
-	s.owedMu.Lock()
-	defer s.owedMu.Unlock()
-	for _, l := range leases {
-		if !slices.Contains(s.owed[lane], l) {
-			s.owed[lane] = append(s.owed[lane], l)
-		}
-	}
-}
-
-// leaseOf is a lease as the set of a lane's leases holds it.
-func leaseOf(seq int64, owner string) string { return strconv.FormatInt(seq, 10) + " " + owner }
-
-// Release implements [store.Store]. If it fails the next Claim does it.
-func (s *Store) Release(ctx context.Context, lane tickets.Lane, n tickets.Number) error {
-	seq, ok := n.Seq()
-	if !ok {
-		return fmt.Errorf("release %q: %w", n, store.ErrNotFound)
-	}
-	leave, err := s.enter()
-	lease := leaseOf(seq, s.owner)
-	if err == nil {
-		defer leave()
-		err = s.failed(ctx, s.c.ZRem(ctx, s.k.leases(lane), lease).Err())
-	}
-	if err != nil {
-		s.oweRelease(lane, lease)
-		return fmt.Errorf("release %s: %w", n, err)
-	}
-	return nil
 }
 
 // Stats implements [store.Store].

@@ -173,6 +173,26 @@ local t = redis.call('HMGET', ARGV[1] .. seq, 'version', 'doc', 'progress', 'lan
 return {'known', seq, t[1], t[2], t[3], t[4]}
 `)
 
+// endLeasesScript ends an owner's leases in a lane, all but some.
+//
+//	KEYS[1] leases:LANE
+//	ARGV[1] the owner
+//	ARGV[2…] leases that stay
+//
+//	how many were ended
+var endLeasesScript = goredis.NewScript(`
+local stays, ended = {}, 0
+for i = 2, #ARGV do
+	stays[ARGV[i]] = true
+end
+for _, lease in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+	if not stays[lease] and string.match(lease, ' (.*)$') == ARGV[1] then
+		ended = ended + redis.call('ZREM', KEYS[1], lease)
+	end
+end
+return {ended}
+`)
+
 // claimScript leases tickets that are due in a lane. Leases are in Redis' own
 // time, so that a replica whose clock is wrong neither takes what another
 // holds nor holds it too long: what its clock is ahead is taken off.

@@ -41,6 +41,7 @@ type world struct {
 	// What may be changed in plan, before the first process starts.
 
 	store     string // COUNTERSIGN_STORE; default a new SQLite file
+	tmp       string // the processes' folder for temporary files, of all on this machine
 	events    string // COUNTERSIGN_EVENTS_FILE of all processes
 	processes int    // how many serve; default 1
 	workers   int    // requests under way at once, each with its own approver in either chat; default 16
@@ -73,7 +74,7 @@ func newWorld(t testing.TB, plan func(*world)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{TB: t, store: "sqlite:" + filepath.Join(t.TempDir(), "a.db"), events: filepath.Join(t.TempDir(), "events.jsonl"), processes: 1, workers: 16, lease: 3 * time.Second, timeout: 2 * time.Second, started: time.Now()}
+	w := &world{TB: t, store: "sqlite:" + filepath.Join(t.TempDir(), "a.db"), events: filepath.Join(t.TempDir(), "events.jsonl"), tmp: t.TempDir(), processes: 1, workers: 16, lease: 3 * time.Second, timeout: 2 * time.Second, started: time.Now()}
 	// The limits of the platforms are tested elsewhere; here they would only
 	// slow down.
 	if w.slack, err = slacktest.New(slacktest.Config{}); err != nil {
@@ -160,7 +161,7 @@ func (w *world) process(t testing.TB, binary string, i int) *process {
 		"COUNTERSIGN_DISCORD_BOT_TOKEN=" + discordtest.BotToken, "COUNTERSIGN_DISCORD_APPLICATION_ID=" + discordtest.ApplicationID,
 		"COUNTERSIGN_DISCORD_GUILD=" + discordtest.GuildID, "COUNTERSIGN_DISCORD_CHANNEL=" + discordChannel,
 		"COUNTERSIGN_DISCORD_API_URL=" + w.discordURL, "COUNTERSIGN_APPROVERS=" + strings.Join(approvers, ","),
-		"HOME=" + dir, "PATH=" + os.Getenv("PATH"),
+		"HOME=" + dir, "TMPDIR=" + w.tmp, "PATH=" + os.Getenv("PATH"),
 	}, w.env...)
 	return p
 }

@@ -59,7 +59,22 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(runIn(m))
+}
+
+// runIn runs the tests with a folder of their own for temporary files, in which
+// processes leave the files by which they know themselves.
+func runIn(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "countersign-tests-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		err = os.Setenv("TMPDIR", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 const (

@@ -107,7 +107,15 @@ type environment struct {
 // what to do. It never holds the variable's value.
 type finding struct{ name, say string }
 
-func (f finding) String() string { return envPrefix + "_" + f.name + ": " + f.say }
+func (f finding) String() string { return f.variable() + ": " + f.say }
+
+// variable is its whole name. TZ is everybody's, and has no prefix.
+func (f finding) variable() string {
+	if f.name == "TZ" {
+		return f.name
+	}
+	return envPrefix + "_" + f.name
+}
 
 // configError is every finding at once.
 type configError []finding
@@ -153,7 +161,29 @@ func readEnvironment() (environment, []finding) {
 		}
 		v.FieldByIndex(f.Index).SetString(strings.TrimRight(string(b), "\r\n"))
 	}
+	if err := checkZone(os.Getenv("TZ")); err != nil {
+		findings = append(findings, finding{"TZ", err.Error()})
+	}
 	return env, append(findings, unknown(os.Environ(), known)...)
+}
+
+// checkZone says what is wrong with the value of TZ: what Go does not know it
+// takes for UTC, without a word.
+func checkZone(tz string) error {
+	name := strings.TrimPrefix(tz, ":")
+	if name == "" {
+		return nil
+	}
+	if strings.HasPrefix(name, "/") {
+		if b, err := os.ReadFile(name); err == nil {
+			if _, err := time.LoadLocationFromTZData(name, b); err == nil {
+				return nil
+			}
+		}
+	} else if _, err := time.LoadLocation(name); err == nil {
+		return nil
+	}
+	return errors.New("is no time zone that is known here, and would be UTC: write a name like Europe/Berlin")
 }
 
 // variables lists the names of all variables, without the prefix.

@@ -257,3 +257,19 @@ func TestCommandsPrint(t *testing.T) {
 		}
 	}
 }
+
+// TestZoneThatDoesNotExist: Go would take it for UTC, without a word.
+func TestZoneThatDoesNotExist(t *testing.T) {
+	for tz, ok := range map[string]bool{
+		"": true, "UTC": true, "Europe/Berlin": true, ":Europe/Berlin": true, "Local": true,
+		"Europe/Berln": false, "CET-1CEST,M3.5.0,M10.5.0/3": false, "Berlin": false, "../etc/passwd": false, "/etc/passwd": false, "/nowhere": false, "planted zone": false,
+	} {
+		setenv(t, complete())
+		t.Setenv("TZ", tz)
+		env, findings := readEnvironment()
+		_, err := env.check(findings)
+		if (err == nil) != ok || err != nil && (!strings.Contains(err.Error(), "\n  TZ: is no time zone") || strings.Contains(err.Error(), "planted")) {
+			t.Errorf("TZ=%s: %v", tz, err)
+		}
+	}
+}

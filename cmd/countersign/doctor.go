@@ -179,7 +179,7 @@ func usable(env environment, wrong configError) config {
 
 func checkConfig(c *checkup, cfg config, wrong configError) {
 	for _, f := range wrong {
-		c.bad(envPrefix+"_"+f.name, f.say, "Correct this variable and run doctor again; docs/configuration.md explains all of them.")
+		c.bad(f.variable(), f.say, "Correct this variable and run doctor again; docs/configuration.md explains all of them.")
 	}
 	if len(wrong) == 0 {
 		c.ok("the configuration is complete")
@@ -244,9 +244,14 @@ func checkRedis(ctx context.Context, c *checkup, cfg config, wrong configError) 
 	checkSettings(ctx, c, keep)
 	checkOwed(ctx, c, cfg, wrong, keep)
 	checkForeign(ctx, c, cfg, keep)
-	for _, sentence := range keep.Warnings(ctx) {
+	found, unchecked := keep.Durability(ctx)
+	for _, sentence := range found {
 		problem, fix, _ := strings.Cut(sentence, ". ")
 		c.bad(what, problem, cmp.Or(fix, "Run doctor again."))
+	}
+	for _, sentence := range unchecked {
+		unknown, todo, _ := strings.Cut(sentence, ". ")
+		c.note(what+": "+unknown, cmp.Or(todo, "Run doctor again."))
 	}
 }
 
@@ -359,7 +364,7 @@ func checkEPM(ctx context.Context, c *checkup, cfg config, p process, wrong conf
 	var refused configError
 	if errors.As(err, &refused) {
 		for _, f := range refused {
-			c.bad(envPrefix+"_"+f.name, f.say, "Correct this variable and run doctor again; docs/configuration.md explains all of them.")
+			c.bad(f.variable(), f.say, "Correct this variable and run doctor again; docs/configuration.md explains all of them.")
 		}
 		return
 	} else if err != nil {

@@ -36,6 +36,11 @@ func report(ctx context.Context, p process, args []string) (err error) {
 	if n, err := fmt.Sscanf(*hours, "%d-%d", &h.From, &h.To); n != 2 || err != nil || h.From < 0 || h.From >= h.To || h.To > 24 {
 		return errors.New("--hours is two hours of the day, from-to, for example 7-19")
 	}
+	if *zone == "Local" {
+		if err := checkZone(os.Getenv("TZ")); err != nil {
+			return fmt.Errorf("TZ: %w", err)
+		}
+	}
 	if h.In, err = time.LoadLocation(*zone); err != nil {
 		return errors.New("--zone is no time zone: write one as Europe/Berlin")
 	}

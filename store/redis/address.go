@@ -41,6 +41,7 @@ type address struct {
 	master                         string // of Sentinel
 	sentinelUser, sentinelPassword string
 	ca, cert, key                  string // files
+	serverName                     string // that the certificates of all nodes are for; "" for the name or number each is called by
 }
 
 const defaultTenant = "default"
@@ -155,7 +156,7 @@ func (a *address) parseQuery(query string) error {
 		return errors.New("what follows the ? in the address cannot be read")
 	}
 	sentinel := map[string]*string{"master": &a.master, "sentinel_user": &a.sentinelUser, "sentinel_password": &a.sentinelPassword}
-	files := map[string]*string{"ca": &a.ca, "cert": &a.cert, "key": &a.key}
+	ofTLS := map[string]*string{"ca": &a.ca, "cert": &a.cert, "key": &a.key, "server_name": &a.serverName}
 	var errs []error
 	for name, values := range q {
 		field := &a.tenant
@@ -166,11 +167,11 @@ func (a *address) parseQuery(query string) error {
 		case name == "tenant":
 		case a.kind == "sentinel" && sentinel[name] != nil:
 			field = sentinel[name]
-		case a.tls && files[name] != nil:
-			field = files[name]
+		case a.tls && ofTLS[name] != nil:
+			field = ofTLS[name]
 		default:
 			// Its name could be the end of a password.
-			errs = append(errs, errors.New("the address has a parameter that is not known here: there are tenant; master, sentinel_user and sentinel_password for Sentinel; ca, cert and key for TLS"))
+			errs = append(errs, errors.New("the address has a parameter that is not known here: there are tenant; master, sentinel_user and sentinel_password for Sentinel; ca, cert, key and server_name for TLS"))
 			continue
 		}
 		*field = values[0]
@@ -233,7 +234,7 @@ func (a address) secured() (*tls.Config, error) {
 	if !a.tls {
 		return nil, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: a.serverName}
 	if a.ca != "" {
 		pem, err := os.ReadFile(a.ca)
 		if err != nil {

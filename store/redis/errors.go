@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,9 @@ func staying(err error) bool {
 	var alert tls.AlertError
 	return errors.As(err, &record) || errors.As(err, &certificate) || errors.As(err, &alert)
 }
+
+// sayServerName is said of a certificate for another name.
+const sayServerName = "Sentinel and Cluster give out addresses as numbers: add &server_name=NAME to the address, with a name that the certificates of all nodes are for, or let the nodes announce their names"
 
 // errNumberUsed means that the counter gave out a number that a ticket has:
 // somebody has put it back.
@@ -70,6 +74,8 @@ func said(err error) error {
 		return fmt.Errorf("redis answers: %s", text)
 	case errors.Is(err, goredis.ErrPoolTimeout):
 		return away{errors.New("all connections to Redis are busy")}
+	case errors.As(err, new(x509.HostnameError)):
+		return fmt.Errorf("redis cannot be reached: %w. "+sayServerName, err)
 	case staying(err):
 		return fmt.Errorf("redis cannot be reached: %w", err)
 	}

@@ -522,6 +522,9 @@ func TestWarnings(t *testing.T) {
 	}
 	s = open(t, strings.Replace(srv.URL("a"), "redis://", "redis://bot:x@", 1))
 	check("CONFIG GET")
+	if found, unchecked := s.Durability(t.Context()); len(found) > 0 || len(unchecked) != 1 {
+		t.Errorf("Durability = %q, %q; want that it could not be looked at", found, unchecked)
+	}
 }
 
 // The rights that docs/operating.md asks for are enough.

@@ -13,9 +13,16 @@ import (
 // writes that it has acknowledged. None is a Redis that keeps them. It looks
 // at the server that holds this store's keys now.
 func (s *Store) Warnings(ctx context.Context) []string {
+	found, unchecked := s.Durability(ctx)
+	return append(found, unchecked...)
+}
+
+// Durability is the same, apart: what was found, and what could not be looked
+// at, because many a Redis of a provider does not let its settings be read.
+func (s *Store) Durability(ctx context.Context) (found, unchecked []string) {
 	leave, err := s.enter()
 	if err != nil {
-		return []string{err.Error()}
+		return nil, []string{err.Error()}
 	}
 	defer leave()
 	node := s.c.(interface {
@@ -25,27 +32,27 @@ func (s *Store) Warnings(ctx context.Context) []string {
 	if cluster, ok := s.c.(*goredis.ClusterClient); ok {
 		master, err := cluster.MasterForKey(ctx, s.k.schema())
 		if err != nil {
-			return []string{fmt.Sprintf("Whether this Redis keeps what it acknowledges could not be checked: %v.", s.failed(ctx, err))}
+			return nil, []string{fmt.Sprintf("Whether this Redis keeps what it acknowledges could not be checked: %v.", s.failed(ctx, err))}
 		}
 		node = master
 	}
 	settings := map[string]string{}
 	for _, pattern := range []string{"append*", "maxmemory-policy", "min-replicas-to-write"} {
-		found, err := node.ConfigGet(ctx, pattern).Result()
+		values, err := node.ConfigGet(ctx, pattern).Result()
 		if err != nil {
-			return []string{fmt.Sprintf("Whether this Redis keeps what it acknowledges could not be checked, because CONFIG GET does not work here: %v. "+
+			return nil, []string{fmt.Sprintf("Whether this Redis keeps what it acknowledges could not be checked, because CONFIG GET does not work here: %v. "+
 				"See to it that appendonly is yes, appendfsync is always and maxmemory-policy is noeviction.", s.failed(ctx, err))}
 		}
-		for k, v := range found {
+		for k, v := range values {
 			settings[k] = v
 		}
 	}
-	list := lossy(settings)
+	found = lossy(settings)
 	info, err := node.Info(ctx, "replication").Result()
 	if err != nil {
-		return append(list, fmt.Sprintf("Whether a failover of this Redis may lose writes could not be checked: %v.", s.failed(ctx, err)))
+		return found, append(unchecked, fmt.Sprintf("Whether a failover of this Redis may lose writes could not be checked: %v.", s.failed(ctx, err)))
 	}
-	return append(list, failover(info, settings)...)
+	return append(found, failover(info, settings)...), nil
 }
 
 // lossy looks at the settings of one server.

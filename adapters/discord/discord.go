@@ -85,10 +85,9 @@ type Chat struct {
 	log     *slog.Logger
 	pace    *pacer
 
-	roles  *memory.Sets             // of members, by user id
-	names  *memory.Sets             // of members, by user id
-	seen   *memory.Deliveries[said] // interactions
-	drafts *drafts
+	roles  *memory.Sets                                                         // of members, by user id
+	names  *memory.Sets                                                         // of members, by user id
+	seen   *memory.Deliveries[said]                                             // interactions
 	work   memory.Gate                                                          // interactions being worked on
 	line   memory.Line                                                          // the gateway
 	starts starts                                                               // of its sessions
@@ -178,7 +177,6 @@ func New(cfg Config) (*Chat, error) {
 		roles:   memory.NewSets(cfg.Now),
 		names:   memory.NewSets(cfg.Now),
 		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
-		drafts:  newDrafts(cfg.Now),
 	}
 	c.starts.every = cfg.Gateway.Start
 	if len(key) > 0 {

@@ -3,8 +3,6 @@ package discord
 import (
 	"fmt"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/tickets"
@@ -125,82 +123,6 @@ func problems(f adapters.Form) []string {
 		}
 	}
 	return lines
-}
-
-// LabelAgain is on the button that opens a form again.
-const labelAgain = "Try again"
-
-// retryMessage tells one person what is wrong with the form that they sent.
-// Its button opens the form again; it is the button of the card, and what was
-// typed is remembered here, because an identifier has no room for it. The
-// reason stands in the message too, a dozen lines of it, in case we forget it.
-// The form that it opens is of the request of that digest.
-func retryMessage(f adapters.Form, digest tickets.RequestDigest) message {
-	parts := []any{text(strings.Join(problems(f), "\n"))}
-	if typed := strings.TrimSpace(f.Values.Reason); typed != "" {
-		parts = append(parts, text(quote("Your reason", typed, tickets.MaxReason)))
-	}
-	parts = append(parts, actionRow{Type: typeRow, Components: []any{
-		button{typeButton, stylePrimary, labelAgain, customID(adapters.Action(f.Verdict), digest, f.Ticket.Number)},
-	}})
-	return message{Flags: flagComponents, Mentions: nobody(), Components: parts}
-}
-
-// keepDraft is how long a form with a mistake is remembered.
-const keepDraft = 15 * time.Minute
-
-// maxDrafts bounds how many are.
-const maxDrafts = 10_000
-
-// drafts remembers what people typed into forms that had a mistake.
-type drafts struct {
-	now func() time.Time
-
-	mu  sync.Mutex
-	all map[draftKey]draft
-}
-
-type draftKey struct {
-	user    string
-	number  tickets.Number
-	verdict tickets.Verdict
-}
-
-type draft struct {
-	form tickets.Form
-	at   time.Time
-}
-
-func newDrafts(now func() time.Time) *drafts {
-	return &drafts{now: now, all: map[draftKey]draft{}}
-}
-
-func (d *drafts) keep(k draftKey, f tickets.Form) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.now()
-	for old, one := range d.all {
-		if now.Sub(one.at) > keepDraft {
-			delete(d.all, old)
-		}
-	}
-	if _, known := d.all[k]; known || len(d.all) < maxDrafts {
-		d.all[k] = draft{f, now}
-	}
-}
-
-// of is the draft under k. It stays: a form can be opened again and again.
-func (d *drafts) of(k draftKey) (tickets.Form, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	one, ok := d.all[k]
-	return one.form, ok && d.now().Sub(one.at) <= keepDraft
-}
-
-func (d *drafts) drop(k draftKey) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.all, k)
 }
 
 // How much of what EPM sent the details show: the answer and up to four

@@ -1,59 +1,69 @@
 package discord
 
 import (
-	"fmt"
+	"strings"
 	"testing"
-	"time"
 
-	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/tickets"
 )
 
-// TestDraftsEnd: what somebody typed is kept only while they may need it.
-func TestDraftsEnd(t *testing.T) {
+// comesBack is what a click on Try again brings of f, which was sent to another
+// process.
+func comesBack(t *testing.T, f adapters.Form) (tickets.Verdict, tickets.Form, bool) {
+	t.Helper()
+	m := retryMessage(f, customID(adapters.Action(f.Verdict), (&tickets.Request{ID: "r"}).Digest(), "JIT-1042"))
+	checkMessage(t, m)
+	message, err := wire.Encode(map[string]any{"flags": flagEphemeral | flagComponents, "components": m.Components})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := decode([]byte(`{"type":3,"data":{"custom_id":"` + customID(adapters.Action(f.Verdict), (&tickets.Request{ID: "r"}).Digest(), "JIT-1042") + `"},"message":` + string(message) + `}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in.typed()
+}
+
+// TestTypedComesBack: what somebody typed comes back from the message that says
+// what was wrong, character by character.
+func TestTypedComesBack(t *testing.T) {
 	t.Parallel()
-	c, b := newChat(t, testConfig()), adaptertest.NewBook()
-	b.Add(1042, adaptertest.Request(), tickets.Place{Platform: Platform, Channel: "500000000000000001"})
-	submit := func(n int, amount string) {
-		t.Helper()
-		in, err := decode(fmt.Appendf(nil, `{"id":"%d","type":5,"application_id":%q,"guild_id":%q,"member":{"user":{"id":%q}},"data":{"custom_id":"approve:JIT-1042","components":[
-			{"component":{"custom_id":"reason","value":"mine"}},{"component":{"custom_id":"unit","value":"hours"}},{"component":{"custom_id":"amount","value":%q}}]}}`,
-			n, testApplication, testGuild, testUser, amount))
-		if err != nil {
-			t.Fatal(err)
+	problem := tickets.Problems{tickets.FieldReason: "wrong"}
+	for _, reason := range []string{
+		"", " ", "\u00a0\t ", "mine", "two\nlines\n", "\n\n first", "**bold** ~~x~~ || <@1> @everyone <t:1:R>", "`", "``", "```", "````", "`````", "``````", "```sh\nrm -rf\n```", "\\`\\`",
+		"**Your reason**\n```\nnot this\n```", "**Your choice**\n```\nonce 1\n```", "\u202eevil\u202c 😀 ⟦U+202E⟧", strings.Repeat("😀", tickets.MaxReason), strings.Repeat("`", tickets.MaxReason),
+	} {
+		for _, unit := range []tickets.Unit{tickets.UnitOnce, tickets.UnitMinutes, tickets.UnitHours, ""} {
+			for _, amount := range []string{"", "5", "x 1", "```", " 7 "} {
+				want := tickets.Form{Reason: reason, Unit: unit, Amount: amount}
+				if v, got, ok := comesBack(t, adapters.Form{Verdict: tickets.Approve, Values: want, Problems: problem}); !ok || v != tickets.Approve || got != want {
+					t.Errorf("%q comes back as %s %q, %v", want, v, got, ok)
+				}
+			}
 		}
-		if s := c.interact(t.Context(), time.Now(), in, b); s.body.Type == 0 {
-			t.Fatalf("interact() = %+v", s)
+		if v, got, ok := comesBack(t, adapters.Form{Verdict: tickets.Deny, Values: tickets.Form{Reason: reason}, Problems: problem}); !ok || v != tickets.Deny || got != (tickets.Form{Reason: reason}) {
+			t.Errorf("%q comes back as %s %q, %v", reason, v, got, ok)
 		}
-	}
-	submit(1, "99")
-	submit(2, "98")
-	key := draftKey{testUser, "JIT-1042", tickets.Approve}
-	if f, ok := c.drafts.of(key); !ok || f != (tickets.Form{Reason: "mine", Unit: tickets.UnitHours, Amount: "98"}) {
-		t.Errorf("the draft is %+v, %v", f, ok)
-	}
-	submit(3, "2")
-	if n := len(c.drafts.all); n != 0 {
-		t.Errorf("%d drafts after the decision", n)
 	}
 }
 
-func TestDraftsAreBounded(t *testing.T) {
+// TestOnlyTheOwnMessageHoldsWhatWasTyped: a card and its details hold nothing
+// that somebody typed, whatever a request makes them say.
+func TestOnlyTheOwnMessageHoldsWhatWasTyped(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	d := newDrafts(func() time.Time { return now })
-	key := func(i int) draftKey { return draftKey{user: fmt.Sprint(i)} }
-	for i := range maxDrafts {
-		d.all[key(i)] = draft{tickets.Form{Reason: "old"}, now}
-	}
-	d.keep(key(maxDrafts), tickets.Form{Reason: "one too many"})
-	d.keep(key(7), tickets.Form{Reason: "new"})
-	if f, _ := d.of(key(7)); f.Reason != "new" || len(d.all) != maxDrafts {
-		t.Errorf("of %d drafts one that was changed is %+v", len(d.all), f)
-	}
-	now = now.Add(keepDraft + time.Second)
-	d.keep(key(1), tickets.Form{})
-	if len(d.all) != 1 {
-		t.Errorf("%d drafts are kept after their time", len(d.all))
+	for name, raw := range map[string]string{
+		"Card":    `{"type":3,"data":{"custom_id":"approve:JIT-1042"},"message":{"flags":32768,"components":[{"type":10,"content":"**Your reason**\n` + "```\\nno\\n```" + `"}]}}`,
+		"Details": `{"type":3,"data":{"custom_id":"details:JIT-1042"},"message":{"flags":64,"components":[{"type":10,"content":"**Your reason**\n` + "```\\nno\\n```" + `"}]}}`,
+		"Note":    `{"type":3,"data":{"custom_id":"approve:JIT-1042"},"message":{"flags":64,"components":[{"type":10,"content":"hello"}]}}`,
+	} {
+		in, err := decode([]byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, f, ok := in.typed(); ok {
+			t.Errorf("%s: %s %+v", name, v, f)
+		}
 	}
 }

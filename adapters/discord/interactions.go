@@ -70,7 +70,8 @@ type interaction struct {
 	ChannelID     wire.Text `json:"channel_id"`
 	Member        member    `json:"member"`
 	Message       struct {
-		Flags int `json:"flags"`
+		Flags      int             `json:"flags"`
+		Components json.RawMessage `json:"components"`
 	} `json:"message"`
 	Data json.RawMessage `json:"data"`
 }
@@ -236,12 +237,15 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 	if action == adapters.ActionState {
 		click.State = in.chosen()
 	}
-	if verdict := tickets.Verdict(action); in.private() && action != adapters.ActionDetails {
-		if form, ok := c.drafts.of(draftKey{click.Actor.ID, number, verdict}); ok {
-			click.Action, click.Verdict, click.Form = adapters.ActionForm, verdict, form
-		}
+	verdict, form, again := in.typed()
+	if again {
+		click.Action, click.Verdict, click.Form = adapters.ActionForm, verdict, form
 	}
-	return c.say(in, c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) }))
+	a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
+	if n, no := a.(adapters.Note); no && n.Again && again {
+		return in.again(n.Text)
+	}
+	return c.say(in, a)
 }
 
 func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
@@ -254,26 +258,23 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	case s.Verdict == tickets.Deny:
 		s.Form.Unit, s.Form.Amount = tickets.UnitOnce, ""
 	}
-	key := draftKey{s.Actor.ID, number, s.Verdict}
-	a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Submit(ctx, s) })
-	f, wrong := a.(adapters.Form)
-	if wrong {
-		digest = f.Ticket.Request.Digest()
-	}
-	if n, note := a.(adapters.Note); note && n.Again {
-		f = adapters.Form{Ticket: &tickets.Ticket{Number: number}, Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: n.Text}}
-		wrong = true
-	}
-	if !wrong {
-		c.drafts.drop(key)
-		if _, done := a.(adapters.Done); done && in.private() {
+	switch a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Submit(ctx, s) }).(type) {
+	case adapters.Form:
+		// A form must not be answered with a form.
+		return answering(in, retryMessage(a, customID(adapters.Action(a.Verdict), a.Ticket.Request.Digest(), a.Ticket.Number)))
+	case adapters.Note:
+		if a.Again {
+			return in.again(a.Text)
+		}
+		return c.say(in, a)
+	case adapters.Done:
+		if in.private() {
 			return telling(in, fmt.Sprintf(saySent, number))
 		}
 		return c.say(in, a)
+	default:
+		return c.say(in, a)
 	}
-	// A form must not be answered with a form.
-	c.drafts.keep(key, f.Values)
-	return answering(in, retryMessage(f, digest))
 }
 
 // say is a in Discord's protocol.
@@ -611,7 +612,7 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, late bool, h adapt
 	c.log.Warn("too many interactions at once, one is refused")
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	if err := c.callback(ctx, in, telling(in, adapters.SayBusy).body); err != nil && !errors.Is(err, context.Canceled) {
+	if err := c.callback(ctx, in, in.again(adapters.SayBusy).body); err != nil && !errors.Is(err, context.Canceled) {
 		c.log.Warn("a person was not answered", "err", err)
 	}
 }

@@ -516,6 +516,7 @@ type component struct {
 	Type       int             `json:"type"`
 	ID         int             `json:"id"`
 	CustomID   wire.Text       `json:"custom_id"`
+	Label      wire.Text       `json:"label"`
 	Content    wire.Text       `json:"content"`
 	Value      json.RawMessage `json:"value"`
 	Components json.RawMessage `json:"components"`

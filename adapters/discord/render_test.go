@@ -175,7 +175,7 @@ func TestFormsGolden(t *testing.T) {
 			checkModal(t, m)
 			golden(t, "form-"+name, m)
 			if len(f.Problems) > 0 {
-				again := retryMessage(f, f.Ticket.Request.Digest())
+				again := retryMessage(f, customID(adapters.Action(f.Verdict), f.Ticket.Request.Digest(), f.Ticket.Number))
 				checkMessage(t, again)
 				golden(t, "again-"+name, again)
 			}

@@ -50,6 +50,16 @@ const (
 	decisionTimeLayout = "2006-01-02 15:04:05"
 )
 
+// Words that say that a request is not decided, without case and blanks: what
+// they begin or end with, and whole: ticket systems and the unset
+// values of .NET write so.
+var (
+	pendingParts = []string{"pending", "awaiting", "waiting"}
+	pendingWords = []string{"", statusPending, "new", "open", "opened", "active", "created", "requested", "submitted", "received", "queued",
+		"inprogress", "inprocess", "processing", "inreview", "underreview", "reviewing", "onhold", "undecided", "notdecided", "notyetdecided", "nodecision",
+		"unassigned", "none", "null", "na", "notset", "unset", "unspecified", "notspecified", "undefined", "unknown"}
+)
+
 // pageSize is the page of a list. EPM allows 200 ("Shouldn't exceed 200");
 // half of it keeps an answer well below the size we read.
 // https://docs.beyondtrust.com/epm-wm/reference

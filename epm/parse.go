@@ -502,12 +502,31 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
+// isPending reports whether word says that nothing is decided yet. The vendor
+// documents Pending alone; a word for it that is not known would close the
+// ticket.
+func isPending(word string) bool {
+	plain := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, word)
+	for _, part := range pendingParts {
+		if strings.HasPrefix(plain, part) || strings.HasSuffix(plain, part) {
+			return true
+		}
+	}
+	return slices.Contains(pendingWords, plain)
+}
+
 // verdict reads EPM's word or code for a decision. decided is false for the
 // words of a request that waits.
 func verdict(word string) (v tickets.Verdict, raw string, decided bool) {
-	switch strings.ToLower(word) {
-	case "", "pending", statusPending:
+	if isPending(word) {
 		return "", "", false
+	}
+	switch strings.ToLower(word) {
 	case "approved", "approve", statusApproved:
 		return tickets.Approve, "", true
 	case "denied", "deny", statusDenied:

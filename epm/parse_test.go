@@ -350,7 +350,10 @@ func TestDecisionWords(t *testing.T) {
 		"Approved": tickets.Approve, "approve": tickets.Approve, "APPROVED": tickets.Approve, "2000": tickets.Approve,
 		"Denied": tickets.Deny, "deny": tickets.Deny, "2001": tickets.Deny,
 		"Expired": tickets.Other, "true": tickets.Other,
-		"Pending": "", "1000": "", "": "", "null": "",
+		"Cancelled": tickets.Other, "Revoked": tickets.Other, "Escalated": tickets.Other, "Timed Out": tickets.Other, "Not Approved": tickets.Other,
+		"Pending": "", "1000": "", "": "", "null": "", "PENDING": "", "Pending Approval": "", "PendingApproval": "", "pending_approval": "", "Approval Pending": "", "Decision-Pending": "",
+		"Awaiting approval": "", "Waiting for approval": "", "WaitingForDecision": "", "InProgress": "", "In Progress": "", "in-progress": "", "Processing": "", "None": "", "none": "", "N/A": "",
+		"New": "", "Open": "", "Submitted": "", "Requested": "", "Under Review": "", "On Hold": "", "Undecided": "", "Not Decided": "", "NotSet": "", "Unknown": "", "-": "",
 	} {
 		for _, e := range []epmtest.Event{epmtest.AppUpdated, epmtest.AdminUpdated} {
 			o := epmtest.BodyOptions{Values: map[string]string{"Decision": word}}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
-	"mime"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -194,7 +194,7 @@ func (r *Receiver) serve(w http.ResponseWriter, q *http.Request) {
 			}
 		}
 		w.Header().Set("WWW-Authenticate", `Basic realm="countersign", charset="UTF-8"`)
-		r.refuse(w, http.StatusUnauthorized, resultUnauthorized, "the user or password is wrong; compare the webhook's authentication in EPM with COUNTERSIGN_WEBHOOK_USER and COUNTERSIGN_WEBHOOK_PASSWORD")
+		r.refuse(w, http.StatusUnauthorized, resultUnauthorized, sayUnauthorized(q.Header.Get("Authorization")))
 		return
 	}
 	if !isJSON(q.Header.Get("Content-Type")) || !isPlain(q.Header.Get("Content-Encoding")) {
@@ -289,22 +289,63 @@ func readBody(w http.ResponseWriter, q *http.Request) ([]byte, error) {
 // tells nothing of user or passwords.
 func (r *Receiver) authenticated(q *http.Request) bool {
 	user, password, ok := q.BasicAuth()
-	u, p := sha256.Sum256([]byte(user)), sha256.Sum256([]byte(password))
 	current, previous := r.config.Current()
 	if previous == "" {
 		previous = current
 	}
 	match := 0
-	for _, known := range []string{current, previous} {
-		k := sha256.Sum256([]byte(known))
-		match |= subtle.ConstantTimeCompare(p[:], k[:])
+	// Basic authentication does not say in which encoding a name and a password
+	// are: UTF-8, as we ask for, or ISO-8859-1, as many senders write.
+	// https://www.rfc-editor.org/rfc/rfc7617#section-2.1
+	for _, read := range []func(string) string{asItIs, fromLatin1} {
+		u, p := sha256.Sum256([]byte(read(user))), sha256.Sum256([]byte(read(password)))
+		for _, known := range []string{current, previous} {
+			k := sha256.Sum256([]byte(known))
+			match |= subtle.ConstantTimeCompare(u[:], r.user[:]) & subtle.ConstantTimeCompare(p[:], k[:])
+		}
 	}
-	return subtle.ConstantTimeCompare(u[:], r.user[:])&match == 1 && ok
+	return match == 1 && ok
 }
 
+func asItIs(s string) string { return s }
+
+// fromLatin1 reads s as ISO-8859-1.
+func fromLatin1(s string) string {
+	runes := make([]rune, len(s))
+	for i := range len(s) {
+		runes[i] = rune(s[i])
+	}
+	return string(runes)
+}
+
+// sayUnauthorized says what is wrong with a header Authorization. What stands
+// in it is not repeated.
+func sayUnauthorized(header string) string {
+	scheme, rest, _ := strings.Cut(strings.TrimSpace(header), " ")
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
+	switch {
+	case scheme == "":
+		return "the webhook came without a user and password; set its authentication in EPM to Basic. If it is Basic already, a proxy between EPM and Countersign takes the header Authorization away: let it pass that on"
+	case strings.EqualFold(scheme, "Bearer"):
+		return "the webhook came with a token (Bearer); set its authentication in EPM to Basic, with the user and password in COUNTERSIGN_WEBHOOK_USER and COUNTERSIGN_WEBHOOK_PASSWORD"
+	case !strings.EqualFold(scheme, "Basic"):
+		return "the webhook's header Authorization does not begin with Basic; set its authentication in EPM to Basic, with the user and password in COUNTERSIGN_WEBHOOK_USER and COUNTERSIGN_WEBHOOK_PASSWORD"
+	case err != nil || !strings.Contains(string(decoded), ":"):
+		return "what follows Basic in the webhook's header Authorization is not USER:PASSWORD in base64; EPM's authentication type Basic encodes it by itself, with the type Custom you have to"
+	}
+	return "the user or password is wrong; compare the webhook's authentication in EPM with COUNTERSIGN_WEBHOOK_USER and COUNTERSIGN_WEBHOOK_PASSWORD"
+}
+
+// isJSON reports whether a content type is one of those that people and proxies
+// write for JSON. The charset is not looked at: JSON is UTF-8.
 func isJSON(contentType string) bool {
-	kind, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
+	kind, _, _ := strings.Cut(contentType, ";")
+	kind, _, _ = strings.Cut(kind, ",") // doubled by a proxy
+	switch kind = strings.ToLower(strings.TrimSpace(kind)); kind {
+	case "application/json", "text/json", "application/x-json", "text/x-json":
+		return true
+	}
+	return strings.Contains(kind, "/") && strings.HasSuffix(kind, "+json")
 }
 
 func isPlain(encoding string) bool {

@@ -246,10 +246,21 @@ func TestReceiverRefuses(t *testing.T) {
 	}
 	for name, change := range map[string]func(*http.Request){
 		"PreviousPassword": func(q *http.Request) { q.SetBasicAuth("epm", "old horse") },
-		"Charset":          func(q *http.Request) { q.Header.Set("Content-Type", "Application/JSON; charset=utf-8") },
-		"PlusJSON":         func(q *http.Request) { q.Header.Set("Content-Type", "application/vnd.acme+json") },
-		"Chunked":          func(q *http.Request) { q.ContentLength = -1 },
-		"Identity":         func(q *http.Request) { q.Header.Set("Content-Encoding", "identity") },
+		"TextJSON":         func(q *http.Request) { q.Header.Set("Content-Type", "text/json") },
+		"Doubled":          func(q *http.Request) { q.Header.Set("Content-Type", "application/json, application/json") },
+		"DoubledCharset": func(q *http.Request) {
+			q.Header.Set("Content-Type", "application/json; charset=utf-8, application/json")
+		},
+		"TwoHeaders":    func(q *http.Request) { q.Header.Add("Content-Type", "application/json") },
+		"CharsetUTF8":   func(q *http.Request) { q.Header.Set("Content-Type", "application/json;charset=UTF8") },
+		"CharsetQuoted": func(q *http.Request) { q.Header.Set("Content-Type", `application/json; charset="utf-8"`) },
+		"CharsetSingle": func(q *http.Request) { q.Header.Set("Content-Type", "application/json; charset='utf-8'") },
+		"CharsetOpen":   func(q *http.Request) { q.Header.Set("Content-Type", "application/json; charset=") },
+		"CharsetTwice":  func(q *http.Request) { q.Header.Set("Content-Type", "application/json; charset=utf-8; charset=utf-8;") },
+		"Charset":       func(q *http.Request) { q.Header.Set("Content-Type", "Application/JSON; charset=utf-8") },
+		"PlusJSON":      func(q *http.Request) { q.Header.Set("Content-Type", "application/vnd.acme+json") },
+		"Chunked":       func(q *http.Request) { q.ContentLength = -1 },
+		"Identity":      func(q *http.Request) { q.Header.Set("Content-Encoding", "identity") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiving(t, nil)
@@ -459,4 +470,64 @@ func TestManyWhileTheStoreHangs(t *testing.T) {
 			t.Errorf("%d at once, want %d", most, maxAtOnce)
 		}
 	})
+}
+
+// TestPasswordEncodings: names and passwords that are not ASCII, in both
+// encodings that senders use. To see it fail, read UTF-8 alone.
+func TestPasswordEncodings(t *testing.T) {
+	clean := newWorld(t).body(epmtest.AdminCreated, epmtest.BodyOptions{})
+	latin1 := func(s string) string {
+		var b []byte
+		for _, r := range s {
+			b = append(b, byte(r))
+		}
+		return string(b)
+	}
+	for _, name := range []string{"pmc_webhook_user", "pmc_wébhook"} {
+		for _, password := range []string{"Grün§abc", "Ã¼", "plain"} {
+			r := newReceiving(t, func(c *ReceiverConfig) { c.User, c.Password = name, password })
+			for way, encode := range map[string]func(string) string{"UTF-8": asItIs, "ISO-8859-1": latin1} {
+				w := r.post(clean, func(q *http.Request) { q.SetBasicAuth(encode(name), encode(password)) })
+				if w.Code != http.StatusOK {
+					t.Errorf("%s %s in %s: %d", name, password, way, w.Code)
+				}
+				for _, wrong := range []string{encode(password) + "x", encode("ö"), ""} {
+					w := r.post(clean, func(q *http.Request) { q.SetBasicAuth(encode(name), wrong) })
+					if w.Code == http.StatusOK {
+						t.Errorf("%s with %q instead of %s is taken", name, wrong, password)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestUnauthorizedSaysWhy: each way of not sending a user and password has its
+// own sentence, and none repeats what was sent.
+func TestUnauthorizedSaysWhy(t *testing.T) {
+	clean := newWorld(t).body(epmtest.AdminCreated, epmtest.BodyOptions{})
+	for header, want := range map[string]string{
+		"":                           "a proxy between EPM and Countersign takes the header Authorization away",
+		"Bearer planted":             "came with a token (Bearer)",
+		"bearer":                     "came with a token (Bearer)",
+		"Digest username=planted":    "does not begin with Basic",
+		"Negotiate planted":          "does not begin with Basic",
+		"cGxhbnRlZDpwbGFudGVk":       "does not begin with Basic",
+		"Basic planted:planted":      "is not USER:PASSWORD in base64",
+		"Basic":                      "is not USER:PASSWORD in base64",
+		"Basic cGxhbnRlZA==":         "is not USER:PASSWORD in base64",
+		"Basic cGxhbnRlZDpwbGFudGVk": "the user or password is wrong",
+	} {
+		r := newReceiving(t, nil)
+		w := r.post(clean, func(q *http.Request) {
+			q.Header.Del("Authorization")
+			if header != "" {
+				q.Header.Set("Authorization", header)
+			}
+		})
+		a := r.answer(t, w, http.StatusUnauthorized, "unauthorized")
+		if !strings.Contains(a["error"], want) || strings.Contains(a["error"], "planted") {
+			t.Errorf("%q: %q, want %q in it", header, a["error"], want)
+		}
+	}
 }

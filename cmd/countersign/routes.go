@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
+	"strings"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
@@ -14,10 +16,8 @@ import (
 // metrics are shown elsewhere.
 func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, ready *readiness, m *metrics) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/webhooks/epm", webhooks)
-	// The path of the vendor's ServiceNow application, so that only the host
-	// changes in EPM's webhook settings.
-	mux.Handle("/api/x_bets_pmc_jit/authorization_request_webhook_handler", webhooks)
+	mux.Handle(webhookPath, webhooks)
+	mux.Handle(vendorPath, webhooks)
 	for _, chat := range chats {
 		for pattern, handler := range chat.Endpoints(b) {
 			mux.Handle(pattern, handler)
@@ -40,7 +40,44 @@ func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, ready *rea
 	if m != nil {
 		mux.Handle("GET /metrics", metricsHandler(m))
 	}
-	return closing(mux)
+	return closing(forgiving(mux, webhooks))
+}
+
+// vendorPath is the path of the vendor's ServiceNow application, so that only
+// the host changes in EPM's webhook settings.
+const vendorPath = "/api/x_bets_pmc_jit/authorization_request_webhook_handler"
+
+// sayNoSuchPath is answered to whoever posts elsewhere: admins read it in EPM's
+// delivery history.
+const sayNoSuchPath = "nothing is received at this address; EPM's webhooks go to " + webhookPath
+
+// forgiving takes webhooks whose address was typed with other letters, with a
+// slash at its end or with two of them, which mux would refuse or redirect, and
+// tells who posts elsewhere the right path.
+func forgiving(mux *http.ServeMux, webhooks http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch p := strings.ToLower(path.Clean("/" + r.URL.Path)); {
+		case p == webhookPath, p == vendorPath:
+			webhooks.ServeHTTP(w, r)
+			return
+		case r.Method == http.MethodPost && !known(mux, r):
+			answer(w, http.StatusNotFound, map[string]any{"status": tickets.StatusFailed, "error": sayNoSuchPath})
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// known reports whether mux has r's path, be it for another method.
+func known(mux *http.ServeMux, r *http.Request) bool {
+	for _, method := range []string{r.Method, http.MethodGet} {
+		q := *r
+		q.Method = method
+		if _, pattern := mux.Handler(&q); pattern != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // maxScrapes is how many may read the metrics at once: they take memory.

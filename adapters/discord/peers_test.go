@@ -238,10 +238,10 @@ func TestTakenAway(t *testing.T) {
 	t.Parallel()
 	w, book, all := replicas(t, 2, nil)
 	_, id := posted(t, book, w)
-	w.fake.Fail(discordtest.Fault{Route: "/gateway", Kind: discordtest.Slow, Did: true, Delay: 1500 * time.Millisecond})
-	connected := w.fake.Count("GET /gateway")
+	w.fake.Fail(discordtest.Fault{Route: "/gateway/bot", Kind: discordtest.Slow, Did: true, Delay: 1500 * time.Millisecond})
+	connected := w.fake.Count("GET /gateway/bot")
 	all[0].seat.cut.Store(true)
-	w.poll("the other connects", func() bool { return w.fake.Count("GET /gateway") > connected })
+	w.poll("the other connects", func() bool { return w.fake.Count("GET /gateway/bot") > connected })
 	all[0].seat.cut.Store(false)
 	w.poll("the gateway has changed hands", func() bool {
 		if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {

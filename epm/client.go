@@ -25,6 +25,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -201,7 +202,7 @@ func Transport() http.RoundTripper {
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    5 * time.Second,
 		ResponseHeaderTimeout:  decideTimeout,
-		OnProxyConnectResponse: askProxy,
+		OnProxyConnectResponse: network.AskProxy,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    4,
 		IdleConnTimeout:        90 * time.Second,

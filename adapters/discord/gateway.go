@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -210,10 +211,13 @@ func (c *Chat) openSession(ctx context.Context, address string) (*session, error
 		return nil, errors.New("discord names no address of its gateway")
 	}
 	u.RawQuery = url.Values{"v": {discordgo.APIVersion}, "encoding": {"json"}}.Encode()
-	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, NetDialContext: c.dial}
+	dialer := websocket.Dialer{NetDialContext: c.dial}
+	if c.dial == nil {
+		dialer.NetDialContext = network.Dial(u.Scheme == "wss")
+	}
 	conn, _, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {userAgent}})
 	if err != nil {
-		return nil, plainError(err)
+		return nil, plainError(&wire.Unreached{Host: u.Host, Err: err})
 	}
 	conn.SetReadLimit(maxPacket)
 	s := &session{conn: conn}

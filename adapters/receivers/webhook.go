@@ -17,6 +17,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -36,7 +37,7 @@ type WebhookConfig struct {
 	// Current is what URL and Secrets are now; default: as above.
 	Current func() (url string, secrets []string)
 
-	Transport http.RoundTripper // default: as [http.DefaultTransport]
+	Transport http.RoundTripper // default: that of the environment's proxy
 	Timeout   time.Duration     // of one notice; default 10 s
 	Now       func() time.Time  // default time.Now
 }
@@ -82,7 +83,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 		return nil, errors.New("webhook: no secret")
 	}
 	if c.Transport == nil {
-		c.Transport = http.DefaultTransport
+		c.Transport = network.Transport()
 	}
 	if c.Timeout == 0 {
 		c.Timeout = webhookTimeout

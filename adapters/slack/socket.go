@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/adapters/memory"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -122,13 +123,14 @@ func (c *Chat) openSocket(ctx context.Context, api *slack.Client) (*socket, erro
 	case err != nil:
 		return nil, failure("apps.connections.open", false, err)
 	}
-	if u, err := url.Parse(address); err != nil || u.Scheme != "wss" && c.base.Scheme == "https" {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "wss" && c.base.Scheme == "https" {
 		return nil, &tickets.Failure{Class: tickets.Down, Err: errors.New("slack names no safe address of its socket")}
 	}
-	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, WriteBufferSize: oneFrame}
+	dialer := websocket.Dialer{NetDialContext: network.Dial(u.Scheme == "wss"), WriteBufferSize: oneFrame}
 	ws, _, err := dialer.DialContext(ctx, address, http.Header{"Origin": {"https://api.slack.com"}})
 	if err != nil {
-		return nil, failure("socket mode", false, err)
+		return nil, failure("socket mode", false, &wire.Unreached{Host: u.Host, Err: err})
 	}
 	s := &socket{ws: ws}
 	s.finish = sync.OnceFunc(s.hangUp)

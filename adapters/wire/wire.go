@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/countersign/countersign/internal/network"
 )
 
 // Text is a JSON string, or whatever stands in its place, as text: an empty
@@ -80,7 +82,20 @@ func Describe(err error) string {
 		dns    *net.DNSError
 		ue     *url.Error
 		closed *websocket.CloseError
+		to     *Unreached
 	)
+	host := "the platform"
+	switch {
+	case errors.As(err, &to):
+		host = to.Host
+	case errors.As(err, &ue):
+		if u, err := url.Parse(ue.URL); err == nil && u.Host != "" {
+			host = u.Host
+		}
+	}
+	if say := network.Cause(err, network.Peer{Name: host, Host: host}); say != "" {
+		return say
+	}
 	switch {
 	case errors.As(err, &syntax), errors.As(err, &kind):
 		return "the answer is not the platform's JSON"
@@ -111,10 +126,18 @@ func Describe(err error) string {
 
 // NeverSent reports whether err says that the call did not get as far as the
 // platform.
-func NeverSent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+func NeverSent(err error) bool { return network.NeverSent(err) }
+
+// Unreached is a host to which no connection could be made.
+type Unreached struct {
+	Host string
+	Err  error
 }
+
+func (u *Unreached) Error() string { return Describe(u.Err) }
+
+// Unwrap returns the cause.
+func (u *Unreached) Unwrap() error { return u.Err }
 
 // BaseURL checks the address of an API: https, or http to this machine.
 func BaseURL(s string) (*url.URL, error) {

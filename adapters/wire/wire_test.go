@@ -2,6 +2,8 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/countersign/countersign/internal/network"
 )
 
 func TestTextTakesAnything(t *testing.T) {
@@ -71,6 +75,30 @@ func TestBaseURL(t *testing.T) {
 	} {
 		if _, err := BaseURL(in); (err == nil) != ok {
 			t.Errorf("BaseURL(%q) = %v, want ok %v", in, err, ok)
+		}
+	}
+}
+
+// What stands between us and a platform is said in whole sentences, with the
+// host, for calls and for sockets.
+func TestDescribeNamesWhatIsBetween(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"Proxy":       {&network.ProxyError{Status: 403}, "The proxy between this machine and discord.com refuses the way to discord.com (403)."},
+		"Certificate": {&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "The certificate at discord.com is of an authority that this machine does not know."},
+	} {
+		for _, err := range []error{
+			&url.Error{Op: "Post", URL: "https://discord.com/interactions/1/planted/callback", Err: tt.err},
+			&Unreached{Host: "discord.com", Err: tt.err},
+		} {
+			if got := Describe(fmt.Errorf("x: %w", err)); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("%s: Describe(%T) = %q, want %q", name, err, got, tt.want)
+			}
+			if !NeverSent(err) {
+				t.Errorf("%s: %T may have been sent", name, err)
+			}
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/epm"
+	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -389,7 +390,7 @@ func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
 	return slack.New(slack.Config{
 		BotToken: first.BotToken, AppToken: first.AppToken, SigningSecrets: first.SigningSecrets, Current: current,
 		APIURL:      strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
-		Transport:   s.m.transport("slack", s.tr.transport("slack", http.DefaultTransport, slackCall), slackCall),
+		Transport:   s.m.transport("slack", s.tr.transport("slack", network.Transport(), slackCall), slackCall),
 		Connections: connections, Foreign: s.foreign,
 		Pace: p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Refused: s.m.refusals(slack.Platform), Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
@@ -417,7 +418,7 @@ func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
 		ApplicationID: cfg.DiscordApplicationID, Guild: cfg.DiscordGuild,
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
-		Transport: s.m.transport("discord", s.tr.transport("discord", http.DefaultTransport, discord.CallName), discord.CallName),
+		Transport: s.m.transport("discord", s.tr.transport("discord", network.Transport(), discord.CallName), discord.CallName),
 		Pace:      p.DiscordPace, AnswerTime: p.AnswerTime, Gateway: p.DiscordGateway, Peers: others, Refused: s.m.refusals(discord.Platform), Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
 	})
 }

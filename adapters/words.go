@@ -22,6 +22,8 @@ const (
 	SayOwnRequest        = "You cannot decide your own request"
 	SayCannotTell        = "Countersign cannot find out right now whether this request is your own, so it does not let you decide it. Please try again in a minute; if it lasts, tell your admin"
 	SayUnknownAsker      = "EPM did not say who made this request, so Countersign cannot tell whether it is your own. Please decide it in the EPM console"
+	SayNobodyNamed       = "Nobody can decide this request here: no approvers are configured. An admin names them with /" + CommandName + " config set approvers; until then, decide it in the EPM console"
+	SayNobodyMay         = "Nobody can decide this request here: EPM did not say who made it, so it may be anybody's own. Decide it in the EPM console"
 	SayOtherRequest      = "This card belongs to another request"
 	SayMoreKnown         = "More is known of this request now: read the card again"
 	SayNotShownHere      = "This card was not posted here by this Countersign, so it does nothing. Please use the request's own message"
@@ -203,12 +205,15 @@ func Status(t *tickets.Ticket) Sentence {
 		var s Sentence
 		if r := t.Refusal; r != nil {
 			s = append(refused(r.Decision, r.Reason), text(". ")...)
-			if t.Active {
+			if t.Open() {
 				return append(s, text("The request is open again")...)
 			}
 		}
 		if !t.Active {
 			return append(s, text("Pending, but inactive: no decision can be made in state "+short(string(t.State), 60))...)
+		}
+		if t.Undecidable != "" {
+			return append(s, text("Pending: waiting for a decision that nobody here can make, only the EPM console · "+short(string(t.State), 60))...)
 		}
 		return text("Pending: waiting for a decision · " + short(string(t.State), 60))
 	case tickets.Submitting:
@@ -484,10 +489,25 @@ func Fallback(t *tickets.Ticket, on tickets.Platform) string {
 // Warning is a line that must be read before anything else on the card, or
 // empty.
 func Warning(t *tickets.Ticket) string {
+	var lines []string
 	if warned(t) {
-		return "⚠ " + SayImitates
+		lines = append(lines, "⚠ "+SayImitates)
 	}
-	return ""
+	if say := sayNobody(t); say != "" {
+		lines = append(lines, "⚠ "+say)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sayNobody says why nobody here can decide t while it waits, or "".
+func sayNobody(t *tickets.Ticket) string {
+	switch {
+	case t.Progress() != tickets.Pending, t.Undecidable == "":
+		return ""
+	case t.Undecidable == tickets.NoApprovers:
+		return SayNobodyNamed
+	}
+	return SayNobodyMay
 }
 
 func warned(t *tickets.Ticket) bool {
@@ -527,6 +547,16 @@ type Card struct {
 	// Moves are the states that the menu on a card moves its ticket to;
 	// default none, and no menu.
 	Moves func(*tickets.Ticket) []tickets.State
+	// Console is the address of a request in EPM's console; default none.
+	Console func(*tickets.Request) string
+}
+
+// Elsewhere is the address where t is decided, if nobody can here; else empty.
+func (c Card) Elsewhere(t *tickets.Ticket) string {
+	if c.Console == nil || sayNobody(t) == "" {
+		return ""
+	}
+	return c.Console(t.Request)
 }
 
 // fact knows how to take one fact from a ticket and its request.

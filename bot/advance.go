@@ -393,7 +393,10 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 		}, err
 	case tickets.Refused:
 		if !unclear {
-			return func(t *tickets.Ticket) { t.Refuse(d, say, now) }, err
+			return func(t *tickets.Ticket) {
+				t.Refuse(d, say, now)
+				t.Move(t.State, tickets.Actor{}, b.rulesOf(t), now) // the settings may have changed meanwhile
+			}, err
 		}
 		say = "An earlier attempt may have reached EPM, which now answers: " + say
 	}

@@ -121,10 +121,10 @@ func (b *Bot) runSettings(ctx context.Context) {
 }
 
 // reconsider corrects the cards of requests that may be decided, or may no
-// more, since the active states changed. It reports whether it saw them all.
+// more, since the settings changed. It reports whether it saw them all.
 func (b *Bot) reconsider(ctx context.Context) bool {
 	whole, problem := b.eachPending(ctx, func(t *tickets.Ticket) {
-		if t.Active != slices.Contains(b.rulesOf(t).Active, t.State) {
+		if !t.Follows(b.rulesOf(t)) {
 			b.correct(ctx, t)
 		}
 	})

@@ -255,6 +255,7 @@ func Merged(base map[string]string, set tickets.Settings, w World) (s Settings, 
 // not of any more: it keeps that type's states.
 func (s *Settings) rulesOf(t *tickets.Ticket, w World) tickets.Rules {
 	rules := s.Rules
+	rules.NoApprovers, rules.OwnRefused = len(s.Approvers) == 0, !s.SelfApproval
 	if t == nil || t.Type == rules.Type.Name {
 		return rules
 	}

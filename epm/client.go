@@ -396,12 +396,12 @@ func (c *Client) ticketURL(t *tickets.Ticket) string {
 	if c.config.PublicURL != "" {
 		return strings.TrimRight(c.config.PublicURL, "/") + "/tickets/" + url.PathEscape(string(t.Number))
 	}
-	return c.consoleURL(t.Request)
+	return c.ConsoleURL(t.Request)
 }
 
-// consoleURL is the request's page in EPM's console, as a working client
+// ConsoleURL is the request's page in EPM's console, as a working client
 // builds it: the ticket number without letters and leading zeros.
-func (c *Client) consoleURL(r *tickets.Request) string {
+func (c *Client) ConsoleURL(r *tickets.Request) string {
 	label, rest, _ := strings.Cut(c.base.Host, ".")
 	u := url.URL{Scheme: c.base.Scheme, Host: strings.TrimSuffix(label, "-services") + "." + rest, Path: consolePath}
 	if rest == "" {

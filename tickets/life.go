@@ -16,6 +16,9 @@ type Rules struct {
 	Category  string  // of new tickets; may be empty
 	AutoClose bool    // move to Type.Closed when EPM has recorded an outcome
 	Places    []Place // where new tickets are shown
+
+	NoApprovers bool // nobody is named who may decide
+	OwnRefused  bool // nobody decides what they asked for themselves
 }
 
 const (
@@ -36,7 +39,7 @@ func (t *Ticket) Take(in Incoming, rules Rules, now time.Time) Status {
 	switch {
 	case n.Request != nil && t.ask(*n.Request, from, rules, now):
 		return StatusCreated
-	case n.Request != nil && t.complete(*n.Request, from, now),
+	case n.Request != nil && t.complete(*n.Request, from, rules, now),
 		n.Outcome != nil && t.conclude(*n.Outcome, from, rules, now):
 		return StatusUpdated
 	}
@@ -55,6 +58,7 @@ func (t *Ticket) ask(r Request, from Source, rules Rules, now time.Time) bool {
 	}
 	t.ID, t.Request = r.ID, &r
 	t.Title, t.Category = rules.Title, rules.Category
+	t.Undecidable = t.whyNobody(rules)
 	for _, p := range rules.Places {
 		if t.Message(p) == nil {
 			t.Messages = append(t.Messages, Message{Place: p})
@@ -72,11 +76,12 @@ func (t *Ticket) ask(r Request, from Source, rules Rules, now time.Time) bool {
 // made of EPM's list. It reports false, and changes nothing, unless nobody has
 // decided: what a decision was made on stays as it was. A request with fields
 // that may be forged completes nothing.
-func (t *Ticket) complete(r Request, from Source, now time.Time) bool {
+func (t *Ticket) complete(r Request, from Source, rules Rules, now time.Time) bool {
 	if t.Progress() != Pending || !t.Request.Listed || r.Listed || r.Imitates || t.Request.Kind != r.Kind {
 		return false
 	}
 	t.Request = &r
+	t.Undecidable = t.whyNobody(rules)
 	t.happened(Event{Kind: EventCompleted, At: now, Source: from, Request: r.canonicalDigest()})
 	return true
 }
@@ -325,14 +330,16 @@ func (t *Ticket) Looked(next, now time.Time) {
 	}
 }
 
-// Move puts t into another state of its type.
+// Move puts t into another state of its type, and has it say whether anybody
+// can decide it.
 func (t *Ticket) Move(to State, by Actor, rules Rules, now time.Time) bool {
 	active := slices.Contains(rules.Active, to)
-	if t.State == to && t.Active == active {
+	why := t.whyNobody(rules)
+	if t.State == to && t.Active == active && t.Undecidable == why {
 		return false
 	}
 	moved := t.State != to
-	t.State, t.Active = to, active
+	t.State, t.Active, t.Undecidable = to, active, why
 	if moved {
 		t.happened(Event{Kind: EventState, At: now, Actor: by, Text: string(to)})
 	} else {

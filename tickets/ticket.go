@@ -370,6 +370,9 @@ type Ticket struct {
 
 	Deliveries []Delivery `json:"deliveries,omitempty"` // of the events, to receivers outside of the chats
 
+	// Undecidable is why nobody here can decide the request while it waits.
+	Undecidable Undecidable `json:"undecidable,omitempty"`
+
 	// Broken is set once the record was found changed by something else than
 	// Countersign.
 	Broken bool `json:"broken,omitempty"`
@@ -413,8 +416,9 @@ func (t *Ticket) Progress() Progress {
 }
 
 // Open reports whether t can be decided as far as its own record tells:
-// pending and in an active state. [Ticket.Decide] checks again.
-func (t *Ticket) Open() bool { return t.Progress() == Pending && t.Active }
+// pending, in an active state, and by somebody here. [Ticket.Decide] checks
+// again.
+func (t *Ticket) Open() bool { return t.Progress() == Pending && t.Active && t.Undecidable == "" }
 
 // ShownIn reports whether t has a message in place. One whose post has begun
 // may be there: people are faster than the platform's answer.

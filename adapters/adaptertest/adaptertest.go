@@ -158,6 +158,7 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler, wait time.Du
 		{"MenuOffersTheOtherStates", menuOffers},
 		{"MenuMovesTheTicket", menuMoves},
 		{"MenuIsRefusedToOnePerson", menuRefused},
+		{"CardThatNobodyCanDecideSaysSo", nobodyCard},
 		{"EditOfDeletedIsGone", editGone},
 		{"LimitedSaysHowLong", limited},
 		{"ReplyAgainAfterLostAnswerIsThereOnce", replyOnce},
@@ -687,6 +688,47 @@ func finalCard(t *testing.T, b *Book, h Harness) {
 	}
 	mentions(t, "the fallback", c.Speech, "Confirmed by EPM: approved for 2 hours", "14:05")
 	mentions(t, "the card", c.Text, "7-Zip 24.09", "patch window")
+}
+
+// Console is the address of a request in a console of EPM.
+func Console(r *tickets.Request) string { return "https://acme.example/details/" + r.EPMNumber }
+
+// nobodyCard: the card says why nobody here can decide and where it can be
+// done, offers the details alone, and is as usual again when somebody can.
+func nobodyCard(t *testing.T, b *Book, h Harness) {
+	r := Request()
+	r.User, r.UserID = "", ""
+	tk := b.Add(1042, r, h.Place())
+	m := post(t, h, tk)
+	address := Console(tk.Request)
+	for _, step := range []struct {
+		name                    string
+		noApprovers, ownRefused bool
+		say                     string
+	}{
+		{"NoApprovers", true, true, adapters.SayNobodyNamed},
+		{"UnknownAsker", false, true, adapters.SayNobodyMay},
+		{"Somebody", false, false, ""},
+	} {
+		rules := b.rules
+		rules.NoApprovers, rules.OwnRefused = step.noApprovers, step.ownRefused
+		tk.Move(tk.State, h.Actor(0), rules, time.Now())
+		if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
+			t.Fatal(err)
+		}
+		c := card(t, h)
+		if step.say == "" {
+			if buttons(c) != open || strings.Contains(c.Text, "Nobody can decide") || strings.Contains(c.Text, address) {
+				t.Errorf("%s: the buttons are %v, and the card says\n%s", step.name, c.Buttons, c.Text)
+			}
+			continue
+		}
+		mentions(t, step.name, c.Text, step.say, address)
+		mentions(t, step.name, c.Speech, "a decision that nobody here can make")
+		if len(c.Buttons) != 1 || c.Buttons[0] != adapters.ActionDetails {
+			t.Errorf("%s: the buttons are %v, want the details alone", step.name, c.Buttons)
+		}
+	}
 }
 
 func inactiveCard(t *testing.T, b *Book, h Harness) {

@@ -103,6 +103,12 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 			r.Time, r.TimeRaw = time.Time{}, "31. Januar <!here> @everyone"
 			return r
 		}()),
+		"pending-no-approvers": With(Started(app()), func(t *tickets.Ticket) {
+			t.Move(t.State, own, tickets.Rules{Active: rules.Active, NoApprovers: true}, later)
+		}),
+		"pending-unknown-asker": With(Started(tickets.Request{ID: "1", Kind: tickets.Admin, EPMNumber: "EPM000238", Reason: "please"}), func(t *tickets.Ticket) {
+			t.Move(t.State, own, tickets.Rules{Active: rules.Active, OwnRefused: true}, later)
+		}),
 		"inactive": With(Started(app()), func(t *tickets.Ticket) { t.Move("Closed", own, rules, later) }),
 		"refused": With(Decided(app(), tickets.Approve, own), func(t *tickets.Ticket) {
 			t.Refuse(*t.Decision, "The request has expired.", later)

@@ -215,6 +215,9 @@ func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Car
 	if warning := adapters.Warning(t); warning != "" {
 		parts = append(parts, text("**"+escape(warning)+"**"))
 	}
+	if address := settings.Elsewhere(t); address != "" {
+		parts = append(parts, text("<"+address+">"))
+	}
 	var short, long []string
 	for _, f := range facts {
 		label := "**" + escape(f.Label) + "**"

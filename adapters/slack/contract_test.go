@@ -60,7 +60,7 @@ func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slackte
 		// set Slack's own.
 		AnswerTime: adaptertest.Patience,
 		Log:        slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Card:       func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
+		Card:       func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
 	}
 	if mode == "socket" {
 		config.AppToken = slacktest.AppToken

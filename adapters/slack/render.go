@@ -58,6 +58,9 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 	if warning := adapters.Warning(t); warning != "" {
 		blocks = append(blocks, section(plainEmoji(warning)))
 	}
+	if address := settings.Elsewhere(t); address != "" {
+		blocks = append(blocks, section(mrkdwn("<"+escape(address)+">")))
+	}
 	var fields []*slack.TextBlockObject
 	var code []slack.RichTextElement
 	var prose []slack.Block

@@ -30,7 +30,7 @@ func chat(t testing.TB) *Chat {
 	t.Helper()
 	c, err := New(Config{
 		BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Log: slog.New(slog.DiscardHandler),
-		Card: func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves} },
+		Card: func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
 	})
 	if err != nil {
 		t.Fatal(err)

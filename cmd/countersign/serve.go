@@ -110,7 +110,9 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	}
 	chats, err := newChats(cfg, p, surroundings{shared, log, m, tr, foreign, func(on tickets.Platform) adapters.Card {
 		if b := running.Load(); b != nil {
-			return b.Card(on)
+			card := b.Card(on)
+			card.Console = client.ConsoleURL
+			return card
 		}
 		return adapters.Card{}
 	}})

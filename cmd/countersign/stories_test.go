@@ -533,7 +533,12 @@ func TestStoryNobodyMayDecide(t *testing.T) {
 	t.Parallel()
 	s := tell(t, func(s *story) { s.env.Approvers = "" })
 	_, card := s.requested()
-	if err := s.slack.Person("U01ANN").Click(t.Context(), channel, card.TS, "approve"); err != nil {
+	if buttons(card) || !bytes.Contains(card.Blocks, []byte("Nobody can decide this request here")) || !bytes.Contains(card.Blocks, []byte("jit-access-management")) || !bytes.Contains(card.Blocks, []byte(`"details"`)) {
+		t.Errorf("the card does not say that nobody can decide, and where it is done: %s", card.Blocks)
+	}
+	// Whoever has an older card before them is told so.
+	err := s.slack.Person("U01ANN").ClickRaw(t.Context(), slacktest.RawClick{Channel: channel, TS: card.TS, ActionID: "approve", BlockID: actionsOf(card), Value: "JIT-1001"})
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.told("U01ANN", adapters.SayNoApprovers)

@@ -220,7 +220,7 @@ func Status(t *tickets.Ticket) Sentence {
 		s := decided(*t.Decision)
 		p := short(t.Sending.Problem, 300)
 		switch {
-		case t.Sending.Denied:
+		case t.Sending.NotPermitted:
 			return append(s, text(", not accepted by EPM yet. "+sayDenied(p))...)
 		case p != "":
 			return append(s, text(". EPM does not answer ("+p+"), trying until it does")...)
@@ -375,7 +375,7 @@ func Tell(t *tickets.Ticket, i int) Sentence {
 			s += " (" + why + ")"
 		}
 		return text(s + ". The decision is kept and sent again until EPM takes it")
-	case tickets.EventDenied:
+	case tickets.EventNotPermitted:
 		return text(sayDenied(short(e.Text, 300)))
 	case tickets.EventSubmitted:
 		if slices.ContainsFunc(t.Events[:i], func(e tickets.Event) bool { return e.Kind == tickets.EventOutcome }) {

@@ -389,7 +389,7 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 			if !unclear {
 				t.NotThere(d, now)
 			}
-			t.SendDenied(d, say, now.Add(max(deniedRetry, f.After)), now)
+			t.SendNotPermitted(d, say, now.Add(max(deniedRetry, f.After)), now)
 		}, err
 	case tickets.Refused:
 		if !unclear {

@@ -86,7 +86,7 @@ func TestEPMDenies(t *testing.T) {
 	waiting := func(n tickets.Number) *tickets.Ticket {
 		t.Helper()
 		return w.until(n, "denied, and shown so", func(t *tickets.Ticket) bool {
-			return t.Sending.Denied && t.Message(place).Shown == t.Rev && t.Message(place).Told == len(t.Events)
+			return t.Sending.NotPermitted && t.Message(place).Shown == t.Rev && t.Message(place).Told == len(t.Events)
 		})
 	}
 	first, second := w.ask("r1"), w.ask("r2")
@@ -157,7 +157,7 @@ func TestEPMDeniesUntilTested(t *testing.T) {
 	if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
 		t.Fatalf("Submit = %+v, want Done", a)
 	}
-	w.until(n, "denied", func(t *tickets.Ticket) bool { return t.Sending.Denied })
+	w.until(n, "denied", func(t *tickets.Ticket) bool { return t.Sending.NotPermitted })
 	epm.lock("")
 	for end := time.Now().Add(time.Minute); epm.tried("r") < 2; time.Sleep(time.Millisecond) {
 		w.bot.Command(context.Background(), adapters.Command{Actor: ann, Place: place, Text: "test-connection"})

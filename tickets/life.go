@@ -232,33 +232,33 @@ func (t *Ticket) SendFailed(d Decision, unclear bool, say string, next, now time
 	}
 }
 
-// SendDenied notes that EPM did not take d because it does not let the bot
+// SendNotPermitted notes that EPM did not take d because it does not let the bot
 // decide at all. The decision stays, and is sent again at next. say, for
 // people, tells what an admin has to do; they are told at once.
-func (t *Ticket) SendDenied(d Decision, say string, next, now time.Time) {
+func (t *Ticket) SendNotPermitted(d Decision, say string, next, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
 	t.Sending.Begun = false
 	t.sendAgain(next, say, true)
-	if !t.toldOf(EventDenied, say) {
-		t.happened(Event{Kind: EventDenied, At: now, Text: say})
+	if !t.toldOf(EventNotPermitted, say) {
+		t.happened(Event{Kind: EventNotPermitted, At: now, Text: say})
 	}
 }
 
 func (t *Ticket) sendAgain(next time.Time, say string, denied bool) {
 	s := &t.Sending
 	s.NotBefore = next
-	if s.Problem != say || s.Denied != denied {
+	if s.Problem != say || s.NotPermitted != denied {
 		t.Rev++ // the card says why it takes longer
 	}
-	s.Problem, s.Denied = say, denied
+	s.Problem, s.NotPermitted = say, denied
 }
 
 // SendNow ends the wait of a decision that EPM denied, and reports whether
 // there was one.
 func (t *Ticket) SendNow(now time.Time) bool {
-	if t.Progress() != Submitting || !t.Sending.Denied || !t.Sending.NotBefore.After(now) {
+	if t.Progress() != Submitting || !t.Sending.NotPermitted || !t.Sending.NotBefore.After(now) {
 		return false
 	}
 	t.Sending.NotBefore = time.Time{}

@@ -193,15 +193,15 @@ type Decision struct {
 
 // Sending is how far a decision has come on its way to EPM.
 type Sending struct {
-	Attempts  int       `json:"attempts,omitempty"`  // begun, not necessarily answered
-	Begun     bool      `json:"begun,omitempty"`     // an attempt was begun and its end is not recorded
-	Unclear   bool      `json:"unclear,omitempty"`   // EPM may have the decision, without having said so
-	UnclearAt time.Time `json:"unclear_at,omitzero"` // when an attempt last ended so
-	NotBefore time.Time `json:"not_before,omitzero"` // earliest next attempt or look
-	Problem   string    `json:"problem,omitempty"`   // why the last attempt failed, for people
-	Denied    bool      `json:"denied,omitempty"`    // it failed because EPM does not let the bot decide: an admin has to act
-	Done      time.Time `json:"done,omitzero"`       // when EPM acknowledged
-	Looks     int       `json:"looks,omitempty"`     // times EPM was asked what became of it
+	Attempts     int       `json:"attempts,omitempty"`      // begun, not necessarily answered
+	Begun        bool      `json:"begun,omitempty"`         // an attempt was begun and its end is not recorded
+	Unclear      bool      `json:"unclear,omitempty"`       // EPM may have the decision, without having said so
+	UnclearAt    time.Time `json:"unclear_at,omitzero"`     // when an attempt last ended so
+	NotBefore    time.Time `json:"not_before,omitzero"`     // earliest next attempt or look
+	Problem      string    `json:"problem,omitempty"`       // why the last attempt failed, for people
+	NotPermitted bool      `json:"not_permitted,omitempty"` // it failed because EPM does not let the bot decide: an admin has to act
+	Done         time.Time `json:"done,omitzero"`           // when EPM acknowledged
+	Looks        int       `json:"looks,omitempty"`         // times EPM was asked what became of it
 
 	Newer Newer `json:"-"`
 }
@@ -277,15 +277,15 @@ type EventKind string
 // Events that people see: in the thread under the card, those that tell of the
 // decision's steps.
 const (
-	EventReceived  EventKind = "received"  // the request arrived
-	EventDecided   EventKind = "decided"   // somebody here decided
-	EventDelayed   EventKind = "delayed"   // EPM does not answer; still trying
-	EventDenied    EventKind = "denied"    // EPM does not let the bot decide; the decision waits for an admin
-	EventSubmitted EventKind = "submitted" // EPM acknowledged the decision
-	EventRefused   EventKind = "refused"   // EPM refused; open again
-	EventOutcome   EventKind = "outcome"   // EPM's final word
-	EventState     EventKind = "state"     // the state was moved
-	EventOverdue   EventKind = "overdue"   // EPM acknowledged long ago and has not confirmed
+	EventReceived     EventKind = "received"      // the request arrived
+	EventDecided      EventKind = "decided"       // somebody here decided
+	EventDelayed      EventKind = "delayed"       // EPM does not answer; still trying
+	EventNotPermitted EventKind = "not_permitted" // EPM does not let the bot decide; the decision waits for an admin
+	EventSubmitted    EventKind = "submitted"     // EPM acknowledged the decision
+	EventRefused      EventKind = "refused"       // EPM refused; open again
+	EventOutcome      EventKind = "outcome"       // EPM's final word
+	EventState        EventKind = "state"         // the state was moved
+	EventOverdue      EventKind = "overdue"       // EPM acknowledged long ago and has not confirmed
 )
 
 // Events for those who read the history. They are told in no thread, and for
@@ -305,7 +305,7 @@ const (
 // InThread reports whether the event is told as a reply under the card.
 func (k EventKind) InThread() bool {
 	switch k {
-	case EventDecided, EventDelayed, EventDenied, EventSubmitted, EventRefused, EventOutcome, EventState, EventOverdue:
+	case EventDecided, EventDelayed, EventNotPermitted, EventSubmitted, EventRefused, EventOutcome, EventState, EventOverdue:
 		return true
 	}
 	return false

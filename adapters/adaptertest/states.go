@@ -120,7 +120,7 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		}),
 		"submitting-denied": With(Decided(app(), tickets.Approve, Elsewhere), func(t *tickets.Ticket) {
 			t.BeginSend(later)
-			t.SendDenied(*t.Decision, "EPM does not allow it: the bot's API account needs JIT: Full Access", later, later)
+			t.SendNotPermitted(*t.Decision, "EPM does not allow it: the bot's API account needs JIT: Full Access", later, later)
 		}),
 		"submitting-deny":   Decided(app(), tickets.Deny, own),
 		"submitted":         Acknowledged(app(), tickets.Approve, own),

@@ -113,6 +113,11 @@ type Finding struct {
 // answer within 3 s: the adapter gives one, and the Handler's later.
 const CommandTime = time.Minute
 
+// MaxCommands is how many commands and forms of settings a chat has the Handler
+// work on at once. They may take their time, so that they hold no place that
+// clicks need; what is more is refused.
+const MaxCommands = 256
+
 // Handler is what the bot does when somebody acts in a chat. The adapter has
 // verified the signature, and that the actor is of our own workspace. ctx
 // ends when it is too late to answer: for a Click or a Submit about 2 s after

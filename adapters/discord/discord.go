@@ -94,6 +94,7 @@ type Chat struct {
 	dial   func(ctx context.Context, network, address string) (net.Conn, error) // to it; nil for the library's
 	cards  cards                                                                // that were looked for
 
+	commands chan struct{} // a place for each that is being worked on
 	standing memory.Standing
 	requests *signed.Requests // over HTTP
 
@@ -177,6 +178,8 @@ func New(cfg Config) (*Chat, error) {
 		roles:   memory.NewSets(cfg.Now),
 		names:   memory.NewSets(cfg.Now),
 		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
+
+		commands: make(chan struct{}, adapters.MaxCommands),
 	}
 	c.starts.every = cfg.Gateway.Start
 	if len(key) > 0 {

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bwmarrin/discordgo"
@@ -351,7 +352,15 @@ func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd
 // asking begins a command, which may take its time.
 func (c *Chat) asking(ctx context.Context, received time.Time, h adapters.Handler, cmd adapters.Command) <-chan adapters.Answer {
 	asked := make(chan adapters.Answer, 1)
+	select {
+	case c.commands <- struct{}{}:
+	default:
+		c.log.Warn("too many commands at once, one is refused")
+		asked <- adapters.Note{Text: adapters.SayBusy, Again: true}
+		return asked
+	}
 	go func() {
+		defer func() { <-c.commands }()
 		ctx, end := c.work.Within(ctx)
 		defer end()
 		asked <- adapters.Ask(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
@@ -376,8 +385,10 @@ func lateMessage(a adapters.Answer) message {
 	return note("Done")
 }
 
-// deliver answers an interaction of the gateway.
-func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) {
+// deliver answers an interaction of the gateway, and does what follows the
+// answer. It calls free before that: what is said late holds no place that a
+// click needs.
+func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction, h adapters.Handler, free func()) {
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
 	if !c.seen.New(string(in.ID)) || !c.claims(ctx, string(in.ID), received) {
@@ -396,6 +407,7 @@ func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction,
 			return
 		} // else it may have got through
 	}
+	free()
 	c.follow(context.WithoutCancel(ctx), in, s)
 }
 
@@ -600,8 +612,9 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, late bool, h adapt
 	}
 	done, ok := slots.take()
 	if ok {
-		defer done()
-		c.deliver(ctx, received, in, h)
+		free := sync.OnceFunc(done)
+		defer free()
+		c.deliver(ctx, received, in, h, free)
 		return
 	}
 	if done, ok = slots.refuse(); !ok {

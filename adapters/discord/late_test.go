@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,5 +142,40 @@ func TestPictureIsRefused(t *testing.T) {
 	w.poll("the reason", func() bool { return strings.Contains(w.log.String(), "a person was not told the rest") })
 	if alts, _ := w.Pictures(0); len(alts) > 0 || len(w.Notes(0)) != 1 {
 		t.Errorf("shown %q and %q", alts, w.Notes(0))
+	}
+}
+
+// TestSlowCommandsHoldNoPlace: however many commands wait for an answer that
+// comes late, a click is worked on.
+func TestSlowCommandsHoldNoPlace(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
+	h := handler{
+		click: func(context.Context, adapters.Click) adapters.Answer { return adapters.Note{Text: "worked on"} },
+		command: func(ctx context.Context, _ adapters.Command) adapters.Answer {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return adapters.Note{Text: "late"}
+		},
+	}
+	w := begin(t, "gateway", h, func(_ *discordtest.Config, c *discord.Config) { c.AnswerTime, c.Workers = adapters.AnswerTime, 2 })
+	_, id := posted(t, adaptertest.NewBook(), w)
+	for i := range 2 {
+		go func() {
+			_, _ = w.Command(t.Context(), i, "status") // which ends with the test
+		}()
+		w.poll("a word that it takes a moment", func() bool { return w.Waits(i) })
+	}
+	w.poll("a click that is worked on", func() bool { // a worker may still be at the end of a command
+		if err := w.Click(t.Context(), 5, id, adapters.ActionApprove); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(w.Notes(5), "worked on")
+	})
+	if !w.Waits(0) || !w.Waits(1) {
+		t.Error("the click was worked on when the commands were over")
 	}
 }

@@ -742,7 +742,15 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 // asking begins what may take its time.
 func (c *Chat) asking(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) <-chan adapters.Answer {
 	asked := make(chan adapters.Answer, 1)
+	select {
+	case c.commands <- struct{}{}:
+	default:
+		c.log.Warn("too many commands at once, one is refused")
+		asked <- adapters.Note{Text: adapters.SayBusy, Again: true}
+		return asked
+	}
 	go func() {
+		defer func() { <-c.commands }()
 		ctx, end := c.work.Within(ctx)
 		defer end()
 		asked <- adapters.Ask(ctx, received.Add(adapters.CommandTime), c.log, call)

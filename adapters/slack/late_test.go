@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,5 +135,43 @@ func TestLateFormIsNotOpened(t *testing.T) {
 	poll(t, "a word", func() bool { all := w.Notes(0); return all[len(all)-1] == adapters.SayAgain })
 	if n := w.fake.Count("views.open"); n != 0 {
 		t.Errorf("views.open was called %d times", n)
+	}
+}
+
+// TestSlowCommandsHoldNoPlace: however many commands wait for an answer that
+// comes late, a click is worked on.
+func TestSlowCommandsHoldNoPlace(t *testing.T) {
+	t.Parallel()
+	h := newSlowly()
+	h.click = func(context.Context, adapters.Click) adapters.Answer { return adapters.Note{Text: "worked on"} }
+	var ended atomic.Int32
+	command := h.command
+	h.command = func(ctx context.Context, c adapters.Command) adapters.Answer {
+		defer ended.Add(1)
+		return command(ctx, c)
+	}
+	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) { c.AnswerTime, c.Workers = adapters.AnswerTime, 2 })
+	defer close(h.release)
+	tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), w.Place())
+	id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 { // whatever the workers can do at once
+		if _, err := w.Command(t.Context(), i, "status"); err != nil {
+			t.Fatal(err)
+		}
+		if !w.Waits(i) {
+			t.Fatalf("person %d was not told to wait", i)
+		}
+	}
+	poll(t, "a click that is worked on", func() bool { // a worker may still be at the end of a command
+		if err := w.Click(t.Context(), 5, id, adapters.ActionApprove); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(w.Notes(5), "worked on")
+	})
+	if ended.Load() > 0 {
+		t.Error("the click was worked on when the commands were over")
 	}
 }

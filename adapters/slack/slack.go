@@ -100,6 +100,7 @@ type Chat struct {
 	forms    *newest                  // changes of open forms
 	homes    homes                    // home tabs that are being made
 	work     memory.Gate              // deliveries being worked on
+	commands chan struct{}            // a place for each that is being worked on
 	standing memory.Standing
 	requests *signed.Requests // over HTTP
 
@@ -203,6 +204,7 @@ func New(cfg Config) (*Chat, error) {
 		members:     memory.NewSets(cfg.Now),
 		profiles:    memory.NewSets(cfg.Now),
 		seen:        memory.NewDeliveries[said](keepSeen, cfg.Now),
+		commands:    make(chan struct{}, adapters.MaxCommands),
 		forms:       newNewest(cfg.Now),
 		connections: newConnections(),
 		appID:       cfg.AppID,

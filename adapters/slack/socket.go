@@ -358,8 +358,9 @@ func (l *listener) begin(ctx context.Context, from *socket, env envelope) {
 	select {
 	case l.workers <- struct{}{}:
 		l.running.Go(func() {
-			defer func() { <-l.workers }()
-			l.deliver(ctx, from, func() said { return l.answer(ctx, received, env) }, env)
+			free := sync.OnceFunc(func() { <-l.workers })
+			defer free()
+			l.deliver(ctx, from, func() said { return l.answer(ctx, received, env) }, env, free)
 		})
 		return
 	default:
@@ -368,8 +369,9 @@ func (l *listener) begin(ctx context.Context, from *socket, env envelope) {
 	case l.refusals <- struct{}{}:
 		l.log.Warn("too many deliveries at once, one is refused")
 		l.running.Go(func() {
-			defer func() { <-l.refusals }()
-			l.deliver(ctx, from, func() said { return l.busy(env) }, env)
+			free := sync.OnceFunc(func() { <-l.refusals })
+			defer free()
+			l.deliver(ctx, from, func() said { return l.busy(env) }, env, free)
 		})
 	default: // not acknowledged: Slack tells the person that it did not work
 		from.owed.Done()
@@ -377,8 +379,9 @@ func (l *listener) begin(ctx context.Context, from *socket, env envelope) {
 	}
 }
 
-// deliver answers one delivery, and does what follows the answer.
-func (l *listener) deliver(ctx context.Context, from *socket, answer func() said, env envelope) {
+// deliver answers one delivery, and does what follows the answer. It calls free
+// before that: what is said late holds no place that a click needs.
+func (l *listener) deliver(ctx context.Context, from *socket, answer func() said, env envelope, free func()) {
 	l.work.Begin()
 	defer l.work.End()
 	sent := func() said {
@@ -390,6 +393,7 @@ func (l *listener) deliver(ctx context.Context, from *socket, answer func() said
 		}()
 		return l.acknowledge(from, env, answer())
 	}()
+	free()
 	if sent.then != nil {
 		l.follow(ctx, sent)
 	}

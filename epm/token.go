@@ -128,9 +128,15 @@ type tokenError struct {
 func (e *tokenError) GoString() string { return e.Error() }
 
 func (e *tokenError) Error() string {
+	if e.status/100 == 2 && e.code == "" && !e.page {
+		return "token: unreadable answer"
+	}
 	s := "token: " + strings.TrimSpace(strconv.Itoa(e.status)+" "+http.StatusText(e.status))
 	if e.code != "" {
 		s += " (" + e.code + ")"
+	}
+	if e.page {
+		s += ": " + (&pageError{e.status}).Error()
 	}
 	return s
 }

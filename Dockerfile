@@ -19,6 +19,8 @@ RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buil
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /src/LICENSE /LICENSE
+COPY --from=build /src/THIRD_PARTY_NOTICES.txt /THIRD_PARTY_NOTICES.txt
 COPY --from=build /out/countersign /countersign
 COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532

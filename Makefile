@@ -69,8 +69,12 @@ bench-audit: ## verify and export a million events; takes about five minutes
 golden: ## write the golden files anew; read the difference before you commit it
 	$(GO) test ./adapters/slack ./adapters/discord ./adapters/receivers ./epm -update
 
+.PHONY: notices
+notices: ## write THIRD_PARTY_NOTICES.txt anew, after a change of dependencies
+	$(GO) run .ci/notices.go > THIRD_PARTY_NOTICES.txt
+
 .PHONY: vuln
-vuln: ## look for known vulnerabilities in what is linked
+vuln: ## look for known vulnerabilities in what is linked; VULN_REQUIRED=1 fails where it cannot look
 	@GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' sh .ci/vuln
 
 .PHONY: image

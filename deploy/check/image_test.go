@@ -225,7 +225,8 @@ func (img *image) tree(t testing.TB) string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	from := map[string]string{"/out/countersign": img.binary, "/etc/ssl/certs/ca-certificates.crt": "", "/out/data": ""}
+	from := map[string]string{"/out/countersign": img.binary, "/etc/ssl/certs/ca-certificates.crt": "", "/out/data": "",
+		"/src/LICENSE": filepath.Join(root, "LICENSE"), "/src/THIRD_PARTY_NOTICES.txt": filepath.Join(root, "THIRD_PARTY_NOTICES.txt")}
 	for _, c := range img.copies {
 		source := c.SourcePaths[0]
 		local, known := from[source]

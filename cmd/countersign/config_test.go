@@ -273,3 +273,20 @@ func TestZoneThatDoesNotExist(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryCommandHasHelp: whoever asks for help gets it, without an error, and
+// nothing is done.
+func TestEveryCommandHasHelp(t *testing.T) {
+	for _, c := range commands() {
+		for _, args := range [][]string{{c.name, "--help"}, {c.name, "-h"}, {c.name, "help"}, {c.name, "reset", "--help"}, {c.name, "list", "-h"}} {
+			var out, errs bytes.Buffer
+			err := run(t.Context(), args, process{Stdout: &out, Stderr: &errs, Now: time.Now, Environment: func() (environment, []finding) {
+				t.Errorf("%v reads the environment", args)
+				return environment{}, nil
+			}})
+			if err != nil || errs.Len() > 0 || !strings.HasPrefix(out.String(), "Usage: countersign "+c.name) || !strings.Contains(out.String(), c.help) {
+				t.Errorf("%v = %v\n%s%s", args, err, out.String(), errs.String())
+			}
+		}
+	}
+}

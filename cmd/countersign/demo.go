@@ -49,9 +49,7 @@ func demo(ctx context.Context, p process, args []string) (err error) {
 	flags.SetOutput(p.Stderr)
 	address := flags.String("listen", demoListen, "`address` of the page")
 	noOpen := flags.Bool("no-open", false, "do not open a browser")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,12 +98,22 @@ func run(ctx context.Context, args []string, p process) (err error) {
 		name = "version"
 	}
 	for _, c := range commands() {
+		if c.name == name && asksForHelp(args[1:]) {
+			_, err := fmt.Fprintf(p.Stdout, "Usage: countersign %s\n\n%s.\n", strings.TrimSpace(c.name+" "+c.args), c.help)
+			return err
+		}
 		if c.name == name {
 			return c.run(ctx, p, args[1:])
 		}
 	}
 	usage(p.Stderr)
 	return fmt.Errorf("there is no command %q", name)
+}
+
+// asksForHelp reports whether one of a command's arguments does. No command
+// does anything then.
+func asksForHelp(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "-help" || a == "--help" }) || len(args) == 1 && args[0] == "help"
 }
 
 func usage(w io.Writer) {

@@ -27,6 +27,7 @@ const (
 	listBefore = "before:"
 	listAfter  = "after:"
 	listAny    = "any" // in place of a state, so that a text may begin with one
+	listAll    = "all" // the same, for whoever says so
 )
 
 // search is what somebody looks for.
@@ -57,6 +58,9 @@ func (b *Bot) parseSearch(args []string) search {
 	for n := min(len(args), 6); n > 0; n-- {
 		name := strings.Trim(strings.Join(args[:n], " "), `"'“”`)
 		i := slices.IndexFunc(states, func(known string) bool { return strings.EqualFold(known, name) })
+		if i < 0 && strings.EqualFold(name, listAll) {
+			i = slices.Index(states, listAny)
+		}
 		if i < 0 {
 			continue
 		}

@@ -81,6 +81,9 @@ func (w *world) pages(text string) (adapters.Pages, string) {
 // Going older and newer again shows each ticket once, whatever comes meanwhile.
 func TestListTurnsPages(t *testing.T) {
 	w, s := shelved(t, 35, nil)
+	if _, all := w.pages("tickets all"); all != "35 34 33 32 31 30 29 28 27 26" {
+		t.Errorf("all are %s", all)
+	}
 	p, got := w.pages("tickets")
 	if want := "35 34 33 32 31 30 29 28 27 26"; got != want || p.Newer != "" {
 		t.Fatalf("the first page is %s, newer %q; want %s", got, p.Newer, want)
@@ -129,6 +132,8 @@ func TestListFinds(t *testing.T) {
 	for text, want := range map[string]string{
 		"tickets york":                      "01",
 		"tickets any New York":              "01",
+		"tickets all New York":              "01",
+		"tickets ALL new york":              "01",
 		"tickets ZOE":                       "02",
 		"tickets pc-4711":                   "03",
 		"tickets wireshark":                 "05 04",

@@ -430,7 +430,7 @@ func (b *Bot) sayComparisons() string {
 		name := c.Kind.Plural()
 		s := "Compared with EPM's list of " + name + ": not yet."
 		if !c.At.IsZero() {
-			s = fmt.Sprintf("Compared with EPM's list of %s %s: %s missed, %s decided elsewhere since the start.", name, adapters.Moment(c.At), count(c.Missed), count(c.Closed))
+			s = fmt.Sprintf("Compared with EPM's list of %s %s: %s missed, %s closed by it since the start.", name, adapters.Moment(c.At), count(c.Missed), count(c.Closed))
 		}
 		if c.Unknown > 0 {
 			s += fmt.Sprintf(" Not understood and left out: %d.", c.Unknown)

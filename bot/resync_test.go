@@ -332,7 +332,7 @@ func TestCannotCompare(t *testing.T) {
 			w.eventually("status tells", func() bool {
 				s := status()
 				return strings.Contains(s, "list of admin access requests: It cannot be compared now: EPM does not want to.") &&
-					strings.Contains(s, "list of application requests 2") && strings.Contains(s, ": 1 missed, none decided elsewhere")
+					strings.Contains(s, "list of application requests 2") && strings.Contains(s, ": 1 missed, none closed by it")
 			})
 			set(nil)
 			works := func() bool { list, _ := w.bot.Comparisons(); return list[1].Why == "" && !list[1].At.IsZero() }

@@ -34,6 +34,7 @@ type readiness struct {
 	until    time.Time
 	problems map[string]string
 	names    string // of those that the log was told of
+	was      bool   // ready, at least once: before that it starts
 }
 
 // get is what is not usable and why, as it was seen in the last readyFor. The
@@ -58,9 +59,14 @@ func (r *readiness) get(ctx context.Context) map[string]string {
 		r.log.Info("ready")
 		r.names = names
 	default:
-		r.log.Warn("not ready", "err", sayProblems(r.problems))
+		level := slog.LevelWarn
+		if !r.was {
+			level = slog.LevelInfo
+		}
+		r.log.Log(ctx, level, "not ready", "err", sayProblems(r.problems))
 		r.names = names
 	}
+	r.was = r.was || len(r.problems) == 0
 	return r.problems
 }
 

@@ -71,7 +71,7 @@ golden: ## write the golden files anew; read the difference before you commit it
 
 .PHONY: notices
 notices: ## write THIRD_PARTY_NOTICES.txt anew, after a change of dependencies
-	$(GO) run .ci/notices.go > THIRD_PARTY_NOTICES.txt
+	$(GO) run ./.ci/notices > THIRD_PARTY_NOTICES.txt
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is linked; VULN_REQUIRED=1 fails where it cannot look

@@ -11,7 +11,7 @@ import (
 // TestNoticesAreComplete: archives and image ship the licences of all that is
 // linked, and of nothing that is not any more.
 func TestNoticesAreComplete(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "run", ".ci/notices.go")
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./.ci/notices")
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Stderr = os.Stderr
 	want, err := cmd.Output()

@@ -1,10 +1,8 @@
-//go:build ignore
-
-// This program makes, of the reports in the module golang.org/x/vulndb, a
+// Command vulndb makes, of the reports in the module golang.org/x/vulndb, a
 // database in the form that govulncheck reads from a folder:
 // https://go.dev/doc/security/vuln/database
 //
-//	go run .ci/vulndb.go MODULE-DIRECTORY DATABASE-DIRECTORY
+//	go run ./.ci/vulndb MODULE-DIRECTORY DATABASE-DIRECTORY
 package main
 
 import (

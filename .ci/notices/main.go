@@ -1,9 +1,7 @@
-//go:build ignore
-
-// This program prints the licences of everything that is linked into the
+// Command notices prints the licences of everything that is linked into the
 // program, on the systems that a release is for:
 //
-//	go run .ci/notices.go > THIRD_PARTY_NOTICES.txt
+//	go run ./.ci/notices > THIRD_PARTY_NOTICES.txt
 package main
 
 import (

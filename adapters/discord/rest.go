@@ -43,9 +43,9 @@ type request struct {
 	picture []byte // a PNG called [pictureName] that goes beside body; nil for none
 }
 
-// maxAnswer bounds an answer, in bytes: a page of 100 large messages stays
-// well below.
-const maxAnswer = 16 << 20
+// maxAnswer bounds an answer, in bytes, as it is after it was decompressed: a
+// page of 100 large messages stays well below.
+const maxAnswer = 8 << 20
 
 // userAgent is what Discord asks for
 // (discord.com/developers/docs/reference#user-agent).
@@ -187,7 +187,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
 	if err != nil {
 		return nil, err
 	}

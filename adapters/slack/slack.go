@@ -194,7 +194,7 @@ func New(cfg Config) (*Chat, error) {
 		changes: changes,
 		base:    base,
 		http: &http.Client{
-			Transport: cfg.Transport,
+			Transport: bounded{cfg.Transport},
 			Timeout:   cfg.Timeout,
 			// A redirect would carry the token elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -419,9 +419,22 @@ func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Numbe
 	}
 }
 
-// maxAnswer bounds an answer of the Web API, in bytes: a page of 200 large
-// messages stays well below.
-const maxAnswer = 32 << 20
+// maxAnswer bounds an answer of Slack, in bytes, as it is after it was
+// decompressed: a page of 200 large messages stays well below.
+const maxAnswer = 8 << 20
+
+// bounded makes calls whose answers end with an error after maxAnswer: the
+// library reads them to their end.
+type bounded struct{ next http.RoundTripper }
+
+// RoundTrip makes one call.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := b.next.RoundTrip(r)
+	if err == nil && res.Body != nil {
+		res.Body = http.MaxBytesReader(nil, res.Body, maxAnswer)
+	}
+	return res, err
+}
 
 // read calls a method that only reads, and decodes no more of the answer than
 // into holds. Its errors are the library's.
@@ -448,7 +461,7 @@ func (c *Chat) read(ctx context.Context, method string, args url.Values, into an
 	if resp.StatusCode != http.StatusOK {
 		return slack.StatusCodeError{Code: resp.StatusCode}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
 	}

@@ -24,10 +24,15 @@ func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, ready *rea
 		}
 	}
 	// EPM shows this address beside a decision. The request itself is for
-	// the chat's members alone.
+	// the chat's members alone; and nobody else's words are shown here.
+	known := map[string]bool{}
+	for _, kind := range b.World.Types {
+		known[kind.Prefix] = true
+	}
 	mux.HandleFunc("GET /tickets/{number}", func(w http.ResponseWriter, r *http.Request) {
 		number := tickets.Number(r.PathValue("number"))
-		if _, ok := number.Seq(); !ok {
+		prefix := string(number[:max(strings.LastIndexByte(string(number), '-'), 0)])
+		if _, ok := number.Seq(); !ok || !known[prefix] {
 			http.NotFound(w, r)
 			return
 		}

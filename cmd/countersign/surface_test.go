@@ -93,6 +93,11 @@ func TestHealth(t *testing.T) {
 	if code, body := s.get("/tickets/JIT-1001"); code != http.StatusOK || !strings.Contains(body, "/epm ticket JIT-1001") {
 		t.Errorf("/tickets/JIT-1001 = %d %s", code, body)
 	}
+	for _, text := range []string{"Your-account-was-hacked.-Call-0800-1", "X-1", "jit-1", "-1", "JIT-0", "JIT-1-1"} {
+		if code, body := s.get("/tickets/" + text); code != http.StatusNotFound || strings.Contains(body, text) {
+			t.Errorf("/tickets/%s = %d %s, want 404", text, code, body)
+		}
+	}
 	if code, _ := s.get("/tickets/%3Cscript%3E"); code != http.StatusNotFound {
 		t.Errorf("/tickets/<script> = %d, want 404", code)
 	}

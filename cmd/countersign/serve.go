@@ -50,7 +50,7 @@ func serve(ctx context.Context, p process, args []string) error {
 	if err != nil {
 		return err
 	}
-	return runBot(ctx, cfg, p, newLog(cfg, p.Stderr))
+	return endsWithin(ctx, stopTime, func() error { return runBot(ctx, cfg, p, newLog(cfg, p.Stderr)) })
 }
 
 func newLog(cfg config, w io.Writer) *slog.Logger {

@@ -2,7 +2,6 @@ package tickets
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 )
@@ -37,30 +36,28 @@ type Match struct {
 //
 // The same address, or user principal name, is certain. Account names such as
 // ACME\jdoe are not addresses: that one is perhaps the same as
-// jdoe@acme.com, j.doe+it@acme.org, @jdoe and Jane Doe. So are names that
-// differ in letter case, accents, punctuation and characters that nobody
-// sees. Letters of other alphabets that look alike are different letters: who
-// wants another name in a chat can simply choose one, which is why no name
-// makes Same.
+// jdoe@acme.com, j.doe+it@acme.org, @jdoe and Jane Doe; and so are adm-jdoe,
+// jdoe_t1 and jdoe2, second accounts that people have beside their own. So are
+// names that differ in letter case, accents, punctuation and characters that
+// nobody sees. Letters of other alphabets that look alike are different
+// letters: who wants another name in a chat can simply choose one, which is
+// why no name makes Same. How names are compared is in names.go.
 func (r *Request) MadeBy(p Identity) Match {
-	var asked, known []spelling
+	var asked, known []name
 	addresses := make([]string, len(p.Emails))
 	for i, email := range p.Emails {
 		addresses[i] = clean(email)
-		known = spell(known, email, mailbox(addresses[i]))
 	}
 	for _, text := range r.askers() {
-		name := clean(text)
+		account := clean(text)
 		for i, address := range addresses {
-			if isAddress(name, address) {
+			if isAddress(account, address) {
 				return Match{Same, text, p.Emails[i]}
 			}
 		}
-		asked = spell(asked, text, accountName(name))
+		asked = appendName(asked, newAccount(text))
 	}
-	for _, name := range p.Names {
-		known = spell(known, name, clean(name))
-	}
+	known = knownNames(p)
 	switch {
 	case len(asked) == 0:
 		return Match{Likeness: Perhaps}
@@ -123,12 +120,15 @@ func isAddress(text, address string) bool {
 }
 
 // clean is s in one letter case, without characters that nobody sees.
-func clean(s string) string {
+func clean(s string) string { return strings.Map(fold, seen(s)) }
+
+// seen is s without characters that nobody sees.
+func seen(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if hidden(r) {
 			return -1
 		}
-		return fold(r)
+		return r
 	}, s))
 }
 
@@ -144,134 +144,4 @@ func fold(r rune) rune {
 func hidden(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
 		unicode.IsControl(r) && !unicode.IsSpace(r)
-}
-
-// Limits of the names that are compared letter by letter, so that a long one
-// costs nothing. Windows has accounts of 20 characters, Slack names of 80.
-const (
-	maxSpelt = 256 // bytes
-	maxWords = 8
-)
-
-// spelling is a name in the forms in which it is compared.
-type spelling struct {
-	text  string
-	whole []string // all letters and digits: with and without e for an umlaut
-	words []string
-}
-
-// accountName is the name in ACME\jdoe or jdoe@acme.com.
-func accountName(s string) string {
-	if i := strings.LastIndexAny(s, `\/`); i+1 < len(s) {
-		s = s[i+1:]
-	}
-	return mailbox(s)
-}
-
-// mailbox is what of an address names a person.
-func mailbox(address string) string {
-	name, _, _ := strings.Cut(address, "@")
-	name, _, _ = strings.Cut(name, "+")
-	return name
-}
-
-// spell adds name, which is what counts of text and clean, unless it has
-// neither letters nor digits.
-func spell(list []spelling, text, name string) []spelling {
-	if len(name) > maxSpelt {
-		name = name[:maxSpelt]
-	}
-	s := spelling{text: text}
-	for _, name := range []string{name, longLetters.Replace(name)} {
-		words := strings.Fields(strings.Map(letter, plainLetters.Replace(name)))
-		whole := strings.Join(words, "")
-		if whole == "" || slices.Contains(s.whole, whole) {
-			continue
-		}
-		s.whole = append(s.whole, whole)
-		s.words = append(s.words, words[:min(len(words), maxWords)]...)
-	}
-	if len(s.whole) == 0 {
-		return list
-	}
-	return append(list, s)
-}
-
-// letter keeps letters and digits, drops accents and apostrophes, and makes a
-// blank of what stands between words.
-func letter(r rune) rune {
-	switch {
-	case strings.ContainsRune("'’ʼ`´", r), unicode.Is(unicode.M, r):
-		return -1
-	case unicode.IsLetter(r), unicode.IsDigit(r):
-		return r
-	}
-	return ' '
-}
-
-// alike reports whether an account name and what is known of a person may be
-// of the same: the same letters, or one a short form of the other.
-func (s spelling) alike(known spelling) bool {
-	for _, account := range s.whole {
-		for _, name := range known.whole {
-			// One word of several is a short form of a person's name, but
-			// somebody called Jane is not jane.doe.
-			if account == name || slices.Contains(known.words, unnumbered(account)) || short(account, known.words) || short(name, s.words) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// short reports whether name is made of one of the words and the beginning of
-// another: jdoe, janed and doej of jane doe.
-func short(name string, words []string) bool {
-	name = unnumbered(name)
-	for i, word := range words {
-		for j, other := range words {
-			if i == j {
-				continue
-			}
-			before, ok := strings.CutSuffix(name, word)
-			if ok && before != "" && strings.HasPrefix(other, before) {
-				return true
-			}
-			after, ok := strings.CutPrefix(name, word)
-			if ok && after != "" && strings.HasPrefix(other, after) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// unnumbered is name without the number that tells it from others: jdoe2.
-func unnumbered(name string) string {
-	if cut := strings.TrimRight(name, "0123456789"); cut != "" {
-		return cut
-	}
-	return name
-}
-
-// plainLetters takes the accents off Latin letters, longLetters writes them
-// out where that is a custom. The standard library does not decompose letters.
-var (
-	plainLetters = replacer(map[string]string{
-		"a": "àáâãäåāăąǎạảấầẩẫậắằẳẵặ", "c": "çćĉċč", "d": "ďđð", "e": "èéêëēĕėęěẹẻẽếềểễệ", "g": "ĝğġģ", "h": "ĥħ",
-		"i": "ìíîïĩīĭįǐỉị", "j": "ĵ", "k": "ķ", "l": "ĺļľŀł", "n": "ñńņňŋ", "o": "òóôõöøōŏőơǒọỏốồổỗộớờởỡợ",
-		"r": "ŕŗř", "s": "śŝşšș", "t": "ţťŧț", "u": "ùúûüũūŭůűųưǔụủứừửữự", "w": "ŵ", "y": "ýÿŷỳỵỷỹ", "z": "źżž",
-		"ss": "ß", "ae": "æ", "oe": "œ", "th": "þ",
-	})
-	longLetters = strings.NewReplacer("ä", "ae", "ö", "oe", "ü", "ue", "a\u0308", "ae", "o\u0308", "oe", "u\u0308", "ue", "ø", "oe", "å", "aa")
-)
-
-func replacer(letters map[string]string) *strings.Replacer {
-	var pairs []string
-	for plain, accented := range letters {
-		for _, r := range accented {
-			pairs = append(pairs, string(r), plain)
-		}
-	}
-	return strings.NewReplacer(pairs...)
 }

@@ -3,9 +3,9 @@
 # system.
 #
 # GO_IMAGE names a patch release. To build from one image and no other, give
-# its digest too: --build-arg GO_IMAGE=golang:1.26.8-bookworm@sha256:…
+# its digest too: --build-arg GO_IMAGE=golang:1.26.10-bookworm@sha256:…
 # Nothing of it is in the result but the certificates.
-ARG GO_IMAGE=golang:1.26.8-bookworm
+ARG GO_IMAGE=golang:1.26.10-bookworm
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./

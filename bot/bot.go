@@ -78,14 +78,15 @@ type Bot struct {
 	lanes map[tickets.Lane]*lane
 	set   atomic.Pointer[inForce]
 
-	resync   *resync
-	places   places
-	denial   denial
-	recalled chan struct{} // something is in places.recalls
-	noted    chan struct{} // something is in places.notes
-	changed  chan struct{} // the settings were changed here
-	loaded   chan struct{} // closed once the settings were read
-	loadOnce sync.Once
+	resync    *resync
+	places    places
+	denial    denial
+	recalled  chan struct{} // something is in places.recalls
+	permitted chan struct{} // what EPM denied is to be sent
+	noted     chan struct{} // something is in places.notes
+	changed   chan struct{} // the settings were changed here
+	loaded    chan struct{} // closed once the settings were read
+	loadOnce  sync.Once
 }
 
 var _ adapters.Handler = (*Bot)(nil)
@@ -121,7 +122,7 @@ func New(c Config) (*Bot, error) {
 	}
 	b := &Bot{
 		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newResync(),
-		recalled: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}),
+		recalled: make(chan struct{}, 1), permitted: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}),
 	}
 	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
 	add(tickets.LaneEPM, false)
@@ -162,6 +163,7 @@ func (b *Bot) Run(ctx context.Context) error {
 		wg.Go(func() { b.runLane(ctx, l) })
 	}
 	wg.Go(func() { b.runRecalls(ctx) })
+	wg.Go(func() { b.runDenied(ctx) })
 	wg.Go(func() { b.runNotes(ctx) })
 	wg.Go(func() { b.runPurge(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })

@@ -42,7 +42,7 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, out *adapters.Home) 
 	}
 	var queue []*tickets.Ticket // the oldest so far, newest first
 	all := 0
-	whole, problem := b.eachPending(ctx, func(t *tickets.Ticket) {
+	whole, problem := b.eachOf(ctx, tickets.Pending, func(t *tickets.Ticket) {
 		if t.Decidable(b.rulesOf(t)) != nil {
 			return
 		}

@@ -130,7 +130,7 @@ func (b *blind) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, err
 	case hides < 0:
 		return nil, errors.New("nothing can be read")
 	case hides > 0 && q.Before == "":
-		return list[hides:], errors.New("one cannot be read")
+		return list[min(hides, len(list)):], errors.New("one cannot be read")
 	}
 	return list, err
 }

@@ -123,7 +123,7 @@ func (b *Bot) runSettings(ctx context.Context) {
 // reconsider corrects the cards of requests that may be decided, or may no
 // more, since the settings changed. It reports whether it saw them all.
 func (b *Bot) reconsider(ctx context.Context) bool {
-	whole, problem := b.eachPending(ctx, func(t *tickets.Ticket) {
+	whole, problem := b.eachOf(ctx, tickets.Pending, func(t *tickets.Ticket) {
 		if !t.Follows(b.rulesOf(t)) {
 			b.correct(ctx, t)
 		}
@@ -134,11 +134,11 @@ func (b *Bot) reconsider(ctx context.Context) bool {
 	return whole
 }
 
-// eachPending visits every request that nobody has decided, newest first. Its
+// eachOf visits every ticket that has come as far as p, newest first. Its
 // problem is about those that cannot be read; without whole the store could
 // not say which there are.
-func (b *Bot) eachPending(ctx context.Context, visit func(*tickets.Ticket)) (whole bool, problem error) {
-	q := store.Query{Progress: tickets.Pending, Limit: listBatch}
+func (b *Bot) eachOf(ctx context.Context, p tickets.Progress, visit func(*tickets.Ticket)) (whole bool, problem error) {
+	q := store.Query{Progress: p, Limit: listBatch}
 	for {
 		list, err := b.Store.List(ctx, q)
 		problem = errors.Join(problem, err)

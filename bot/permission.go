@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -18,26 +19,33 @@ const onEPM tickets.Platform = "epm"
 // tickets say what waits, and after a restart the first that is sent tells
 // again. The zero value knows of none.
 type denial struct {
-	mu      sync.Mutex
-	why     string // for people; empty if EPM lets us
-	since   time.Time
-	waiting map[tickets.Number]struct{}
+	mu    sync.Mutex
+	why   string // for people; empty if EPM lets us
+	since time.Time
+	swept time.Time // when what waits was last sent
 }
+
+// sweepEvery is how often a bot that EPM lets decide sends what waits all the
+// same: another replica, with other credentials, may have been denied it.
+const sweepEvery = 20 * time.Second
 
 // sendEnded notes how the sending of t's decision ended, of which t tells.
 // Each ticket is sent again by itself: what EPM says of one may hold for its
 // kind alone. But once it takes one, all are sent.
 func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
-	d, n := &b.denial, t.Number
+	d := &b.denial
 	if failure == nil {
 		if t.Sending.Done.IsZero() {
 			return // EPM had an outcome already: that says nothing of our rights
 		}
+		now := b.Now()
 		d.mu.Lock()
-		why := d.why
-		delete(d.waiting, n)
+		why, due := d.why, now.Sub(d.swept) >= sweepEvery
 		d.why = ""
 		d.mu.Unlock()
+		if due {
+			b.sendDenied()
+		}
 		if why != "" {
 			b.Log.Info("EPM takes decisions again")
 			b.tellOfEPM(note{text: adapters.SayEPMAllows()}, why)
@@ -58,10 +66,7 @@ func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 	if before == "" {
 		d.since = b.Now()
 	}
-	if d.waiting == nil {
-		d.waiting = map[tickets.Number]struct{}{}
-	}
-	d.why, d.waiting[n] = why, struct{}{}
+	d.why = why
 	d.mu.Unlock()
 	if before != why {
 		b.Log.Error("EPM takes no decisions", "err", why)
@@ -77,20 +82,38 @@ func (b *Bot) tellOfEPM(n note, why string) {
 	b.note(n)
 }
 
-// sendDenied has the decisions that EPM denied sent now.
+// sendDenied has the decisions that EPM denied sent now, to whichever replica
+// it said so.
 func (b *Bot) sendDenied() {
-	d := &b.denial
-	d.mu.Lock()
-	var list []recall
-	for n := range d.waiting {
-		list = append(list, recall{n, tickets.Place{Platform: onEPM}})
+	b.denial.mu.Lock()
+	b.denial.swept = b.Now()
+	b.denial.mu.Unlock()
+	signal(b.permitted)
+}
+
+// runDenied sends what EPM denied: at the start, because the account or its
+// secret may be another since, and when sendDenied says so.
+func (b *Bot) runDenied(ctx context.Context) {
+	select {
+	case <-b.loaded:
+	case <-ctx.Done():
+		return
 	}
-	clear(d.waiting)
-	d.mu.Unlock()
-	b.places.mu.Lock()
-	b.places.recalls = append(b.places.recalls, list...)
-	b.places.mu.Unlock()
-	signal(b.recalled)
+	for {
+		_, err := b.eachOf(ctx, tickets.Submitting, func(t *tickets.Ticket) {
+			if t.Sending.NotPermitted {
+				b.goOn(ctx, recall{t.Number, tickets.Place{Platform: onEPM}})
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			b.Log.Warn("cannot look through all decisions that EPM did not take", "err", err)
+		}
+		select {
+		case <-b.permitted:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // sayDenial says since when and why EPM takes no decisions, or "".

@@ -167,3 +167,21 @@ func TestEPMDeniesUntilTested(t *testing.T) {
 	}
 	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 }
+
+// TestEPMDeniedAFormerLife: what EPM denied before the bot was started again,
+// perhaps with another secret, does not wait ten minutes.
+func TestEPMDeniedAFormerLife(t *testing.T) {
+	w := newWorld(t)
+	epm := &lockedEPM{fakeEPM: w.epm, why: "no right", tries: map[tickets.RequestID]int{}}
+	w.decides = epm
+	w.start()
+	n := w.ask("r")
+	if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
+		t.Fatalf("Submit = %+v, want Done", a)
+	}
+	w.until(n, "denied", func(t *tickets.Ticket) bool { return t.Sending.NotPermitted })
+	w.stop()
+	epm.lock("")
+	w.start()
+	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
+}

@@ -206,6 +206,8 @@ func (r *Receiver) serve(w http.ResponseWriter, q *http.Request) {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
+	case <-q.Context().Done():
+		return // nobody waits for the answer any more
 	case <-turn.C:
 		r.config.Log.Error("too many webhooks at once, one is to come again", "remote", from)
 		r.tryLater(w)

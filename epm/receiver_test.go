@@ -472,6 +472,32 @@ func TestManyWhileTheStoreHangs(t *testing.T) {
 	})
 }
 
+// A sender who has gone while its webhook waits for its turn takes none.
+func TestSenderHasGoneBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := 0
+		r := newReceiving(t, func(c *ReceiverConfig) {
+			c.Keeper = keeperFunc(func(ctx context.Context, _ tickets.Incoming) (tickets.Receipt, error) {
+				kept++
+				return tickets.Receipt{}, nil
+			})
+		})
+		for range maxAtOnce {
+			r.slots <- struct{}{} // those before it
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { r.post([]byte(`{}`), func(q *http.Request) { *q = *q.WithContext(ctx) }) })
+		synctest.Wait()
+		leave()
+		wg.Wait()
+		if took := time.Since(start); took > 0 || kept > 0 {
+			t.Errorf("it waited %v more and was kept %d times, want neither", took, kept)
+		}
+	})
+}
+
 // TestPasswordEncodings: names and passwords that are not ASCII, in both
 // encodings that senders use. To see it fail, read UTF-8 alone.
 func TestPasswordEncodings(t *testing.T) {

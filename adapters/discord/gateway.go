@@ -404,7 +404,7 @@ func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
 		s.line.Up(s.cfg.Now())
 		s.log.Info("the gateway is connected", "resumed", resumes)
 		if s.ready != nil {
-			go s.ready()
+			s.ready()
 		}
 	}
 	for {

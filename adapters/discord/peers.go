@@ -3,6 +3,7 @@ package discord
 import (
 	"context"
 	"crypto/rand"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
@@ -194,9 +195,21 @@ func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 			}
 		})
 	}()
-	// After it nothing renews the lease, or takes it back.
+	var mu sync.Mutex // of connecting and the end of keeping
+	var connecting sync.WaitGroup
+	line.ready = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if keeping.Err() == nil {
+			connecting.Go(func() { t.connected(keeping) })
+		}
+	}
+	// After it nothing renews a lease, or takes it back.
 	letGo := func() {
+		mu.Lock()
 		stopKeeping()
+		mu.Unlock()
+		connecting.Wait()
 		<-kept
 	}
 	left := make(chan struct{})
@@ -206,7 +219,6 @@ func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 		letGo()
 		t.handOver(ctx)
 	})
-	line.ready = func() { t.connected(keeping) }
 	err := line.run(turn, t.lease)
 	if !stop() {
 		<-left

@@ -115,22 +115,23 @@ func (c *Chat) awaitChange(ctx context.Context, before Secrets) bool {
 // until Slack ends it, so that nothing is lost in between.
 func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *slack.Client, line *memory.Line) error) {
 	type end struct {
-		token string
-		err   error
+		line *memory.Line
+		err  error
 	}
 	ended := make(chan end)
 	look := time.NewTicker(renewEvery)
 	defer look.Stop()
 	token := ""
+	var newest *memory.Line // of the token at present; another listener may have had the same
 	for {
 		if now := c.secrets(); now.AppToken != token {
-			token = now.AppToken
 			line := c.addLine()
+			token, newest = now.AppToken, line
 			c.listening.Go(func() {
 				err := handle(ctx, c.client(now), line)
 				c.dropLine(line)
 				select {
-				case ended <- end{now.AppToken, err}:
+				case ended <- end{line, err}:
 				case <-ctx.Done():
 				}
 			})
@@ -139,7 +140,7 @@ func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *s
 		case <-ctx.Done():
 			return
 		case e := <-ended:
-			if e.token != token {
+			if e.line != newest {
 				c.log.Info("socket mode: the connection of the app token before this one has ended")
 				continue
 			}

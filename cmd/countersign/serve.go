@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,14 +85,15 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	shared, _ := keep.(store.Shared)
 	heads := newHeadLog(cfg.AuditHeads, machine, log)
 	follow, stop := context.WithCancel(ctx)
-	defer stop()
+	var following sync.WaitGroup
+	defer func() { stop(); following.Wait() }()
 	switch {
 	case shared != nil:
 		clock.compare(ctx, shared, log)
 		m.watchClock(clock, machine)
-		go clock.follow(follow, shared, log)
+		following.Go(func() { clock.follow(follow, shared, log) })
 	case p.Steady:
-		go clock.followMachine(follow, machine, log)
+		following.Go(func() { clock.followMachine(follow, machine, log) })
 	}
 
 	tr, err := newTracer(ctx, p.Traces, p.Now, log)
@@ -194,12 +196,8 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	renewing := renewer{read: p.Environment, inUse: &inUse, list: renewables(keep, client, chats), certificate: shown, renewed: b.Renewed, log: log}
-	renewed := make(chan struct{})
-	go func() {
-		defer close(renewed)
-		renewing.run(follow, cmp.Or(p.Renew, renewEvery), p.Hangup)
-	}()
-	defer func() { stop(); <-renewed }()
+	following.Go(func() { renewing.run(follow, cmp.Or(p.Renew, renewEvery), p.Hangup) })
+	defer func() { stop(); following.Wait() }() // before what it renews is closed
 	heads.noteOthers(ctx, keep)
 	written := make(chan struct{})
 	telling, endTelling := context.WithCancel(context.WithoutCancel(ctx))

@@ -264,6 +264,7 @@ func (b *Bot) Renewed() {
 		p.recall(u.place, o)
 	}
 	p.mu.Unlock()
+	signal(b.recalled)
 	b.sendDenied()
 	for _, l := range b.lanes {
 		l.resume()

@@ -277,7 +277,7 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	case t == nil:
 		return adapters.Note{Text: adapters.SayNoTicket(c.Number)}
 	case c.Action == adapters.ActionDetails:
-		return adapters.Details{Ticket: t}
+		return adapters.Details{Ticket: snapshot(t)}
 	case b.refuse != "":
 		return adapters.Note{Text: b.refuse}
 	}
@@ -288,7 +288,7 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	if err := t.Decidable(b.rules); err != nil {
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
-	f := adapters.Form{Ticket: t, Verdict: tickets.Verdict(c.Action)}
+	f := adapters.Form{Ticket: snapshot(t), Verdict: tickets.Verdict(c.Action)}
 	if errors.Is(c.Digest.Check(t.Request), tickets.ErrMoreKnown) {
 		f.Problems = tickets.Problems{tickets.FieldReason: adapters.SayMoreKnown}
 	}
@@ -298,6 +298,12 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 		f.Values.Unit, f.Values.Amount = t.Request.FormDuration()
 	}
 	return f
+}
+
+// snapshot is t as a store gives it out: it changes no more.
+func snapshot(t *tickets.Ticket) *tickets.Ticket {
+	s := *t
+	return &s
 }
 
 // Submit decides.
@@ -313,11 +319,11 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 	case b.refuse != "":
 		return adapters.Note{Text: b.refuse}
 	case errors.Is(s.Digest.Check(t.Request), tickets.ErrMoreKnown):
-		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: adapters.SayMoreKnown}}
+		return adapters.Form{Ticket: snapshot(t), Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: adapters.SayMoreKnown}}
 	}
 	reason, d, problems := s.Form.Check(s.Verdict)
 	if len(problems) > 0 {
-		return adapters.Form{Ticket: t, Verdict: s.Verdict, Values: s.Form, Problems: problems}
+		return adapters.Form{Ticket: snapshot(t), Verdict: s.Verdict, Values: s.Form, Problems: problems}
 	}
 	err := t.Decide(tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: d, By: s.Actor, At: time.Now(), Place: s.Place}, b.rules)
 	if err != nil {
@@ -459,9 +465,9 @@ func (b *Book) Home(_ context.Context, a tickets.Actor) adapters.Answer {
 		case len(out.Queue) == 3:
 			out.More++
 		case t.Request.User == a.ID:
-			out.Queue = append(out.Queue, adapters.Waiting{Ticket: t, Own: adapters.SayOwnRequest})
+			out.Queue = append(out.Queue, adapters.Waiting{Ticket: snapshot(t), Own: adapters.SayOwnRequest})
 		default:
-			out.Queue = append(out.Queue, adapters.Waiting{Ticket: t})
+			out.Queue = append(out.Queue, adapters.Waiting{Ticket: snapshot(t)})
 		}
 	}
 	out.Say = adapters.SayQueue(len(out.Queue)+out.More) + " for " + a.ID

@@ -30,6 +30,7 @@ const (
 	SayNoQueue           = "No request waits for you here: you are not one of the approvers"
 	SayNothingWaits      = "No request waits for a decision"
 	SayStranger          = "Only members of this workspace can do that"
+	SayCannotPlace       = "Countersign cannot find out right now whether you belong to this workspace, so nothing was done. Please try again in a minute"
 	SayStarting          = "Countersign is still starting. Please try again in a moment"
 	SayBusy              = "Countersign is busy. Please try again in a moment"
 	SayAgain             = "That took too long, so nothing was done. Please click again"

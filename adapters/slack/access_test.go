@@ -1,10 +1,16 @@
 package slack_test
 
 import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
@@ -48,4 +54,122 @@ func TestSees(t *testing.T) {
 	}
 	w.fake.ClearFaults()
 	check(1, other, other, true)
+}
+
+// TestForeignEventsHaveNoEffect: what another app or workspace lost is none of
+// our business, and of ours Slack is asked before anything is switched off.
+func TestForeignEventsHaveNoEffect(t *testing.T) {
+	for _, mode := range []string{"http", "socket"} {
+		t.Run(mode, func(t *testing.T) {
+			w := begin(t, mode, adaptertest.NewBook(), nil)
+			send := func(app, team, enterprise, event string) {
+				t.Helper()
+				body := fmt.Sprintf(`{"type":"event_callback","api_app_id":%q,"team_id":%q,"enterprise_id":%q,"event":%s}`, app, team, enterprise, event)
+				if _, err := w.fake.Send(t.Context(), slacktest.EventsAPI, json.RawMessage(body)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lost := []string{`{"type":"app_uninstalled"}`, `{"type":"tokens_revoked","tokens":{"bot":["U0BOT"]}}`}
+			asked := w.fake.Count("auth.test")
+			for _, event := range lost {
+				send(slacktest.AppID, "T99ELSE", "", event)
+				send("A99ELSE", slacktest.TeamID, "", event)
+				send("", slacktest.TeamID, "", event)
+				send(slacktest.AppID, "", "", event)
+				send(slacktest.AppID, "", "E99ELSE", event)
+			}
+			for _, event := range lost {
+				send(slacktest.AppID, slacktest.TeamID, "", event) // ours, but Slack takes the token still
+				asked++
+				poll(t, "auth.test is asked", func() bool { return w.fake.Count("auth.test") == asked })
+			}
+			poll(t, "both were looked into", func() bool { return strings.Count(w.log.String(), "but not the bot token in use") == 2 })
+			select {
+			case err := <-w.ended:
+				w.ended <- nil
+				t.Fatalf("Run = %v", err)
+			default:
+			}
+			if err := w.chat.Ready(); err != nil {
+				t.Errorf("Ready = %v", err)
+			}
+			if n := w.fake.Count("auth.test"); n != asked {
+				t.Errorf("auth.test was asked %d times, want %d: for events of others too", n, asked)
+			}
+		})
+	}
+}
+
+// TestWhoBelongs: people of the workspace may act, and those of another one of
+// its organisation, if the delivery, auth.test and users.info name the same. It
+// is the same for who is told to be an approver.
+func TestWhoBelongs(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		ours             string // the organisation, by auth.test
+		user             slacktest.User
+		teams            []string // allowed by the configuration
+		team, enterprise string   // in the delivery
+		userTeam         string
+		silent           bool // Slack does not answer users.info
+		belongs, asked   bool
+		says             string
+	}{
+		{name: "Home", user: slacktest.User{}, team: slacktest.TeamID, userTeam: slacktest.TeamID, belongs: true},
+		{name: "HomeUnsaid", user: slacktest.User{}, team: slacktest.TeamID, belongs: true, asked: true},
+		{name: "StrangerUnsaid", user: slacktest.User{TeamID: "T0OTHER"}, team: slacktest.TeamID, asked: true},
+		{name: "DeactivatedUnsaid", user: slacktest.User{Deleted: true}, team: slacktest.TeamID, asked: true},
+		{name: "BotUnsaid", user: slacktest.User{Bot: true}, team: slacktest.TeamID, asked: true},
+		{name: "UnsaidAndSilent", user: slacktest.User{}, team: slacktest.TeamID, silent: true, asked: true, says: adapters.SayCannotPlace},
+		{name: "Stranger", user: slacktest.User{TeamID: "T0OTHER"}, team: slacktest.TeamID, userTeam: "T0OTHER"},
+		{name: "StrangerToTheOrganisation", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0ELSE"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER", asked: true},
+		{name: "Sister", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER", belongs: true, asked: true},
+		{name: "SisterInItsOwnWorkspace", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: "T0OTHER", enterprise: "E0GRID", userTeam: "T0OTHER", belongs: true, asked: true},
+		{name: "WholeOrganisation", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, enterprise: "E0GRID", userTeam: "T0OTHER", belongs: true, asked: true},
+		{name: "SisterAndSilent", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER", silent: true, asked: true, says: adapters.SayCannotPlace},
+		{name: "OrganisationOfTheDeliveryAlone", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER"},
+		{name: "AnotherOrganisationInTheDelivery", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0ELSE", userTeam: "T0OTHER"},
+		{name: "Configured", user: slacktest.User{TeamID: "T0OTHER"}, teams: []string{"T0OTHER"}, team: slacktest.TeamID, userTeam: "T0OTHER", belongs: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clicked := make(chan tickets.Actor, 1)
+			h := handler{click: func(_ context.Context, c adapters.Click) adapters.Answer {
+				clicked <- c.Actor
+				return adapters.Note{Text: "hello"}
+			}}
+			w := begin(t, "http", h, func(f *slacktest.Config, c *slack.Config) { f.EnterpriseID, c.Teams = tt.ours, tt.teams })
+			tt.user.ID = "U0SUE"
+			w.fake.AddUser(tt.user)
+			w.fake.Invite(channel, "U0SUE")
+			if tt.silent {
+				w.fake.Fail(slacktest.Fault{Method: "users.info", Kind: slacktest.Unavailable, Times: -1})
+			}
+			before := w.fake.Count("users.info")
+			payload := fmt.Sprintf(`{"type":"block_actions","api_app_id":%q,"team":{"id":%q,"enterprise_id":%q},"enterprise":{"id":%q},"user":{"id":"U0SUE","team_id":%q},
+				"container":{"message_ts":"1796075149.000001"},"channel":{"id":%q},"actions":[{"action_id":"approve","value":"JIT-1001","action_ts":"1.0"}]}`,
+				slacktest.AppID, tt.team, tt.enterprise, tt.enterprise, tt.userTeam, channel)
+			if _, err := w.fake.Send(t.Context(), slacktest.Interactive, json.RawMessage(payload)); err != nil {
+				t.Fatal(err)
+			}
+			sue := w.fake.Person("U0SUE")
+			poll(t, "an answer", func() bool { return len(sue.Ephemerals()) == 1 })
+			want := cmp.Or(tt.says, adapters.SayStranger)
+			if tt.belongs {
+				want = "hello"
+			}
+			if got := sue.Ephemerals()[0].Text; got != want || (len(clicked) == 1) != tt.belongs {
+				t.Errorf("she was told %q, want %q; %d clicks", got, want, len(clicked))
+			}
+			if asked := w.fake.Count("users.info") > before; asked != tt.asked {
+				t.Errorf("users.info was asked: %v, want %v", asked, tt.asked)
+			}
+			if tt.silent || tt.ours == "" && tt.enterprise != "" || tt.enterprise == "E0ELSE" {
+				return // what a delivery says is known of deliveries alone
+			}
+			r := w.chat.Reach(t.Context(), []tickets.Principal{principal(tickets.User, "U0SUE")})[0]
+			if (r.Problem == "") != tt.belongs || r.Err != nil {
+				t.Errorf("/epm roles says %+v of whom a click says %v", r, tt.belongs)
+			}
+		})
+	}
 }

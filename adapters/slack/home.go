@@ -138,12 +138,12 @@ func (c *Chat) opened(e *event, h adapters.Handler) said {
 	if h == nil || e.Event.Tab != homeTab {
 		return said{}
 	}
-	from := sender{string(e.AppID), string(e.TeamID), string(e.EnterpriseID), string(e.Event.User), ""}
-	if c.refuse(from) != "" {
-		return said{}
-	}
-	who := tickets.Actor{Platform: Platform, ID: from.user}
-	return said{then: func(ctx context.Context) { c.showHome(ctx, who, string(e.Event.View.Hash), h) }}
+	from := sender{app: string(e.AppID), team: string(e.TeamID), enterprise: string(e.EnterpriseID), user: string(e.Event.User), typed: true}
+	return said{then: func(ctx context.Context) {
+		if c.refuse(ctx, from) == "" {
+			c.showHome(ctx, tickets.Actor{Platform: Platform, ID: from.user}, string(e.Event.View.Hash), h)
+		}
+	}}
 }
 
 // showHome publishes a's home tab as things are now. hash, if it is known, is

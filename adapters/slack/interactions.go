@@ -52,9 +52,12 @@ type object struct {
 
 // interaction is a click or a submitted form, as much of it as we use.
 type interaction struct {
-	Type       text   `json:"type"`
-	AppID      text   `json:"api_app_id"`
-	Team       object `json:"team"`
+	Type  text `json:"type"`
+	AppID text `json:"api_app_id"`
+	Team  struct {
+		ID         text `json:"id"`
+		Enterprise text `json:"enterprise_id"`
+	} `json:"team"`
 	Enterprise object `json:"enterprise"`
 	User       struct {
 		ID       text `json:"id"`
@@ -178,44 +181,6 @@ func (in *interaction) actor() tickets.Actor {
 	return tickets.Actor{Platform: Platform, ID: string(in.User.ID), Name: string(name)}
 }
 
-// sender is who sent a delivery, as Slack says.
-type sender struct{ app, team, enterprise, user, userTeam string }
-
-// refuse says why s may not act here, or "". It knows nothing about roles:
-// only whether this is our app, our workspace and a person of it.
-func (c *Chat) refuse(s sender) string {
-	c.mu.Lock()
-	self, app := c.self, c.appID
-	c.mu.Unlock()
-	if self == nil {
-		return adapters.SayStarting
-	}
-	ours := func(id string) bool {
-		if id == self.team || (id == self.enterprise && id != "") {
-			return true
-		}
-		for _, t := range c.cfg.Teams {
-			if id == t && id != "" {
-				return true
-			}
-		}
-		return false
-	}
-	team := s.team
-	if team == "" {
-		team = s.enterprise // installed for a whole organisation
-	}
-	switch {
-	case app != "" && s.app != app:
-		c.log.Warn("a delivery for another app was refused")
-		return adapters.SayStranger
-	case !ours(team), s.userTeam != "" && !ours(s.userTeam), !userID.MatchString(s.user):
-		c.log.Warn("somebody of another workspace was refused", "actor", s.user)
-		return adapters.SayStranger
-	}
-	return ""
-}
-
 // once gives a delivery that was seen before the answer it got then, or unknown
 // if that is not known, or not yet.
 func (c *Chat) once(ctx context.Context, key string, unknown said, do func() said) said {
@@ -247,7 +212,10 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 	}
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	stop := c.refuse(sender{string(in.AppID), string(in.Team.ID), string(in.Enterprise.ID), string(in.User.ID), string(in.User.TeamID)})
+	stop := c.refuse(ctx, sender{
+		app: string(in.AppID), team: string(in.Team.ID), enterprise: string(cmp.Or(in.Enterprise.ID, in.Team.Enterprise)),
+		user: string(in.User.ID), userTeam: string(in.User.TeamID),
+	})
 	switch in.Type {
 	case "block_actions":
 		if len(in.Actions) == 0 {
@@ -715,7 +683,11 @@ type commandAnswer struct {
 }
 
 func (c *Chat) command(ctx context.Context, received time.Time, in commandText, h adapters.Handler) said {
-	if stop := c.refuse(sender{string(in.AppID), string(in.TeamID), string(in.EnterpriseID), string(in.UserID), ""}); stop != "" {
+	known, cancel := context.WithDeadline(ctx, received.Add(c.within.Think))
+	defer cancel()
+	if stop := c.refuse(known, sender{
+		app: string(in.AppID), team: string(in.TeamID), enterprise: string(in.EnterpriseID), user: string(in.UserID), typed: true,
+	}); stop != "" {
 		return c.answering(&in, stop)
 	}
 	key := in.key()
@@ -866,21 +838,21 @@ func (c *Chat) event(payload []byte, h adapters.Handler) said {
 		return said{body: map[string]string{"challenge": string(e.Challenge)}}
 	}
 	c.mu.Lock()
-	foreign := c.appID != "" && e.AppID != "" && string(e.AppID) != c.appID
+	self := c.self
 	c.mu.Unlock()
-	if foreign {
-		c.log.Warn("an event of another app was ignored")
+	// Before Slack has told who we are nothing is remembered, and what cannot
+	// be placed has no effect.
+	if self == nil || c.isForeign(string(e.AppID)) || !c.isOurs(*self, string(e.TeamID)) && !c.isOurs(*self, string(e.EnterpriseID)) {
+		c.log.Warn("an event of another app or workspace was ignored", "type", word(string(e.Event.Type)))
 		return said{}
 	}
 	switch kind := string(e.Event.Type); {
-	case kind == "app_uninstalled":
-		c.giveUp(errUninstalled(kind))
-	case kind == "tokens_revoked" && len(e.Event.Tokens.Bot) > 0:
+	case kind == "app_uninstalled", kind == "tokens_revoked" && len(e.Event.Tokens.Bot) > 0:
 		return said{then: func(ctx context.Context) {
-			// It may be the one that was replaced.
+			// It may be late, or of a token that was replaced.
 			err := c.call(ctx, "auth.test", "", false, func() error { _, err := c.api().AuthTestContext(ctx); return err })
 			if err == nil {
-				c.log.Info("a bot token was revoked, which is not the one in use")
+				c.log.Info("slack took the app or a token of it away, but not the bot token in use", "type", kind)
 			} else if tickets.FailureOf(err).Class == tickets.Denied {
 				c.giveUp(errUninstalled(kind))
 			}

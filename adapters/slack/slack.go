@@ -45,7 +45,7 @@ type Config struct {
 	// or a signing secret does not change. Default those above.
 	Current func() Secrets
 
-	AppID string   // id of the app, A…, that requests must name; default what Socket Mode tells
+	AppID string   // id of the app, A…, that requests must name; default what Slack tells
 	Teams []string // ids of further workspaces whose people may act, for an organisation with several; default only the bot's own
 
 	Transport http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
@@ -529,11 +529,31 @@ func (c *Chat) identity(ctx context.Context) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+	app := c.ownApp(ctx, got)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.self = &got
+	if c.appID == "" {
+		c.appID = app
+	}
 	c.standing.Knows()
 	return got, nil
+}
+
+// ownApp is the app whose bot self is, or "" if Slack does not tell: over HTTP
+// nothing else says which app deliveries must name.
+func (c *Chat) ownApp(ctx context.Context, self identity) string {
+	c.mu.Lock()
+	known := c.appID
+	c.mu.Unlock()
+	if known != "" {
+		return known
+	}
+	u, err := c.account(ctx, self.user)
+	if err != nil || u.Profile.AppID == "" {
+		c.log.Warn("slack does not tell which app this is, so that only the signature or the connection says it", "err", err)
+	}
+	return string(u.Profile.AppID)
 }
 
 // Holds reports whether a is p or belongs to it, with the members of groups

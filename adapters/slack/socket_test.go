@@ -196,6 +196,7 @@ func TestSocketRetriesAreTaken(t *testing.T) {
 	w.fake.Fail(slacktest.Fault{Method: "apps.connections.open", Kind: slacktest.Unavailable, Times: 1})
 	w.fake.CutSockets()
 	poll(t, "no socket", func() bool { return w.fake.Sockets() == 0 })
+	w.fake.FailToken(slacktest.BotToken, "account_inactive")
 	_ = w.fake.SendEvent(t.Context(), map[string]any{"type": "app_uninstalled"}) // nobody hears it
 	err := <-w.ended
 	w.ended <- nil

@@ -266,12 +266,16 @@ func (s *Server) Send(ctx context.Context, kind string, payload json.RawMessage)
 // the app. It returns after the first attempt; retries go on in the background.
 func (s *Server) SendEvent(ctx context.Context, event any) error {
 	s.mu.Lock()
+	var enterprise any
+	if s.cfg.EnterpriseID != "" {
+		enterprise = s.cfg.EnterpriseID
+	}
 	p := marshal(map[string]any{
-		"token": "slacktest", "team_id": s.cfg.TeamID, "api_app_id": s.cfg.AppID, "type": "event_callback",
+		"token": "slacktest", "team_id": s.cfg.TeamID, "enterprise_id": enterprise, "api_app_id": s.cfg.AppID, "type": "event_callback",
 		"event": event, "event_id": s.id("Ev"), "event_time": s.cfg.Now().Unix(), "event_context": nonce(),
 		"is_ext_shared_channel": false,
 		"authorizations": []any{map[string]any{"team_id": s.cfg.TeamID, "user_id": s.cfg.BotUserID, "is_bot": true,
-			"enterprise_id": nil, "is_enterprise_install": false}},
+			"enterprise_id": enterprise, "is_enterprise_install": false}},
 	})
 	s.mu.Unlock()
 	_, err := s.deliver(ctx, EventsAPI, p, 0, "")

@@ -24,7 +24,7 @@
 //	ann := fake.Person("U01ANN")
 //	err = ann.Click(ctx, "C01EPM", fake.Messages("C01EPM")[0].TS, "approve")
 //
-// What it does not do: files, streaming, workflows, enterprise grids, what user
+// What it does not do: files, streaming, workflows, organisations beyond their name, what user
 // tokens may do, OAuth. Blocks that the validation does not know are refused, so that
 // nobody believes them checked.
 package slacktest

@@ -44,10 +44,14 @@ func (s *Server) authTest(_ args, t *token) reply {
 			"user": s.users[t.user].Name, "user_id": t.user, "is_enterprise_install": false,
 		}}
 	}
-	return reply{body: map[string]any{
+	w := map[string]any{
 		"url": "https://" + s.cfg.TeamDomain + ".slack.com/", "team": s.cfg.TeamDomain, "team_id": s.cfg.TeamID,
 		"user": s.cfg.BotName, "user_id": s.cfg.BotUserID, "bot_id": BotID, "is_enterprise_install": false,
-	}}
+	}
+	if s.cfg.EnterpriseID != "" {
+		w["enterprise_id"] = s.cfg.EnterpriseID
+	}
+	return reply{body: w}
 }
 
 // place finds the channel that a message goes to. A user's id means the direct
@@ -505,13 +509,23 @@ func (s *Server) wireUser(u *User, t *token) map[string]any {
 	if slices.Contains(t.scopes, "users:read.email") && u.Email != "" {
 		profile["email"] = u.Email
 	}
-	return map[string]any{"id": u.ID, "team_id": u.TeamID, "name": u.Name, "real_name": u.RealName, "deleted": u.Deleted,
+	if u.ID == s.cfg.BotUserID {
+		profile["api_app_id"], profile["bot_id"] = s.cfg.AppID, BotID
+	}
+	w := map[string]any{"id": u.ID, "team_id": u.TeamID, "name": u.Name, "real_name": u.RealName, "deleted": u.Deleted,
 		"is_bot": u.Bot, "is_restricted": u.Guest, "is_ultra_restricted": false, "is_app_user": false,
 		"is_stranger": u.TeamID != s.cfg.TeamID, "profile": profile, "tz": "Etc/UTC", "updated": s.cfg.Now().Unix()}
+	if u.EnterpriseID != "" {
+		w["enterprise_user"] = map[string]any{"id": u.ID, "enterprise_id": u.EnterpriseID, "enterprise_name": "Acme", "is_admin": false, "is_owner": false, "teams": []string{u.TeamID}}
+	}
+	return w
 }
 
 func (s *Server) userInfo(a args, t *token) reply {
 	u := s.users[a["user"]]
+	if u == nil && a["user"] == s.cfg.BotUserID {
+		u = &User{ID: s.cfg.BotUserID, TeamID: s.cfg.TeamID, Name: s.cfg.BotName, Bot: true}
+	}
 	if u == nil {
 		return fail("user_not_found")
 	}

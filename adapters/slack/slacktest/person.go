@@ -73,6 +73,10 @@ func (p *Person) payload(kind string, modal bool) map[string]any {
 		"user":       map[string]any{"id": u.ID, "username": u.Name, "name": u.Name, "team_id": u.TeamID},
 		"enterprise": nil, "is_enterprise_install": false,
 	}
+	if e := s.cfg.EnterpriseID; e != "" {
+		w["enterprise"] = map[string]any{"id": e, "name": "Acme"}
+		w["team"] = map[string]any{"id": s.cfg.TeamID, "domain": s.cfg.TeamDomain, "enterprise_id": e, "enterprise_name": "Acme"}
+	}
 	if kind != "view_closed" {
 		w["trigger_id"] = s.newTrigger(p.id, modal)
 	}
@@ -710,12 +714,16 @@ func (p *Person) CommandIn(ctx context.Context, channel, command, text string) (
 	if c := s.channels[channel]; c != nil && c.DM == "" {
 		name = c.Name
 	}
-	body := marshal(map[string]any{
+	form := map[string]any{
 		"token": "slacktest", "command": command, "text": text, "api_app_id": s.cfg.AppID, "is_enterprise_install": "false",
 		"user_id": user["id"], "user_name": user["name"], "team_id": user["team_id"], "team_domain": s.cfg.TeamDomain,
 		"channel_id": channel, "channel_name": name, "trigger_id": w["trigger_id"],
 		"response_url": s.newResponseURL(responseURL{user: p.id, channel: channel}),
-	})
+	}
+	if s.cfg.EnterpriseID != "" {
+		form["enterprise_id"], form["enterprise_name"] = s.cfg.EnterpriseID, "Acme"
+	}
+	body := marshal(form)
 	s.mu.Unlock()
 	a, err := s.deliver(ctx, SlashCommands, body, 0, "")
 	switch {

@@ -43,6 +43,7 @@ type Config struct {
 	AppID         string // default [AppID]
 	TeamID        string // default [TeamID]
 	TeamDomain    string // default "acme"
+	EnterpriseID  string // the organisation that the workspace belongs to; default none
 	BotUserID     string // default [BotUserID]
 	BotName       string // default "countersign"
 

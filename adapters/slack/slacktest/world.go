@@ -13,9 +13,12 @@ type User struct {
 	RealName string
 	Email    string
 	TeamID   string // default: the app's team; another one is a Slack Connect stranger
-	Bot      bool
-	Guest    bool
-	Deleted  bool
+	// EnterpriseID is the organisation of TeamID; default the app's, if the
+	// team is the app's.
+	EnterpriseID string
+	Bot          bool
+	Guest        bool
+	Deleted      bool
 }
 
 // Channel is a conversation. Direct messages appear by themselves.
@@ -71,6 +74,9 @@ func (s *Server) AddUser(u User) User {
 	}
 	if u.TeamID == "" {
 		u.TeamID = s.cfg.TeamID
+	}
+	if u.EnterpriseID == "" && u.TeamID == s.cfg.TeamID {
+		u.EnterpriseID = s.cfg.EnterpriseID
 	}
 	s.users[u.ID] = &u
 	return u

@@ -1,0 +1,150 @@
+package slack
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"slices"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wire"
+)
+
+// sender is who sent a delivery, as Slack says.
+type sender struct {
+	app, team, enterprise, user string
+	userTeam                    string // the workspace of user; empty if Slack does not say
+	typed                       bool   // a command or an event, which never say userTeam
+}
+
+// refuse says why s may not act here, or "". It knows nothing about roles:
+// only whether this is our app, our workspace and a person of it. Whoever
+// belongs to another workspace of our organisation may act too, if Slack says
+// so in the delivery, of us and of them.
+func (c *Chat) refuse(ctx context.Context, s sender) string {
+	c.mu.Lock()
+	self := c.self
+	c.mu.Unlock()
+	if self == nil {
+		return adapters.SayStarting
+	}
+	if c.isForeign(s.app) {
+		c.log.Warn("a delivery for another app was refused")
+		return adapters.SayStranger
+	}
+	here := c.isOurs(*self, cmp.Or(s.team, s.enterprise))
+	sister := self.enterprise != "" && s.enterprise == self.enterprise
+	stranger := !userID.MatchString(s.user) || !sister && (!here || s.userTeam != "" && !c.isHome(*self, s.userTeam))
+	switch {
+	case stranger:
+	case here && (s.typed || c.isHome(*self, s.userTeam)):
+		return ""
+	default:
+		_, problem, err := c.person(ctx, s.user)
+		if err != nil {
+			c.log.Warn("cannot tell whether somebody belongs to the workspace", "actor", s.user, "err", err)
+			return adapters.SayCannotPlace
+		}
+		if problem == "" {
+			return ""
+		}
+	}
+	c.log.Warn("somebody of another workspace was refused", "actor", s.user)
+	return adapters.SayStranger
+}
+
+// isForeign reports whether a delivery that names app is none of ours. While
+// Slack has not told which app we are, its signature or our connection says so
+// alone.
+func (c *Chat) isForeign(app string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.appID != "" && app != c.appID
+}
+
+// isHome reports whether the people of the workspace team may act.
+func (c *Chat) isHome(self identity, team string) bool {
+	return team != "" && (team == self.team || slices.Contains(c.cfg.Teams, team))
+}
+
+// isOurs reports whether what happens in team, a workspace or an organisation,
+// is for us.
+func (c *Chat) isOurs(self identity, team string) bool {
+	return c.isHome(self, team) || team != "" && team == self.enterprise
+}
+
+// person is the name of somebody, and why they can do nothing with us or "". It
+// believes for a minute what Slack told: there may be many, and Slack takes
+// about a hundred such calls a minute.
+func (c *Chat) person(ctx context.Context, id string) (name, problem string, err error) {
+	told, err := c.members.Members(ctx, "account "+id, func(ctx context.Context) ([]string, error) {
+		self, err := c.identity(ctx)
+		if err != nil {
+			return nil, err
+		}
+		u, err := c.account(ctx, id)
+		switch {
+		case isNoUser(err):
+			return []string{"", "Slack knows no such user"}, nil
+		case err != nil:
+			return nil, err
+		}
+		return []string{u.name(), c.wrongWith(u, self)}, nil
+	})
+	if err != nil {
+		return "", "", err
+	}
+	return told[0], told[1], nil
+}
+
+// account is a user as far as being somebody who may act goes.
+type account struct {
+	ID       string    `json:"id"`
+	Name     wire.Text `json:"name"`
+	RealName wire.Text `json:"real_name"`
+	Team     string    `json:"team_id"`
+	Deleted  bool      `json:"deleted"`
+	Bot      bool      `json:"is_bot"`
+	Profile  struct {
+		AppID wire.Text `json:"api_app_id"` // of a bot
+	} `json:"profile"`
+	Grid struct {
+		Enterprise string `json:"enterprise_id"`
+	} `json:"enterprise_user"`
+}
+
+func (u account) name() string { return string(cmp.Or(u.RealName, u.Name)) }
+
+// account reads a user.
+func (c *Chat) account(ctx context.Context, id string) (account, error) {
+	const method = "users.info"
+	var answer struct {
+		User account `json:"user"`
+	}
+	err := c.call(ctx, method, "", false, func() error {
+		err := c.read(ctx, method, url.Values{"user": {id}}, &answer)
+		if err == nil && answer.User.ID == "" {
+			err = errNoEcho
+		}
+		return err
+	})
+	return answer.User, err
+}
+
+// isNoUser reports whether err says that there is no such user for us.
+func isNoUser(err error) bool {
+	return slices.Contains([]string{"user_not_found", "user_not_visible"}, slackError(err))
+}
+
+// wrongWith says why u can do nothing with us, or "".
+func (c *Chat) wrongWith(u account, self identity) string {
+	switch {
+	case u.Deleted:
+		return "the account is deactivated"
+	case u.Bot || u.ID == "USLACKBOT":
+		return "it is a bot: it can neither decide nor read a message"
+	case !c.isHome(self, u.Team) && (self.enterprise == "" || u.Grid.Enterprise != self.enterprise):
+		return "they belong to another workspace, whose people may not act here"
+	}
+	return ""
+}

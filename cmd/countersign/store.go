@@ -16,10 +16,18 @@ import (
 )
 
 const (
-	storeUsage = `Usage: countersign store copy FROM TO
+	storeUsage = `Usage: countersign store backup FILE
+       countersign store restore FILE
+       countersign store copy FROM TO
 
-Copies all tickets with their numbers, all webhooks and the counter of ticket
-numbers. FROM and TO are written as in COUNTERSIGN_STORE: sqlite:PATH, or the
+backup writes everything that the SQLite store of COUNTERSIGN_STORE holds into
+one new FILE, while the bot runs or not, and reads it back.
+
+restore puts what FILE holds in the place of that store; stop the bot first.
+What was there is put aside, and where is said.
+
+copy copies all tickets with their numbers, all webhooks and the counter of
+ticket numbers from one store to another. FROM and TO are written as in COUNTERSIGN_STORE: sqlite:PATH, or the
 address of a Redis. TO may be new. Stop the bot first. It may be interrupted
 and run again: what is there already is left out, and a ticket that has gone
 further in TO is kept. What one of them has retired is not brought back.
@@ -28,16 +36,21 @@ further in TO is kept. What one of them has retired is not brought back.
 	tellEvery = 2 * time.Second
 )
 
-// storeCommand is "store copy". None of its messages quotes an argument: it
-// may hold a password.
+// storeCommand is what is done with a whole store. No message about copy quotes
+// an argument: it may hold a password.
 func storeCommand(ctx context.Context, p process, args []string) error {
 	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
 		_, err := io.WriteString(p.Stdout, storeUsage)
 		return err
 	}
-	if len(args) != 3 || args[0] != "copy" {
+	switch {
+	case len(args) == 2 && args[0] == "backup":
+		return backupStore(ctx, p, args[1])
+	case len(args) == 2 && args[0] == "restore":
+		return restoreStore(ctx, p, args[1])
+	case len(args) != 3 || args[0] != "copy":
 		_, _ = io.WriteString(p.Stderr, storeUsage)
-		return errors.New("write countersign store copy FROM TO")
+		return errors.New("write countersign store copy FROM TO, store backup FILE or store restore FILE")
 	}
 	from, err := endOf("FROM", secret(args[1]))
 	if err != nil {

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"database/sql"
-	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,26 +17,15 @@ func TestStoryRestoreABackup(t *testing.T) {
 	heads := filepath.Join(t.TempDir(), "heads")
 	s := tell(t, func(s *story) { s.env.AuditHeads = secret(heads) })
 	s.requested()
-	file := strings.TrimPrefix(s.env.Store.Reveal(), "sqlite:")
 	backup := filepath.Join(t.TempDir(), "backup.db")
-	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
+	if text, err := s.command(s.alone(), "store", "backup", backup); err != nil || !strings.Contains(text, "1 ticket ") || !strings.Contains(text, "Verified") {
+		t.Fatalf("backup = %v\n%s", err, text)
 	}
-	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "VACUUM INTO ?", backup); err != nil {
-		t.Fatal(err)
+	if _, err := s.command(s.alone(), "store", "backup", backup); err == nil || !strings.Contains(err.Error(), "stays as it is") {
+		t.Errorf("backup to a file that is there = %v", err)
 	}
-	var whole string
-	copied, err := sql.Open("sqlite", "file:"+backup+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := copied.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&whole); err != nil || whole != "ok" {
-		t.Fatalf("the backup is %q: %v", whole, err)
-	}
-	if err := copied.Close(); err != nil {
-		t.Fatal(err)
+	if _, err := s.command(s.alone(), "store", "restore", backup); err == nil || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("restore under a running bot = %v", err)
 	}
 	env := s.alone()
 	env.Store = secret("sqlite:" + backup)
@@ -50,16 +38,14 @@ func TestStoryRestoreABackup(t *testing.T) {
 	s.decide("U01ANN", "approve", hours2)
 	s.shows("submitted to EPM")
 	s.stop()
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
+	text, err := s.command(s.alone(), "store", "restore", backup)
+	if err != nil {
+		t.Fatalf("restore = %v\n%s", err, text)
 	}
-	for _, suffix := range []string{"-wal", "-shm"} {
-		if err := os.Remove(file + suffix); err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Rename(backup, file); err != nil {
-		t.Fatal(err)
+	aside := regexp.MustCompile(`\S+\.before-\w+`).FindString(text)
+	env.Store = secret("sqlite:" + aside)
+	if text, err := s.command(env, "tickets", "show", "JIT-1001"); err != nil || !strings.Contains(text, "Approved") && !strings.Contains(text, "approve") {
+		t.Errorf("what was put aside holds %q, %v", text, err)
 	}
 	s.skew.Add(int64(10 * time.Minute)) // what is younger than two minutes is left alone
 	s.start()

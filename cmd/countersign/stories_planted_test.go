@@ -187,7 +187,7 @@ var plantedCalls = map[string][]string{
 	"tickets":  {"list", "list --json", "show JIT-1001", "show JIT-1001 --json", "show JIT-1001 --evidence", "export", "export --format csv"},
 	"audit":    {"verify", "verify --json", "export", "export --format csv", "export --format cef"},
 	"report":   {"", "--json"},
-	"store":    {"copy STORE sqlite:DIR/copy.db", "copy STORE STORE", "copy sqlite:DIR/none.db STORE", "copy STORE redis://:WRONG@127.0.0.1:1/"},
+	"store":    {"copy STORE sqlite:DIR/copy.db", "copy STORE STORE", "copy sqlite:DIR/none.db STORE", "copy STORE redis://:WRONG@127.0.0.1:1/", "backup DIR/backup.db", "restore DIR/none.db"},
 	"events":   {"", "forget syslog", "forget none"},
 	"settings": {"export --history", "import DIR/settings.json", "reset"},
 	"version":  {""},

@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -34,6 +33,11 @@ var (
 	_ store.Archive = (*Store)(nil)
 )
 
+// ErrNoTables means that a file holds no tickets and never did. Opened all the
+// same it would be an empty store, and nobody would know.
+var ErrNoTables = errors.New("not a countersign store, or a part of one: a copy of the .db alone, without the -wal that was beside it, can be like this. " +
+	"Restore another copy with countersign store restore. If nothing was kept here yet, delete the file and start again")
+
 // ErrLocked means that another process serves the same file.
 var ErrLocked = errors.New("another countersign process uses this file: stop it first, or choose another file")
 
@@ -42,7 +46,12 @@ const (
 	readers     = 4               // connections for reading
 	pageSize    = 4096            // bytes
 	busyTimeout = 5 * time.Second // a reading process may hold the file for a moment
-	checkpoint  = 8000            // writes before the write-ahead log is folded into the file
+
+	// The write-ahead log is folded into the file after so many writes, at this
+	// size, and at the latest so long after a write.
+	checkpoint   = 8000
+	checkpointAt = 32 << 20 // bytes
+	foldAfter    = 5 * time.Second
 )
 
 const schema = `
@@ -114,8 +123,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{path: c.Path, leases: map[lease]time.Time{}}
 	if !c.ReadOnly {
-		if err := s.prepare(); err != nil {
-			return nil, err
+		if err := s.prepare(ctx); err != nil {
+			return nil, errors.Join(err, s.Close())
 		}
 	} else if _, err := os.Stat(c.Path); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -126,49 +135,49 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// prepare makes the file, readable by its owner only, and takes the lock.
-func (s *Store) prepare() error {
-	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("open store: %w: the folder %s must exist and be writable", err, filepath.Dir(s.path))
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("open store: %w", err)
-	}
-	s.lock = flock.New(s.path+".lock", flock.SetPermissions(0o600))
-	ok, err := s.lock.TryLock()
-	if err != nil {
-		return fmt.Errorf("lock store %s: %w", s.path, err)
-	}
-	if !ok {
-		return fmt.Errorf("open store %s: %w", s.path, ErrLocked)
-	}
-	return nil
-}
-
 func (s *Store) open(ctx context.Context, readOnly bool) error {
 	var err error
 	if s.pack, err = newPacker(); err != nil {
 		return err
 	}
-	if !readOnly {
-		w, err := openWriter(ctx, dsn(s.path, false), s.pack)
-		if err != nil {
-			return err
-		}
-		s.w = w
-	}
-	db, err := sql.Open("sqlite", dsn(s.path, true))
-	if err != nil {
+	m := markOf(s.path)
+	if err := m.check(s.path); err != nil {
 		return err
 	}
-	s.read = db
-	db.SetMaxOpenConns(readers)
-	db.SetMaxIdleConns(readers)
+	if !readOnly {
+		if err := m.unknown(); err != nil {
+			return err
+		}
+	}
+	if s.read, err = sql.Open("sqlite", dsn(s.path, true)); err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxIdleConns(readers)
+	if err := ours(ctx, s.read); err != nil || readOnly {
+		return err
+	}
+	if s.w, err = openWriter(ctx, s.path, s.pack); err != nil {
+		return err
+	}
+	return m.folded(s.path)
+}
+
+// ours is an error if db is not a store that this version can open.
+func ours(ctx context.Context, db *sql.DB) error {
+	var tables int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name IN ('meta', 'tickets', 'due', 'incoming')`).Scan(&tables); err != nil {
+		return err
+	}
+	if tables < 4 {
+		return ErrNoTables
+	}
 	var v string
 	switch err := db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'schema'`).Scan(&v); {
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNoTables
 	case err != nil:
-		return fmt.Errorf("not a countersign store: %w", err)
+		return err
 	case v != schemaVersion:
 		return fmt.Errorf("schema %s: %w", v, store.ErrNewerForm)
 	}
@@ -183,6 +192,7 @@ func dsn(path string, readOnly bool) string {
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
 		"wal_autocheckpoint(0)", // the writer does it, off its own path
+		fmt.Sprintf("journal_size_limit(%d)", checkpointAt),
 	} {
 		q.Add("_pragma", p)
 	}
@@ -196,12 +206,16 @@ func dsn(path string, readOnly bool) string {
 func (s *Store) Close() error {
 	var errs []error
 	if s.w != nil {
-		errs = append(errs, s.w.close())
+		// The last connection that is closed folds the log.
+		errs = append(errs, markOf(s.path).unknown(), s.w.close())
 	}
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
 	}
 	if s.lock != nil {
+		if s.w != nil {
+			markOf(s.path).forget(s.path)
+		}
 		errs = append(errs, s.lock.Unlock())
 	}
 	return errors.Join(errs...)
@@ -346,8 +360,58 @@ func (s *Store) tickets(ctx context.Context, query string, args ...any) (list []
 	return list, errors.Join(append(errs, rows.Err())...)
 }
 
-// Claim implements [store.Store]. Leases live in this process.
+// Claim implements [store.Store]. Leases live in this process. What is read from
+// the disk is read without the lock: a disk that does not answer must not hold
+// up who only gives a lease back.
 func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Time, n int) ([]*tickets.Ticket, error) {
+	var claimed []*tickets.Ticket
+	var errs []error
+	var stale []entry
+	seen := map[entry]bool{}
+	for more := true; more && len(claimed) < n; {
+		limit := s.held(lane, now) + len(seen) + n
+		entries, err := s.due(ctx, lane, now, limit)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("claim %s: %w", lane, err))
+			break
+		}
+		more = len(entries) == limit // there may be others behind those that somebody has taken meanwhile
+		for _, e := range entries {
+			// Before it is read: what another has done with it meanwhile is
+			// seen.
+			if seen[e] || !s.take(lane, e.seq, until) {
+				continue
+			}
+			seen[e] = true
+			t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, e.seq))
+			if err != nil {
+				// One unreadable ticket must not hold up the others: it stays
+				// leased too, and is reported again when that ends.
+				errs = append(errs, fmt.Errorf("claim ticket %d in %s: %w", e.seq, lane, err))
+				continue
+			}
+			at, owes := t.Due()[lane]
+			if !owes || micros(at) != e.at {
+				stale = append(stale, e)
+			}
+			if !owes || at.After(now) {
+				s.giveBack(lane, e.seq)
+				continue
+			}
+			if claimed = append(claimed, t); len(claimed) == n {
+				break
+			}
+		}
+	}
+	if err := s.mend(ctx, lane, stale); err != nil {
+		errs = append(errs, fmt.Errorf("mend the index of %s: %w", lane, err))
+	}
+	return claimed, errors.Join(errs...)
+}
+
+// held is how many leases there are in lane. Those that have ended are
+// forgotten.
+func (s *Store) held(lane tickets.Lane, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := 0
@@ -359,42 +423,25 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 			held++
 		}
 	}
-	entries, err := s.due(ctx, lane, now, held+n)
-	if err != nil {
-		return nil, fmt.Errorf("claim %s: %w", lane, err)
+	return held
+}
+
+// take leases a ticket, unless somebody has it.
+func (s *Store) take(lane tickets.Lane, seq int64, until time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := lease{lane, seq}
+	if _, taken := s.leases[l]; taken {
+		return false
 	}
-	var claimed []*tickets.Ticket
-	var errs []error
-	var stale []entry
-	for _, e := range entries {
-		l := lease{lane, e.seq}
-		if _, taken := s.leases[l]; taken {
-			continue
-		}
-		t, err := s.pack.scan(s.read.QueryRowContext(ctx, `SELECT version, doc FROM tickets WHERE seq = ?`, e.seq))
-		if err != nil {
-			// One unreadable ticket must not hold up the others: it is
-			// leased too, and reported again when that ends.
-			s.leases[l] = until
-			errs = append(errs, fmt.Errorf("claim ticket %d in %s: %w", e.seq, lane, err))
-			continue
-		}
-		at, owes := t.Due()[lane]
-		if !owes || micros(at) != e.at {
-			stale = append(stale, e)
-		}
-		if !owes || at.After(now) {
-			continue
-		}
-		s.leases[l] = until
-		if claimed = append(claimed, t); len(claimed) == n {
-			break
-		}
-	}
-	if err := s.mend(ctx, lane, stale); err != nil {
-		errs = append(errs, fmt.Errorf("mend the index of %s: %w", lane, err))
-	}
-	return claimed, errors.Join(errs...)
+	s.leases[l] = until
+	return true
+}
+
+func (s *Store) giveBack(lane tickets.Lane, seq int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.leases, lease{lane, seq})
 }
 
 // entry is a row of the index in one lane.
@@ -453,9 +500,7 @@ func (s *Store) Release(_ context.Context, lane tickets.Lane, n tickets.Number) 
 	if !ok {
 		return fmt.Errorf("release %q: %w", n, store.ErrNotFound)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.leases, lease{lane, seq})
+	s.giveBack(lane, seq)
 	return nil
 }
 

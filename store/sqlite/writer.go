@@ -1,10 +1,13 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -22,7 +25,9 @@ type writer struct {
 	ops  chan *op
 	quit chan struct{}
 
+	path    string
 	written int           // writes since the log was last folded
+	late    *time.Timer   // fires when the log has waited long enough
 	folding bool          // the folder is at work
 	folds   chan struct{} // asks the folder
 	folded  chan struct{} // the folder is done
@@ -38,7 +43,8 @@ type op struct {
 	run func(*batch) error
 	err chan error
 
-	given error // up: nobody waited for it when its turn came
+	given  error // up: nobody waited for it when its turn came
+	failed error // by itself, when it was run apart from the others
 }
 
 // safely runs o and turns a panic into an error: one write must not take the
@@ -59,8 +65,8 @@ var (
 	errTransaction = errors.New("the store cannot be written")
 )
 
-func openWriter(ctx context.Context, dsn string, pack *packer) (*writer, error) {
-	db, err := sql.Open("sqlite", dsn)
+func openWriter(ctx context.Context, path string, pack *packer) (*writer, error) {
+	db, err := sql.Open("sqlite", dsn(path, false))
 	if err != nil {
 		return nil, err
 	}
@@ -69,13 +75,13 @@ func openWriter(ctx context.Context, dsn string, pack *packer) (*writer, error) 
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	fold, err := sql.Open("sqlite", dsn)
+	fold, err := sql.Open("sqlite", dsn(path, false))
 	if err != nil {
 		return nil, errors.Join(err, b.close(), db.Close())
 	}
 	fold.SetMaxOpenConns(1)
 	w := &writer{
-		db: db, fold: fold, b: b, ops: make(chan *op, maxBatch), quit: make(chan struct{}), done: make(chan struct{}),
+		path: path, late: time.NewTimer(foldAfter), db: db, fold: fold, b: b, ops: make(chan *op, maxBatch), quit: make(chan struct{}), done: make(chan struct{}),
 		folds: make(chan struct{}, 1), folded: make(chan struct{}, 1),
 	}
 	go w.loop(b)
@@ -131,11 +137,15 @@ func (w *writer) loop(b *batch) {
 			ops := w.gather(o)
 			w.commit(b, ops)
 			w.askFolder(len(ops))
+		case <-w.late.C:
+			w.startFolder()
 		case <-w.folded:
 			w.folding = false
 			// What came in meanwhile is little: with it folded too, the log
 			// begins anew and does not grow.
-			_ = w.foldOn(b.conn)
+			if w.foldOn(b.conn) == nil {
+				_ = markOf(w.path).folded(w.path)
+			}
 		case <-w.quit:
 			for {
 				select {
@@ -149,11 +159,28 @@ func (w *writer) loop(b *batch) {
 	}
 }
 
-// askFolder asks for the log to be folded into the file after every
-// checkpoint writes. SQLite would do it inside the commit that passes the
-// limit, and everybody would wait for it.
+// askFolder asks for the log to be folded into the file after n more writes, if
+// these are enough, or the log is large. SQLite would do it inside the commit
+// that passes the limit, and everybody would wait for it.
 func (w *writer) askFolder(n int) {
-	if w.written += n; w.written < checkpoint || w.folding {
+	if w.written == 0 {
+		w.late.Reset(foldAfter)
+	}
+	w.written += n
+	if w.written >= checkpoint || w.written >= maxBatch && w.large() {
+		w.startFolder()
+	}
+}
+
+// large reports whether the log is. A log that begins anew is cut to the limit,
+// so that more is really there.
+func (w *writer) large() bool {
+	info, err := os.Stat(w.path + "-wal")
+	return err == nil && info.Size() > checkpointAt
+}
+
+func (w *writer) startFolder() {
+	if w.written == 0 || w.folding {
 		return
 	}
 	w.written, w.folding = 0, true
@@ -165,7 +192,9 @@ func (w *writer) folder() {
 	for range w.folds {
 		// If it fails the log stays longer, and is tried again later; the
 		// writes themselves report what is wrong with the disk.
-		_ = w.foldOn(w.fold)
+		if markOf(w.path).unknown() == nil {
+			_ = w.foldOn(w.fold)
+		}
 		w.folded <- struct{}{}
 	}
 }
@@ -203,32 +232,20 @@ func (w *writer) waiting(ops []*op) []*op {
 	return ops
 }
 
-// commit runs ops in one transaction. If one of them fails, nothing of the
-// batch is kept and each is run again in a transaction of its own, so that
-// one bad write harms no other.
+// commit runs ops in one transaction. If one of them fails, nothing of that is
+// kept, and all are run once more in one transaction, each apart: one bad
+// write harms no other, and does not make the others wait for a commit each.
 func (w *writer) commit(b *batch, ops []*op) {
 	ops = slices.DeleteFunc(ops, func(o *op) bool { return o.ctx.Err() != nil })
 	if len(ops) == 0 {
 		return
 	}
-	err := b.transact(ops)
-	switch {
-	case err == nil:
-		for _, o := range ops {
-			o.err <- o.given
-		}
-	case len(ops) == 1, errors.Is(err, errTransaction):
-		for _, o := range ops {
-			o.err <- err
-		}
-	default:
-		for _, o := range ops {
-			err := b.transact([]*op{o})
-			if err == nil {
-				err = o.given
-			}
-			o.err <- err
-		}
+	err := b.transact(ops, false)
+	if err != nil && len(ops) > 1 && !errors.Is(err, errTransaction) {
+		err = b.transact(ops, true)
+	}
+	for _, o := range ops {
+		o.err <- cmp.Or(err, o.given, o.failed)
 	}
 }
 
@@ -272,9 +289,6 @@ func (b *batch) init(ctx context.Context) error {
 	if _, err := b.conn.ExecContext(ctx, schema+changesSchema+ledgerSchema+claimsSchema); err != nil {
 		return err
 	}
-	if _, err := b.conn.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT DO NOTHING`, schemaVersion); err != nil {
-		return err
-	}
 	var last sql.NullInt64
 	if err := b.conn.QueryRowContext(ctx, `SELECT max(seq) FROM sqlite_sequence WHERE name = 'tickets'`).Scan(&last); err != nil {
 		return err
@@ -314,19 +328,25 @@ func (b *batch) close() error {
 	return errors.Join(append(errs, b.conn.Close())...)
 }
 
-func (b *batch) transact(ops []*op) error {
+// transact runs ops in one transaction. Apart, one that fails is taken back
+// alone; else all are.
+func (b *batch) transact(ops []*op, apart bool) error {
 	seq := b.seq
 	clear(b.moved)
 	err := func() error {
 		if _, err := b.conn.ExecContext(background, `BEGIN IMMEDIATE`); err != nil {
 			return fmt.Errorf("%w: %w", errTransaction, err)
 		}
+		run := b.run
+		if apart {
+			run = b.runApart
+		}
 		for _, o := range ops {
 			// To begin may have taken long.
 			if o.given = o.ctx.Err(); o.given != nil {
 				continue
 			}
-			if err := o.safely(b); err != nil {
+			if err := run(o); err != nil {
 				return err
 			}
 		}
@@ -345,6 +365,26 @@ func (b *batch) transact(ops []*op) error {
 	defer b.mu.Unlock()
 	for p, n := range b.moved {
 		b.counts[p] += n
+	}
+	return nil
+}
+
+func (b *batch) run(o *op) error { return o.safely(b) }
+
+func (b *batch) runApart(o *op) error {
+	seq, moved := b.seq, maps.Clone(b.moved)
+	if _, err := b.conn.ExecContext(background, `SAVEPOINT apart`); err != nil {
+		return fmt.Errorf("%w: %w", errTransaction, err)
+	}
+	if o.failed = o.safely(b); o.failed != nil {
+		b.seq, b.moved = seq, moved
+		// Some errors have ended the transaction; then this fails too.
+		if _, err := b.conn.ExecContext(background, `ROLLBACK TO apart`); err != nil {
+			return fmt.Errorf("%w: %w", errTransaction, errors.Join(o.failed, err))
+		}
+	}
+	if _, err := b.conn.ExecContext(background, `RELEASE apart`); err != nil {
+		return fmt.Errorf("%w: %w", errTransaction, err)
 	}
 	return nil
 }

@@ -383,8 +383,8 @@ func isInitials(word string) bool {
 
 // alike reports whether an account and what is known of a person may be of the
 // same: the same letters, or one a short form of the other.
-func (a name) alike(known name) bool {
-	for _, f := range a.forms {
+func (n name) alike(known name) bool {
+	for _, f := range n.forms {
 		for _, k := range known.forms {
 			if f.alike(k) {
 				return true

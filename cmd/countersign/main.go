@@ -47,7 +47,7 @@ func main() {
 		Hangup:      hangup,
 	}))
 	if err != nil {
-		fmt.Fprintln(forPeople(os.Stderr), "countersign:", err)
+		_, _ = fmt.Fprintln(forPeople(os.Stderr), "countersign:", err)
 		os.Exit(1)
 	}
 }

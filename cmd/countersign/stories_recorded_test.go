@@ -44,7 +44,7 @@ func TestStoryRecordedDeliveries(t *testing.T) {
 			all := s.discord.Deliveries()
 			form := all[len(all)-1]
 
-			addr := s.addr
+			var addr string
 			if name == "Restart" {
 				s.stop()
 				s.start()

@@ -42,14 +42,14 @@ func TestCertificateForANameAlone(t *testing.T) {
 	if other == srv.URL("a") {
 		t.Fatal("the address is not by number")
 	}
-	s, err := redis.Open(t.Context(), redis.Config{URL: other})
+	_, err = redis.Open(t.Context(), redis.Config{URL: other})
 	if err == nil {
 		t.Fatal("a certificate for another name is taken")
 	}
 	if !strings.Contains(err.Error(), "server_name=NAME") {
 		t.Errorf("Open = %v, want what to do", err)
 	}
-	s, err = redis.Open(t.Context(), redis.Config{URL: other + "&server_name=test"})
+	s, err := redis.Open(t.Context(), redis.Config{URL: other + "&server_name=test"})
 	if err != nil {
 		t.Fatalf("with server_name: %v", err)
 	}

@@ -201,18 +201,22 @@ func (r *Receiver) serve(w http.ResponseWriter, q *http.Request) {
 		r.refuse(w, http.StatusUnsupportedMediaType, resultUnsupported, "the webhook must be sent as application/json, not compressed; set its content type in EPM")
 		return
 	}
-	turn := time.NewTimer(keepTimeout)
-	defer turn.Stop()
 	select {
 	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-q.Context().Done():
-		return // nobody waits for the answer any more
-	case <-turn.C:
-		r.config.Log.Error("too many webhooks at once, one is to come again", "remote", from)
-		r.tryLater(w)
-		return
+	default:
+		turn := time.NewTimer(keepTimeout)
+		defer turn.Stop()
+		select {
+		case r.slots <- struct{}{}:
+		case <-q.Context().Done():
+			return // nobody waits for the answer any more
+		case <-turn.C:
+			r.config.Log.Error("too many webhooks at once, one is to come again", "remote", from)
+			r.tryLater(w)
+			return
+		}
 	}
+	defer func() { <-r.slots }()
 	body, err := readBody(w, q)
 	if err != nil {
 		var tooLarge *http.MaxBytesError

@@ -169,7 +169,7 @@ func (w *world) decidesInDiscord(ctx context.Context, a *asked, i int) {
 	p := w.discord.Person(discordPerson(i))
 	for ; ctx.Err() == nil && !w.decided(a); pause(ctx) {
 		cards := w.board().discord[a.number]
-		if len(cards) == 0 || !cards[0].buttons || p.Click(ctx, discordChannel, cards[0].id, verdict()+":"+a.number) != nil {
+		if len(cards) == 0 || !cards[0].buttons || p.Click(ctx, discordChannel, cards[0].id, cards[0].custom[verdict()]) != nil {
 			continue
 		}
 		if f, open := p.Modal(); open {

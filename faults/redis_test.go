@@ -393,7 +393,7 @@ func (w *world) checkTold(ctx context.Context, a *asked, i int) {
 		return told(fmt.Sprint(problems))
 	}
 	inDiscord := func() bool {
-		if q.Click(ctx, discordChannel, w.board().discord[a.number][0].id, "deny:"+a.number) != nil {
+		if q.Click(ctx, discordChannel, w.board().discord[a.number][0].id, w.board().discord[a.number][0].custom["deny"]) != nil {
 			return false
 		}
 		_ = q.Submit(ctx, map[string]string{"reason": reason()})

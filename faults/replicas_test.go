@@ -322,7 +322,7 @@ func (w *world) competesInDiscord(ctx context.Context, h *history, a *asked, i i
 	open := false
 	for range 3 {
 		call := h.now()
-		if cards := w.board().discord[a.number]; len(cards) > 0 && cards[0].buttons && p.Click(ctx, discordChannel, cards[0].id, verdict+":"+a.number) == nil {
+		if cards := w.board().discord[a.number]; len(cards) > 0 && cards[0].buttons && p.Click(ctx, discordChannel, cards[0].id, cards[0].custom[verdict]) == nil {
 			f, open = p.Modal()
 			if r := told(whispers()); r != (result{}) {
 				h.did(act{number: a.number}, r, call)
@@ -398,8 +398,8 @@ func (w *world) onlooker() *onlooker {
 }
 
 func (o *onlooker) clicksInDiscord(ctx context.Context) bool {
-	for n, cards := range o.w.board().discord {
-		err := o.discord.Click(ctx, discordChannel, cards[0].id, "details:"+n)
+	for _, cards := range o.w.board().discord {
+		err := o.discord.Click(ctx, discordChannel, cards[0].id, cards[0].custom["details"])
 		for _, e := range o.discord.Ephemerals() {
 			o.discord.Dismiss(e.ID)
 		}

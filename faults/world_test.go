@@ -230,6 +230,19 @@ type card struct {
 	text    string
 	raw     string // all of it, as JSON says it
 	buttons bool
+	custom  map[string]string // Discord's ids of its buttons, by their action
+}
+
+// customIDs are the ids of Discord's buttons about a ticket: the action, the
+// digest of the request, and the number.
+var customIDs = regexp.MustCompile(`"((approve|deny|details):[0-9a-f]+:JIT-[0-9]+)"`)
+
+func customOf(components string) map[string]string {
+	ids := map[string]string{}
+	for _, m := range customIDs.FindAllStringSubmatch(components, -1) {
+		ids[m[2]] = m[1]
+	}
+	return ids
 }
 
 // board is what people see in the channels, by ticket number.
@@ -258,13 +271,14 @@ func (w *world) board() board {
 			continue
 		}
 		n := numberForm.FindString(m.Text)
-		b.slack[n] = append(b.slack[n], card{m.TS, m.Text, plain(m.Blocks), strings.Contains(string(m.Blocks), `"approve"`)})
+		b.slack[n] = append(b.slack[n], card{m.TS, m.Text, plain(m.Blocks), strings.Contains(string(m.Blocks), `"approve"`), nil})
 	}
 	for _, m := range w.discord.Messages(discordChannel) {
 		// The JSON as it is: what is looked for in it stands in one piece.
 		text := string(m.Components)
 		n := numberForm.FindString(text)
-		b.discord[n] = append(b.discord[n], card{m.ID, text, plain(m.Components), strings.Contains(text, `"approve:`+n+`"`)})
+		custom := customOf(text)
+		b.discord[n] = append(b.discord[n], card{m.ID, text, plain(m.Components), custom["approve"] != "", custom})
 	}
 	w.drawn, w.drawnAt = b, time.Now()
 	return b

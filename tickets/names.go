@@ -132,6 +132,8 @@ func knownNames(p Identity) []name {
 				for i := range f.words {
 					f.words[i].given = given[f.words[i].text]
 				}
+			} else if f.address && len(f.words) == 1 {
+				f.words[0].given = false // jsmith@ of somebody who is called Janey here
 			}
 		}
 	}
@@ -423,11 +425,11 @@ func (f form) alike(known form) bool {
 // sameCore reports whether the core c of an account and k of what is known are
 // the same, or one is the other cut short.
 func (f form) sameCore(c core, known form, k core) bool {
-	if c.part == glued && k.part == glued || c.numbered && k.numbered {
-		return false // asmith and sasmith, jdoe1 and jdoe2 are two people
+	if c.part != whole && k.part != whole || c.numbered && k.numbered {
+		return false // asmith and sasmith, asmith and mary.smith, jdoe1 and jdoe2 are two people
 	}
 	first := func(s string) bool { // a first name, as far as anybody knows
-		return len(f.words) > 1 && f.words[0].text == s || slices.ContainsFunc(known.words, func(w word) bool { return w.given && w.text == s })
+		return len(f.words) > 1 && f.words[0].text == s && !known.address || slices.ContainsFunc(known.words, func(w word) bool { return w.given && w.text == s })
 	}
 	if c.text == k.text {
 		// Somebody called Jane is not jane.doe.
@@ -438,7 +440,13 @@ func (f form) sameCore(c core, known form, k core) bool {
 		short, long = long, short
 	}
 	return c.part == whole && k.part == whole && utf8.RuneCountInString(short) >= shortestCut && letters(short) == utf8.RuneCountInString(short) &&
-		strings.HasPrefix(long, short) && !first(short)
+		strings.HasPrefix(long, short) && !beginsFirstName(short, f.words) && !beginsFirstName(short, known.words)
+}
+
+// beginsFirstName reports whether s is the first name of several words, or its
+// beginning.
+func beginsFirstName(s string, words []word) bool {
+	return len(words) > 1 && slices.ContainsFunc(words, func(w word) bool { return w.given && strings.HasPrefix(w.text, s) })
 }
 
 // sharesNames reports whether an account of several words has a surname of a
@@ -463,6 +471,9 @@ func sharesNames(account, known []word) bool {
 // in their order or with the surname first: jdoe, janed, doej and jrdoe of
 // Jane R. Doe, jsmithjones of Jane Smith-Jones, abuckmin of Anna Buckminster.
 func madeOf(c core, words []word) bool {
+	if c.part != whole && slices.ContainsFunc(words, func(w word) bool { return !w.given && w.text == c.text }) {
+		return false // the surname alone, also where its end could be initials: gardn-er of Eric Gardner
+	}
 	text := []rune(c.text)
 	spelt := make([][]rune, len(words))
 	for i, w := range words {
@@ -546,6 +557,8 @@ func (m *making) enough(s made) bool {
 		return false // a first name alone
 	case s.pieces == 1:
 		return m.core.part == whole && !isAffix(m.core.text) && (s.surname || s.longest >= shortestCut)
+	case s.surnames == s.pieces && m.core.part != whole:
+		return false // smithjones of jerry.smithjones names the family
 	case s.surname:
 		return true
 	case m.core.part == oneWord:

@@ -43,10 +43,10 @@ func Words() []Word {
 			number,
 			{Name: "state", Help: "The state, for example On Hold", Required: true, Complete: true},
 		}},
-		{Name: "config", Help: "show the settings, or change them", Admin: true, Args: []Arg{
+		{Name: "config", Help: "show the settings, change them, or take them back to what the program was started with", Admin: true, Args: []Arg{
 			{Name: "action", Help: "Without it the settings are shown, in a form where there is one", Choices: []string{"list", "set", "reset"}},
-			{Name: "key", Help: "The setting", Choices: tickets.SettingKeys()},
-			{Name: "value", Help: "Its new value; nothing empties it", Complete: true},
+			{Name: "key", Help: "The setting to set, or the only one to reset", Choices: tickets.SettingKeys()},
+			{Name: "value", Help: "Its new value, nothing empties it; for a reset without a key: yes, to reset all", Complete: true},
 		}},
 		{Name: "incoming", Help: "the newest webhooks of EPM, those that failed, or one applied once more", Admin: true, Args: []Arg{
 			{Name: "action", Help: "Only those that failed, or replay one that did", Choices: []string{"failed", "replay"}},

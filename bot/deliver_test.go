@@ -473,7 +473,7 @@ func TestChangesOfOneVersionGoOn(t *testing.T) {
 	for _, s := range []string{"category x", "auto_close true", "short_description z", "self_approval allow"} {
 		w.wants("config set "+s, " is now ")
 	}
-	w.wants("config reset", "category is now empty")
+	w.wants("config reset yes", "category is now empty")
 	newest, err := w.store.Changes(t.Context(), 1)
 	if err != nil || len(newest) != 1 {
 		t.Fatalf("Changes = %v, %v", newest, err)

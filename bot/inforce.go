@@ -285,8 +285,8 @@ func (b *Bot) configWord(ctx context.Context, c adapters.Command, args []string)
 	case action == "list" && len(args) == 1:
 		say, _ := b.showConfig(ctx)
 		return say
-	case action == "reset" && len(args) == 1:
-		return b.resetConfig(ctx, c.Actor)
+	case action == "reset" && len(args) <= 2:
+		return b.resetConfig(ctx, c.Actor, args[1:])
 	case action == "set" && len(args) > 1:
 		key := strings.ToLower(args[1])
 		if !slices.Contains(tickets.SettingKeys(), key) {
@@ -296,24 +296,7 @@ func (b *Bot) configWord(ctx context.Context, c adapters.Command, args []string)
 		value := rest(c.Text, 3)
 		return b.configure(ctx, c.Actor, map[string]*string{key: &value})
 	}
-	return "Say what to do: /epm config, /epm config list, /epm config set KEY VALUE or /epm config reset. The keys are " + strings.Join(tickets.SettingKeys(), ", ") + "."
-}
-
-// resetConfig takes everything back to what the program was started with.
-func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor) string {
-	set, err := b.Store.Settings(ctx)
-	switch {
-	case errors.Is(err, store.ErrDamaged):
-		return b.mendSettings(ctx, by)
-	case err != nil:
-		b.Log.Error("cannot read the settings", "err", err)
-		return sayStoreAway
-	}
-	values := Whole(set, nil)
-	if len(values) == 0 {
-		return "Nothing to change: every setting is as the program was started with."
-	}
-	return b.configure(ctx, by, values)
+	return "Say what to do: /epm config, /epm config list, /epm config set KEY VALUE, /epm config reset, /epm config reset KEY or /epm config reset yes. The keys are " + strings.Join(tickets.SettingKeys(), ", ") + "."
 }
 
 // showConfig reads the settings and lists them, and who set them. It reports
@@ -337,7 +320,7 @@ func (b *Bot) showConfig(ctx context.Context) (say string, ok bool) {
 			line += fmt.Sprintf(" (set by %s, %s)", sayBy(changes[i].By), adapters.Moment(changes[i].At))
 		}
 		if err := now.broken[key]; err != nil {
-			line += fmt.Sprintf(". What was set cannot be used: %s. Set it again, or use /epm config reset", err)
+			line += fmt.Sprintf(". What was set cannot be used: %s. Set it again, or use /epm config reset %s", err, key)
 		}
 		lines = append(lines, line)
 	}

@@ -44,7 +44,8 @@ func TestConfig(t *testing.T) {
 	w.wants("config set channels", "channels was not changed: without a channel")
 	w.wants("config dance", "Say what to do: /epm config, /epm config list, /epm config set KEY VALUE")
 	w.wants("config set", "Say what to do")
-	w.wants("config reset now", "Say what to do")
+	w.wants("config reset category now", "Say what to do")
+	w.wants("config reset categry", "no setting “categry”. Did you mean category?")
 	w.wants("conifg", "I do not know “conifg”. Did you mean /epm config?")
 	w.restart()
 	w.wants("config", "Settings, version 1.", "category: “IT   Security” (set by Ann in Chat, 20")
@@ -52,7 +53,7 @@ func TestConfig(t *testing.T) {
 	if tk := w.until(n, "there", func(t *tickets.Ticket) bool { return t.Request != nil }); tk.Category != "IT   Security" {
 		t.Errorf("the category of a new ticket is %q", tk.Category)
 	}
-	w.wants("config reset", "category is now empty, it was “IT   Security”.")
+	w.wants("config reset yes", "category is now empty, it was “IT   Security”.")
 	w.wants("config reset", "Nothing to change")
 	if got := w.bot.Command(t.Context(), adapters.Command{Actor: tickets.Actor{Platform: "chat", ID: "U9"}, Text: "config set category x"}); got.(adapters.Note).Text != adapters.SayNotAdmin {
 		t.Errorf("a stranger is told %+v", got)
@@ -96,7 +97,7 @@ func TestSettingsHoldAtOnce(t *testing.T) {
 	w.wants("state "+string(n)+" In Progress", "is now In Progress")
 	w.wants("config set active_states New", "active_states is now")
 	w.until(n, "closed to decisions, and shown so", func(t *tickets.Ticket) bool { return !t.Active && t.Message(placeOne).Shown == t.Rev })
-	w.wants("config reset", "approvers is now “chat:U1, chat:U2”")
+	w.wants("config reset yes", "approvers is now “chat:U1, chat:U2”")
 	w.until(n, "open again, and shown so", func(t *tickets.Ticket) bool { return t.Active && t.Message(placeOne).Shown == t.Rev })
 }
 
@@ -121,7 +122,7 @@ func TestSettingsFromElsewhere(t *testing.T) {
 	w.eventually("known as broken", func() bool { return len(w.bot.Broken()) == 2 })
 	w.wants("config", "auto_close: “false” (set by the operator, ", "What was set cannot be used: write true or false")
 	w.wants("status", "The setting auto_close cannot be used", "The setting of_a_later_version cannot be used")
-	w.wants("config reset", "auto_close is now “false”.")
+	w.wants("config reset yes", "auto_close is now “false”.")
 	if len(w.bot.Broken()) != 0 {
 		t.Errorf("after a reset these are broken: %v", w.bot.Broken())
 	}

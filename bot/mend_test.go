@@ -41,7 +41,10 @@ func TestDamagedSettings(t *testing.T) {
 	if got := w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "config reset"}).(adapters.Note).Text; got != adapters.SayNotAdmin {
 		t.Errorf("a stranger is told %q", got)
 	}
-	w.wants("config reset", "Every setting is as the program was started with again. What stood there is kept")
+	w.wants("config reset", "Nothing was changed yet. The settings in my store are damaged", "/epm config reset yes makes")
+	w.wants("config reset category", "damaged and cannot be read")
+	w.wants("status", "The settings in my store are damaged")
+	w.wants("config reset yes", "Every setting is as the program was started with again. What stood there is kept")
 	if got := w.bot.Current().Rules.Category; got != "" {
 		t.Errorf("the category in force is %q, want none", got)
 	}
@@ -76,7 +79,7 @@ func TestStartWithDamagedSettings(t *testing.T) {
 	if got := w.bot.Command(t.Context(), adapters.Command{Actor: bob, Text: "config reset"}).(adapters.Note).Text; got != adapters.SayNotAdmin {
 		t.Errorf("an approver is told %q", got)
 	}
-	w.wants("config reset", "Every setting is as the program was started with again.")
+	w.wants("config reset yes", "Every setting is as the program was started with again.")
 	w.ask("r")
 	w.wants("tickets", "JIT-1001")
 }

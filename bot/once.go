@@ -51,7 +51,7 @@ func reads(word string, args []string) bool {
 	case "ticket":
 		return len(args) <= 1
 	case "config":
-		return first == "" || first == "list"
+		return first == "" || first == "list" || first == "reset" && len(args) == 1
 	case "incoming":
 		return first == "" || first == "failed"
 	}

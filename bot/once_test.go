@@ -70,14 +70,14 @@ func acts() map[string]act {
 		},
 		"StateWord": {do: command("state JIT-1001 On Hold"), undo: moved, is: state, want: "New"},
 		"SetWord":   {do: command("config set category Hardware"), undo: software, is: category, want: "Software"},
-		"ResetWord": {do: command("config reset"), undo: software, is: category, want: "Software"},
+		"ResetWord": {do: command("config reset yes"), undo: software, is: category, want: "Software"},
 		"Settings": {
 			do: func(w *world, d adapters.Delivery) adapters.Answer {
 				c := fill(w.settingsForm(), map[string]string{tickets.KeyCategory: "Hardware"})
 				c.Delivery = d
 				return w.bot.Configure(w.t.Context(), c)
 			},
-			undo: func(w *world) { w.told(ann, "config reset") }, is: category, want: "",
+			undo: func(w *world) { w.told(ann, "config reset yes") }, is: category, want: "",
 		},
 		"ReplayWord": {
 			do:   command("incoming replay " + firstID),
@@ -94,7 +94,7 @@ func acting(t *testing.T) *world {
 	w.until(w.ask("r"), "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
 	w.keepsFailed(firstID, "ask other", time.Now())
 	w.told(ann, "config set category Games") // which can be reset
-	w.told(ann, "config reset")
+	w.told(ann, "config reset yes")
 	return w
 }
 

@@ -15,7 +15,7 @@ import (
 const (
 	sayOldButton = "I do not know this button any more. Please use the buttons of the newest message about the request."
 	sayStoreAway = "I cannot reach my store at the moment, and nothing was changed. Please try again in a minute."
-	sayDamaged   = "The settings in my store are damaged and cannot be read. An admin makes the default settings again with /epm config reset, or whoever runs me with countersign settings reset."
+	sayDamaged   = "The settings in my store are damaged and cannot be read. An admin makes the default settings again with /epm config reset yes, or whoever runs me with countersign settings reset yes."
 	// sayUnrecorded is for a write whose end nobody knows.
 	sayUnrecorded = "My store did not answer in time, and I do not know whether this was recorded. Please look at the request's message in a minute: if it does not show it, try again."
 )

@@ -104,6 +104,9 @@ func (b *Bot) statesOf(ctx context.Context, n string) []string {
 // that it has. Of a comma list it is the last item that is being typed.
 func (b *Bot) suggestValue(c adapters.Completion) adapters.Suggestions {
 	key := c.Given["key"]
+	if key == "" && strings.EqualFold(c.Given["action"], "reset") {
+		return suggestions(c.Typed, []string{"yes"})
+	}
 	if !slices.Contains(tickets.SettingKeys(), key) || !strings.EqualFold(c.Given["action"], "set") {
 		return nil
 	}

@@ -400,7 +400,7 @@ func (c *copying) settings(ctx context.Context) error {
 		return fmt.Errorf("write settings: %w", err)
 	}
 	if c.Settings = did; did == Further {
-		c.problem(errors.New("the settings are not copied: the store to copy to has settings of its own. Compare both with /epm config, or take those there back with /epm config reset"))
+		c.problem(errors.New("the settings are not copied: the store to copy to has settings of its own. Compare both with /epm config, or take those there back with /epm config reset yes"))
 		return nil
 	}
 	return c.marks(ctx)

@@ -308,7 +308,7 @@ func checkSettings(ctx context.Context, c *checkup, keep store.Store) {
 	switch _, err := keep.Settings(ctx); {
 	case errors.Is(err, store.ErrDamaged):
 		c.bad(what, "they are damaged and cannot be read, and a bot that starts takes no webhook and lets nobody decide",
-			"Let an admin write /epm config reset, or run countersign settings reset; then set again what is missing, or run countersign settings import with an earlier export.")
+			"Let an admin write /epm config reset yes, or run countersign settings reset yes; then set again what is missing, or run countersign settings import with an earlier export.")
 	case err == nil:
 		c.ok(what + " can be read")
 	}

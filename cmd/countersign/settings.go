@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/user"
 	"slices"
@@ -21,7 +21,7 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-const settingsUsage = "write countersign settings export [--history], countersign settings import [--dry-run] FILE or countersign settings reset"
+const settingsUsage = "write countersign settings export [--history], countersign settings import [--dry-run] FILE or countersign settings reset [KEY | yes]"
 
 // settingsCommand is what the operator can do about the settings: keep them in
 // a file, take them from one, and find the way back when no admin can change
@@ -34,9 +34,7 @@ func settingsCommand(ctx context.Context, p process, args []string) error {
 	case "import":
 		return settingsImport(ctx, p, args)
 	case "reset":
-		if len(args) == 0 {
-			return settingsReset(ctx, p)
-		}
+		return settingsReset(ctx, p, args)
 	}
 	return errors.New(settingsUsage)
 }
@@ -238,44 +236,80 @@ func sayText(text string) string {
 	return "“" + text + "”"
 }
 
-// settingsReset takes every setting back, also if they cannot be read.
-func settingsReset(ctx context.Context, p process) (err error) {
-	keep, err := openSettings(ctx, p)
+// settingsReset takes settings back: one, or after a yes all, also if they
+// cannot be read. Without either it says what would change.
+func settingsReset(ctx context.Context, p process, args []string) (err error) {
+	if len(args) > 1 {
+		return errors.New(settingsUsage)
+	}
+	word := strings.ToLower(strings.Join(args, ""))
+	open := openSettings
+	if word == "" {
+		open = openToLook
+	}
+	keep, err := open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	change := tickets.Change{By: operator(), At: p.Now().UTC().Truncate(time.Second)}
-	set, err := keep.Settings(ctx)
-	if errors.Is(err, store.ErrDamaged) {
-		if _, err := keep.Mend(ctx, change); err != nil {
-			return err
-		}
-		_, err = io.WriteString(p.Stdout, "The settings in the store could not be read. All are as the program is started with again; countersign settings export --history prints what stood there.\n")
-		return err
+	say, err := reset(ctx, keep, word, p.Now().UTC().Truncate(time.Second))
+	if err == nil {
+		_, err = io.WriteString(p.Stdout, say)
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// reset does what word wants, yes, a key or nothing, and returns what to say.
+func reset(ctx context.Context, keep store.Store, word string, now time.Time) (string, error) {
+	change := tickets.Change{By: operator(), At: now}
+	set, err := keep.Settings(ctx)
+	switch {
+	case err == nil:
+	case !errors.Is(err, store.ErrDamaged):
+		return "", err
+	case word == "":
+		return "The settings in the store cannot be read. Nothing was changed yet: countersign settings reset yes makes all as the program is started with, and keeps what stands there.\n", nil
+	case word != "yes":
+		return "", settingsError(err)
+	default:
+		if _, err := keep.Mend(ctx, change); err != nil {
+			return "", err
+		}
+		return "The settings in the store could not be read. All are as the program is started with again; countersign settings export --history prints what stood there.\n", nil
+	}
+	_, isSet := set.Values[word] // perhaps by a later version
+	if word != "" && word != "yes" && !isSet && !slices.Contains(tickets.SettingKeys(), word) {
+		return "", fmt.Errorf("there is no setting %q; there are %s", word, strings.Join(tickets.SettingKeys(), ", "))
 	}
 	var changes []tickets.Change
-	for key, old := range set.Values {
+	var say strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(set.Values)) {
+		if word != "" && word != "yes" && word != key {
+			continue
+		}
+		old := set.Values[key]
 		change.Key, change.Old = key, &old
 		changes = append(changes, change)
+		fmt.Fprintf(&say, "%s: %s → as the program is started with\n", key, sayText(old))
 	}
-	slices.SortFunc(changes, func(a, b tickets.Change) int { return cmp.Compare(a.Key, b.Key) })
-	if len(changes) > 0 {
-		if _, err := keep.Configure(ctx, set.Version, changes); err != nil {
-			return err
-		}
+	switch {
+	case len(changes) == 0:
+		return "0 settings changed.\n", nil
+	case word == "":
+		fmt.Fprintf(&say, "%s would change. Nothing was changed yet: countersign settings reset yes does it, countersign settings reset KEY for one alone.\n", counted(len(changes), "setting"))
+		return say.String(), nil
 	}
-	_, err = fmt.Fprintf(p.Stdout, "%d settings are as the program is started with again.\n", len(changes))
-	return err
+	if _, err := keep.Configure(ctx, set.Version, changes); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&say, "%s changed.\n", counted(len(changes), "setting"))
+	return say.String(), nil
 }
 
 // settingsError says what to do about settings that cannot be read.
 func settingsError(err error) error {
 	if errors.Is(err, store.ErrDamaged) {
-		return fmt.Errorf("%w: countersign settings reset makes the default again", err)
+		return fmt.Errorf("%w: countersign settings reset yes makes the default again", err)
 	}
 	return err
 }

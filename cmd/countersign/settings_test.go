@@ -282,8 +282,32 @@ func TestSettingsImportRefuses(t *testing.T) {
 		d.refuses("write countersign settings import", "settings", "import")
 		d.refuses("write countersign settings export", "settings", "expotr")
 		damage(`{"v":1,"ver`)
-		d.refuses("countersign settings reset makes the default again", "settings", "import", dry)
-		d.refuses("countersign settings reset makes the default again", "settings", "export")
+		d.refuses("countersign settings reset yes makes the default again", "settings", "import", dry)
+		d.refuses("countersign settings reset yes makes the default again", "settings", "export")
+	})
+}
+
+// TestSettingsResetAsksFirst: a reset of all says what would change, and
+// changes it after a yes; one setting is named.
+func TestSettingsResetAsksFirst(t *testing.T) {
+	t.Parallel()
+	desks(t, func(t *testing.T, d *desk, _ func(string)) {
+		d.prints("2 settings changed.", "settings", "import", d.file(`{"countersign_settings": 1, "settings": {"category": "Kept", "fields": "user"}}`))
+		d.prints("category: “Kept” → as the program is started with\nfields: “user” → as the program is started with\n2 settings would change. Nothing was changed yet: countersign settings reset yes ", "settings", "reset")
+		d.refuses(`there is no setting "no"`, "settings", "reset", "no")
+		d.refuses("write countersign settings export", "settings", "reset", "category", "yes")
+		if got := d.settings(); got.Version != 1 {
+			t.Errorf("settings = %+v, want nothing changed", got)
+		}
+		d.prints("category: “Kept” → as the program is started with\n1 setting changed.\n", "settings", "reset", "category")
+		d.prints("0 settings changed.", "settings", "reset", "category")
+		if got := d.settings(); got.Version != 2 || len(got.Values) != 1 || got.Values["fields"] != "user" {
+			t.Errorf("settings = %+v, want the other one left alone", got)
+		}
+		d.prints("1 setting changed.", "settings", "reset", "yes")
+		if got := d.settings(); got.Version != 3 || len(got.Values) > 0 {
+			t.Errorf("settings = %+v, want none", got)
+		}
 	})
 }
 
@@ -293,11 +317,13 @@ func TestSettingsResetMends(t *testing.T) {
 	t.Parallel()
 	desks(t, func(t *testing.T, d *desk, damage func(string)) {
 		d.prints("11 settings changed.", "settings", "import", d.file(full))
-		d.prints("11 settings are as the program is started with again.", "settings", "reset")
-		d.prints("0 settings are", "settings", "reset")
+		d.prints("11 settings changed.", "settings", "reset", "yes")
+		d.prints("0 settings changed.", "settings", "reset", "yes")
 		damage(`{"v":1,"version":2,"values":{"appro`)
-		d.prints("could not be read. All are as the program is started with again", "settings", "reset")
-		d.prints("0 settings are", "settings", "reset")
+		d.prints("cannot be read. Nothing was changed yet: countersign settings reset yes ", "settings", "reset")
+		d.refuses("countersign settings reset yes makes the default again", "settings", "reset", "category")
+		d.prints("could not be read. All are as the program is started with again", "settings", "reset", "yes")
+		d.prints("0 settings changed.", "settings", "reset")
 		if got := d.settings(); got.Version != 3 || len(got.Values) > 0 {
 			t.Errorf("settings = %+v, want none, of version 3", got)
 		}
@@ -329,11 +355,13 @@ func TestDoctorFindsDamagedSettings(t *testing.T) {
 	s.stop()
 	finds("without a bot")
 	s.start()
-	s.has("/epm config reset", s.slackSays("U01ANN", "config reset"), "Every setting is as the program was started with again")
+	s.has("/epm config reset yes", s.slackSays("U01ANN", "config reset yes"), "Every setting is as the program was started with again")
 	s.requested()
 	// Exported beside the bot, as its answer says.
 	(&desk{t, s.env}).prints(`"old": "{"`, "settings", "export", "--history")
-	(&desk{t, s.env}).refuses("a bot uses", "settings", "reset")
+	(&desk{t, s.env}).refuses("a bot uses", "settings", "reset", "yes")
+	(&desk{t, s.env}).refuses("a bot uses", "settings", "reset", "category")
+	(&desk{t, s.env}).prints("0 settings changed.", "settings", "reset")
 }
 
 // TestTicketTypesOfAFile: a type of one's own can be set where its file is

@@ -55,6 +55,10 @@ func TestStoryConfig(t *testing.T) {
 		t.Fatalf("problems = %v", problems)
 	}
 	s.inEffect(r.ID, "Denied", "Once")
-	inDiscord(discordAnn, "config", map[string]string{"action": "reset"}, "approvers is now")
-	inSlack("U01ANN", "config list", "Settings, version 5.")
+	inDiscord(discordAnn, "config", map[string]string{"action": "reset"}, "Nothing was changed yet")
+	inSlack("U01ANN", "config reset", "approvers: ")
+	inSlack("U01ANN", "config list", "Settings, version 4.")
+	inDiscord(discordAnn, "config", map[string]string{"action": "reset", "key": "fields"}, "fields is now empty, it was “reason, user”.")
+	inDiscord(discordAnn, "config", map[string]string{"action": "reset", "value": "yes"}, "approvers is now")
+	inSlack("U01ANN", "config list", "Settings, version 6.")
 }

@@ -44,6 +44,8 @@ var wordRows = map[string][]wordRow{
 		{text: "list", options: map[string]string{"action": "list"}, says: "Settings, version 0."},
 		{text: "set active_states Nowhere", options: map[string]string{"action": "set", "key": "active_states", "value": "Nowhere"}, says: "item 1 is not a state of Access Request"},
 		{text: "reset", options: map[string]string{"action": "reset"}, says: "Nothing to change: every setting is as the program was started with."},
+		{text: "reset yes", options: map[string]string{"action": "reset", "value": "yes"}, says: "Nothing to change: every setting is as the program was started with."},
+		{text: "reset category", options: map[string]string{"action": "reset", "key": "category"}, says: "Nothing to change: category is as the program was started with."},
 	},
 	"incoming": {
 		{says: "created"},

@@ -1,0 +1,76 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+const (
+	sayNothingSet     = "Nothing to change: every setting is as the program was started with."
+	sayResetAsks      = "Nothing was changed yet. /epm config reset yes changes this, /epm config reset KEY one setting alone:"
+	sayResetAsksBlind = "Nothing was changed yet. The settings in my store are damaged, so that I cannot tell what is set in them. /epm config reset yes makes every setting what the program was started with, and keeps what stands there in the history."
+)
+
+// resetConfig takes settings back to what the program was started with: one,
+// or after a yes all. Without either it says what would change.
+func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor, words []string) string {
+	set, err := b.Store.Settings(ctx)
+	damaged := errors.Is(err, store.ErrDamaged)
+	if err != nil && !damaged {
+		b.Log.Error("cannot read the settings", "err", err)
+		return sayStoreAway
+	}
+	yes := len(words) == 1 && strings.EqualFold(words[0], "yes")
+	switch {
+	case len(words) == 0 && damaged:
+		return sayResetAsksBlind
+	case yes && damaged:
+		return b.mendSettings(ctx, by)
+	case damaged:
+		return sayDamaged
+	case yes:
+		values := Whole(set, nil)
+		if len(values) == 0 {
+			return sayNothingSet
+		}
+		return b.configure(ctx, by, values)
+	case len(words) == 0:
+		return b.sayReset(ctx, by, set)
+	}
+	key := strings.ToLower(words[0])
+	_, isSet := set.Values[key] // perhaps by a later version
+	switch {
+	case !isSet && !slices.Contains(tickets.SettingKeys(), key):
+		return sayNoSetting(key)
+	case !isSet:
+		return fmt.Sprintf("Nothing to change: %s is as the program was started with.", key)
+	}
+	return b.configure(ctx, by, map[string]*string{key: nil})
+}
+
+// sayReset says what a reset of all of set would change, or why it would not be
+// done.
+func (b *Bot) sayReset(ctx context.Context, by tickets.Actor, set tickets.Settings) string {
+	values := Whole(set, nil)
+	if len(values) == 0 {
+		return sayNothingSet
+	}
+	changes, does, problems := Plan(b.Config.Settings, b.World, set, values)
+	if len(problems) > 0 {
+		return problems[0]
+	}
+	if no := b.locksOut(ctx, by, set, changes); no != "" {
+		return no
+	}
+	lines := []string{sayResetAsks}
+	for _, d := range does {
+		lines = append(lines, fmt.Sprintf("%s: %s, now %s.", d.Key, sayValue(d.After), sayValue(d.Before)))
+	}
+	return strings.Join(lines, "\n")
+}

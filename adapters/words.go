@@ -754,12 +754,25 @@ func AmountOfAny() (label, hint string) {
 	return "How many", fmt.Sprintf("Minutes: %d to %d. Hours: %d to %d. Once: leave it empty", tickets.MinMinutes, tickets.MaxMinutes, tickets.MinHours, tickets.MaxHours)
 }
 
-// SayQueue is above a queue of n requests.
+// SayQueue is above a queue; n requests wait.
 func SayQueue(n int) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return SayNothingWaits
+	case 1:
 		return "1 request waits for a decision"
 	}
 	return fmt.Sprintf("%d requests wait for a decision, the oldest first", n)
+}
+
+// SayNotInQueue follows SayQueue if n of the requests that wait cannot be
+// decided at present, as one that is On Hold.
+func SayNotInQueue(n int) string {
+	is := "are"
+	if n == 1 {
+		is = "is"
+	}
+	return fmt.Sprintf("%d of them %s not listed here: nobody can decide in the present state. /%s tickets pending lists all", n, is, CommandName)
 }
 
 // SayMore is below a queue behind which n more requests wait.

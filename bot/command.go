@@ -100,6 +100,12 @@ func (b *Bot) help(context.Context, adapters.Command, []string) string {
 func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string {
 	now := b.Now()
 	stats, err := b.Store.Stats(ctx, now)
+	return b.health(ctx, stats, err, now)
+}
+
+// health says how everything is, stats and err being what the store told at
+// now.
+func (b *Bot) health(ctx context.Context, stats store.Stats, err error, now time.Time) string {
 	if err != nil {
 		b.Log.Error("cannot read stats", "err", err)
 		return sayStoreAway
@@ -107,10 +113,13 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	var s strings.Builder
 	fmt.Fprintf(&s, "Waiting for a decision: %d. On their way to EPM: %d. Accepted by EPM and not confirmed: %d. Final: %d.",
 		stats.Progress[tickets.Pending], stats.Progress[tickets.Submitting], stats.Progress[tickets.Submitted], stats.Progress[tickets.Final])
-	for _, line := range b.backlog(stats, now) {
+	lines, fine := b.backlog(stats, now)
+	for _, line := range lines {
 		s.WriteString("\n" + line)
 	}
-	s.WriteString("\n" + b.sayComparisons())
+	compared, works := b.sayComparisons()
+	fine = fine && works
+	s.WriteString("\n" + compared)
 	problems := b.Ready(ctx)
 	for name, err := range problems {
 		fmt.Fprintf(&s, "\nNot ready: %s: %v", name, err)
@@ -119,7 +128,7 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 	for _, o := range out {
 		s.WriteString("\n" + sayOut(o))
 	}
-	fine := len(problems)+len(out) == 0
+	fine = fine && len(problems)+len(out) == 0
 	if denied := b.sayDenial(); denied != "" {
 		fine = false
 		s.WriteString("\n" + denied)
@@ -146,30 +155,36 @@ func (b *Bot) status(ctx context.Context, _ adapters.Command, _ []string) string
 }
 
 // backlog says what waits, for EPM and for each chat, and why if that is known.
-func (b *Bot) backlog(stats store.Stats, now time.Time) []string {
-	var lines []string
+// It reports false if a connection is not known to work.
+func (b *Bot) backlog(stats store.Stats, now time.Time) (lines []string, fine bool) {
+	fine = true
 	add := func(name string, say ...string) {
 		if say = slices.DeleteFunc(say, func(s string) bool { return s == "" }); len(say) > 0 {
 			lines = append(lines, name+": "+strings.Join(say, ". ")+".")
 		}
 	}
 	waiting := func(l tickets.Lane, one, many string) string { return sayWaiting(stats.Due[l], one, many, now) }
+	var late string
+	if n := stats.Owed[tickets.LaneEPM] - stats.Due[tickets.LaneEPM].Count; n > 0 {
+		late, fine = fmt.Sprintf("Not sent at the last try, and tried again within minutes: %d", n), false
+	} else if stats.Due[tickets.LaneEPM].Count > 0 && b.epmAway() {
+		late, fine = "EPM did not answer the last one, and Countersign is trying again", false
+	}
 	add("EPM",
-		waiting(tickets.LaneEPM, "decision waits to be sent", "decisions wait to be sent"),
+		waiting(tickets.LaneEPM, "decision waits to be sent", "decisions wait to be sent"), late,
 		waiting(tickets.LaneLook, "decision waits to be looked up", "decisions wait to be looked up"))
 	for _, p := range slices.Sorted(maps.Keys(b.chats)) {
 		posts := waiting(tickets.PostLane(p), "request waits to be shown", "requests wait to be shown")
 		edits := waiting(tickets.EditLane(p), "message waits to be updated", "messages wait to be updated")
-		var why string
-		if posts != "" || edits != "" {
-			why = b.sayWhy(p, now)
-		}
+		why, works := b.sayWhy(p, now)
+		fine = fine && works
 		if why == "" && posts != "" {
 			why = b.chats[p].Limits()
 		}
 		add(adapters.PlatformName(p), posts, edits, why)
 	}
-	return append(lines, b.sayReceivers(stats, now)...)
+	receivers, take := b.sayReceivers(stats, now)
+	return append(lines, receivers...), fine && take
 }
 
 func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) string {

@@ -129,11 +129,12 @@ func (l *lane) tookLast(now time.Time) []tickets.Notice {
 	return l.took
 }
 
-// rests is until when the lane rests, and why; long ago if it does not.
-func (l *lane) rests() (until time.Time, why tickets.Class) {
+// rests is until when the lane rests, and why; long ago if it does not. It is
+// failing until its receiver takes something again.
+func (l *lane) rests() (until time.Time, why tickets.Class, failing bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.paused, l.why
+	return l.paused, l.why, l.fails > 0
 }
 
 // Following is s, whose tickets owe receivers what happens to them: from the
@@ -434,9 +435,9 @@ func (b *Bot) changesAfter(ctx context.Context, version int64) ([]tickets.Change
 }
 
 // sayReceivers says what receivers are owed, now or later, and why if that is
-// known.
-func (b *Bot) sayReceivers(stats store.Stats, now time.Time) []string {
-	var lines []string
+// known. It reports false if one did not take something.
+func (b *Bot) sayReceivers(stats store.Stats, now time.Time) (lines []string, take bool) {
+	take = true
 	for _, name := range slices.Sorted(maps.Keys(stats.Owed)) {
 		to, ok := strings.CutPrefix(string(name), string(tickets.DeliverLane("")))
 		owed := store.Backlog{Count: stats.Owed[name], Oldest: now}
@@ -450,12 +451,17 @@ func (b *Bot) sayReceivers(stats store.Stats, now time.Time) []string {
 		line := "Events for " + to + ": " + waiting + "."
 		if l := b.lanes[name]; l == nil {
 			line += fmt.Sprintf(" No such receiver is configured: configure it again, or run countersign events forget %s.", to)
-		} else if until, class := l.rests(); until.After(now) {
+		} else if until, class, failing := l.rests(); until.After(now) {
+			take = false
 			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign tries again in %s.", class, until.Sub(now).Round(time.Second))
+		} else if failing {
+			take = false
+			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign is trying again.", class)
 		} else if later := owed.Count - stats.Due[name].Count; later > 0 {
+			take = false
 			line += fmt.Sprintf(" Not taken, and tried again within minutes: %d. The log says why.", later)
 		}
 		lines = append(lines, line)
 	}
-	return lines
+	return lines, take
 }

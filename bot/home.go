@@ -19,19 +19,29 @@ func (b *Bot) Home(ctx context.Context, a tickets.Actor) adapters.Answer {
 		return adapters.Note{Text: sayUnread(err)}
 	}
 	var out adapters.Home
-	if err != nil {
+	damaged := err != nil
+	now := b.Now()
+	stats, err := b.Store.Stats(ctx, now)
+	switch {
+	case damaged:
 		out.Say = sayDamaged
-	} else {
-		b.queueOf(ctx, a, &out)
+	case err != nil:
+		out.Say = sayStoreAway
+	default:
+		b.queueOf(ctx, a, &stats, &out)
 	}
 	if b.mayAdmin(ctx, a) == "" {
-		out.Health = b.status(ctx, adapters.Command{Actor: a}, nil)
+		out.Health = b.health(ctx, stats, err, now)
+	} else if err != nil {
+		b.Log.Error("cannot read stats", "err", err)
 	}
 	return out
 }
 
-// queueOf puts what waits for a into out, or why nothing does.
-func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, out *adapters.Home) {
+// queueOf puts what waits for a into out, or why nothing does. How many wait is
+// what stats say, as in /epm status; if the whole list was read, which is
+// later, stats are made to agree with it.
+func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, out *adapters.Home) {
 	no := b.mayApprove(ctx, a)
 	if no == adapters.SayNotApprover {
 		no = adapters.SayNoQueue
@@ -41,34 +51,36 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, out *adapters.Home) 
 		return
 	}
 	var queue []*tickets.Ticket // the oldest so far, newest first
-	all := 0
+	all, decidable := 0, 0
 	whole, problem := b.eachOf(ctx, tickets.Pending, func(t *tickets.Ticket) {
+		all++
 		if t.Decidable(b.rulesOf(t)) != nil {
 			return
 		}
-		all++
+		decidable++
 		if queue = append(queue, t); len(queue) > adapters.MaxQueue {
 			queue = queue[1:]
 		}
 	})
+	if problem == nil {
+		stats.Progress[tickets.Pending] = all
+	}
+	out.Say = adapters.SayQueue(stats.Progress[tickets.Pending])
 	switch {
-	case problem != nil && !whole && len(queue) == 0:
+	case problem != nil && !whole && all == 0:
 		b.Log.Error("cannot list what waits", "err", problem)
 		out.Say = sayStoreAway
 		return
 	case problem != nil:
 		b.Log.Error("cannot list all that waits", "err", problem)
-		out.Say = adapters.SayQueue(all) + ". There are more, which cannot be read"
-	case all == 0:
-		out.Say = adapters.SayNothingWaits
-		return
-	default:
-		out.Say = adapters.SayQueue(all)
+		out.Say += ". Not all of them can be read"
+	case all > decidable:
+		out.Say += ". " + adapters.SayNotInQueue(all-decidable)
 	}
 	own := b.owns(ctx, a)
 	for _, t := range slices.Backward(queue) {
 		no, _ := own(t.Request)
 		out.Queue = append(out.Queue, adapters.Waiting{Ticket: t, Own: no})
 	}
-	out.More = all - len(queue)
+	out.More = decidable - len(queue)
 }

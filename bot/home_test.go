@@ -65,12 +65,21 @@ func TestHome(t *testing.T) {
 	// What is decided, or may not be decided now, does not wait.
 	w.approve(first, ann, twoHours)
 	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Text: "state " + string(second) + " Closed"})
-	if h := w.home(bob); h.More != 0 || h.Queue[0].Ticket.Number != rest[0] || len(h.Queue) != len(rest) {
-		t.Errorf("queue %s", waits(h))
+	if h := w.home(bob); h.More != 0 || h.Queue[0].Ticket.Number != rest[0] || len(h.Queue) != len(rest) ||
+		h.Say != adapters.SayQueue(len(rest)+1)+". "+adapters.SayNotInQueue(1) {
+		t.Errorf("%q, queue %s", h.Say, waits(h))
+	}
+	if h, want := w.home(ann), fmt.Sprintf("Waiting for a decision: %d.", len(rest)+1); !strings.Contains(h.Health, want) || !strings.HasPrefix(h.Say, fmt.Sprint(len(rest)+1, " ")) {
+		t.Errorf("the page says %q, and of health %q; want the same number in both", h.Say, h.Health)
 	}
 	for _, n := range rest {
 		w.approve(n, ann, twoHours)
 	}
+	if h := w.home(bob); len(h.Queue) > 0 || h.Say != adapters.SayQueue(1)+". "+adapters.SayNotInQueue(1) {
+		t.Errorf("%q, queue %s; want the one that nobody can decide", h.Say, waits(h))
+	}
+	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Text: "state " + string(second) + " New"})
+	w.approve(second, ann, twoHours)
 	if h := w.home(bob); len(h.Queue) > 0 || h.Say != adapters.SayNothingWaits {
 		t.Errorf("%q, queue %s; want nothing", h.Say, waits(h))
 	}
@@ -165,7 +174,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 			w.ask(id)
 		}
 		b.hides.Store(1)
-		if h := w.home(bob); waits(h) != "JIT-1001 JIT-1002 +0" || !strings.Contains(h.Say, "There are more, which cannot be read") {
+		if h := w.home(bob); waits(h) != "JIT-1001 JIT-1002 +0" || h.Say != adapters.SayQueue(3)+". Not all of them can be read" {
 			t.Errorf("%q, queue %s", h.Say, waits(h))
 		}
 		b.hides.Store(-1)

@@ -23,6 +23,7 @@ type denial struct {
 	why   string // for people; empty if EPM lets us
 	since time.Time
 	swept time.Time // when what waits was last sent
+	away  bool      // the last decision that was sent was not answered
 }
 
 // sweepEvery is how often a bot that EPM lets decide sends what waits all the
@@ -34,6 +35,15 @@ const sweepEvery = 20 * time.Second
 // kind alone. But once it takes one, all are sent.
 func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 	d := &b.denial
+	d.mu.Lock()
+	d.away = false
+	if failure != nil {
+		switch tickets.FailureOf(failure).Class {
+		case tickets.Down, tickets.Unclear, tickets.Limited:
+			d.away = true
+		}
+	}
+	d.mu.Unlock()
 	if failure == nil {
 		if t.Sending.Done.IsZero() {
 			return // EPM had an outcome already: that says nothing of our rights
@@ -114,6 +124,13 @@ func (b *Bot) runDenied(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// epmAway reports whether EPM did not answer the last decision that was sent.
+func (b *Bot) epmAway() bool {
+	b.denial.mu.Lock()
+	defer b.denial.mu.Unlock()
+	return b.denial.away
 }
 
 // sayDenial says since when and why EPM takes no decisions, or "".

@@ -156,12 +156,23 @@ func (p *places) pausedUntil(u use) time.Time {
 	return time.Time{}
 }
 
-// pausedOn is the longest pause of a place on platform, and why.
-func (p *places) pausedOn(platform tickets.Platform, now time.Time) (until time.Time, class tickets.Class) {
+// pausedOn is the longest pause of a place on platform, and why; no class if
+// there is none. One after a failure comes before one that was asked for, and
+// lasts for the call that follows it, which takes call at most: until that ends
+// nobody knows whether the place works again.
+func (p *places) pausedOn(platform tickets.Platform, now time.Time, call time.Duration) (until time.Time, class tickets.Class) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for u, o := range p.pauses {
-		if u.place.Platform == platform && o.until.After(now) && o.until.After(until) {
+		limited := o.class == tickets.Limited
+		end := o.until
+		if !limited {
+			end = end.Add(call)
+		}
+		if u.place.Platform != platform || !end.After(now) {
+			continue
+		}
+		if class == "" || class == tickets.Limited && !limited || limited == (class == tickets.Limited) && o.until.After(until) {
 			until, class = o.until, o.class
 		}
 	}

@@ -55,7 +55,8 @@ const resyncLease = "resync"
 type Comparison struct {
 	Kind    tickets.Kind
 	At      time.Time // when it was last compared; zero if never
-	Why     string    // why that cannot be done, for people; empty if it can
+	Why     string    // why the last try failed, for people; empty if it did not
+	Tried   time.Time // when that was
 	Missed  int       // requests that it brought since the process began
 	Closed  int       // tickets that it closed since the process began
 	Unknown int       // records of the last comparison that were not understood
@@ -209,7 +210,7 @@ func (b *Bot) compared(k *kindResync, c Comparison, err error) {
 	}
 	b.resync.mu.Lock()
 	defer b.resync.mu.Unlock()
-	k.Why, k.Missed, k.Closed = why, k.Missed+c.Missed, k.Closed+c.Closed
+	k.Why, k.Tried, k.Missed, k.Closed = why, now, k.Missed+c.Missed, k.Closed+c.Closed
 	if err == nil {
 		k.At, k.Unknown, k.Whole = now, c.Unknown, c.Whole
 	}
@@ -416,15 +417,17 @@ func (b *Bot) askFor(ctx context.Context, k *kindResync, ours open, seen map[tic
 	}
 }
 
-// sayComparisons says how the store compares with EPM.
-func (b *Bot) sayComparisons() string {
+// sayComparisons says how the store compares with EPM, and reports false if the
+// last try failed.
+func (b *Bot) sayComparisons() (say string, fine bool) {
 	list, elsewhere := b.Comparisons()
 	if elsewhere {
-		return "Compared with EPM by another replica, which tells of it in its log and metrics."
+		return "Compared with EPM by another replica, which tells of it in its log and metrics.", true
 	}
 	if b.Resync < 0 {
-		return "Not compared with EPM."
+		return "Not compared with EPM.", true
 	}
+	fine = true
 	lines := make([]string, 0, len(list))
 	for _, c := range list {
 		name := c.Kind.Plural()
@@ -439,11 +442,12 @@ func (b *Bot) sayComparisons() string {
 			s += " The list is long: only its ends were read."
 		}
 		if c.Why != "" {
-			s = strings.TrimSuffix(s, " not yet.") + " It cannot be compared now: " + c.Why + "."
+			fine = false
+			s += fmt.Sprintf(" The last try, %s, failed: %s.", adapters.Moment(c.Tried), c.Why)
 		}
 		lines = append(lines, s)
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(lines, "\n"), fine
 }
 
 func count(n int) string {

@@ -331,7 +331,8 @@ func TestCannotCompare(t *testing.T) {
 			}
 			w.eventually("status tells", func() bool {
 				s := status()
-				return strings.Contains(s, "list of admin access requests: It cannot be compared now: EPM does not want to.") &&
+				return strings.Contains(s, "list of admin access requests: not yet. The last try, 2") && strings.Contains(s, ", failed: EPM does not want to.") &&
+					!strings.Contains(s, "Every connection works") &&
 					strings.Contains(s, "list of application requests 2") && strings.Contains(s, ": 1 missed, none closed by it")
 			})
 			set(nil)
@@ -345,6 +346,10 @@ func TestCannotCompare(t *testing.T) {
 				w.advance(time.Hour)
 			}
 			w.eventually("it compares", works)
+			w.eventually("status tells that it works", func() bool {
+				s := status()
+				return strings.Contains(s, "Every connection works.") && !strings.Contains(s, "failed")
+			})
 		})
 	}
 }

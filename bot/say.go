@@ -39,17 +39,20 @@ func sayWaiting(l store.Backlog, one, many string, now time.Time) string {
 	return s
 }
 
-// sayWhy says why p is left alone at present, or "".
-func (b *Bot) sayWhy(p tickets.Platform, now time.Time) string {
-	until, class := b.places.pausedOn(p, now)
+// sayWhy says why p is left alone at present, or "", and reports false if the
+// connection did not work when it was last used.
+func (b *Bot) sayWhy(p tickets.Platform, now time.Time) (say string, works bool) {
+	until, class := b.places.pausedOn(p, now, b.Timeout)
 	name := adapters.PlatformName(p)
 	switch {
-	case !until.After(now):
-		return ""
+	case class == "":
+		return "", true
 	case class == tickets.Limited:
-		return fmt.Sprintf("%s has asked Countersign to wait for another %s", name, until.Sub(now).Round(time.Second))
+		return fmt.Sprintf("%s has asked Countersign to wait for another %s", name, until.Sub(now).Round(time.Second)), true
+	case !until.After(now):
+		return name + " did not take the last one, and Countersign is trying again", false
 	}
-	return fmt.Sprintf("%s did not take the last one, and Countersign tries again in %s", name, until.Sub(now).Round(time.Second))
+	return fmt.Sprintf("%s did not take the last one, and Countersign tries again in %s", name, until.Sub(now).Round(time.Second)), false
 }
 
 // sayOut says that a place is out of use.

@@ -1420,7 +1420,7 @@ func homeRefuses(t *testing.T, b *Book, h Harness) {
 		t.Fatal(err)
 	}
 	eventually(t, "who was faster", func() bool { return strings.Contains(h.Screen(2), h.Actor(0).Name+" has already approved") })
-	eventually(t, "the page without it", func() bool { return strings.Contains(h.Home(2).Text, "0 requests wait") })
+	eventually(t, "the page without it", func() bool { return strings.Contains(h.Home(2).Text, adapters.SayNothingWaits) })
 	if n := len(h.Notes(2)) + len(h.Notes(1)); n > 0 {
 		t.Errorf("%d notes in the channel", n)
 	}

@@ -211,7 +211,7 @@ func Status(t *tickets.Ticket) Sentence {
 			}
 		}
 		if !t.Active {
-			return append(s, text("Pending, but inactive: no decision can be made in state "+short(string(t.State), 60))...)
+			return append(s, text("Pending, but inactive: no decision can be made in state "+short(string(t.State), 60)+" until an admin moves it")...)
 		}
 		if t.Undecidable != "" {
 			return append(s, text("Pending: waiting for a decision that nobody here can make, only the EPM console · "+short(string(t.State), 60))...)

@@ -174,7 +174,7 @@ func TestStatus(t *testing.T) {
 		},
 		"Inactive": {
 			func(*testing.T) *tickets.Ticket { tk := started(); tk.Move("Closed", ann, rules, now); return tk },
-			"⏸ JIT-1042 · Application access requested, inactive", "Pending, but inactive: no decision can be made in state Closed",
+			"⏸ JIT-1042 · Application access requested, inactive", "Pending, but inactive: no decision can be made in state Closed until an admin moves it",
 		},
 		"RefusedAndInactive": {
 			func(t *testing.T) *tickets.Ticket {
@@ -184,7 +184,7 @@ func TestStatus(t *testing.T) {
 				return tk
 			},
 			"⏸ JIT-1042 · Application access requested, inactive",
-			"EPM refused the approval by Ann: expired. Pending, but inactive: no decision can be made in state Closed",
+			"EPM refused the approval by Ann: expired. Pending, but inactive: no decision can be made in state Closed until an admin moves it",
 		},
 		"Submitting": {
 			decided, "📤 JIT-1042 · Application access approved, sending to EPM", "Approved by Ann for 2 hours, sending to EPM",

@@ -354,6 +354,7 @@ type world struct {
 	chats     []adapters.Chat                   // default: chat
 	decides   bot.EPM                           // default: epm
 	log       slog.Handler                      // default: none
+	types     []tickets.Type                    // beside the built-in ones
 	own       bool                              // people may decide their own requests
 	resync    time.Duration                     // default: never
 	shared    store.Shared                      // default: none
@@ -455,7 +456,7 @@ func (w *world) build(s store.Store) {
 	var err error
 	w.bot, err = bot.New(bot.Config{
 		Resync: resync,
-		Store:  w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(w.rules.Type), Shared: w.shared, Receivers: maps.Clone(w.receivers),
+		Store:  w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, Receivers: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
@@ -476,9 +477,9 @@ func values(s bot.Settings) map[string]string {
 }
 
 // anywhere is a world in which everything may be named.
-func anywhere(first tickets.Type) bot.World {
+func anywhere(first ...tickets.Type) bot.World {
 	return bot.World{
-		Types:     append([]tickets.Type{first}, tickets.Types()...),
+		Types:     append(first, tickets.Types()...),
 		Principal: func(tickets.Principal) error { return nil },
 		Place:     func(tickets.Place) error { return nil },
 	}

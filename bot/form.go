@@ -93,7 +93,8 @@ func (b *Bot) Configure(ctx context.Context, c adapters.Configuration) adapters.
 	var again *adapters.Settings // to be sent once more
 	var now tickets.Settings
 	touched := map[string]string{}
-	say, done := b.change(ctx, c.Actor, func(set tickets.Settings) (map[string]*string, bool) {
+	sure := func(ask string) bool { return c.Values[confirmKey(ask)] == yes }
+	say, ask, done := b.change(ctx, c.Actor, func(set tickets.Settings) (map[string]*string, bool) {
 		now = set
 		if newest := int64(0); set.Version != c.Version {
 			if len(changes) > 0 {
@@ -127,7 +128,7 @@ func (b *Bot) Configure(ctx context.Context, c adapters.Configuration) adapters.
 			return nil, false
 		}
 		return values, true
-	})
+	}, sure)
 	switch {
 	case again != nil:
 		return *again
@@ -136,6 +137,10 @@ func (b *Bot) Configure(ctx context.Context, c adapters.Configuration) adapters.
 	}
 	f := b.formOf(now, say, touched, nil)
 	f.Version, f.Problem = c.Version, say
+	if ask != "" {
+		f.Problem += " " + sayConfirmInForm
+		f.Fields = slices.Insert(f.Fields, 0, confirmField(ask))
+	}
 	return f
 }
 

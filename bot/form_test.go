@@ -108,9 +108,8 @@ func TestSettingsFormSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("what was typed is %+v, in %+v", one, again)
 	}
 	for changed, want := range map[[2]string]string{
-		{"approvers", ""}:            "nobody could decide requests any more",
-		{"active_states", "On Hold"}: "nobody could decide a new request any more",
-		{"admins", "chat:U9"}:        "you would not be an admin any more",
+		{"approvers", ""}:     "nobody could decide requests any more",
+		{"admins", "chat:U9"}: "you would not be an admin any more",
 	} {
 		again := w.sends(f, map[string]string{changed[0]: changed[1]})
 		if !strings.Contains(again.Problem, want) || w.field(again, changed[0]).Value != changed[1] {

@@ -153,38 +153,44 @@ func (b *Bot) eachOf(ctx context.Context, p tickets.Progress, visit func(*ticket
 }
 
 // configure makes changes to the settings, by key; nil takes a setting back
-// to what the program was started with. It returns what to say.
-func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string]*string) string {
-	say, _ := b.change(ctx, by, func(tickets.Settings) (map[string]*string, bool) { return values, true })
+// to what the program was started with. Whoever is sure need not be asked. It
+// returns what to say.
+func (b *Bot) configure(ctx context.Context, by tickets.Actor, values map[string]*string, sure bool) string {
+	say, ask, _ := b.change(ctx, by, func(tickets.Settings) (map[string]*string, bool) { return values, true }, func(string) bool { return sure })
+	if ask != "" {
+		return say + "\n" + sayConfirmInWords
+	}
 	return say
 }
 
 // change makes the changes that plan wants to the settings as the store has
 // them. plan is called again if they were changed meanwhile, and reports false
-// to make none. change returns what to say, and whether it was done.
-func (b *Bot) change(ctx context.Context, by tickets.Actor, plan func(tickets.Settings) (map[string]*string, bool)) (say string, done bool) {
+// to make none. What has to be meant is asked of sure. change returns what to
+// say, what has to be meant before if it was not done for that, and whether it
+// was done.
+func (b *Bot) change(ctx context.Context, by tickets.Actor, plan func(tickets.Settings) (map[string]*string, bool), sure func(ask string) bool) (say, ask string, done bool) {
 	for range 5 {
 		was := b.set.Load()
 		set, err := b.Store.Settings(ctx)
 		if err != nil {
 			b.Log.Error("cannot read the settings", "err", err)
-			return sayUnread(err), false
+			return sayUnread(err), "", false
 		}
 		values, ok := plan(set)
 		if !ok {
-			return "", false
+			return "", "", false
 		}
-		values, sure := meant(values)
-		changes, say := b.changes(set, values)
+		changes, say, inactive := b.changes(set, values)
 		if len(changes) == 0 {
-			return say, false
+			return say, "", false
 		}
 		if no := b.locksOut(ctx, by, set, changes); no != "" {
-			return no, false
+			return no, "", false
 		}
-		mentioned, ask := b.mentions(ctx, set, changes, sure)
-		if ask {
-			return mentioned, false
+		mentioned, many := b.mentions(ctx, set, changes)
+		ask := strings.Join(slices.DeleteFunc([]string{inactive, many}, func(s string) bool { return s == "" }), "\n")
+		if ask != "" && !sure(ask) {
+			return "Nothing was changed yet: " + strings.ToLower(ask[:1]) + ask[1:], ask, false
 		}
 		for i := range changes {
 			changes[i].By, changes[i].At = by, b.Now()
@@ -195,7 +201,7 @@ func (b *Bot) change(ctx context.Context, by tickets.Actor, plan func(tickets.Se
 			continue
 		case err != nil:
 			b.Log.Error("cannot change the settings", "err", err)
-			return sayStoreAway, false
+			return sayStoreAway, "", false
 		}
 		for _, c := range changes {
 			b.Log.Info("setting changed", "setting", c.Key, "actor", by.String(), "settings", after.Version)
@@ -205,9 +211,12 @@ func (b *Bot) change(ctx context.Context, by tickets.Actor, plan func(tickets.Se
 		if err := b.Load(ctx); err != nil { // somebody else may have been as fast
 			b.Log.Warn("cannot read the settings; the known ones hold", "err", err)
 		}
-		return say + mentioned, true
+		if inactive != "" {
+			say += "\n" + inactive
+		}
+		return say + mentioned, "", true
 	}
-	return "Somebody else is changing the settings at the same moment. Please try again.", false
+	return "Somebody else is changing the settings at the same moment. Please try again.", "", false
 }
 
 // locksOut says why changes of set must not be made by somebody who would be no
@@ -227,15 +236,16 @@ func (b *Bot) locksOut(ctx context.Context, by tickets.Actor, set tickets.Settin
 	return ""
 }
 
-// changes are what makes set hold values, and what to say once they are made;
-// none if they must not be made, or there is nothing to do.
-func (b *Bot) changes(set tickets.Settings, values map[string]*string) ([]tickets.Change, string) {
-	changes, does, problems := Plan(b.Config.Settings, b.World, set, values)
+// changes are what makes set hold values, what to say once they are made, and
+// what has to be meant before; none if they must not be made, or there is
+// nothing to do.
+func (b *Bot) changes(set tickets.Settings, values map[string]*string) (list []tickets.Change, say, ask string) {
+	changes, does, ask, problems := Plan(b.Config.Settings, b.World, set, values)
 	switch {
 	case len(problems) > 0:
-		return nil, problems[0]
+		return nil, problems[0], ""
 	case len(changes) == 0:
-		return nil, "Nothing to change: it is so already."
+		return nil, "Nothing to change: it is so already.", ""
 	}
 	var lines []string
 	for _, d := range does {
@@ -248,7 +258,7 @@ func (b *Bot) changes(set tickets.Settings, values map[string]*string) ([]ticket
 		}
 		lines = append(lines, line+".")
 	}
-	return changes, strings.Join(lines, "\n")
+	return changes, strings.Join(lines, "\n"), ask
 }
 
 // asChanges are values as changes of set, in the order of the keys.
@@ -285,7 +295,7 @@ func (b *Bot) configWord(ctx context.Context, c adapters.Command, args []string)
 	case action == "list" && len(args) == 1:
 		say, _ := b.showConfig(ctx)
 		return say
-	case action == "reset" && len(args) <= 2:
+	case action == "reset" && (len(args) <= 2 || len(args) == 3 && slices.Contains(confirmed, strings.ToLower(args[1])) && strings.EqualFold(args[2], yes)):
 		return b.resetConfig(ctx, c.Actor, args[1:])
 	case action == "set" && len(args) > 1:
 		key := strings.ToLower(args[1])
@@ -293,8 +303,8 @@ func (b *Bot) configWord(ctx context.Context, c adapters.Command, args []string)
 			return sayNoSetting(key)
 		}
 		// The value as it was typed: its inner blanks may matter.
-		value := rest(c.Text, 3)
-		return b.configure(ctx, c.Actor, map[string]*string{key: &value})
+		value, sure := b.cutYes(key, rest(c.Text, 3))
+		return b.configure(ctx, c.Actor, map[string]*string{key: &value}, sure)
 	}
 	return "Say what to do: /epm config, /epm config list, /epm config set KEY VALUE, /epm config reset, /epm config reset KEY or /epm config reset yes. The keys are " + strings.Join(tickets.SettingKeys(), ", ") + "."
 }

@@ -19,8 +19,9 @@ type Difference struct {
 // Plan is how set, over the values base that the program was started with,
 // comes to hold values; nil takes a setting back to base. It is nothing if
 // there is nothing to do, and nothing if something may not be: problems are
-// sentences that say what, all at once.
-func Plan(base map[string]string, w World, set tickets.Settings, values map[string]*string) (changes []tickets.Change, does []Difference, problems []string) {
+// sentences that say what, all at once. ask is a sentence about what has to be
+// meant before the changes are made; "" if nothing has to.
+func Plan(base map[string]string, w World, set tickets.Settings, values map[string]*string) (changes []tickets.Change, does []Difference, ask string, problems []string) {
 	before, brokenBefore := Merged(base, set, w)
 	now, broken := Merged(base, set.With(asChanges(set, values)), w)
 	values = maps.Clone(values)
@@ -33,7 +34,7 @@ func Plan(base map[string]string, w World, set tickets.Settings, values map[stri
 		}
 	}
 	if len(problems) > 0 {
-		return nil, nil, problems // what else were wrong would follow from that
+		return nil, nil, "", problems // what else were wrong would follow from that
 	}
 	for _, why := range now.stuck() {
 		if !slices.Contains(before.stuck(), why) {
@@ -41,7 +42,7 @@ func Plan(base map[string]string, w World, set tickets.Settings, values map[stri
 		}
 	}
 	if len(problems) > 0 {
-		return nil, nil, problems
+		return nil, nil, "", problems
 	}
 	for _, c := range asChanges(set, values) {
 		text := now.Show(c.Key)
@@ -55,7 +56,10 @@ func Plan(base map[string]string, w World, set tickets.Settings, values map[stri
 		changes = append(changes, c)
 		does = append(does, Difference{Key: c.Key, Before: before.Show(c.Key), After: text, Unfit: taken[c.Key], Type: now.Rules.Type.Name})
 	}
-	return changes, does, nil
+	if say := now.SayFirstInactive(); say != "" && len(changes) > 0 && before.SayFirstInactive() == "" {
+		ask = say + "."
+	}
+	return changes, does, ask, nil
 }
 
 // Whole are values that leave set with nothing but wanted.

@@ -64,33 +64,16 @@ func (b *Bot) reach(ctx context.Context, who []tickets.Principal) []adapters.Rea
 	return out
 }
 
-// meant takes the word yes off the end of whom to mention: whoever writes it
-// has been told how many that are.
-func meant(values map[string]*string) (map[string]*string, bool) {
-	text := values[tickets.KeyAssignmentGroup]
-	if text == nil {
-		return values, false
-	}
-	words := strings.Fields(*text)
-	if len(words) < 2 || !strings.EqualFold(words[len(words)-1], "yes") {
-		return values, false
-	}
-	values = maps.Clone(values)
-	list := strings.Join(words[:len(words)-1], " ")
-	values[tickets.KeyAssignmentGroup] = &list
-	return values, true
-}
-
 // mentions says, beginning a line, how many people changes of set would have
-// each new ticket mention; nothing if they are not about that. If they are
-// many and nobody is sure, ask is true: nothing is to be changed then.
-func (b *Bot) mentions(ctx context.Context, set tickets.Settings, changes []tickets.Change, sure bool) (say string, ask bool) {
+// each new ticket mention; nothing if they are not about that. ask has to be
+// meant before, if they are many.
+func (b *Bot) mentions(ctx context.Context, set tickets.Settings, changes []tickets.Change) (say, ask string) {
 	if !slices.ContainsFunc(changes, func(c tickets.Change) bool { return c.Key == tickets.KeyAssignmentGroup && c.New != nil }) {
-		return "", false
+		return "", ""
 	}
 	after, _ := Merged(b.Config.Settings, set.With(changes), b.World)
 	if len(after.Assign) == 0 {
-		return "", false
+		return "", ""
 	}
 	var lines strings.Builder
 	people := 0
@@ -98,10 +81,10 @@ func (b *Bot) mentions(ctx context.Context, set tickets.Settings, changes []tick
 		people += r.People
 		lines.WriteString("\n• " + adapters.SayReach(after.Assign[i], r))
 	}
-	if people > manyPeople && !sure {
-		return fmt.Sprintf("Nothing was changed yet: each new ticket would mention %s.%s\nIf that is what you want, send it again with yes at the end.", adapters.SayPeople(people), lines.String()), true
+	if people > manyPeople {
+		ask = fmt.Sprintf("Each new ticket would mention %s.%s", adapters.SayPeople(people), lines.String())
 	}
-	return "\nEach new ticket mentions:" + lines.String(), false
+	return "\nEach new ticket mentions:" + lines.String(), ask
 }
 
 // roles tells the asker what they are, and admins who else is what.

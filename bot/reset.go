@@ -18,7 +18,8 @@ const (
 )
 
 // resetConfig takes settings back to what the program was started with: one,
-// or after a yes all. Without either it says what would change.
+// which a yes may have to confirm, or after a yes all. Without either it says
+// what would change.
 func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor, words []string) string {
 	set, err := b.Store.Settings(ctx)
 	damaged := errors.Is(err, store.ErrDamaged)
@@ -26,20 +27,20 @@ func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor, words []string)
 		b.Log.Error("cannot read the settings", "err", err)
 		return sayStoreAway
 	}
-	yes := len(words) == 1 && strings.EqualFold(words[0], "yes")
+	all := len(words) == 1 && strings.EqualFold(words[0], yes)
 	switch {
 	case len(words) == 0 && damaged:
 		return sayResetAsksBlind
-	case yes && damaged:
+	case all && damaged:
 		return b.mendSettings(ctx, by)
 	case damaged:
 		return sayDamaged
-	case yes:
+	case all:
 		values := Whole(set, nil)
 		if len(values) == 0 {
 			return sayNothingSet
 		}
-		return b.configure(ctx, by, values)
+		return b.configure(ctx, by, values, true)
 	case len(words) == 0:
 		return b.sayReset(ctx, by, set)
 	}
@@ -51,7 +52,7 @@ func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor, words []string)
 	case !isSet:
 		return fmt.Sprintf("Nothing to change: %s is as the program was started with.", key)
 	}
-	return b.configure(ctx, by, map[string]*string{key: nil})
+	return b.configure(ctx, by, map[string]*string{key: nil}, len(words) > 1)
 }
 
 // sayReset says what a reset of all of set would change, or why it would not be
@@ -61,7 +62,7 @@ func (b *Bot) sayReset(ctx context.Context, by tickets.Actor, set tickets.Settin
 	if len(values) == 0 {
 		return sayNothingSet
 	}
-	changes, does, problems := Plan(b.Config.Settings, b.World, set, values)
+	changes, does, ask, problems := Plan(b.Config.Settings, b.World, set, values)
 	if len(problems) > 0 {
 		return problems[0]
 	}
@@ -71,6 +72,9 @@ func (b *Bot) sayReset(ctx context.Context, by tickets.Actor, set tickets.Settin
 	lines := []string{sayResetAsks}
 	for _, d := range does {
 		lines = append(lines, fmt.Sprintf("%s: %s, now %s.", d.Key, sayValue(d.After), sayValue(d.Before)))
+	}
+	if ask != "" {
+		lines = append(lines, "After that: "+ask)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -293,10 +293,17 @@ func (s *Settings) stuck() (why []string) {
 	if len(s.Admins) == 0 {
 		why = append(why, "nobody could change the settings in chat any more: name at least one admin")
 	}
-	if first := s.Rules.Type.States[0]; !slices.Contains(s.Rules.Active, first) {
-		why = append(why, fmt.Sprintf("nobody could decide a new request any more: %s must be one of the active states", first))
-	}
 	return why
+}
+
+// SayFirstInactive says what it means that new requests begin in a state that
+// is not an active one, in a sentence without a full stop; "" if they do not.
+func (s *Settings) SayFirstInactive() string {
+	first := s.Rules.Type.States[0]
+	if slices.Contains(s.Rules.Active, first) {
+		return ""
+	}
+	return fmt.Sprintf("New requests begin in %s, which is not an active state: nobody can decide one before an admin moves it to %s", first, orJoin(s.Rules.Active))
 }
 
 func principals(text string, w World) ([]tickets.Principal, error) {
@@ -330,6 +337,14 @@ func sayPrincipals(ps []tickets.Principal) string {
 		list[i] = p.String()
 	}
 	return strings.Join(list, ", ")
+}
+
+// orJoin lists states of which one is chosen: "New, Review or On Hold".
+func orJoin(states []tickets.State) string {
+	if n := len(states) - 1; n > 0 {
+		return join(states[:n]) + " or " + string(states[n])
+	}
+	return join(states)
 }
 
 func yesNo(v *bool, text, yes, no string) error {

@@ -326,8 +326,10 @@ func (t *Type) problem(others []Type) string {
 		return "give it 1 to 25 states; new tickets are in the first"
 	case !slices.Contains(t.States, t.Closed):
 		return "closed must be one of its states, where closed tickets are moved to"
-	case !slices.Contains(t.Active, t.States[0]):
-		return "its first state must be one of the active ones, else nobody could decide a new request"
+	case t.States[0] == t.Closed:
+		return "new tickets are in its first state, which must not be the closed one"
+	case len(t.Active) == 0:
+		return "give it an active state, else nobody could ever decide a request"
 	}
 	for i, s := range t.States {
 		if name := string(s); strings.TrimSpace(name) != name || name == "" || len(name) > 60 || strings.ContainsAny(name, ",\n") {

@@ -11,9 +11,10 @@ import (
 func TestParseTypes(t *testing.T) {
 	got, err := tickets.ParseTypes([]byte(`[
 		{"name": "Emergency Access", "prefix": "EMG", "states": ["New", "In Progress", "Done"], "active": ["New"], "closed": "Done"},
-		{"name": "Break Glass", "prefix": "BG2", "states": ["Open", "Shut"], "closed": "Shut"}
+		{"name": "Break Glass", "prefix": "BG2", "states": ["Open", "Shut"], "closed": "Shut"},
+		{"name": "Triage", "prefix": "TRI", "states": ["New", "Review", "Done"], "active": ["Review"], "closed": "Done"}
 	]`))
-	if err != nil || len(got) != 2 || got[0].Prefix != "EMG" || !slices.Equal(got[0].Active, []tickets.State{"New"}) ||
+	if err != nil || len(got) != 3 || !slices.Equal(got[2].Active, []tickets.State{"Review"}) || got[0].Prefix != "EMG" || !slices.Equal(got[0].Active, []tickets.State{"New"}) ||
 		!slices.Equal(got[1].Active, []tickets.State{"Open"}) || got[1].Closed != "Shut" {
 		t.Errorf("ParseTypes = %+v, %v", got, err)
 	}
@@ -32,7 +33,8 @@ func TestParseTypes(t *testing.T) {
 		one(`EMG → emg`):                                     "its prefix begins its numbers",
 		one(`["New", "Done"] → []`):                          "give it 1 to 25 states",
 		one(`"closed": "Done" → "closed": ""`):               "closed must be one of its states",
-		one(`"active": ["New"] → "active": ["Done"]`):        "its first state must be one of the active ones",
+		one(`"active": ["New"] → "active": []`):              "give it an active state",
+		one(`"closed": "Done" → "closed": "New"`):            "its first state, which must not be the closed one",
 		one(`["New", "Done"] → ["New", "new", "Done"]`):      "state 2 is there twice",
 		one(`["New", "Done"] → ["New", "On, hold", "Done"]`): "state 2 must be a word or two",
 		one(`"active": ["New"] → "active": ["New", "Held"]`): "active state 2 is not one of its states",

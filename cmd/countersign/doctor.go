@@ -20,6 +20,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -241,7 +242,7 @@ func checkRedis(ctx context.Context, c *checkup, cfg config, wrong configError) 
 		return
 	}
 	c.ok(what + ": answers and can be written")
-	checkSettings(ctx, c, keep)
+	checkSettings(ctx, c, cfg, keep)
 	checkOwed(ctx, c, cfg, wrong, keep)
 	checkForeign(ctx, c, cfg, keep)
 	found, unchecked := keep.Durability(ctx)
@@ -270,12 +271,13 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config, wrong configError)
 			return
 		}
 		c.ok(what + ": does not exist yet; serve makes it")
+		checkFirstState(c, &cfg.start)
 		return
 	}
 	const fix = "Let the bot's user read and write the file and its folder. If the file is damaged, restore the backup."
 	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if err == nil {
-		checkSettings(ctx, c, keep)
+		checkSettings(ctx, c, cfg, keep)
 		checkOwed(ctx, c, cfg, wrong, keep)
 		checkForeign(ctx, c, cfg, keep)
 		if err = errors.Join(keep.Ping(ctx), keep.Close()); err == nil {
@@ -288,7 +290,7 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config, wrong configError)
 		return
 	}
 	if keep, err = sqlite.Open(ctx, sqlite.Config{Path: path, ReadOnly: true}); err == nil {
-		checkSettings(ctx, c, keep)
+		checkSettings(ctx, c, cfg, keep)
 		checkOwed(ctx, c, cfg, wrong, keep)
 		checkForeign(ctx, c, cfg, keep)
 		_, err = keep.List(ctx, store.Query{Limit: 1})
@@ -301,16 +303,24 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config, wrong configError)
 	c.ok(what + ": in use by a running bot, and readable")
 }
 
-// checkSettings finds settings that nobody can read. Other errors are the
-// store's, and found there.
-func checkSettings(ctx context.Context, c *checkup, keep store.Store) {
+// checkSettings finds settings that nobody can read, and tells what they mean
+// for new requests. Other errors are the store's, and found there.
+func checkSettings(ctx context.Context, c *checkup, cfg config, keep store.Store) {
 	const what = "the settings in the store"
-	switch _, err := keep.Settings(ctx); {
+	switch set, err := keep.Settings(ctx); {
 	case errors.Is(err, store.ErrDamaged):
 		c.bad(what, "they are damaged and cannot be read, and a bot that starts takes no webhook and lets nobody decide",
 			"Let an admin write /epm config reset yes, or run countersign settings reset yes; then set again what is missing, or run countersign settings import with an earlier export.")
 	case err == nil:
 		c.ok(what + " can be read")
+		now, _ := bot.Merged(cfg.settings, set, cfg.world)
+		checkFirstState(c, &now)
+	}
+}
+
+func checkFirstState(c *checkup, s *bot.Settings) {
+	if say := s.SayFirstInactive(); say != "" {
+		c.note(say, "If that is not meant, add the state to active_states with /epm config, or to "+envPrefix+"_SETTINGS_ACTIVE_STATES.")
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-const settingsUsage = "write countersign settings export [--history], countersign settings import [--dry-run] FILE or countersign settings reset [KEY | yes]"
+const settingsUsage = "write countersign settings export [--history], countersign settings import [--dry-run] FILE [yes] or countersign settings reset [KEY | yes]"
 
 // settingsCommand is what the operator can do about the settings: keep them in
 // a file, take them from one, and find the way back when no admin can change
@@ -179,7 +179,11 @@ func readSettings(path string) (settingsFile, error) {
 func settingsImport(ctx context.Context, p process, args []string) (err error) {
 	flags := newFlags("settings import")
 	dry := flags.Bool("dry-run", false, "only say what would change")
-	rest, err := parse(p, flags, args, 1, "countersign settings import [--dry-run] FILE")
+	sure := len(args) > 1 && strings.EqualFold(args[len(args)-1], "yes")
+	if sure {
+		args = args[:len(args)-1]
+	}
+	rest, err := parse(p, flags, args, 1, "countersign settings import [--dry-run] FILE [yes]")
 	if err != nil {
 		return err
 	}
@@ -205,9 +209,12 @@ func settingsImport(ctx context.Context, p process, args []string) (err error) {
 	if err != nil {
 		return settingsError(err)
 	}
-	changes, does, problems := bot.Plan(cfg.settings, cfg.world, set, bot.Whole(set, file.Settings))
+	changes, does, ask, problems := bot.Plan(cfg.settings, cfg.world, set, bot.Whole(set, file.Settings))
 	if len(problems) > 0 {
 		return fmt.Errorf("nothing was changed:\n  %s", strings.Join(problems, "\n  "))
+	}
+	if ask != "" && !sure && !*dry {
+		return fmt.Errorf("nothing was changed yet:\n  %s\n  If that is what you want, write yes behind the file", ask)
 	}
 	did := "changed"
 	if *dry {
@@ -225,6 +232,9 @@ func settingsImport(ctx context.Context, p process, args []string) (err error) {
 		fmt.Fprintf(&s, "%s: %s → %s\n", d.Key, sayText(d.Before), sayText(d.After))
 	}
 	fmt.Fprintf(&s, "%s %s.\n", counted(len(does), "setting"), did)
+	if ask != "" {
+		fmt.Fprintln(&s, ask)
+	}
 	_, err = io.WriteString(p.Stdout, s.String())
 	return err
 }

@@ -256,7 +256,7 @@ func TestSettingsImportRefuses(t *testing.T) {
 			{form(`"category": "New", "zeta": "1", "approver_quorum": "2"`), "this version does not know approver_quorum, zeta: nothing was changed"},
 			{form(`"category": "New", "approvers": ""`), "nobody could decide requests any more"},
 			{form(`"category": "New", "admins": ""`), "nobody could change the settings in chat any more"},
-			{form(`"category": "New", "active_states": "On Hold"`), "nobody could decide a new request any more"},
+			{form(`"category": "New", "active_states": "On Hold"`), "New requests begin in New, which is not an active state: nobody can decide one before an admin moves it to On Hold.\n  If that is what you want, write yes behind the file"},
 			{form(`"category": "New", "approvers": "discord:1234567890123456789"`), "Discord is not configured"},
 			{form(`"category": "New", "category": "Newer"`), `"category" is in it twice`},
 			{form(`"auto_close": true`), `the value of "auto_close" must be a text in quotes`},
@@ -278,6 +278,15 @@ func TestSettingsImportRefuses(t *testing.T) {
 		if got := d.settings(); got.Version != 1 {
 			t.Errorf("settings after a dry run = %+v", got)
 		}
+		onHold := d.file(form(`"category": "New", "active_states": "On Hold"`))
+		d.prints("2 settings would change.\nNew requests begin in New, which is not an active state", "settings", "import", "--dry-run", onHold)
+		if got := d.settings(); got.Version != 1 {
+			t.Errorf("settings after a dry run = %+v", got)
+		}
+		d.prints("2 settings changed.\nNew requests begin in New, which is not an active state", "settings", "import", onHold, "yes")
+		d.prints("0 settings changed.", "settings", "import", onHold)
+		d.refuses("write countersign settings import", "settings", "import", onHold, "no")
+		d.prints("1 setting changed.", "settings", "import", d.file(form(`"category": "New"`)))
 		d.refuses("no such file", "settings", "import", filepath.Join(t.TempDir(), "none.json"))
 		d.refuses("write countersign settings import", "settings", "import")
 		d.refuses("write countersign settings export", "settings", "expotr")

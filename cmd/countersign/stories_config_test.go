@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/epm/epmtest"
 )
 
 // Settings are changed in either chat, hold in both and in every replica, and
@@ -61,4 +62,60 @@ func TestStoryConfig(t *testing.T) {
 	inDiscord(discordAnn, "config", map[string]string{"action": "reset", "key": "fields"}, "fields is now empty, it was “reason, user”.")
 	inDiscord(discordAnn, "config", map[string]string{"action": "reset", "value": "yes"}, "approvers is now")
 	inSlack("U01ANN", "config list", "Settings, version 6.")
+}
+
+// An admin who wants new requests to wait for one says so in Slack's form and in
+// Discord's command; the status, the cards and doctor tell what it means.
+func TestStoryFirstStateInactive(t *testing.T) {
+	t.Parallel()
+	s := tell(t, withDiscord)
+	const means = "ew requests begin in New, which is not an active state: nobody can decide one before an admin moves it to On Hold"
+	p := s.slack.Person("U01ANN")
+	s.slackSays("U01ANN", "config")
+	sends := func(values map[string]string, want string) {
+		t.Helper()
+		form, ok := p.View()
+		if !ok {
+			t.Fatal("there is no form")
+		}
+		in := map[string]string{}
+		for id := range form.Typed {
+			key, _, _ := strings.Cut(id, "@")
+			for name, value := range values {
+				if strings.HasPrefix(key, name) {
+					in[id] = value
+				}
+			}
+		}
+		if len(in) != len(values) {
+			t.Fatalf("the form asks for %q, want %q among it", form.Typed, values)
+		}
+		if problems, err := p.Submit(t.Context(), in); err != nil || len(problems) > 0 {
+			t.Fatalf("Submit(%q) = %v, %v", values, problems, err)
+		}
+		s.eventually("the form says "+want, func() bool {
+			v, ok := p.View()
+			return ok && strings.Contains(string(v.Blocks), want)
+		})
+	}
+	sends(map[string]string{"active_states": "On Hold"}, "Nothing was changed yet: n"+means)
+	sends(nil, "Nothing was changed yet: n"+means)
+	sends(map[string]string{"confirm-": "yes"}, "N"+means)
+	s.has("/epm status", s.slackSays("U01ANN", "status"), "N"+means)
+	if text, fixes, err := s.doctored(t.Context(), nil); err != nil || !strings.Contains(text, "note N"+means) {
+		t.Errorf("doctor = %v, %v\n%s", err, fixes, text)
+	}
+	if _, err := s.epm.RequestApp(epmtest.App{}); err != nil {
+		t.Fatal(err)
+	}
+	s.shows("no decision can be made in state New until an admin moves it")
+	s.discordShows("no decision can be made in state New until an admin moves it")
+
+	set := func(value string) string {
+		return s.discordSays(discordAnn, "config", map[string]string{"action": "set", "key": "active_states", "value": value})
+	}
+	s.has("all states", set("New, On Hold"), "active_states is now “New, On Hold”")
+	s.shows("Pending: waiting for a decision")
+	s.has("without a yes", set("On Hold"), "Nothing was changed yet: n"+means+".\nIf that is what you want, send it again with yes at the end.")
+	s.has("with it", set("On Hold yes"), "active_states is now “On Hold”, it was “New, On Hold”.\nN"+means)
 }

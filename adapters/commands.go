@@ -38,7 +38,11 @@ func Words() []Word {
 			{Name: "state", Help: "How far they have come, as pending or final, or a state such as On Hold; any for all", Complete: true},
 			{Name: "text", Help: "Words in the number, user, computer, application or reason"},
 		}},
-		{Name: "ticket", Help: "one request and its history", Args: []Arg{number}},
+		{Name: "ticket", Help: "one request and its history; for admins, let others decide one whose record is damaged", Args: []Arg{
+			number,
+			{Name: "action", Help: "For admins: accept-damaged lets others decide a request whose record is damaged", Choices: []string{"accept-damaged"}},
+			{Name: "confirm", Help: "yes, once you have compared the request with the EPM console", Choices: []string{"yes"}},
+		}},
 		{Name: "state", Help: "move a request to another state", Admin: true, Args: []Arg{
 			number,
 			{Name: "state", Help: "The state, for example On Hold", Required: true, Complete: true},

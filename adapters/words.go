@@ -39,6 +39,10 @@ const (
 	SaySlow              = "Countersign or its store did not answer in time, and nobody knows whether this was done. Please look at the request's message in a minute: if it does not show it, try again"
 	SayBroken            = "Something went wrong in Countersign, and nothing was decided. Please try again; if it happens again, tell your admin"
 	SayNothingToShow     = "EPM sent nothing beyond what the message shows"
+	SayDamaged           = "The record of this request in Countersign's store was changed by something else than Countersign, so what it says may be false. Nobody can decide it here until an admin has compared it with the EPM console, and lets others decide it with /" + CommandName + " ticket NUMBER accept-damaged yes"
+	SayAcceptedDamage    = "The record of this request was changed by something else than Countersign, and an admin lets it be decided all the same. Compare it with the EPM console before you decide"
+	SayAcceptedByYou     = "You let others decide this request although its record is damaged, so you cannot decide it yourself: two people look at such a request"
+	SayPerhapsAccepted   = "It cannot be told whether it was you, with an account of another chat, who let others decide this request although its record is damaged. Two people look at such a request: let somebody else decide it"
 	SayImitates          = "Careful: parts of this request look as if someone tried to write fields in EPM's name. Check it in the EPM console before you decide"
 )
 
@@ -86,6 +90,10 @@ func SayUndecidable(t *tickets.Ticket, err error) string {
 		return tickets.SayFinal + ". " + SayDecided(t) + "."
 	case errors.Is(err, tickets.ErrFinal):
 		return tickets.SayFinal + ". " + Status(t).String() + "."
+	case errors.Is(err, tickets.ErrDamaged):
+		return SayDamaged
+	case errors.Is(err, tickets.ErrAccepted):
+		return SayAcceptedByYou
 	case errors.Is(err, tickets.ErrInactive):
 		return tickets.SayInactive
 	case errors.Is(err, tickets.ErrOtherRequest):
@@ -175,11 +183,17 @@ func Title(t *tickets.Ticket) string {
 	word := "requested"
 	switch t.Progress() {
 	case tickets.Pending:
-		if !t.Active {
+		switch {
+		case t.Damaged():
+			word = "requested, record damaged"
+		case !t.Active:
 			word = "requested, inactive"
 		}
 	case tickets.Submitting:
 		word = t.Decision.Verdict.Past() + ", sending to EPM"
+		if t.Damaged() {
+			word = t.Decision.Verdict.Past() + ", record damaged"
+		}
 	case tickets.Submitted:
 		word = t.Decision.Verdict.Past() + ", waiting for EPM"
 	case tickets.Final:
@@ -210,6 +224,9 @@ func Status(t *tickets.Ticket) Sentence {
 				return append(s, text("The request is open again")...)
 			}
 		}
+		if t.Damaged() {
+			return append(s, text("Pending, but its record is damaged: no decision can be made here until an admin has looked")...)
+		}
 		if !t.Active {
 			return append(s, text("Pending, but inactive: no decision can be made in state "+short(string(t.State), 60)+" until an admin moves it")...)
 		}
@@ -221,6 +238,8 @@ func Status(t *tickets.Ticket) Sentence {
 		s := decided(*t.Decision)
 		p := short(t.Sending.Problem, 300)
 		switch {
+		case t.Damaged():
+			return append(s, text(", but not sent to EPM: the record is damaged, and an admin has to look first")...)
 		case t.Sending.NotPermitted:
 			return append(s, text(", not accepted by EPM yet. "+sayDenied(p))...)
 		case p != "":
@@ -399,6 +418,14 @@ func Tell(t *tickets.Ticket, i int) Sentence {
 			s = append(s, Part{Text: " by "}, Part{Actor: e.Actor})
 		}
 		return s
+	case tickets.EventDamaged:
+		s := "The record of this request was found changed by something else than Countersign"
+		if why := short(e.Text, 300); why != "" {
+			s += " (" + why + ")"
+		}
+		return text(s + ". Nobody can decide it here until an admin has looked")
+	case tickets.EventAccepted:
+		return append(Sentence{{Actor: e.Actor}}, text(" has looked at the damaged record, and lets others decide the request")...)
 	case tickets.EventOverdue:
 		return text("EPM accepted the decision but has not confirmed it. Countersign keeps asking; if this lasts, look at the request in the EPM console")
 	}
@@ -419,6 +446,8 @@ func note(e tickets.Event) Sentence {
 		why = ": " + short(e.Text, 300)
 	}
 	switch e.Kind {
+	case tickets.EventReconsidered:
+		return text("The settings changed whether it can be decided")
 	case tickets.EventCompleted:
 		return text("The webhook of the request arrived, which tells more of it")
 	case tickets.EventDetailed:
@@ -494,6 +523,9 @@ func Warning(t *tickets.Ticket) string {
 	if warned(t) {
 		lines = append(lines, "⚠ "+SayImitates)
 	}
+	if t.Open() && t.AcceptedBy().ID != "" {
+		lines = append(lines, "⚠ "+SayAcceptedDamage)
+	}
 	if say := sayNobody(t); say != "" {
 		lines = append(lines, "⚠ "+say)
 	}
@@ -502,8 +534,11 @@ func Warning(t *tickets.Ticket) string {
 
 // sayNobody says why nobody here can decide t while it waits, or "".
 func sayNobody(t *tickets.Ticket) string {
+	waits := t.Progress() == tickets.Pending
 	switch {
-	case t.Progress() != tickets.Pending, t.Undecidable == "":
+	case (waits || t.Progress() == tickets.Submitting) && t.Damaged():
+		return SayDamaged
+	case !waits, t.Undecidable == "":
 		return ""
 	case t.Undecidable == tickets.NoApprovers:
 		return SayNobodyNamed

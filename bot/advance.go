@@ -47,8 +47,12 @@ func (b *Bot) wake(t *tickets.Ticket) {
 // runLane claims tickets that owe something in l and does it, Workers at
 // once, until ctx ends; then it waits for what is under way.
 func (b *Bot) runLane(ctx context.Context, l *lane) {
+	begins := b.loaded
+	if l.name == tickets.LaneEPM {
+		begins = b.inspected
+	}
 	select {
-	case <-b.loaded:
+	case <-begins:
 	case <-ctx.Done():
 		return
 	}
@@ -135,6 +139,7 @@ func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket, leased 
 		}
 		b.giveBack(ctx, l, t, leased)
 	}()
+	t = b.whole(ctx, t)
 	for i := range maxSteps {
 		step, ok := b.next(end, l, t, last)
 		if !ok || ctx.Err() != nil || i > 0 && (end.Err() != nil || b.Now().After(last)) {

@@ -35,6 +35,9 @@ type EPM interface {
 type Meter interface {
 	// Step is called after each step. result is "ok" or a failure's class.
 	Step(kind tickets.StepKind, result string, took time.Duration)
+	// Damaged is called for each thing in the store that is found changed by
+	// something else.
+	Damaged(Damage)
 }
 
 // Config is what a bot is made of.
@@ -86,6 +89,7 @@ type Bot struct {
 	noted     chan struct{} // something is in places.notes
 	changed   chan struct{} // the settings were changed here
 	loaded    chan struct{} // closed once the settings were read
+	inspected chan struct{} // closed once what is open was compared with its histories
 	loadOnce  sync.Once
 }
 
@@ -122,7 +126,7 @@ func New(c Config) (*Bot, error) {
 	}
 	b := &Bot{
 		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newResync(),
-		recalled: make(chan struct{}, 1), permitted: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}),
+		recalled: make(chan struct{}, 1), permitted: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}), inspected: make(chan struct{}),
 	}
 	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
 	add(tickets.LaneEPM, false)
@@ -168,6 +172,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(func() { b.runPurge(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })
 	wg.Go(func() { b.runResync(ctx) })
+	wg.Go(func() { b.runInspect(ctx) })
 	for to := range b.Receivers {
 		wg.Go(func() { b.runChanges(ctx, to) })
 	}

@@ -191,6 +191,9 @@ func (b *Bot) backlog(stats store.Stats, now time.Time) (lines []string, fine bo
 }
 
 func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) string {
+	if len(args) > 1 && strings.EqualFold(args[1], "accept-damaged") {
+		return b.acceptDamage(ctx, c, number(args[0]), args[2:])
+	}
 	if len(args) != 1 {
 		return "Say which: /epm ticket JIT-1042"
 	}

@@ -56,10 +56,15 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, why)
 		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
+	t = b.whole(ctx, t)
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
 		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, err.Error())
 		b.correct(ctx, t)
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
+	}
+	if no := b.mayBoth(ctx, c.Actor, t); no != "" {
+		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, tickets.ErrAccepted.Error())
+		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	values := c.Form
 	if c.Action != adapters.ActionForm && verdict == tickets.Approve {
@@ -124,6 +129,12 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	if problems == nil && s.Verdict == tickets.Approve {
 		problems = s.Form.Stray(t.Request)
 	}
+	t = b.whole(ctx, t)
+	accepted := t.AcceptedBy()
+	if no := b.mayBoth(ctx, s.Actor, t); no != "" {
+		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, tickets.ErrAccepted.Error())
+		return adapters.Note{Text: no, Again: inDoubt(no)}
+	}
 	if t.Decidable(b.rulesOf(t)) == nil {
 		switch {
 		case s.Digest.Check(t.Request) != nil:
@@ -138,6 +149,9 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 		err := s.Digest.Check(t.Request)
 		if errors.Is(err, tickets.ErrOtherRequest) || err != nil && t.Decidable(b.rulesOf(t)) == nil {
 			return err
+		}
+		if t.AcceptedBy() != accepted {
+			return tickets.ErrAccepted // meanwhile, perhaps by the same person
 		}
 		return t.Decide(d, b.rulesOf(t))
 	})
@@ -173,13 +187,13 @@ func (b *Bot) lost(n tickets.Number, err error) *adapters.Note {
 		return &adapters.Note{Text: adapters.SayNoTicket(n)}
 	}
 	b.Log.Error("cannot read ticket", "ticket", n, "err", err)
-	return &adapters.Note{Text: sayUnread(err), Again: true}
+	return &adapters.Note{Text: sayUnread(err), Again: !errors.Is(err, store.ErrUnreadable)}
 }
 
 // unrecorded answers an act whose write failed: it may have been made all the
 // same.
 func (b *Bot) unrecorded(n tickets.Number, err error) *adapters.Note {
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUnreadable) {
 		return b.lost(n, err)
 	}
 	b.Log.Error("cannot record what somebody did", "ticket", n, "err", err)

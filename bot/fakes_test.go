@@ -349,6 +349,8 @@ type world struct {
 	rules tickets.Rules
 	skew  atomic.Int64 // added to the clock, ns
 
+	tampered atomic.Bool // something else has written to the store
+
 	approvers []tickets.Principal
 	admins    []tickets.Principal               // default: the first approver
 	chats     []adapters.Chat                   // default: chat
@@ -364,6 +366,7 @@ type world struct {
 	timeout   time.Duration // of a step, default the bot's
 	picture   bot.Picture
 	tracer    bot.Tracer
+	meter     *damages
 	ages      bot.Ages
 	store     store.Store
 	under     store.Store // what store is wrapped around
@@ -390,13 +393,17 @@ func newWorld(t *testing.T) *world {
 func (w *world) now() time.Time          { return time.Now().Add(time.Duration(w.skew.Load())) }
 func (w *world) advance(d time.Duration) { w.skew.Add(int64(d)) }
 
-func (w *world) start() {
+func (w *world) start() { w.startAfter(func() {}) }
+
+// startAfter opens the store, does something to it, and runs a bot.
+func (w *world) startAfter(first func()) {
 	w.t.Helper()
 	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: w.path})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.build(s)
+	first()
 	ctx, cancel := context.WithCancel(context.Background())
 	w.ending = ctx
 	done := make(chan struct{})
@@ -434,7 +441,11 @@ func (w *world) opened() store.Store {
 // build makes a bot over s that does not run.
 func (w *world) build(s store.Store) {
 	w.t.Helper()
-	w.store, w.under = w.wrap(s), s
+	w.under = s
+	if file, ok := s.(*sqlite.Store); ok {
+		s = verified{file, w}
+	}
+	w.store = w.wrap(s)
 	chats, admins, log := w.chats, w.admins, w.log
 	if chats == nil {
 		chats = []adapters.Chat{w.chat}
@@ -453,8 +464,13 @@ func (w *world) build(s store.Store) {
 	if resync == 0 {
 		resync = -1
 	}
+	var meter bot.Meter
+	if w.meter != nil {
+		meter = w.meter
+	}
 	var err error
 	w.bot, err = bot.New(bot.Config{
+		Meter:  meter,
 		Resync: resync,
 		Store:  w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, Receivers: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
@@ -464,6 +480,39 @@ func (w *world) build(s store.Store) {
 	})
 	if err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// verified holds every ticket that is written against its own history: what
+// Countersign itself does must never look as if something else had done it.
+type verified struct {
+	*sqlite.Store
+	w *world
+}
+
+func (s verified) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	r, t, err := s.Store.Accept(ctx, in, apply)
+	s.verify(t, err)
+	return r, t, err
+}
+
+func (s verified) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	t, err := s.Store.Update(ctx, n, change)
+	s.verify(t, err)
+	return t, err
+}
+
+func (s verified) verify(t *tickets.Ticket, err error) {
+	if err != nil || t == nil || s.w.tampered.Load() {
+		return
+	}
+	seq, _ := t.Number.Seq()
+	doc, err := store.Encode(t)
+	if err != nil {
+		s.w.t.Error(err)
+	}
+	for _, f := range store.VerifyForm(seq, doc) {
+		s.w.t.Errorf("written by Countersign, and found: %s\n%s", f, doc)
 	}
 }
 

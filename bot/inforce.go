@@ -146,7 +146,7 @@ func (b *Bot) eachOf(ctx context.Context, p tickets.Progress, visit func(*ticket
 			visit(t)
 		}
 		if len(list) == 0 || len(list) < q.Limit && err == nil {
-			return err == nil, problem
+			return err == nil || errors.Is(err, store.ErrUnreadable) || errors.Is(err, store.ErrNewerForm), problem
 		}
 		q.Before = list[len(list)-1].Number
 	}

@@ -8,10 +8,14 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// sayUnread says why nothing is done while the settings cannot be read.
+// sayUnread says why nothing is done while the settings, or a ticket, cannot be
+// read.
 func sayUnread(err error) string {
-	if errors.Is(err, store.ErrDamaged) {
+	switch {
+	case errors.Is(err, store.ErrDamaged):
 		return sayDamaged
+	case errors.Is(err, store.ErrUnreadable):
+		return sayUnreadable
 	}
 	return sayStoreAway
 }

@@ -108,7 +108,7 @@ func (b *Bot) runResync(ctx context.Context) {
 	if b.Resync < 0 || !b.awaitReady(ctx) {
 		return
 	}
-	defer b.leaveResync(ctx)
+	defer b.drop(ctx, resyncLease, b.resync.holder)
 	tick := time.NewTicker(b.Resync)
 	defer tick.Stop()
 	for {
@@ -136,17 +136,6 @@ func (b *Bot) awaitReady(ctx context.Context) bool {
 			return false
 		case <-tick.C:
 		}
-	}
-}
-
-func (b *Bot) leaveResync(ctx context.Context) {
-	if b.Shared == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	if err := b.Shared.Drop(ctx, resyncLease, b.resync.holder); err != nil {
-		b.Log.Warn("cannot leave the comparison with EPM to another replica", "err", err)
 	}
 }
 

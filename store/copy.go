@@ -16,10 +16,9 @@ import (
 // one. Its methods are as safe as those of [Store], and repeating any of them
 // does no harm.
 type Archive interface {
-	// FormsAfter returns the stored forms of tickets with a counter above seq,
-	// as they are, oldest first, up to limit; fewer if they are large, and
-	// none only if there are none.
+	// FormsAfter and Misfiled are those of [Store].
 	FormsAfter(ctx context.Context, seq int64, limit int) ([]Form, error)
+	Misfiled(ctx context.Context, list []Entries) ([]Misfiled, error)
 
 	// ChangeForms returns the stored forms of up to limit changes of the
 	// settings, newest first.

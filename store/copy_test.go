@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/redis/redistest"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/store/storetest"
+	"github.com/countersign/countersign/tickets"
 )
 
 func file(t *testing.T) storetest.Side {
@@ -35,10 +37,20 @@ func file(t *testing.T) storetest.Side {
 	}
 	plain := func(b []byte) []byte { return append([]byte{0}, b...) } // the first byte says that it is not packed
 	return storetest.Side{
-		Keeper:  s,
-		SetDoc:  func(seq int64, doc []byte) { exec(`UPDATE tickets SET doc = ? WHERE seq = ?`, plain(doc), seq) },
-		Remove:  func(seq int64) { exec(`DELETE FROM tickets WHERE seq = ?`, seq) },
-		SetBody: func(id string, raw []byte) { exec(`UPDATE incoming SET raw = ? WHERE id = ?`, plain(raw), id) },
+		Keeper: s,
+		SetDoc: func(seq int64, doc []byte) { exec(`UPDATE tickets SET doc = ? WHERE seq = ?`, plain(doc), seq) },
+		Remove: func(seq int64) { exec(`DELETE FROM tickets WHERE seq = ?`, seq) },
+		SetDue: func(lane tickets.Lane, seq int64, at time.Time) {
+			exec(`DELETE FROM due WHERE lane = ? AND seq = ?`, string(lane), seq)
+			if !at.IsZero() {
+				exec(`INSERT INTO due (lane, at, seq) VALUES (?, ?, ?)`, string(lane), at.UnixMicro(), seq)
+			}
+		},
+		SetProgress: func(seq int64, p tickets.Progress) {
+			exec(`UPDATE tickets SET progress = ? WHERE seq = ?`, string(p), seq)
+		},
+		SetCounter: func(seq int64) { exec(`UPDATE sqlite_sequence SET seq = ? WHERE name = 'tickets'`, seq) },
+		SetBody:    func(id string, raw []byte) { exec(`UPDATE incoming SET raw = ? WHERE id = ?`, plain(raw), id) },
 		SetSettings: func(doc []byte, docs ...[]byte) {
 			exec(`UPDATE meta SET value = ? WHERE key = 'settings'`, string(doc))
 			exec(`DELETE FROM changes`)
@@ -75,7 +87,21 @@ func tenants(srv *redistest.Server) func(t *testing.T) storetest.Side {
 				do("ZREM", "tickets", seq)
 				do("DEL", fmt.Sprint("ticket:", seq))
 			},
-			SetBody: func(id string, raw []byte) { do("HSET", "incoming:"+id, "raw", raw) },
+			SetDue: func(lane tickets.Lane, seq int64, at time.Time) {
+				do("ZREM", "due:"+string(lane), seq)
+				if !at.IsZero() {
+					do("ZADD", "due:"+string(lane), at.UnixMicro(), seq)
+				}
+			},
+			SetProgress: func(seq int64, p tickets.Progress) {
+				for _, was := range tickets.Progresses() {
+					do("ZREM", "tickets:"+string(was), seq)
+				}
+				do("ZADD", "tickets:"+string(p), seq, seq)
+				do("HSET", fmt.Sprint("ticket:", seq), "progress", string(p))
+			},
+			SetCounter: func(seq int64) { do("SET", "seq", seq) },
+			SetBody:    func(id string, raw []byte) { do("HSET", "incoming:"+id, "raw", raw) },
 			SetSettings: func(doc []byte, docs ...[]byte) {
 				do("SET", "settings", doc)
 				do("DEL", "changes")

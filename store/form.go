@@ -33,6 +33,10 @@ type form struct {
 // program than this one, and means something that this one does not know.
 var ErrNewerForm = errors.New("written by a newer version of countersign: run that version or a later one")
 
+// ErrUnreadable means that a record in the store is so damaged that no version
+// can read it.
+var ErrUnreadable = errors.New("the record is damaged and cannot be read")
+
 // Encode is the stored form of t: one JSON object with the form's version in
 // "v", sealed. It does not hold Version, which is the store's own. What a newer
 // version has added is in it again.
@@ -97,22 +101,22 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 		f = form{Ticket: new(tickets.Ticket)}
 		if err := json.Unmarshal(b, &f); err != nil {
 			if newerForm(b, FormVersion) {
-				err = ErrNewerForm
+				return nil, fmt.Errorf("stored ticket: %w", ErrNewerForm)
 			}
-			return nil, fmt.Errorf("stored ticket: %w", err)
+			return nil, fmt.Errorf("stored ticket: %w: %w", ErrUnreadable, err)
 		}
 		if err := keepNewer(b, f.Ticket); err != nil {
-			return nil, fmt.Errorf("stored ticket: %w", err)
+			return nil, fmt.Errorf("stored ticket: %w: %w", ErrUnreadable, err)
 		}
 	}
 	switch {
 	case f.V > FormVersion:
 		return nil, fmt.Errorf("stored ticket: %w", ErrNewerForm)
 	case f.V < 1:
-		return nil, errors.New("stored ticket: no form version")
+		return nil, fmt.Errorf("stored ticket: %w: it has no form version", ErrUnreadable)
 	}
 	if _, ok := f.Number.Seq(); !ok {
-		return nil, errors.New("stored ticket: no number")
+		return nil, fmt.Errorf("stored ticket: %w: it has no number", ErrUnreadable)
 	}
 	if (f.V >= chained || f.Seal != "") && !sealed(b) {
 		f.Broken = true

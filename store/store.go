@@ -138,6 +138,21 @@ type Store interface {
 	// another process makes key new.
 	First(ctx context.Context, key string, keep time.Duration) (bool, error)
 
+	// FormsAfter returns the stored forms of tickets with a counter above seq,
+	// as they are, oldest first, up to limit; fewer if they are large, and
+	// none only if there are none.
+	FormsAfter(ctx context.Context, seq int64, limit int) ([]Form, error)
+
+	// Misfiled compares the indexes with what they should hold of tickets that
+	// have just been read, and returns what differs. A ticket that was changed
+	// since is passed over, and so is an entry that is due too early: Claim puts
+	// that right. The list should be no longer than a few pages.
+	Misfiled(ctx context.Context, list []Entries) ([]Misfiled, error)
+
+	// Refile writes the entries of a ticket in all indexes anew, as the ticket
+	// itself says. ErrNotFound if there is no such ticket.
+	Refile(ctx context.Context, n tickets.Number) error
+
 	// Stats counts what the store holds as of now.
 	Stats(ctx context.Context, now time.Time) (Stats, error)
 

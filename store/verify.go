@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/countersign/countersign/tickets"
 )
@@ -27,6 +28,7 @@ const (
 	FaultAdded      Fault = "added"      // something was put there that Countersign did not write
 	FaultSeal       Fault = "seal"       // the record is not as it was sealed
 	FaultForged     Fault = "forged"     // the record says something else than its history
+	FaultIndex      Fault = "index"      // an index does not hold the ticket as the ticket says
 	FaultHead       Fault = "head"       // the history is not the one that a head was written of, or no head proves it
 	FaultUnreadable Fault = "unreadable" // nothing more can be said of it
 )
@@ -75,16 +77,23 @@ type rawTicket struct {
 	ID       string          `json:"id"`
 	Created  string          `json:"created"`
 	State    string          `json:"state"`
+	Rev      int             `json:"rev"`
 	Request  json.RawMessage `json:"request"`
 	Decision json.RawMessage `json:"decision"`
+	Sending  tickets.Sending `json:"sending"`
 	Outcome  json.RawMessage `json:"outcome"`
-	Messages []struct {
-		Place tickets.Place `json:"place"`
-		ID    string        `json:"id"`
-	} `json:"messages"`
-	Events []json.RawMessage `json:"events"`
-	Broken bool              `json:"broken"`
-	Seal   string            `json:"seal"`
+	Refusal  *struct {
+		Decision json.RawMessage `json:"decision"`
+		Reason   string          `json:"reason"`
+		At       time.Time       `json:"at"`
+	} `json:"refusal"`
+	Messages   []tickets.Message  `json:"messages"`
+	Deliveries []tickets.Delivery `json:"deliveries"`
+	Events     []json.RawMessage  `json:"events"`
+	Broken     bool               `json:"broken"`
+	Seal       string             `json:"seal"`
+
+	tickets.Standing
 }
 
 // rawLink is what of an event, or of a change, the chain is checked with.
@@ -93,6 +102,10 @@ type rawLink struct {
 	Hash string `json:"hash"`
 
 	Kind     tickets.EventKind `json:"kind"`
+	At       time.Time         `json:"at"`
+	Rev      int               `json:"rev"`
+	Attempts int               `json:"attempts"`
+	Standing *tickets.Standing `json:"standing"`
 	Text     string            `json:"text"`
 	State    string            `json:"state"`
 	Decision json.RawMessage   `json:"decision"`
@@ -202,7 +215,13 @@ func checkTicket(seq int64, doc []byte) (rawTicket, *checked) {
 	if t.Broken {
 		c.fault(FaultSeal, 0, "the record had been changed by something else than Countersign before it was last written")
 	}
+	for i, l := range c.links {
+		if l.Kind == tickets.EventDamaged {
+			c.fault(FaultSeal, i+1, "the record had been changed by something else than Countersign before this event")
+		}
+	}
 	c.compare(t)
+	c.compareRest(t)
 	return t, c
 }
 
@@ -252,6 +271,104 @@ func (c *checked) compare(t rawTicket) {
 	for place := range shown {
 		c.fault(FaultForged, 0, "the record has no message in %s, its history has", place)
 	}
+}
+
+// compareRest holds what the bot acts on besides against the history.
+func (c *checked) compareRest(t rawTicket) {
+	var standing *tickets.Standing
+	var refused *rawLink
+	var done time.Time
+	rev, looked, sent, given := 0, false, 0, map[tickets.Place]bool{}
+	for i := range c.links {
+		l := &c.links[i]
+		standing, rev = cmp.Or(l.Standing, standing), cmp.Or(l.Rev, rev)
+		switch l.Kind {
+		case tickets.EventDecided:
+			done, looked, sent, refused = time.Time{}, false, 0, nil
+		case tickets.EventRefused:
+			done, looked, sent, refused = time.Time{}, false, 0, l
+		case tickets.EventSubmitted:
+			done, sent = l.At, l.Attempts
+		case tickets.EventOverdue:
+			looked = true
+		case tickets.EventOutcome:
+			refused = nil
+		case tickets.EventGivenUp:
+			given[l.Place] = true
+		}
+	}
+	if standing == nil {
+		return // from before the history told it
+	}
+	for _, f := range []struct {
+		name      string
+		has, told any
+	}{
+		{"type", t.Type, standing.Type}, {"title", t.Title, standing.Title}, {"category", t.Category, standing.Category},
+		{"active", t.Active, standing.Active}, {"undecidable", t.Undecidable, standing.Undecidable},
+	} {
+		if f.has != f.told {
+			c.fault(FaultForged, 0, "the record's %s is %#v, its history's %#v", f.name, f.has, f.told)
+		}
+	}
+	// While a decision waits for EPM the card says why, without an event each
+	// time; every such change is of an attempt.
+	extra := 0
+	if len(t.Decision) > 0 && done.IsZero() {
+		extra = t.Sending.Attempts
+	}
+	if t.Rev < rev || t.Rev > rev+extra {
+		c.fault(FaultForged, 0, "the record's rev is %d, its history's %d", t.Rev, rev)
+	}
+	c.compareSending(t, done, sent, looked)
+	switch r := t.Refusal; {
+	case (r == nil) != (refused == nil), r != nil && (r.Reason != refused.Text || !r.At.Equal(refused.At) || !sameJSON(r.Decision, refused.Decision)):
+		c.fault(FaultForged, 0, "the record's refusal by EPM is not the one of its history")
+	}
+	for _, m := range t.Messages {
+		if m.Shown > t.Rev || m.Told > len(t.Events) || m.Dead != given[m.Place] {
+			c.fault(FaultForged, 0, "the record says of the message in %s what its history does not", m.Place)
+		}
+	}
+	for _, d := range t.Deliveries {
+		if d.Done > len(t.Events) {
+			c.fault(FaultForged, 0, "the record says that %s was told of more events than there are", d.To)
+		}
+	}
+}
+
+// farOff is later than anything is put off to.
+const farOff = 48 * time.Hour
+
+// compareSending holds what the record says of a decision's way to EPM against
+// the history: done is when EPM took it, after sent attempts, and looked
+// whether it was asked in vain what became of it.
+func (c *checked) compareSending(t rawTicket, done time.Time, sent int, looked bool) {
+	s := t.Sending
+	last := done
+	for _, l := range c.links {
+		if l.At.After(last) {
+			last = l.At
+		}
+	}
+	wrong := ""
+	switch {
+	case !s.Done.Equal(done):
+		wrong = "when EPM took the decision"
+	case !done.IsZero() && sent > 0 && s.Attempts != sent:
+		wrong = "how often the decision was sent"
+	case !done.IsZero() && (s.Begun || s.Problem != "" || s.NotPermitted):
+		wrong = "that the decision is on its way, and EPM has taken it"
+	case (s.Looks > 0) != looked:
+		wrong = "whether EPM was asked in vain"
+	case len(t.Decision) == 0 && (s.Attempts > 0 || s.Begun || !s.NotBefore.IsZero()):
+		wrong = "that a decision was sent, and there is none"
+	case s.NotBefore.After(last.Add(farOff)) && s.NotBefore.After(time.Now().Add(farOff)):
+		wrong = "that nothing is to be sent before " + s.NotBefore.UTC().Format(time.RFC3339)
+	default:
+		return
+	}
+	c.fault(FaultForged, 0, "the record says %s; its history does not", wrong)
 }
 
 // sameJSON reports whether a and b say the same; nothing is null.
@@ -347,6 +464,7 @@ type verifying struct {
 	find    func(Finding)
 	heads   map[tickets.Number][]tickets.Head // of what was not met yet
 	last    int64                             // the counter of the last ticket
+	counter int64                             // of the store
 	retired map[tickets.Number]tickets.Head   // what the ledger accounts for
 	numbers []int64                           // of these, in order
 	began   int                               // entries that the ledger had at first
@@ -367,16 +485,18 @@ func (v *verifying) tickets(ctx context.Context) error {
 	v.last = FirstSeq - 1
 	err = Forms(ctx, v.from, func(page []Form) error {
 		type result struct {
-			t rawTicket
-			c *checked
+			t     rawTicket
+			c     *checked
+			filed *Entries
 		}
 		results := make([]result, len(page))
 		each(len(page), func(i int) {
 			if f := page[i]; f.Err == nil {
 				t, c := checkTicket(f.Seq, f.Doc)
-				results[i] = result{t, c}
+				results[i] = result{t, c, f.entries(t)}
 			}
 		})
+		var filed []Entries
 		for i, f := range page {
 			born := f.Err == nil && len(results[i].c.links) > 0 && results[i].c.unchained == 0
 			v.gap(f.Seq, v.born && born)
@@ -387,17 +507,54 @@ func (v *verifying) tickets(ctx context.Context) error {
 				continue
 			}
 			v.ticket(f, results[i].t, results[i].c)
+			if results[i].filed != nil && len(results[i].c.findings) == 0 {
+				filed = append(filed, *results[i].filed)
+			}
 			if _, ok := slices.BinarySearch(v.numbers, f.Seq); ok {
 				v.find(Finding{Fault: FaultAdded, Ticket: results[i].t.Number, Text: "the ledger says that it was retired, and it is there: it was put back"})
 			}
 		}
-		return nil
+		return v.filed(ctx, filed)
 	})
 	if err != nil {
 		return err
 	}
+	v.counter = counts.Counter
 	v.gap(counts.Counter+1, v.born)
 	return nil
+}
+
+// filed compares the indexes with what they should hold.
+func (v *verifying) filed(ctx context.Context, list []Entries) error {
+	found, err := v.from.Misfiled(ctx, list)
+	if err != nil {
+		return err
+	}
+	for _, m := range found {
+		v.find(Finding{Fault: FaultIndex, Ticket: tickets.Number(fmt.Sprint("number ", m.Seq)), Text: m.What})
+	}
+	return nil
+}
+
+// entries are what the indexes should hold of a ticket; nil if it cannot be
+// read. What is settled, as most tickets are, needs no full reading.
+func (f Form) entries(t rawTicket) *Entries {
+	settled := len(t.Outcome) > 0 && len(t.Request) > 0
+	for _, m := range t.Messages {
+		settled = settled && (m.Dead || m.ID != "" && m.Shown >= t.Rev && m.Told >= len(t.Events))
+	}
+	for _, d := range t.Deliveries {
+		settled = settled && d.Done >= len(t.Events)
+	}
+	if settled {
+		return &Entries{Seq: f.Seq, Version: f.Version, Request: tickets.RequestID(t.ID), Progress: tickets.Final}
+	}
+	r := f.Record()
+	if r.Err != nil {
+		return nil
+	}
+	e := EntriesOf(r.Ticket)
+	return &e
 }
 
 // ledger reads what accounts for retired tickets.
@@ -591,7 +748,7 @@ func (v *verifying) settings(ctx context.Context) error {
 
 // incomings checks the bodies that are kept against the events that they made.
 func (v *verifying) incomings(ctx context.Context) error {
-	var seq int64
+	var seq, lost int64
 	var t rawTicket
 	var c *checked
 	for id := ""; ; {
@@ -625,7 +782,11 @@ func (v *verifying) incomings(ctx context.Context) error {
 				}
 				if len(forms) == 0 || forms[0].Seq != of || forms[0].Err != nil {
 					c = nil
-					continue // it is told that this is missing
+					if _, retired := slices.BinarySearch(v.numbers, of); of > v.counter && !retired && of > lost {
+						lost = of
+						v.find(Finding{Fault: FaultMissing, Of: fmt.Sprint("number ", of), Text: "the ticket of this number is gone, and the store's counter of numbers was set back: webhook " + k.ID + " had made it or changed it"})
+					}
+					continue // of others it is told that they are missing
 				}
 				seq = of
 				t, c = checkTicket(of, forms[0].Doc)

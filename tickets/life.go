@@ -157,8 +157,8 @@ func (o Outcome) fill(other Outcome) Outcome {
 }
 
 // Decidable says whether t may be decided under the rules: nil, or ErrFinal,
-// ErrDecided or ErrInactive. It is asked when a form opens and again, by
-// Decide, when it is submitted.
+// ErrDecided, ErrInactive or ErrDamaged. It is asked when a form opens and
+// again, by Decide, when it is submitted.
 func (t *Ticket) Decidable(rules Rules) error {
 	switch {
 	case t.Outcome != nil, !t.Sending.Done.IsZero():
@@ -167,6 +167,8 @@ func (t *Ticket) Decidable(rules Rules) error {
 		return ErrDecided
 	case t.Request == nil, !slices.Contains(rules.Active, t.State):
 		return ErrInactive
+	case t.Damaged():
+		return ErrDamaged
 	}
 	return nil
 }
@@ -176,6 +178,9 @@ func (t *Ticket) Decidable(rules Rules) error {
 func (t *Ticket) Decide(d Decision, rules Rules) error {
 	if err := t.Decidable(rules); err != nil {
 		return err
+	}
+	if by := t.AcceptedBy(); by.ID == d.By.ID && by.Platform == d.By.Platform {
+		return ErrAccepted
 	}
 	if (d.Verdict != Approve && d.Verdict != Deny) || d.Reason == "" || d.Duration.IsZero() || d.By.ID == "" {
 		return errors.New("the decision is incomplete")
@@ -189,7 +194,7 @@ func (t *Ticket) Decide(d Decision, rules Rules) error {
 // and reports whether there is still something to send. If the end of the
 // last attempt was not recorded, EPM may have the decision: Unclear is set.
 func (t *Ticket) BeginSend(now time.Time) bool {
-	if t.Progress() != Submitting {
+	if t.Progress() != Submitting || t.Damaged() {
 		return false
 	}
 	s := &t.Sending
@@ -285,14 +290,14 @@ func (t *Ticket) toldOf(kind EventKind, why string) bool {
 func (t *Ticket) Acknowledge(d Decision, now time.Time) {
 	if t.Outcome != nil && t.stands(d) && t.Sending.Begun && t.Sending.Done.IsZero() {
 		t.Sending.Done, t.Sending.Begun = now, false
-		t.happened(Event{Kind: EventSubmitted, At: now})
+		t.happened(Event{Kind: EventSubmitted, At: now, Attempts: t.Sending.Attempts})
 		return
 	}
 	if !t.sends(d) {
 		return
 	}
 	t.Sending = Sending{Attempts: t.Sending.Attempts, Done: now, NotBefore: now.Add(firstLook), Newer: t.Sending.Newer}
-	t.happened(Event{Kind: EventSubmitted, At: now})
+	t.happened(Event{Kind: EventSubmitted, At: now, Attempts: t.Sending.Attempts})
 }
 
 // Refuse takes d off the ticket because EPM said no, and opens the ticket
@@ -338,20 +343,37 @@ func (t *Ticket) Move(to State, by Actor, rules Rules, now time.Time) bool {
 	if t.State == to && t.Active == active && t.Undecidable == why {
 		return false
 	}
-	moved := t.State != to
-	t.State, t.Active, t.Undecidable = to, active, why
-	if moved {
-		t.happened(Event{Kind: EventState, At: now, Actor: by, Text: string(to)})
-	} else {
-		t.Rev++ // the settings changed what the state allows: the buttons follow
+	e := Event{Kind: EventState, At: now, Actor: by, Text: string(to)}
+	if t.State == to {
+		e = Event{Kind: EventReconsidered, At: now}
 	}
+	t.State, t.Active, t.Undecidable = to, active, why
+	t.happened(e)
 	return true
 }
 
 // happened appends an event that the card shows.
 func (t *Ticket) happened(e Event) {
-	t.note(e)
 	t.Rev++
+	e.Rev = t.Rev
+	if s := t.standing(); t.told() == nil || *t.told() != s {
+		e.Standing = &s
+	}
+	t.note(e)
+}
+
+func (t *Ticket) standing() Standing {
+	return Standing{Type: t.Type, Title: t.Title, Category: t.Category, Active: t.Active, Undecidable: t.Undecidable}
+}
+
+// told is the standing that the history tells last, nil if it tells none.
+func (t *Ticket) told() *Standing {
+	for _, e := range slices.Backward(t.Events) {
+		if e.Standing != nil {
+			return e.Standing
+		}
+	}
+	return nil
 }
 
 // note appends an event.

@@ -78,6 +78,9 @@ func (t *Ticket) owed() []Step {
 	var steps []Step
 	switch t.Progress() {
 	case Submitting:
+		if t.Damaged() && !t.Broken {
+			break // perhaps nobody made this decision
+		}
 		steps = append(steps, Step{Kind: StepSend, Lane: LaneEPM, At: later(t.Decision.At, t.Sending.NotBefore)})
 	case Submitted:
 		if t.Sending.Looks < maxLooks {

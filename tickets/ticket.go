@@ -286,26 +286,29 @@ const (
 	EventOutcome      EventKind = "outcome"       // EPM's final word
 	EventState        EventKind = "state"         // the state was moved
 	EventOverdue      EventKind = "overdue"       // EPM acknowledged long ago and has not confirmed
+	EventDamaged      EventKind = "damaged"       // the record was found changed by something else than Countersign
+	EventAccepted     EventKind = "accepted"      // an admin lets others decide all the same
 )
 
 // Events for those who read the history. They are told in no thread, and for
-// all but the first two the card does not change.
+// all but the first three the card does not change.
 const (
-	EventCompleted  EventKind = "completed"   // the webhook of a listed request arrived, and tells more of it
-	EventDetailed   EventKind = "detailed"    // EPM told more of the outcome that it recorded
-	EventShown      EventKind = "shown"       // posted in a place
-	EventOpened     EventKind = "opened"      // somebody opened the form
-	EventTurnedAway EventKind = "turned_away" // somebody was refused the form, the decision or another state
-	EventFailing    EventKind = "failing"     // a place cannot be told; still trying
-	EventWorking    EventKind = "working"     // and again can
-	EventGivenUp    EventKind = "given_up"    // a place is never told again
-	EventMuted      EventKind = "muted"       // there were too many events of the kind in Text: no more of them are recorded
+	EventReconsidered EventKind = "reconsidered" // the settings changed whether it can be decided
+	EventCompleted    EventKind = "completed"    // the webhook of a listed request arrived, and tells more of it
+	EventDetailed     EventKind = "detailed"     // EPM told more of the outcome that it recorded
+	EventShown        EventKind = "shown"        // posted in a place
+	EventOpened       EventKind = "opened"       // somebody opened the form
+	EventTurnedAway   EventKind = "turned_away"  // somebody was refused the form, the decision or another state
+	EventFailing      EventKind = "failing"      // a place cannot be told; still trying
+	EventWorking      EventKind = "working"      // and again can
+	EventGivenUp      EventKind = "given_up"     // a place is never told again
+	EventMuted        EventKind = "muted"        // there were too many events of the kind in Text: no more of them are recorded
 )
 
 // InThread reports whether the event is told as a reply under the card.
 func (k EventKind) InThread() bool {
 	switch k {
-	case EventDecided, EventDelayed, EventNotPermitted, EventSubmitted, EventRefused, EventOutcome, EventState, EventOverdue:
+	case EventDecided, EventDelayed, EventNotPermitted, EventSubmitted, EventRefused, EventOutcome, EventState, EventOverdue, EventDamaged, EventAccepted:
 		return true
 	}
 	return false
@@ -313,7 +316,7 @@ func (k EventKind) InThread() bool {
 
 // onCard reports whether the card changes for the event.
 func (k EventKind) onCard() bool {
-	return k.InThread() || k == EventReceived || k == EventCompleted || k == EventDetailed
+	return k.InThread() || k == EventReceived || k == EventReconsidered || k == EventCompleted || k == EventDetailed
 }
 
 // Source is the webhook that an event came by, or the record of EPM's list.
@@ -338,9 +341,23 @@ type Event struct {
 	Message  string    `json:"message,omitempty"`  // shown: the platform's identifier
 	Source   Source    `json:"source,omitzero"`    // received, completed, outcome, detailed
 	Request  string    `json:"request,omitempty"`  // received, completed: SHA-256 of the request's canonical JSON
+	Rev      int       `json:"rev,omitempty"`      // the ticket's since then, if the card changed
+	Attempts int       `json:"attempts,omitempty"` // submitted: how often the decision was sent
+	Standing *Standing `json:"standing,omitempty"` // since then, if it is another than before
 	Hash     string    `json:"hash,omitempty"`     // empty if it is from before there was a chain
 
 	Newer Newer `json:"-"`
+}
+
+// Standing is what a ticket's record says of itself beside what its events tell:
+// kept in the events too, so that a record which something else has changed is
+// found by its history.
+type Standing struct {
+	Type        string      `json:"type"`
+	Title       string      `json:"title,omitempty"`
+	Category    string      `json:"category,omitempty"`
+	Active      bool        `json:"active,omitempty"`
+	Undecidable Undecidable `json:"undecidable,omitempty"`
 }
 
 // Ticket is a request and all that happened to it. It is changed by its
@@ -373,8 +390,8 @@ type Ticket struct {
 	// Undecidable is why nobody here can decide the request while it waits.
 	Undecidable Undecidable `json:"undecidable,omitempty"`
 
-	// Broken is set once the record was found changed by something else than
-	// Countersign.
+	// Broken is set when the record was found changed by something else than
+	// Countersign, until its history tells of that; see [Ticket.Damage].
 	Broken bool `json:"broken,omitempty"`
 
 	Newer Newer `json:"-"`
@@ -416,9 +433,11 @@ func (t *Ticket) Progress() Progress {
 }
 
 // Open reports whether t can be decided as far as its own record tells:
-// pending, in an active state, and by somebody here. [Ticket.Decide] checks
-// again.
-func (t *Ticket) Open() bool { return t.Progress() == Pending && t.Active && t.Undecidable == "" }
+// pending, in an active state, by somebody here, and not damaged.
+// [Ticket.Decide] checks again.
+func (t *Ticket) Open() bool {
+	return t.Progress() == Pending && t.Active && t.Undecidable == "" && !t.Damaged()
+}
 
 // ShownIn reports whether t has a message in place. One whose post has begun
 // may be there: people are faster than the platform's answer.

@@ -11,10 +11,19 @@ type Undecidable string
 const (
 	NoApprovers  Undecidable = "no_approvers"  // nobody is named who may
 	UnknownAsker Undecidable = "unknown_asker" // it is not known who asks, so that it may be anybody's own request
+	IsDamaged    Undecidable = "damaged"       // its record was changed by something else than Countersign
 )
 
 // whyNobody is why nobody can decide t under rules.
 func (t *Ticket) whyNobody(rules Rules) Undecidable {
+	if t.Progress() == Pending && t.Damaged() {
+		return IsDamaged
+	}
+	return t.nobodyUnder(rules)
+}
+
+// nobodyUnder is why rules let nobody decide t.
+func (t *Ticket) nobodyUnder(rules Rules) Undecidable {
 	switch {
 	case t.Progress() != Pending:
 		return ""

@@ -85,6 +85,9 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		t.Conclude(o, rules, later)
 		return t
 	}
+	damage := func(t *tickets.Ticket) {
+		t.Damage([]string{"the record's state is \"Closed\", its history's \"New\" <!here>"}, later)
+	}
 	hostile := Hostile()
 	hostile.Imitates = true
 	return map[string]*tickets.Ticket{
@@ -109,7 +112,13 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		"pending-unknown-asker": With(Started(tickets.Request{ID: "1", Kind: tickets.Admin, EPMNumber: "EPM000238", Reason: "please"}), func(t *tickets.Ticket) {
 			t.Move(t.State, own, tickets.Rules{Active: rules.Active, OwnRefused: true}, later)
 		}),
-		"inactive": With(Started(app()), func(t *tickets.Ticket) { t.Move("Closed", own, rules, later) }),
+		"pending-damaged": With(Started(app()), damage),
+		"pending-damage-accepted": With(Started(app()), func(t *tickets.Ticket) {
+			damage(t)
+			t.AcceptDamage(own, rules, later)
+		}),
+		"submitting-damaged": With(Decided(app(), tickets.Approve, own), damage),
+		"inactive":           With(Started(app()), func(t *tickets.Ticket) { t.Move("Closed", own, rules, later) }),
 		"refused": With(Decided(app(), tickets.Approve, own), func(t *tickets.Ticket) {
 			t.Refuse(*t.Decision, "The request has expired.", later)
 		}),
@@ -141,7 +150,7 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 
 // Telling lists the names of States whose events are worth telling.
 func Telling() []string {
-	return []string{"submitting", "submitting-deny", "refused", "submitted-overdue", "submitting-denied", "final-approved", "final-denied", "final-console", "final-overruled", "final-other-word", "inactive", "final-hostile"}
+	return []string{"submitting", "submitting-deny", "refused", "submitted-overdue", "submitting-denied", "final-approved", "final-denied", "final-console", "final-overruled", "final-other-word", "inactive", "final-hostile", "pending-damaged", "pending-damage-accepted"}
 }
 
 // Forms are decision forms of every kind, by name.

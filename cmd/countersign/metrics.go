@@ -28,6 +28,7 @@ type metrics struct {
 	deliveries *prometheus.CounterVec
 	refused    *prometheus.CounterVec
 	foreign    prometheus.Gauge
+	damaged    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -56,11 +57,17 @@ func newMetrics() *metrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_signed_requests_refused_total", Help: "Requests to the signed paths of the chats that were refused, by reason.",
 		}, []string{"platform", "reason"}),
+		damaged: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_damage_found_total", Help: "Records and index entries of the store that were found changed by something else than Countersign, by what: record, index (mended by itself) or unreadable.",
+		}, []string{"what"}),
 		foreign: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "countersign_slack_foreign_connections", Help: "Connections of Socket Mode that the Slack app has and that are of no replica, as Slack last said.",
 		}),
 	}
 	// From the start, so that the first of a kind is an increase.
+	for _, d := range bot.Damages() {
+		m.damaged.WithLabelValues(string(d))
+	}
 	for _, result := range epm.Results() {
 		m.webhooks.WithLabelValues(result)
 	}
@@ -68,7 +75,7 @@ func newMetrics() *metrics {
 		Name: "countersign_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": versionText()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, m.deliveries, m.refused, m.foreign, build,
+	m.registry.MustRegister(m.webhooks, m.steps, m.stepTime, m.calls, m.callTime, m.deliveries, m.refused, m.foreign, m.damaged, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -78,6 +85,9 @@ func (m *metrics) Step(kind tickets.StepKind, result string, took time.Duration)
 	m.steps.WithLabelValues(string(kind), result).Inc()
 	m.stepTime.WithLabelValues(string(kind)).Observe(took.Seconds())
 }
+
+// Damaged implements bot.Meter.
+func (m *metrics) Damaged(d bot.Damage) { m.damaged.WithLabelValues(string(d)).Inc() }
 
 func (m *metrics) webhook(result string) { m.webhooks.WithLabelValues(result).Inc() }
 

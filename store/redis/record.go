@@ -64,7 +64,7 @@ func (s *Store) record(ctx context.Context, n tickets.Number) (*record, error) {
 func recordOf(seq int64, r reply) *record {
 	c := &record{seq: seq, doc: r.text(1), progress: tickets.Progress(r.text(2)), lanes: r.text(3)}
 	if c.version, c.err = strconv.ParseInt(r.text(0), 10, 64); c.err != nil {
-		c.err = errors.New("the stored ticket has no version")
+		c.err = fmt.Errorf("stored ticket: %w: it has no version", store.ErrUnreadable)
 	}
 	return c
 }
@@ -73,7 +73,7 @@ func recordOf(seq int64, r reply) *record {
 func known(r reply) *record {
 	seq, err := strconv.ParseInt(r.text(1), 10, 64)
 	if err != nil {
-		return &record{err: errors.New("the request's ticket has no number")}
+		return &record{err: fmt.Errorf("stored ticket: %w: its request leads to no number", store.ErrUnreadable)}
 	}
 	return recordOf(seq, r[2:])
 }

@@ -63,7 +63,7 @@ func (p *packer) pack(b []byte) []byte {
 // unpack returns what was packed.
 func (p *packer) unpack(b []byte) ([]byte, error) {
 	if len(b) == 0 {
-		return nil, errors.New("the stored value is empty")
+		return nil, fmt.Errorf("%w: it is empty", store.ErrUnreadable)
 	}
 	switch b[0] {
 	case packPlain:
@@ -78,7 +78,7 @@ func (p *packer) unpack(b []byte) ([]byte, error) {
 			out, err = p.dict.Decode(nil, b[1:])
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the stored value is damaged: %w", err)
+			return nil, fmt.Errorf("%w: %w", store.ErrUnreadable, err)
 		}
 		return out, nil
 	}

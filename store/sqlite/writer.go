@@ -257,8 +257,9 @@ type batch struct {
 	seq   int64 // the last counter given out
 	stmts []*sql.Stmt
 
-	moved map[tickets.Progress]int // what the open transaction adds to counts
-	mu    sync.Mutex
+	moved   map[tickets.Progress]int // what the open transaction adds to counts
+	recount bool                     // it mends the index: count anew
+	mu      sync.Mutex
 	// How many tickets there are, kept because counting reads the whole index.
 	counts map[tickets.Progress]int
 
@@ -306,7 +307,7 @@ func (b *batch) init(ctx context.Context) error {
 		{&b.selSeq, `SELECT version, doc FROM tickets WHERE seq = ?`},
 		{&b.insTicket, insTicket},
 		{&b.updTicket, `UPDATE tickets SET progress = ?, version = version + 1, doc = ? WHERE seq = ? AND version = ?`},
-		{&b.insDue, `INSERT INTO due (lane, at, seq) VALUES (?, ?, ?)`},
+		{&b.insDue, `INSERT INTO due (lane, at, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&b.delDue, `DELETE FROM due WHERE lane = ? AND at = ? AND seq = ?`},
 		{&b.insIncoming, `INSERT INTO incoming (id, at, remote, ticket, status, error, repaired, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},
 	} {
@@ -333,6 +334,7 @@ func (b *batch) close() error {
 func (b *batch) transact(ops []*op, apart bool) error {
 	seq := b.seq
 	clear(b.moved)
+	b.recount = false
 	err := func() error {
 		if _, err := b.conn.ExecContext(background, `BEGIN IMMEDIATE`); err != nil {
 			return fmt.Errorf("%w: %w", errTransaction, err)
@@ -365,6 +367,11 @@ func (b *batch) transact(ops []*op, apart bool) error {
 	defer b.mu.Unlock()
 	for p, n := range b.moved {
 		b.counts[p] += n
+	}
+	if b.recount {
+		if counts, err := count(background, b.conn); err == nil {
+			b.counts = counts
+		}
 	}
 	return nil
 }

@@ -26,10 +26,13 @@ type Keeper interface {
 // Side is a new and empty store, and how to change it behind its back.
 type Side struct {
 	Keeper
-	SetDoc      func(seq int64, doc []byte)      // the stored form of a ticket
-	Remove      func(seq int64)                  // a ticket, without a trace
-	SetBody     func(id string, raw []byte)      // the body of a webhook
-	SetSettings func(doc []byte, docs ...[]byte) // the settings, and all their changes, oldest first
+	SetDoc      func(seq int64, doc []byte)                      // the stored form of a ticket
+	Remove      func(seq int64)                                  // a ticket, without a trace
+	SetBody     func(id string, raw []byte)                      // the body of a webhook
+	SetDue      func(lane tickets.Lane, seq int64, at time.Time) // when the index has a ticket due; the zero time: not at all
+	SetProgress func(seq int64, p tickets.Progress)              // what the index has a ticket as
+	SetCounter  func(seq int64)                                  // of the last ticket number
+	SetSettings func(doc []byte, docs ...[]byte)                 // the settings, and all their changes, oldest first
 }
 
 type copySuite struct {

@@ -38,9 +38,10 @@ func Newer(t *testing.T, st store.Store, records Records) {
 		v, err := json.Marshal(doc["v"])
 		s.must(err)
 		delete(doc, "v")
+		delete(doc, "seal")
 		rest, err := json.Marshal(doc)
 		s.must(err)
-		records.SetDoc(seq(t), append([]byte(`{"v":`+string(v)+`,`), rest[1:]...))
+		records.SetDoc(seq(t), sealAnew([]byte(`{"v":`+string(v)+`,`+string(rest[1:len(rest)-1])+`,"seal":""}`)))
 	}
 
 	// What is only added stays.

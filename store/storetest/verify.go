@@ -25,6 +25,7 @@ func Verify(t *testing.T, fresh func(t *testing.T) Side) {
 	for name, test := range map[string]func(*verifySuite){
 		"AWholeStore":        (*verifySuite).whole,
 		"AnyByteOfARecord":   (*verifySuite).anyByte,
+		"Indexes":            (*verifySuite).indexes,
 		"Tampered":           (*verifySuite).tampered,
 		"SettingsTampered":   (*verifySuite).settingsTampered,
 		"ARewrittenStore":    (*verifySuite).rewritten,
@@ -223,6 +224,18 @@ func (s *verifySuite) tampered() {
 		"Decision":     {replaced(`"reason":"ok"`, `"reason":"no"`, 1), []string{"JIT-1002, event 4: forged: the record's decision"}},
 		"Outcome":      {replaced(`"outcome":{"verdict":"deny"`, `"outcome":{"verdict":"approve"`, 1), []string{"JIT-1002, event 6: forged: the record's outcome"}},
 		"Message":      {replaced(`"id":"1.2"`, `"id":"1.3"`, 1), []string{"JIT-1002: forged: the record's message"}},
+		"Type":         {replaced(`"type":"Access Request"`, `"type":"Incident"`, 1), []string{"JIT-1002: forged: the record's type"}},
+		"Title":        {replaced(`"title":"EPM JIT Access Request"`, `"title":"EPM JIT"`, 1), []string{"JIT-1002: forged: the record's title"}},
+		"Active":       {replaced(`"active":true`, `"active":false`, 1), []string{"JIT-1002: forged: the record's active"}},
+		"Rev":          {replaced(`"rev":4,"decision"`, `"rev":9,"decision"`, 1), []string{"JIT-1002: forged: the record's rev"}},
+		"LowRev":       {replaced(`"rev":4,"decision"`, `"rev":1,"decision"`, 1), []string{"JIT-1002: forged: the record's rev"}},
+		"Sent":         {replaced(`"done":"2026-01-31T13:06:00Z"`, `"done":"2026-01-31T13:06:01Z"`, 1), []string{"JIT-1002: forged: the record says when EPM took"}},
+		"NeverSent":    {replaced(`,"done":"2026-01-31T13:06:00Z"`, ``, 1), []string{"JIT-1002: forged: the record says when EPM took"}},
+		"Attempts":     {replaced(`"sending":{"attempts":1`, `"sending":{"attempts":7`, 1), []string{"JIT-1002: forged: the record says how often"}},
+		"Looks":        {replaced(`"sending":{`, `"sending":{"looks":26,`, 1), []string{"JIT-1002: forged: the record says whether EPM was asked"}},
+		"Refusal":      {replaced(`"messages":[`, `"refusal":{"decision":{},"reason":"no","at":"2026-01-31T13:06:00Z"},"messages":[`, 1), []string{"JIT-1002: forged: the record's refusal"}},
+		"Dead":         {replaced(`"id":"1.2","shown"`, `"id":"1.2","dead":true,"shown"`, 1), []string{"JIT-1002: forged: the record says of the message"}},
+		"Shown":        {replaced(`"shown":1,`, `"shown":8,`, 1), []string{"JIT-1002: forged: the record says of the message"}},
 		"Number":       {replaced(`"number":"JIT-1002"`, `"number":"JIT-1009"`, 1), []string{"number 1002: forged"}},
 		"Created":      {replaced(`"created":"2026-01-31T13:05:00Z"`, `"created":"2026-01-30T13:05:00Z"`, 1), []string{"JIT-1002, event 1: changed"}},
 		"ID":           {replaced(`"id":"b","request"`, `"id":"x","request"`, 1), []string{"JIT-1002, event 1: changed"}},
@@ -231,7 +244,7 @@ func (s *verifySuite) tampered() {
 		"FirstRemoved": {without(good, 0), []string{"JIT-1002, event 1: missing: event 1 is missing", "JIT-1002: forged: the record's request", "JIT-1002: missing: webhook in-b"}},
 		"OneRemoved":   {without(good, 2), []string{"JIT-1002, event 3: missing: event 3 is missing"}},
 		"TwoRemoved":   {without(without(good, 2), 2), []string{"JIT-1002, event 3: missing: events 3 to 4 are missing", "JIT-1002: forged: the record's decision"}},
-		"LastRemoved":  {without(good, 5), []string{"JIT-1002: forged: the record's outcome", "JIT-1002: missing: webhook in-up-b"}},
+		"LastRemoved":  {without(good, 5), []string{"JIT-1002: forged: the record's outcome", "JIT-1002: forged: the record's rev", "JIT-1002: missing: webhook in-up-b"}},
 		"Swapped":      {events(good, func(e []json.RawMessage) []json.RawMessage { e[1], e[2] = e[2], e[1]; return e }), []string{"JIT-1002, event 2: reordered", "JIT-1002, event 3: reordered"}},
 		"Repeated":     {events(good, func(e []json.RawMessage) []json.RawMessage { return slices.Insert(e, 3, e[2]) }), []string{"JIT-1002, event 4: reordered"}},
 		"EventChanged": {events(good, func(e []json.RawMessage) []json.RawMessage {
@@ -267,9 +280,89 @@ func (s *verifySuite) tampered() {
 	found, _ = s.verify(heads...)
 	s.told("TicketRemoved with heads", found, []string{"number 1002: missing", "JIT-1002: missing"})
 	s.side.Remove(1003)
-	s.side.Remove(1004)
+	s.side.Remove(1004) // the newest
 	found, _ = s.verify()
 	s.told("LastTicketsRemoved", found, []string{"numbers 1002 to 1004: missing"})
+	// Nobody notices by the numbers.
+	s.side.SetCounter(1001)
+	found, _ = s.verify()
+	s.told("CounterSetBack", found, []string{"number 1002: missing", "number 1003: missing", "number 1004: missing"})
+	found, _ = s.verify(heads...)
+	if len(found) < 6 {
+		s.Errorf("CounterSetBack with heads: found %v", found)
+	}
+}
+
+// pending is a ticket that waits, shown in its place, with a decision on its
+// way if it is decided.
+func (s *verifySuite) pending(id string, decided bool) *tickets.Ticket {
+	s.Helper()
+	t := s.ask(id)
+	t, err := s.side.Update(s.Context(), t.Number, func(t *tickets.Ticket) error {
+		t.BeginPost(Place, Now)
+		t.Posted(Place, "1.2", t, Now)
+		if decided {
+			return t.Decide(Approval(Now), Rules())
+		}
+		return nil
+	})
+	s.must(err)
+	return t
+}
+
+// indexes changes what leads to tickets, and leaves the tickets as they are.
+func (s *verifySuite) indexes() {
+	s.s = s.side.Keeper
+	waits, decided := s.pending("a", false), s.pending("b", true)
+	s.life("c")
+	lane := tickets.LaneEPM
+	for name, c := range map[string]struct {
+		tamper func()
+		want   []string
+	}{
+		"Nothing":     {func() {}, nil},
+		"Emptied":     {func() { s.side.SetDue(lane, 1002, time.Time{}) }, []string{"number 1002: index: the index of what is due in the lane epm"}},
+		"PutOff":      {func() { s.side.SetDue(lane, 1002, Now.AddDate(9, 0, 0)) }, []string{"number 1002: index: the index of what is due in the lane epm"}},
+		"TooEarly":    {func() { s.side.SetDue(lane, 1002, Now.AddDate(-1, 0, 0)) }, nil},
+		"Progress":    {func() { s.side.SetProgress(1002, tickets.Final) }, []string{`number 1002: index: the index has it as "final"`}},
+		"Hidden":      {func() { s.side.SetProgress(1001, tickets.Final) }, []string{`number 1001: index: the index has it as "final"`}},
+		"FinalAsOpen": {func() { s.side.SetProgress(1003, tickets.Pending) }, []string{`number 1003: index: the index has it as "pending"`}},
+	} {
+		c.tamper()
+		found, _ := s.verify()
+		s.told(name, found, c.want)
+		for _, n := range []tickets.Number{"JIT-1001", "JIT-1002", "JIT-1003"} {
+			s.must(s.side.Refile(s.Context(), n))
+		}
+		found, _ = s.verify()
+		s.told(name+", mended", found, nil)
+	}
+	// It is as if nothing had happened: what is owed is given out, and listed.
+	due := Now.Add(time.Hour)
+	got, err := s.side.Claim(s.Context(), lane, due, due.Add(time.Minute), 9)
+	s.must(err)
+	if len(got) != 1 || got[0].Number != decided.Number {
+		s.Errorf("claimed %v; want %s", got, decided.Number)
+	}
+	list, err := s.side.List(s.Context(), store.Query{Progress: tickets.Pending})
+	s.must(err)
+	stats, err := s.side.Stats(s.Context(), due)
+	s.must(err)
+	if len(list) != 1 || list[0].Number != waits.Number || stats.Progress[tickets.Pending] != 1 || stats.Progress[tickets.Final] != 1 {
+		s.Errorf("pending are %v, counted %v", list, stats.Progress)
+	}
+	if err := s.side.Refile(s.Context(), "JIT-1999"); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("Refile of a ticket that there is not = %v; want ErrNotFound", err)
+	}
+	// What was changed since it was read is not compared.
+	old := store.EntriesOf(waits)
+	s.must(func() error {
+		_, err := s.side.Update(s.Context(), waits.Number, func(t *tickets.Ticket) error { return t.Decide(Approval(Now), Rules()) })
+		return err
+	}())
+	if found, err := s.side.Misfiled(s.Context(), []store.Entries{old}); err != nil || len(found) > 0 {
+		s.Errorf("Misfiled of an old reading = %v, %v", found, err)
+	}
 }
 
 func without(doc []byte, i int) []byte {
@@ -438,7 +531,7 @@ func (s *verifySuite) noted() {
 	_, made, err := keep.Replay(s.Context(), failed, Asks(failed, Now))
 	s.must(err)
 	for range 2 { // changes no history
-		_, err := keep.Update(s.Context(), made.Number, func(t *tickets.Ticket) error { t.Sending.Looks++; return nil })
+		_, err := keep.Update(s.Context(), made.Number, func(t *tickets.Ticket) error { t.BeginPost(Place, Now); return nil })
 		s.must(err)
 	}
 	again := Asked("a")

@@ -1,0 +1,349 @@
+package bot
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/tickets"
+)
+
+// What the bot acts on is held against what the tickets themselves say: their
+// seals and histories, and the indexes that lead to them. What can still be
+// decided or is on its way to EPM is looked at when the bot starts, before any
+// decision is sent; everything is, by one process and slowly, once a day.
+const (
+	inspectEvery = 24 * time.Hour
+	inspectPage  = 64
+	// inspectPause is between two pages: a million tickets take half an hour.
+	inspectPause = 100 * time.Millisecond
+	// inspectHeld is for how long a process that inspects keeps the others
+	// from it, and inspectRetry how often they ask.
+	inspectHeld  = 5 * time.Minute
+	inspectRetry = time.Minute
+)
+
+const inspectLease = "inspect"
+
+// Damage is a kind of thing that is found to be not as Countersign wrote it.
+type Damage string
+
+// The kinds of damage.
+const (
+	DamagedRecord    Damage = "record"     // a ticket, which can be read
+	DamagedIndex     Damage = "index"      // what leads to a ticket; it is mended
+	UnreadableRecord Damage = "unreadable" // a ticket, which cannot be read
+)
+
+// Damages lists every kind of damage.
+func Damages() []Damage { return []Damage{DamagedRecord, DamagedIndex, UnreadableRecord} }
+
+// runInspect inspects until ctx ends.
+func (b *Bot) runInspect(ctx context.Context) {
+	select {
+	case <-b.loaded:
+	case <-ctx.Done():
+		return
+	}
+	for !b.inspectOpen(ctx) {
+		if !sleep(ctx, firstRetry) {
+			return
+		}
+	}
+	close(b.inspected)
+	if !b.awaitReady(ctx) {
+		return
+	}
+	holder := rand.Text()
+	defer b.drop(ctx, inspectLease, holder)
+	for next := b.Now(); ; {
+		if b.holdsLease(ctx, inspectLease, holder, inspectHeld) && !b.Now().Before(next) && b.inspectAll(ctx, holder) {
+			next = b.Now().Add(inspectEvery)
+		}
+		if !sleep(ctx, inspectRetry) {
+			return
+		}
+	}
+}
+
+// holdsLease reports whether this process has the lease called name, or is the
+// only one.
+func (b *Bot) holdsLease(ctx context.Context, name, holder string, d time.Duration) bool {
+	if b.Shared == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	mine, err := b.Shared.Hold(ctx, name, holder, d)
+	if err != nil && ctx.Err() == nil {
+		b.Log.Warn("cannot agree on who does what only one replica does", "lease", name, "err", err)
+	}
+	return mine && err == nil
+}
+
+// drop ends a lease of this process.
+func (b *Bot) drop(ctx context.Context, name, holder string) {
+	if b.Shared == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	if err := b.Shared.Drop(ctx, name, holder); err != nil {
+		b.Log.Warn("cannot leave to another replica what only one does", "lease", name, "err", err)
+	}
+}
+
+// inspectOpen inspects what can still be decided or is on its way to EPM, as
+// far as the index leads to it. It reports false if the store could not say
+// which there are.
+func (b *Bot) inspectOpen(ctx context.Context) bool {
+	for _, p := range []tickets.Progress{tickets.Submitting, tickets.Submitted, tickets.Pending} {
+		whole, problem := b.eachOf(ctx, p, func(t *tickets.Ticket) {
+			seq, _ := t.Number.Seq()
+			read, cancel := context.WithTimeout(ctx, recordTimeout)
+			defer cancel()
+			page, err := b.Store.FormsAfter(read, seq-1, 1)
+			if err != nil {
+				b.Log.Warn("cannot compare a ticket with its history", "ticket", t.Number, "err", err)
+			}
+			b.inspect(ctx, page)
+		})
+		if problem != nil && ctx.Err() == nil {
+			b.Log.Warn("cannot compare all open tickets with their histories", "progress", p, "err", problem)
+		}
+		if !whole {
+			return false
+		}
+	}
+	return true
+}
+
+// inspectAll inspects every ticket, and reports whether it came to the end.
+func (b *Bot) inspectAll(ctx context.Context, holder string) bool {
+	for seq := int64(0); ; {
+		read, cancel := context.WithTimeout(ctx, recordTimeout)
+		page, err := b.Store.FormsAfter(read, seq, inspectPage)
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil {
+				b.Log.Warn("cannot compare all tickets with their histories", "err", err)
+			}
+			return false
+		}
+		if len(page) == 0 {
+			return true
+		}
+		b.inspect(ctx, page)
+		seq = page[len(page)-1].Seq
+		if !sleep(ctx, inspectPause) || !b.holdsLease(ctx, inspectLease, holder, inspectHeld) {
+			return false
+		}
+	}
+}
+
+// inspect holds tickets against their histories, and the indexes against the
+// tickets. A damaged ticket is marked so that nobody decides it; an index is
+// mended.
+func (b *Bot) inspect(ctx context.Context, page []store.Form) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.Log.Error("the comparison of tickets with their histories panicked", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
+		}
+	}()
+	var filed []store.Entries
+	numbers := map[int64]tickets.Number{}
+	for _, f := range page {
+		r := f.Record()
+		switch {
+		case errors.Is(r.Err, store.ErrNewerForm):
+			continue
+		case r.Err != nil:
+			b.found(UnreadableRecord)
+			b.Log.Error("a ticket cannot be read; audit verify tells more, and a backup has what was there", "seq", f.Seq, "err", r.Err)
+			continue
+		}
+		if why := damageOf(f); len(why) > 0 || r.Ticket.Broken {
+			if t := b.damage(ctx, r.Ticket.Number, why); t != nil {
+				r.Ticket = t
+			}
+		}
+		numbers[f.Seq] = r.Ticket.Number
+		filed = append(filed, store.EntriesOf(r.Ticket))
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	wrong, err := b.Store.Misfiled(ctx, filed)
+	if err != nil {
+		b.Log.Warn("cannot compare the indexes with the tickets", "err", err)
+	}
+	for _, m := range wrong {
+		b.found(DamagedIndex)
+		n := numbers[m.Seq]
+		b.Log.Error("an index of the store was changed by something else than countersign, or is damaged; it is mended", "ticket", n, "what", m.What)
+		if err := b.Store.Refile(ctx, n); err != nil {
+			b.Log.Error("cannot mend an index of the store", "ticket", n, "err", err)
+			continue
+		}
+		if t, err := b.Store.Get(ctx, n); err == nil {
+			b.wake(t)
+		}
+	}
+}
+
+// maxDamages bounds what the history tells of one damaged record.
+const maxDamages = 10
+
+// damageOf is how the record of f differs from its seal and its history, but
+// for what the history itself tells.
+func damageOf(f store.Form) []string {
+	var why []string
+	for _, found := range store.VerifyForm(f.Seq, f.Doc) {
+		switch {
+		case found.Fault == store.FaultSeal && found.Event > 0, len(why) == maxDamages:
+		case found.Event > 0:
+			why = append(why, fmt.Sprintf("event %d: %s", found.Event, found.Text))
+		default:
+			why = append(why, found.Text)
+		}
+	}
+	return why
+}
+
+// damage marks the record of n as damaged, in the ways that why tells, for
+// people. It returns the ticket as it is then, nil if the store cannot say.
+func (b *Bot) damage(ctx context.Context, n tickets.Number, why []string) *tickets.Ticket {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		if !t.Damage(why, b.Now()) {
+			return errNothing
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		b.found(DamagedRecord)
+		b.Log.Error("a record was changed by something else than countersign; nobody decides it until an admin has accepted that", "ticket", n, "what", why)
+		b.wake(t)
+	case !errors.Is(err, errNothing):
+		b.Log.Error("cannot write down that a record is damaged", "ticket", n, "err", err)
+	}
+	return t
+}
+
+// whole is t, once it is written down if its record is damaged.
+func (b *Bot) whole(ctx context.Context, t *tickets.Ticket) *tickets.Ticket {
+	if !t.Broken {
+		return t
+	}
+	seq, _ := t.Number.Seq()
+	page, err := b.Store.FormsAfter(ctx, seq-1, 1)
+	if err != nil || len(page) == 0 || page[0].Seq != seq {
+		return t // it is damaged all the same
+	}
+	if after := b.damage(ctx, t.Number, damageOf(page[0])); after != nil {
+		return after
+	}
+	return t
+}
+
+func (b *Bot) found(d Damage) {
+	if b.Meter != nil {
+		b.Meter.Damaged(d)
+	}
+}
+
+// acceptDamage lets others than the admin who says so decide a ticket whose
+// record is damaged, or lets the decision that it has be sent.
+func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Number, args []string) string {
+	if no := b.mayAdmin(ctx, c.Actor); no != "" {
+		b.turnAway(ctx, c.Actor, "", c.Place, n, no)
+		return no
+	}
+	t, err := b.Store.Get(ctx, n)
+	if err != nil {
+		return b.lost(n, err).Text
+	}
+	switch {
+	case !t.Damaged():
+		return fmt.Sprintf(sayNotDamaged, n)
+	case !slices.Equal(args, []string{"yes"}):
+		return fmt.Sprintf(sayAcceptHow, n, n)
+	}
+	decided := t.Decision
+	if decided != nil {
+		switch alike, err := b.alike(ctx, c.Actor, decided.By); {
+		case err != nil:
+			return adapters.SayCannotTell
+		case alike:
+			b.turnAway(ctx, c.Actor, "", c.Place, n, "the decision in the damaged record is perhaps their own")
+			return sayDecidedByYou
+		}
+	}
+	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		if (t.Decision == nil) != (decided == nil) || !t.AcceptDamage(c.Actor, b.rulesOf(t), b.Now()) {
+			return errNothing
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errNothing):
+		return fmt.Sprintf(sayNotDamaged, n)
+	case err != nil:
+		return b.unrecorded(n, err).Text
+	}
+	b.Log.Warn("a damaged record may be decided", "ticket", n, "actor", c.Actor.String())
+	b.wake(t)
+	return fmt.Sprintf(sayAccepted, n)
+}
+
+// mayBoth returns "" if a is not whoever accepted that t's record is damaged,
+// else the sentence that says why a may not decide it.
+func (b *Bot) mayBoth(ctx context.Context, a tickets.Actor, t *tickets.Ticket) string {
+	by := t.AcceptedBy()
+	if by.ID == "" {
+		return ""
+	}
+	switch alike, err := b.alike(ctx, a, by); {
+	case err != nil:
+		b.Log.Error("cannot tell whether two accounts are one person's", "actor", a.String(), "err", err)
+		return adapters.SayCannotTell
+	case alike && a.Platform == by.Platform:
+		return adapters.SayAcceptedByYou
+	case alike:
+		return adapters.SayPerhapsAccepted
+	}
+	return ""
+}
+
+// alike reports whether a and other are, or may be, one person: on one platform
+// its ID tells, on two what each knows of them, as for people's own requests.
+func (b *Bot) alike(ctx context.Context, a, other tickets.Actor) (bool, error) {
+	if a.Platform == other.Platform {
+		return a.ID == other.ID, nil
+	}
+	theirs := b.chats[other.Platform]
+	if theirs == nil {
+		return true, nil // who that was cannot be asked any more
+	}
+	who, err := b.chats[a.Platform].Identify(ctx, a)
+	if err != nil {
+		return true, err
+	}
+	whose, err := theirs.Identify(ctx, other)
+	if err != nil {
+		return true, err
+	}
+	known := slices.DeleteFunc(slices.Concat(whose.Emails, whose.Names), func(s string) bool { return strings.TrimSpace(s) == "" })
+	return len(known) == 0 || slices.ContainsFunc(known, func(name string) bool {
+		r := tickets.Request{User: name}
+		return r.MadeBy(who).Likeness != tickets.Different
+	}), nil
+}

@@ -83,6 +83,7 @@ type Bot struct {
 
 	resync    *resync
 	places    places
+	late      lateWrites
 	denial    denial
 	recalled  chan struct{} // something is in places.recalls
 	permitted chan struct{} // what EPM denied is to be sent
@@ -127,6 +128,7 @@ func New(c Config) (*Bot, error) {
 	b := &Bot{
 		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newResync(),
 		recalled: make(chan struct{}, 1), permitted: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}), inspected: make(chan struct{}),
+		late: lateWrites{end: make(chan struct{})},
 	}
 	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
 	add(tickets.LaneEPM, false)
@@ -183,7 +185,11 @@ func (b *Bot) Run(ctx context.Context) error {
 			}
 		})
 	}
+	grace, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(b.Grace, stop) })()
 	wg.Wait()
+	b.endLate(grace)
 	return nil
 }
 

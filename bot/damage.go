@@ -264,7 +264,7 @@ func (b *Bot) found(d Damage) {
 // record is damaged, or lets the decision that it has be sent.
 func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Number, args []string) string {
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
-		b.turnAway(ctx, c.Actor, "", c.Place, n, no)
+		b.turnAway(c.Actor, "", c.Place, n, no)
 		return no
 	}
 	t, err := b.Store.Get(ctx, n)
@@ -283,7 +283,7 @@ func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Nu
 		case err != nil:
 			return adapters.SayCannotTell
 		case alike:
-			b.turnAway(ctx, c.Actor, "", c.Place, n, "the decision in the damaged record is perhaps their own")
+			b.turnAway(c.Actor, "", c.Place, n, "the decision in the damaged record is perhaps their own")
 			return sayDecidedByYou
 		}
 	}

@@ -3,7 +3,6 @@ package bot
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
@@ -45,7 +44,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		if c.Action == adapters.ActionDetails {
 			b.refused(c.Actor, t.Number, no)
 		} else {
-			b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, no)
+			b.turnAway(c.Actor, verdict, c.Place, t.Number, no)
 		}
 		return adapters.Note{Text: no}
 	}
@@ -53,24 +52,24 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		return adapters.Details{Ticket: t}
 	}
 	if no, why := b.mayDecide(ctx, c.Actor, t.Request); no != "" {
-		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, why)
+		b.turnAway(c.Actor, verdict, c.Place, t.Number, why)
 		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	t = b.whole(ctx, t)
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
-		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, err.Error())
-		b.correct(ctx, t)
+		b.turnAway(c.Actor, verdict, c.Place, t.Number, err.Error())
+		b.write(t.Number, c.Actor, b.correct)
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	if no := b.mayBoth(ctx, c.Actor, t); no != "" {
-		b.turnAway(ctx, c.Actor, verdict, c.Place, t.Number, tickets.ErrAccepted.Error())
+		b.turnAway(c.Actor, verdict, c.Place, t.Number, tickets.ErrAccepted.Error())
 		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	values := c.Form
 	if c.Action != adapters.ActionForm && verdict == tickets.Approve {
 		values.Unit, values.Amount = t.Request.FormDuration()
 	}
-	b.write(ctx, t.Number, func(t *tickets.Ticket) bool { return t.Opened(c.Actor, verdict, c.Place, b.Now()) })
+	b.write(t.Number, c.Actor, func(t *tickets.Ticket) bool { return t.Opened(c.Actor, verdict, c.Place, start) })
 	if c.Digest.Check(t.Request) != nil {
 		return anew(t, verdict, values, nil)
 	}
@@ -84,7 +83,7 @@ func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
 		return *no
 	}
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
-		b.turnAway(ctx, c.Actor, "", c.Place, c.Number, no)
+		b.turnAway(c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
 	}
 	t, err := b.Store.Get(ctx, c.Number)
@@ -92,7 +91,7 @@ func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
 		return *b.lost(c.Number, err)
 	}
 	if no := misplaced(c, t); no != "" {
-		b.turnAway(ctx, c.Actor, "", c.Place, c.Number, no)
+		b.turnAway(c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
 	}
 	if _, no := b.move(ctx, c.Actor, t, string(c.State)); no != nil {
@@ -118,11 +117,11 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	ctx, end := b.span(ctx, Span{Name: "submit", ID: t.ID, Platform: s.Actor.Platform, Start: start})
 	defer func() { end(s.Number, resultOf(answer)) }()
 	if no := misplaced(adapters.Click{Digest: s.Digest, Private: true}, t); no != "" {
-		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, no)
+		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, no)
 		return adapters.Note{Text: no}
 	}
 	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
-		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, why)
+		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, why)
 		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
@@ -132,7 +131,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	t = b.whole(ctx, t)
 	accepted := t.AcceptedBy()
 	if no := b.mayBoth(ctx, s.Actor, t); no != "" {
-		b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, tickets.ErrAccepted.Error())
+		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, tickets.ErrAccepted.Error())
 		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	if t.Decidable(b.rulesOf(t)) == nil {
@@ -170,8 +169,8 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	case repeats(t.Decision, d):
 		return adapters.Done{} // the platform delivered the form twice
 	}
-	b.turnAway(ctx, s.Actor, s.Verdict, s.Place, t.Number, err.Error())
-	b.correct(ctx, t)
+	b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, err.Error())
+	b.write(t.Number, s.Actor, b.correct)
 	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
 
@@ -206,50 +205,14 @@ func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
 
 // turnAway tells the log and the ticket's history, if there is such a ticket,
 // that a may not do what they wanted.
-func (b *Bot) turnAway(ctx context.Context, a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
+func (b *Bot) turnAway(a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
+	now := b.Now()
 	b.refused(a, n, why)
-	b.write(ctx, n, func(t *tickets.Ticket) bool { return t.TurnedAway(a, v, in, why, b.Now()) })
-}
-
-// lineTimeout is for a line of a history that no answer depends on: whoever
-// clicked waits for it, and chats give 3 seconds.
-const lineTimeout = time.Second
-
-// write puts a line into the history of n. That it cannot be written stops
-// nobody.
-func (b *Bot) write(ctx context.Context, n tickets.Number, line func(*tickets.Ticket) bool) {
-	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
-	defer cancel()
-	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		if !line(t) {
-			return errNothing
-		}
-		return nil
-	})
-	switch {
-	case err == nil:
-		b.wake(t) // receivers are told of it
-	case !errors.Is(err, errNothing) && !errors.Is(err, store.ErrNotFound):
-		b.Log.Warn("cannot write to the history", "ticket", n, "err", err)
-	}
+	b.write(n, a, func(t *tickets.Ticket) bool { return t.TurnedAway(a, v, in, why, now) })
 }
 
 // correct makes a card offer its buttons, or not, as the settings now say of
-// the ticket's state.
-func (b *Bot) correct(ctx context.Context, t *tickets.Ticket) {
-	if t.Progress() != tickets.Pending {
-		return
-	}
-	after, err := b.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
-		if !t.Move(t.State, tickets.Actor{}, b.rulesOf(t), b.Now()) {
-			return errNothing
-		}
-		return nil
-	})
-	switch {
-	case err == nil:
-		b.wake(after)
-	case !errors.Is(err, errNothing):
-		b.Log.Error("cannot correct ticket", "ticket", t.Number, "err", err)
-	}
+// the ticket's state. It reports false if it does already.
+func (b *Bot) correct(t *tickets.Ticket) bool {
+	return t.Progress() == tickets.Pending && t.Move(t.State, tickets.Actor{}, b.rulesOf(t), b.Now())
 }

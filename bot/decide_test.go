@@ -15,7 +15,9 @@ import (
 )
 
 func (w *world) click(n tickets.Number, by tickets.Actor, a adapters.Action) adapters.Answer {
-	return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Digest: w.digest(n), Action: a})
+	answer := w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Digest: w.digest(n), Action: a})
+	w.bot.Written(w.t.Context())
+	return answer
 }
 
 func started(t *testing.T) (*world, tickets.Number) {

@@ -81,7 +81,7 @@
 // Everything that happens to a ticket is an event in it, chained to the ones
 // before. What no card shows, as who opened a form or was turned away, is
 // written beside the answer: that it cannot be written stops nobody
-// (decide.go). Old tickets are retired, if ever, by the loop that forgets
+// (late.go). Old tickets are retired, if ever, by the loop that forgets
 // webhooks, and the store's ledger accounts for them.
 //
 // # Receivers of events

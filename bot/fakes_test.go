@@ -364,6 +364,7 @@ type world struct {
 	read      func(tickets.Incoming) tickets.Incoming
 	purge     time.Duration
 	timeout   time.Duration // of a step, default the bot's
+	grace     time.Duration // default the bot's
 	picture   bot.Picture
 	tracer    bot.Tracer
 	meter     *damages
@@ -476,7 +477,7 @@ func (w *world) build(s store.Store) {
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
-		Lease: 1000 * time.Hour, Timeout: w.timeout,
+		Lease: 1000 * time.Hour, Timeout: w.timeout, Grace: w.grace,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -589,7 +590,9 @@ func (w *world) conclude(id string, o tickets.Outcome) tickets.Receipt {
 var twoHours = tickets.Form{Reason: "ok for the patch window", Unit: tickets.UnitHours, Amount: "2"}
 
 func (w *world) approve(n tickets.Number, by tickets.Actor, f tickets.Form) adapters.Answer {
-	return w.bot.Submit(context.Background(), adapters.Submission{Actor: by, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Approve, Form: f})
+	answer := w.bot.Submit(context.Background(), adapters.Submission{Actor: by, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Approve, Form: f})
+	w.bot.Written(w.t.Context())
+	return answer
 }
 
 // digest is that of the request of n as a card shows it now; empty if there is

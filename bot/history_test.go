@@ -1,10 +1,14 @@
 package bot_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,36 +59,121 @@ func TestHistoryTellsWhoTried(t *testing.T) {
 	}
 }
 
-// mute is a store that can be read and takes no changes.
+// mute is a store that can be read and takes no changes for as long as it
+// hangs, or fails.
 type mute struct {
 	store.Store
-	hangs bool
+	hangs chan struct{} // until it is closed changes hang; nil: they do not
+	fails atomic.Bool
+	asked atomic.Int64 // changes
 }
 
-func (m mute) Update(ctx context.Context, n tickets.Number, _ func(*tickets.Ticket) error) (*tickets.Ticket, error) {
-	if m.hangs {
-		<-ctx.Done()
-		return nil, ctx.Err()
+func (m *mute) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	m.asked.Add(1)
+	if m.fails.Load() {
+		return nil, errors.New("the disk is full")
 	}
-	return nil, errors.New("the disk is full")
+	if m.hangs != nil {
+		select {
+		case <-m.hangs:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return m.Store.Update(ctx, n, change)
 }
 
-// A form opens, and a refusal is said, though neither can be written down.
-func TestFormOpensWithoutItsLine(t *testing.T) {
-	for _, hangs := range []bool{false, true} {
-		t.Run(fmt.Sprintf("Hangs=%t", hangs), func(t *testing.T) {
-			w, n := started(t)
-			w.stop()
-			w.wrap = func(s store.Store) store.Store { return mute{s, hangs} }
-			w.start()
-			begun := time.Now()
-			if f, ok := w.click(n, ann, adapters.ActionApprove).(adapters.Form); !ok {
-				t.Errorf("answer = %+v, want the form", f)
+// mutes is a world with a request that is shown, over a store that takes no
+// changes.
+func mutes(t *testing.T, m *mute) (*world, tickets.Number) {
+	w, n := started(t)
+	w.stop()
+	w.wrap = func(s store.Store) store.Store { m.Store = s; return m }
+	w.start()
+	return w, n
+}
+
+// tries are a click that opens the form, one that is refused, and a form that is
+// refused, one after the other, each without waiting for what is written.
+func (w *world) tries(n tickets.Number) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	click := adapters.Click{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionApprove}
+	if f, ok := w.bot.Click(ctx, click).(adapters.Form); !ok {
+		w.t.Errorf("answer = %+v, want the form", f)
+	}
+	click.Actor = sam
+	note(w.t, w.bot.Click(ctx, click), adapters.SayNotApprover)
+	note(w.t, w.bot.Submit(ctx, adapters.Submission{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: twoHours}), adapters.SayNotApprover)
+}
+
+var triedKinds = []tickets.EventKind{"received", "shown", "opened", "turned_away", "turned_away"}
+
+// TestFormOpensBeforeItsLine: a store hangs when the history is to be written.
+// The form opens, and a refusal is said, while it does; the lines are there once
+// it goes on, also if the bot was told to end meanwhile.
+func TestFormOpensBeforeItsLine(t *testing.T) {
+	t.Parallel()
+	for _, end := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Ends=%t", end), func(t *testing.T) {
+			t.Parallel()
+			m := &mute{hangs: make(chan struct{})}
+			w, n := mutes(t, m)
+			w.tries(n) // returns while all that is written hangs
+			stopped := make(chan struct{})
+			if end {
+				s := w.under
+				go func() { w.stop(); close(stopped) }()
+				w.eventually("it has been told to end", func() bool { return w.ending.Err() != nil })
+				close(m.hangs)
+				<-stopped
+				w.start()
+				if s == w.under {
+					t.Fatal("not restarted")
+				}
+			} else {
+				close(m.hangs)
+				w.bot.Written(t.Context())
 			}
-			note(t, w.click(n, sam, adapters.ActionApprove), adapters.SayNotApprover)
-			if took := time.Since(begun); took > 5*time.Second {
-				t.Errorf("two clicks took %v; a chat gives 3 s for one", took)
+			got, err := w.store.Get(t.Context(), n)
+			if err != nil || !slices.Equal(kindsOf(got), triedKinds) {
+				t.Errorf("events %v, %v; want %v", kindsOf(got), err, triedKinds)
 			}
 		})
+	}
+}
+
+// TestLineIsTriedAgain: a store fails for a while, and takes the lines then.
+func TestLineIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	m := &mute{}
+	w, n := mutes(t, m)
+	m.fails.Store(true)
+	w.tries(n)
+	w.eventually("it was tried", func() bool { return m.asked.Load() >= 2 })
+	m.fails.Store(false)
+	w.bot.Written(t.Context())
+	got, err := w.store.Get(t.Context(), n)
+	if err != nil || !slices.Equal(kindsOf(got), triedKinds) {
+		t.Errorf("events %v, %v; want %v", kindsOf(got), err, triedKinds)
+	}
+}
+
+// TestLostLineIsInTheLog: a store that hangs does not keep the bot from ending,
+// and what it did not take is in the log with who it was.
+func TestLostLineIsInTheLog(t *testing.T) {
+	t.Parallel()
+	var logged bytes.Buffer
+	w, n := started(t)
+	w.stop()
+	w.wrap = func(s store.Store) store.Store { return &mute{Store: s, hangs: make(chan struct{})} }
+	w.grace, w.log = 10*time.Millisecond, slog.NewTextHandler(&logged, nil)
+	w.start()
+	w.tries(n)
+	w.stop()
+	for _, who := range []tickets.Actor{ann, sam} {
+		if want := regexp.MustCompile(`cannot write to the history" ticket=` + string(n) + ` actor="?` + regexp.QuoteMeta(who.String())); !want.MatchString(logged.String()) {
+			t.Errorf("the log does not say that the line of %s is lost: %s", who, &logged)
+		}
 	}
 }

@@ -124,8 +124,11 @@ func (b *Bot) runSettings(ctx context.Context) {
 // more, since the settings changed. It reports whether it saw them all.
 func (b *Bot) reconsider(ctx context.Context) bool {
 	whole, problem := b.eachOf(ctx, tickets.Pending, func(t *tickets.Ticket) {
-		if !t.Follows(b.rulesOf(t)) {
-			b.correct(ctx, t)
+		if t.Follows(b.rulesOf(t)) {
+			return
+		}
+		if err := b.writeOne(ctx, lateWrite{number: t.Number, change: b.correct}); err != nil && ctx.Err() == nil {
+			b.Log.Error("cannot correct ticket", "ticket", t.Number, "err", err)
 		}
 	})
 	if problem != nil && ctx.Err() == nil {

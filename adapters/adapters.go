@@ -287,7 +287,7 @@ type Setting struct {
 type Home struct {
 	Say    string    // above the queue, or in its place
 	Queue  []Waiting // what waits for their decision, oldest first, at most [MaxQueue]
-	More   int       // requests that wait behind the Queue
+	More   int       // requests that wait behind the Queue, if nobody can decide them at present too
 	Health string    // lines; empty for whoever is no admin
 }
 

@@ -3,7 +3,6 @@ package bot
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
@@ -38,6 +37,12 @@ func (b *Bot) Home(ctx context.Context, a tickets.Actor) adapters.Answer {
 	return out
 }
 
+// The queue is read a page at a time, from the oldest request on.
+const (
+	homePage  = 2 * adapters.MaxQueue
+	homePages = 8 // of requests that nobody can decide at present, before it is given up
+)
+
 // queueOf puts what waits for a into out, or why nothing does. How many wait is
 // what stats say, as in /epm status; if the whole list was read, which is
 // later, stats are made to agree with it.
@@ -50,37 +55,54 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 		out.Say = no
 		return
 	}
-	var queue []*tickets.Ticket // the oldest so far, newest first
-	all, decidable := 0, 0
-	whole, problem := b.eachOf(ctx, tickets.Pending, func(t *tickets.Ticket) {
-		all++
-		if t.Decidable(b.rulesOf(t)) != nil {
-			return
+	var queue []*tickets.Ticket
+	undecidable := 0
+	whole := false
+	var problem error
+	q := store.Query{Progress: tickets.Pending, Limit: homePage, OldestFirst: true}
+	for page := 0; page < homePages && len(queue) < adapters.MaxQueue && !whole; page++ {
+		list, err := b.Store.List(ctx, q)
+		problem = errors.Join(problem, err)
+		for i, t := range list {
+			if len(queue) == adapters.MaxQueue {
+				list = list[:i] // others wait behind the queue
+				break
+			}
+			if t.Decidable(b.rulesOf(t)) != nil {
+				undecidable++
+				continue
+			}
+			queue = append(queue, t)
 		}
-		decidable++
-		if queue = append(queue, t); len(queue) > adapters.MaxQueue {
-			queue = queue[1:]
+		if len(list) == 0 {
+			whole = true
+			break
 		}
-	})
-	if problem == nil {
-		stats.Progress[tickets.Pending] = all
+		whole = len(list) < q.Limit && len(queue) < adapters.MaxQueue && err == nil
+		q.After = list[len(list)-1].Number
 	}
-	out.Say = adapters.SayQueue(stats.Progress[tickets.Pending])
+	if whole && problem == nil {
+		stats.Progress[tickets.Pending] = len(queue) + undecidable
+	}
+	all := stats.Progress[tickets.Pending]
+	out.Say = adapters.SayQueue(all)
 	switch {
-	case problem != nil && !whole && all == 0:
+	case problem != nil && len(queue)+undecidable == 0:
 		b.Log.Error("cannot list what waits", "err", problem)
 		out.Say = sayStoreAway
 		return
 	case problem != nil:
 		b.Log.Error("cannot list all that waits", "err", problem)
 		out.Say += ". Not all of them can be read"
-	case all > decidable:
-		out.Say += ". " + adapters.SayNotInQueue(all-decidable)
+	case undecidable > 0:
+		out.Say += ". " + adapters.SayNotInQueue(undecidable)
 	}
 	own := b.owns(ctx, a)
-	for _, t := range slices.Backward(queue) {
+	for _, t := range queue {
 		no, _ := own(t.Request)
 		out.Queue = append(out.Queue, adapters.Waiting{Ticket: t, Own: no})
 	}
-	out.More = decidable - len(queue)
+	if !whole {
+		out.More = max(0, all-len(queue)-undecidable)
+	}
 }

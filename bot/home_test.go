@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
@@ -138,7 +140,11 @@ func (b *blind) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, err
 	switch hides := int(b.hides.Load()); {
 	case hides < 0:
 		return nil, errors.New("nothing can be read")
-	case hides > 0 && q.Before == "":
+	case hides > 0 && q.OldestFirst && q.After != "":
+		return nil, errors.New("one cannot be read")
+	case hides > 0 && q.OldestFirst:
+		return list[:max(0, len(list)-hides)], errors.New("one cannot be read")
+	case hides > 0 && !q.OldestFirst && q.Before == "":
 		return list[min(hides, len(list)):], errors.New("one cannot be read")
 	}
 	return list, err
@@ -195,4 +201,77 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 			t.Errorf("the page of an approver of the start is %+v", h)
 		}
 	})
+}
+
+// many is a store with as many open requests as there are in list, and counts
+// how many of them are read.
+type many struct {
+	store.Store
+	list []*tickets.Ticket // oldest first
+	read int
+}
+
+func (m *many) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
+	stats, err := m.Store.Stats(ctx, now)
+	stats.Progress = map[tickets.Progress]int{tickets.Pending: len(m.list)}
+	return stats, err
+}
+
+func (m *many) List(_ context.Context, q store.Query) (list []*tickets.Ticket, err error) {
+	after, before, err := q.Between()
+	all := slices.Clone(m.list)
+	if !q.OldestFirst {
+		slices.Reverse(all)
+	}
+	for _, t := range all {
+		if seq, _ := t.Number.Seq(); after < seq && seq < before && len(list) < q.Limit {
+			list = append(list, t)
+		}
+	}
+	m.read += len(list)
+	return list, err
+}
+
+// TestHomeReadsAPage: however many requests wait, only as many are read as are
+// shown, and of those that nobody can decide at present only so many. The
+// numbers say of all that wait what becomes of them.
+func TestHomeReadsAPage(t *testing.T) {
+	const all = 10000
+	for name, c := range map[string]struct {
+		onHold int // the oldest
+		read   int // at most
+		shown  int
+	}{
+		"Decidable":  {read: 2 * adapters.MaxQueue, shown: adapters.MaxQueue},
+		"SomeOnHold": {onHold: 190, read: 300, shown: adapters.MaxQueue},
+		"ManyOnHold": {onHold: 9990, read: 500},
+		"AllOnHold":  {onHold: all, read: 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s := w.opened()
+			m := &many{Store: s}
+			for i := range all {
+				one := tickets.Start(tickets.NewNumber("JIT", store.FirstSeq+int64(i)), tickets.RequestID(fmt.Sprint(i)), w.rules, time.Now())
+				one.Take(request(fmt.Sprint(i)), w.rules, time.Now())
+				if i < c.onHold {
+					one.Move("Closed", ann, w.rules, time.Now())
+				}
+				m.list = append(m.list, one)
+			}
+			w.wrap = func(store.Store) store.Store { return m }
+			w.build(s)
+			h := w.home(bob)
+			if m.read > c.read {
+				t.Errorf("%d tickets were read; want at most %d", m.read, c.read)
+			}
+			undecidable := min(c.onHold, m.read)
+			if len(h.Queue) != c.shown || len(h.Queue) > 0 && h.Queue[0].Ticket.Number != m.list[c.onHold].Number {
+				t.Errorf("queue %s; want the oldest %d behind %d", waits(h), c.shown, c.onHold)
+			}
+			if h.More != all-c.shown-undecidable || !strings.HasPrefix(h.Say, adapters.SayQueue(all)) {
+				t.Errorf("%q, and %d more; want %d of %d", h.Say, h.More, all-c.shown-undecidable, all)
+			}
+		})
+	}
 }

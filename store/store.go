@@ -14,6 +14,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/countersign/countersign/tickets"
@@ -67,8 +68,8 @@ type Store interface {
 	// Find returns the ticket of a request, or ErrNotFound.
 	Find(ctx context.Context, id tickets.RequestID) (*tickets.Ticket, error)
 
-	// List returns tickets, newest first. Beside an error it may return
-	// tickets: one that cannot be read hides no other.
+	// List returns tickets, newest first unless q says otherwise. Beside an error
+	// it may return tickets: one that cannot be read hides no other.
 	List(ctx context.Context, q Query) ([]*tickets.Ticket, error)
 
 	// Claim leases up to limit tickets that owe something in lane at now,
@@ -168,6 +169,25 @@ type Query struct {
 	Progress tickets.Progress // empty: any
 	Before   tickets.Number   // only tickets older than this one; empty: from the newest
 	Limit    int              // at most; 0: 50
+
+	OldestFirst bool           // in place of newest first
+	After       tickets.Number // only tickets newer than this one; empty: from the oldest
+}
+
+// Between is what the counters of q's tickets are between. The error is
+// ErrNotFound.
+func (q Query) Between() (after, before int64, err error) {
+	before = 1 << 53 // the numbers that a store can tell apart end there
+	for n, to := range map[tickets.Number]*int64{q.After: &after, q.Before: &before} {
+		seq, ok := n.Seq()
+		switch {
+		case ok:
+			*to = seq
+		case n != "":
+			return 0, 0, fmt.Errorf("ticket %q: %w", n, ErrNotFound)
+		}
+	}
+	return after, before, nil
 }
 
 // IncomingQuery selects webhooks.

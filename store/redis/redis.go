@@ -71,7 +71,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math"
 	mrand "math/rand/v2"
 	"reflect"
 	"runtime/debug"
@@ -592,19 +591,19 @@ func (s *Store) Find(ctx context.Context, id tickets.RequestID) (*tickets.Ticket
 
 // List implements [store.Store].
 func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
-	before := int64(math.MaxInt64)
-	if q.Before != "" {
-		seq, ok := q.Before.Seq()
-		if !ok {
-			return nil, fmt.Errorf("ticket %q: %w", q.Before, store.ErrNotFound)
-		}
-		before = seq
+	after, before, err := q.Between()
+	if err != nil {
+		return nil, err
 	}
 	key := s.k.tickets()
 	if q.Progress != "" {
 		key = s.k.progress(q.Progress)
 	}
-	r, err := s.run(ctx, listScript, []string{key}, before, limit(q.Limit), s.k.everyTicket())
+	bounds := []any{"ZREVRANGEBYSCORE", fmt.Sprintf("(%d", before), fmt.Sprintf("(%d", after)}
+	if q.OldestFirst {
+		bounds = []any{"ZRANGEBYSCORE", bounds[2], bounds[1]}
+	}
+	r, err := s.run(ctx, listScript, []string{key}, append(bounds, limit(q.Limit), s.k.everyTicket())...)
 	if err != nil {
 		return nil, fmt.Errorf("list tickets: %w", err)
 	}

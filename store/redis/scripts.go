@@ -282,18 +282,20 @@ end
 return {}
 `)
 
-// listScript reads tickets, newest first.
+// listScript reads tickets.
 //
 //	KEYS[1] tickets or tickets:PROGRESS
-//	ARGV[1] only numbers below this one
-//	ARGV[2] how many at most
-//	ARGV[3] ticket:
+//	ARGV[1] ZREVRANGEBYSCORE for newest first, or ZRANGEBYSCORE
+//	ARGV[2] from which number on
+//	ARGV[3] up to which
+//	ARGV[4] how many at most
+//	ARGV[5] ticket:
 //
 //	seq, version and doc of each ticket, one after the other
 var listScript = goredis.NewScript(`
 local result = {}
-for _, seq in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '-inf', 'LIMIT', 0, ARGV[2])) do
-	local t = redis.call('HMGET', ARGV[3] .. seq, 'version', 'doc')
+for _, seq in ipairs(redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])) do
+	local t = redis.call('HMGET', ARGV[5] .. seq, 'version', 'doc')
 	table.insert(result, seq)
 	table.insert(result, t[1])
 	table.insert(result, t[2])

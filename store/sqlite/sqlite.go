@@ -319,19 +319,20 @@ func (s *Store) Find(ctx context.Context, id tickets.RequestID) (*tickets.Ticket
 
 // List implements [store.Store].
 func (s *Store) List(ctx context.Context, q store.Query) ([]*tickets.Ticket, error) {
-	before := int64(1) << 62
-	if q.Before != "" {
-		seq, ok := q.Before.Seq()
-		if !ok {
-			return nil, fmt.Errorf("ticket %q: %w", q.Before, store.ErrNotFound)
-		}
-		before = seq
+	after, before, err := q.Between()
+	if err != nil {
+		return nil, err
 	}
-	query, args := `SELECT version, doc FROM tickets WHERE seq < ? ORDER BY seq DESC LIMIT ?`, []any{before, limit(q.Limit)}
+	where, args := `seq > ? AND seq < ?`, []any{after, before}
 	if q.Progress != "" {
-		query = `SELECT version, doc FROM tickets WHERE progress = ? AND seq < ? ORDER BY seq DESC LIMIT ?`
-		args = append([]any{string(q.Progress)}, args...)
+		where, args = `progress = ? AND `+where, append([]any{string(q.Progress)}, args...)
 	}
+	order := "DESC"
+	if q.OldestFirst {
+		order = "ASC"
+	}
+	query := `SELECT version, doc FROM tickets WHERE ` + where + ` ORDER BY seq ` + order + ` LIMIT ?`
+	args = append(args, limit(q.Limit))
 	return s.tickets(ctx, query, args...)
 }
 

@@ -339,6 +339,7 @@ func (s *suite) list() {
 	for i := range 7 {
 		want = append(want, s.ask(fmt.Sprint(i)).Number)
 	}
+	oldest := slices.Clone(want)
 	slices.Reverse(want)
 	_, err := s.s.Update(s.Context(), want[3], func(t *tickets.Ticket) error { return t.Decide(Approval(Now), Rules()) })
 	s.must(err)
@@ -352,6 +353,13 @@ func (s *suite) list() {
 		{store.Query{Progress: tickets.Submitting}, want[3:4]},
 		{store.Query{Progress: tickets.Pending, Before: want[2], Limit: 2}, want[4:6]},
 		{store.Query{Progress: tickets.Final}, nil},
+		{store.Query{After: want[4]}, want[:4]},
+		{store.Query{After: want[4], Before: want[1]}, want[2:4]},
+		{store.Query{OldestFirst: true}, oldest},
+		{store.Query{OldestFirst: true, Limit: 2}, oldest[:2]},
+		{store.Query{OldestFirst: true, After: oldest[1], Limit: 2}, oldest[2:4]},
+		{store.Query{OldestFirst: true, Progress: tickets.Pending, After: oldest[1], Limit: 2}, []tickets.Number{oldest[2], oldest[4]}},
+		{store.Query{OldestFirst: true, After: oldest[6]}, nil},
 	} {
 		list, err := s.s.List(s.Context(), c.q)
 		s.must(err)
@@ -361,6 +369,11 @@ func (s *suite) list() {
 		}
 		if !slices.Equal(got, c.want) {
 			s.Errorf("List(%+v) = %v; want %v", c.q, got, c.want)
+		}
+	}
+	for _, q := range []store.Query{{Before: "x"}, {After: "x"}} {
+		if _, err := s.s.List(s.Context(), q); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("List(%+v) = %v; want ErrNotFound", q, err)
 		}
 	}
 }

@@ -308,7 +308,7 @@ func span(d tickets.Duration) string {
 // concluded is what EPM recorded. ours is the decision made here, nil if
 // there was none.
 func concluded(t *tickets.Ticket, o *tickets.Outcome, ours *tickets.Decision) Sentence {
-	confirms := ours != nil && ours.Verdict == o.Verdict && !t.Sending.Done.IsZero()
+	confirms := t.Confirms(o, ours)
 	by := short(o.By, 100)
 	var s Sentence
 	switch {

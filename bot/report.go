@@ -226,7 +226,7 @@ func (r *Report) add(t *tickets.Ticket) {
 	took := max(d.At.Sub(t.Created), 0)
 	r.took, day.took = append(r.took, took), append(day.took, took)
 	by := tally(r.approvers, d.By.String(), d.Verdict)
-	by.Name = cmp.Or(d.By.Name, d.By.ID) + " (" + adapters.PlatformName(d.By.Platform) + ")"
+	by.Name = adapters.Name(d.By) + " (" + adapters.PlatformName(d.By.Platform) + ")"
 	if !r.Hours.hold(d.At) {
 		r.AfterHours = append(r.AfterHours, t.Number)
 	}

@@ -335,7 +335,7 @@ func (c *Client) appDecision(t *tickets.Ticket) map[string]string {
 	return map[string]string{
 		"status":                  status,
 		"decision":                word,
-		"decisionPerformedByUser": performer(d.By),
+		"decisionPerformedByUser": cmp.Or(t.Sending.As, d.By.Performer()),
 		"duration":                duration(d),
 		"itsmRequestId":           string(t.ID),
 		"decisionTime":            d.At.UTC().Format(decisionTimeLayout),
@@ -356,7 +356,7 @@ func (c *Client) adminDecision(t *tickets.Ticket) map[string]string {
 		"requestId":               string(t.ID),
 		"id":                      string(t.ID),
 		"decision":                decisionDenied,
-		"decisionPerformedByUser": performer(d.By),
+		"decisionPerformedByUser": cmp.Or(t.Sending.As, d.By.Performer()),
 		"decisionTime":            d.At.UTC().Format(decisionTimeLayout),
 		"message":                 d.Reason,
 		"systemId":                string(t.ID),
@@ -375,21 +375,6 @@ func duration(d *tickets.Decision) string {
 		return durationOnce
 	}
 	return strconv.FormatInt(int64(d.Duration.Length()/time.Second), 10)
-}
-
-// performer names the decider to EPM: the name people know, and the
-// identifier that proves it.
-func performer(a tickets.Actor) string {
-	name := strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if r < ' ' || r == '"' || r == '\\' || r == 0x7f {
-			return ' ' // EPM may put it into a webhook without escaping
-		}
-		return r
-	}, a.Name)), " ")
-	if name == "" {
-		return a.String()
-	}
-	return name + " (" + a.String() + ")"
 }
 
 func (c *Client) ticketURL(t *tickets.Ticket) string {

@@ -154,7 +154,7 @@ func TestDecideBodies(t *testing.T) {
 				want = ""
 			}
 			verdict := map[tickets.Verdict]epmtest.Status{tickets.Approve: epmtest.Approved, tickets.Deny: epmtest.Denied}[c.v]
-			if !ok || d.Status != verdict || d.Duration != want || d.By != "Ann Example (slack:U1)" || d.Message != "ok for the patch window" ||
+			if !ok || d.Status != verdict || d.Duration != want || d.By != "slack:U1 Ann Example" || d.Message != "ok for the patch window" ||
 				d.DecisionTime != "2026-01-31 12:00:00" || d.SystemID != string(tk.ID) || d.TicketID != "JIT-1042" || d.TicketURL != "https://countersign.example.com/tickets/JIT-1042" {
 				t.Errorf("%s %s %s: %+v", kind, c.v, c.d, d)
 			}
@@ -897,17 +897,6 @@ func TestTicketURL(t *testing.T) {
 	}
 }
 
-func TestPerformer(t *testing.T) {
-	for name, want := range map[string]string{
-		"Ann Example": "Ann Example (slack:U1)", "": "slack:U1", " \n\x00": "slack:U1",
-		`Ann", "Decision": "Approved`: "Ann , Decision : Approved (slack:U1)", "a\\b\nc": "a b c (slack:U1)",
-	} {
-		if got := performer(tickets.Actor{Platform: "slack", ID: "U1", Name: name}); got != want {
-			t.Errorf("performer(%q) = %q, want %q", name, got, want)
-		}
-	}
-}
-
 func TestOutcome(t *testing.T) {
 	for _, kind := range both {
 		for _, own := range []bool{false, true} {
@@ -920,7 +909,7 @@ func TestOutcome(t *testing.T) {
 				}
 				b.class(t, b.Decide(t.Context(), tk), "")
 				o, err = b.Outcome(t.Context(), tk)
-				if err != nil || o == nil || o.Verdict != tickets.Approve || o.Duration != "3600" || !o.At.Equal(noon) || o.By != "Ann Example (slack:U1)" {
+				if err != nil || o == nil || o.Verdict != tickets.Approve || o.Duration != "3600" || !o.At.Equal(noon) || o.By != "slack:U1 Ann Example" {
 					t.Fatalf("approved: %+v, %v", o, err)
 				}
 				if err := b.fake.DecideInConsole(string(tk.ID), epmtest.Denied, "", "boss"); err != nil {

@@ -121,7 +121,6 @@ func (w *world) settle() []*tickets.Ticket {
 // How a card begins to tell an outcome.
 const (
 	confirmed = "Confirmed by EPM: "
-	recorded  = "EPM recorded, by " // EPM's word came before, or instead of, its answer to the decision
 	inConsole = "Decided in EPM by "
 )
 
@@ -137,7 +136,7 @@ func (w *world) untrue() string {
 		}
 		for n, cards := range shown {
 			for _, c := range cards {
-				if !strings.Contains(c.text, confirmed) && !strings.Contains(c.text, recorded) && !strings.Contains(c.text, inConsole) {
+				if !strings.Contains(c.text, confirmed) && !strings.Contains(c.text, inConsole) {
 					return fmt.Sprintf("%s shows %s as %.300s", where, n, c.text)
 				}
 			}
@@ -308,11 +307,8 @@ func (w *world) checkCards(where string, t *tickets.Ticket, cards []card) {
 		return // checkEPM has said so
 	}
 	says := confirmed
-	switch {
-	case t.Decision == nil:
+	if t.Decision == nil {
 		says = inConsole
-	case t.Sending.Done.IsZero():
-		says = recorded
 	}
 	for _, c := range cards {
 		text := escaped.ReplaceAllString(c.text, "$1")

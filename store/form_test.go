@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden file of a form that wa
 // full is a ticket with everything in it.
 func full() *tickets.Ticket {
 	t := full1()
-	t.Broken, t.Sending.NotPermitted, t.Undecidable = true, true, tickets.NoApprovers
+	t.Broken, t.Sending.NotPermitted, t.Sending.As, t.Undecidable = true, true, "slack:U1 Ann", tickets.NoApprovers
 	t.Request.TimeRaw, t.Outcome.StartRaw, t.Outcome.EndRaw = "noon", "one", "three"
 	t.Deliveries = []tickets.Delivery{{To: storetest.Receiver, Done: 2, Attempts: 3, NotBefore: storetest.Now, Problem: "no answer"}}
 	t.Events[0].State, t.Events[0].Request = "New", tickets.Digest([]byte("request"))

@@ -337,6 +337,13 @@ func (c *checked) compareRest(t rawTicket) {
 	}
 }
 
+// decidedBy reports whether the name that EPM was told is that of who made the
+// decision.
+func decidedBy(decision json.RawMessage, as string) bool {
+	var d tickets.Decision
+	return json.Unmarshal(orNull(decision), &d) == nil && strings.HasPrefix(as+" ", d.By.String()+" ")
+}
+
 // farOff is later than anything is put off to.
 const farOff = 48 * time.Hour
 
@@ -359,6 +366,8 @@ func (c *checked) compareSending(t rawTicket, done time.Time, sent int, looked b
 		wrong = "how often the decision was sent"
 	case !done.IsZero() && (s.Begun || s.Problem != "" || s.NotPermitted):
 		wrong = "that the decision is on its way, and EPM has taken it"
+	case s.As != "" && (s.Attempts == 0 || !decidedBy(t.Decision, s.As)):
+		wrong = "that EPM was told of another person's decision"
 	case (s.Looks > 0) != looked:
 		wrong = "whether EPM was asked in vain"
 	case len(t.Decision) == 0 && (s.Attempts > 0 || s.Begun || !s.NotBefore.IsZero()):

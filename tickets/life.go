@@ -201,7 +201,7 @@ func (t *Ticket) BeginSend(now time.Time) bool {
 	if s.Begun {
 		s.Unclear, s.UnclearAt = true, now
 	}
-	s.Begun = true
+	s.Begun, s.As = true, t.Decision.By.Performer()
 	s.Attempts++
 	return true
 }
@@ -296,7 +296,7 @@ func (t *Ticket) Acknowledge(d Decision, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
-	t.Sending = Sending{Attempts: t.Sending.Attempts, Done: now, NotBefore: now.Add(firstLook), Newer: t.Sending.Newer}
+	t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, NotBefore: now.Add(firstLook), Newer: t.Sending.Newer}
 	t.happened(Event{Kind: EventSubmitted, At: now, Attempts: t.Sending.Attempts})
 }
 

@@ -200,6 +200,7 @@ type Sending struct {
 	NotBefore    time.Time `json:"not_before,omitzero"`     // earliest next attempt or look
 	Problem      string    `json:"problem,omitempty"`       // why the last attempt failed, for people
 	NotPermitted bool      `json:"not_permitted,omitempty"` // it failed because EPM does not let the bot decide: an admin has to act
+	As           string    `json:"as,omitempty"`            // who EPM was told has decided, once that was attempted; see Actor.Performer
 	Done         time.Time `json:"done,omitzero"`           // when EPM acknowledged
 	Looks        int       `json:"looks,omitempty"`         // times EPM was asked what became of it
 

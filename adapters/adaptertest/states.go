@@ -136,10 +136,12 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		"submitted-overdue": With(Acknowledged(app(), tickets.Approve, own), func(t *tickets.Ticket) { t.Looked(later, later) }),
 		"final-approved":    conclude(Acknowledged(app(), tickets.Approve, own), tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", By: "Ann Approver"}),
 		"final-once":        conclude(Acknowledged(app(), tickets.Approve, own), tickets.Outcome{Verdict: tickets.Approve, Duration: "Once"}),
-		"final-denied":      conclude(Acknowledged(app(), tickets.Deny, own), tickets.Outcome{Verdict: tickets.Deny, By: "Ann Approver"}),
-		"final-console":     conclude(Started(app()), tickets.Outcome{Verdict: tickets.Approve, Duration: "2678400", By: "carol@acme.example"}),
-		"final-overruled":   conclude(Acknowledged(app(), tickets.Approve, own), tickets.Outcome{Verdict: tickets.Deny, By: "carol@acme.example"}),
-		"final-other-word":  conclude(Started(app()), tickets.Outcome{Verdict: tickets.Other, Raw: "Escal*ated*\n<!here>", By: "x"}),
+		"final-answer-lost": conclude(With(Decided(app(), tickets.Approve, own), func(t *tickets.Ticket) { t.BeginSend(later) }),
+			tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", By: own.Performer()}),
+		"final-denied":     conclude(Acknowledged(app(), tickets.Deny, own), tickets.Outcome{Verdict: tickets.Deny, By: "Ann Approver"}),
+		"final-console":    conclude(Started(app()), tickets.Outcome{Verdict: tickets.Approve, Duration: "2678400", By: "carol@acme.example"}),
+		"final-overruled":  conclude(Acknowledged(app(), tickets.Approve, own), tickets.Outcome{Verdict: tickets.Deny, By: "carol@acme.example"}),
+		"final-other-word": conclude(Started(app()), tickets.Outcome{Verdict: tickets.Other, Raw: "Escal*ated*\n<!here>", By: "x"}),
 		"final-odd-times": With(Acknowledged(app(), tickets.Approve, own), func(t *tickets.Ticket) {
 			t.Conclude(tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", AtRaw: "31. Januar", EndRaw: "31. Januar <!here> *x*"}, rules, later)
 		}),

@@ -897,6 +897,48 @@ func TestTicketURL(t *testing.T) {
 	}
 }
 
+// EPM's record and its webhook bring back the very name that was sent, whatever
+// people call themselves and however EPM writes it: a decision whose answer
+// was lost is known again by nothing else.
+func TestDeciderComesBack(t *testing.T) {
+	for _, name := range []string{
+		"Ann Example", "", "Bob (discord:7)", `x", "Decision": "Denied`, `ACME\\bob`, "\u202eelpmaxE nnA", "Ann\u200b\u2028Example\r\n", "null", "%%Reason%%",
+		"Zoë 山田 Яна 😀", "“Ann” ‘O’Neil’", "<b>&amp;</b> 'x'", "Ann, // Example /* x */", "1\u00a0000", "\xff\xed\xa0\x80", strings.Repeat("é ", 300),
+	} {
+		for _, kind := range both {
+			b := newBench(t, nil, nil)
+			tk := b.ticket(kind, tickets.Approve, tickets.For(time.Hour))
+			tk.Decision.By = tickets.Actor{Platform: "discord", ID: "42", Name: name}
+			tk.BeginSend(noon)
+			as := tk.Sending.As
+			b.class(t, b.Decide(t.Context(), tk), "")
+			if o, err := b.Outcome(t.Context(), tk); err != nil || o.By != as || !strings.HasPrefix(as+" ", "discord:42 ") || !tk.Confirms(o, tk.Decision) {
+				t.Errorf("%s by %+q: EPM has %+v, %v; want it by %+q", kind, name, o, err, as)
+			}
+			r, _ := b.fake.Request(string(tk.ID))
+			for _, as := range []epmtest.BodyOptions{{}, {Escape: epmtest.Raw}, {Escape: epmtest.Raw, BOM: true, CRLF: true}, {Numbers: true, UpperKeys: true}} {
+				p, err := Parse(b.fake.Body(r.Kind.UpdatedEvent(), r, as))
+				if err != nil || p.News.Outcome == nil || !tk.Confirms(p.News.Outcome, tk.Decision) {
+					t.Errorf("%s by %+q, %+v: the webhook tells %+v, %v; want it confirmed", kind, name, as, p.News, err)
+				}
+			}
+		}
+	}
+}
+
+// What was sent first is sent again, also by a version that would write the
+// name in another way.
+func TestDeciderStaysWhenSentAgain(t *testing.T) {
+	b := newBench(t, nil, nil)
+	tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
+	tk.Sending = tickets.Sending{Attempts: 1, Begun: true, As: "slack:U1 (Ann, as it was written)"}
+	tk.BeginSend(noon)
+	b.class(t, b.Decide(t.Context(), tk), "")
+	if d, _ := b.fake.Effective(string(tk.ID)); d.By != "slack:U1 (Ann, as it was written)" {
+		t.Errorf("decided by %q, want what was sent first", d.By)
+	}
+}
+
 func TestOutcome(t *testing.T) {
 	for _, kind := range both {
 		for _, own := range []bool{false, true} {

@@ -201,7 +201,10 @@ func (t *Ticket) BeginSend(now time.Time) bool {
 	if s.Begun {
 		s.Unclear, s.UnclearAt = true, now
 	}
-	s.Begun, s.As = true, t.Decision.By.Performer()
+	s.Begun = true
+	if s.As == "" { // what an earlier version has sent is sent again
+		s.As = t.Decision.By.Performer()
+	}
 	s.Attempts++
 	return true
 }

@@ -121,12 +121,12 @@ func settingsExport(ctx context.Context, p process, args []string) (err error) {
 			return err
 		}
 		for _, c := range changes {
-			by := c.By.String()
+			by := c.By.Performer()
 			if c.By.ID == "" {
 				by = "the operator"
-			}
-			if c.By.Name != "" {
-				by += " (" + c.By.Name + ")"
+				if c.By.Name != "" {
+					by += " (" + c.By.Name + ")"
+				}
 			}
 			file.History = append(file.History, settingChange{c.Version, c.At, by, c.Key, c.Old, c.New})
 		}

@@ -205,7 +205,9 @@ func TestSettingsExport(t *testing.T) {
 	desks(t, func(t *testing.T, d *desk, _ func(string)) {
 		d.with(func(ctx context.Context, keep store.Store) error {
 			one, two := "One", "Two"
-			if _, err := keep.Configure(ctx, 0, []tickets.Change{{At: storetest.Now, By: storetest.Ann, Key: "category", New: &one}}); err != nil {
+			ann := storetest.Ann
+			ann.Name = "Ann) slack:U2 (\u202eBob"
+			if _, err := keep.Configure(ctx, 0, []tickets.Change{{At: storetest.Now, By: ann, Key: "category", New: &one}}); err != nil {
 				return err
 			}
 			_, err := keep.Configure(ctx, 1, []tickets.Change{{At: storetest.Now, Key: "category", Old: &one, New: &two}})
@@ -231,7 +233,7 @@ func TestSettingsExport(t *testing.T) {
 		if err := json.Unmarshal([]byte(history), &file); err != nil {
 			t.Fatal(err)
 		}
-		if len(file.History) != 2 || file.History[0]["by"] != "the operator" || file.History[0]["old"] != "One" || file.History[1]["by"] != "slack:U1 (Ann)" || file.History[1]["old"] != nil {
+		if len(file.History) != 2 || file.History[0]["by"] != "the operator" || file.History[0]["old"] != "One" || file.History[1]["by"] != "slack:U1 Ann slack:U2 Bob" || file.History[1]["old"] != nil {
 			t.Errorf("history = %+v", file.History)
 		}
 		for _, hidden := range []string{webhookPass, "epm-secret-1", "xoxb-secret-2", "signing-secret-3", redistest.Password} {

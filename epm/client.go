@@ -23,6 +23,7 @@ import (
 	"time"
 	"unicode"
 
+	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
 
 	"github.com/countersign/countersign/internal/network"
@@ -512,7 +513,7 @@ func (c *Client) remember(method string, err error) {
 }
 
 // once makes one HTTP call.
-func (c *Client) once(ctx context.Context, method, p string, q url.Values, payload []byte, correlation string, token *token) ([]byte, int, error) {
+func (c *Client) once(ctx context.Context, method, p string, q url.Values, payload []byte, correlation string, token *oauth2.Token) ([]byte, int, error) {
 	if ctx.Err() != nil {
 		return nil, 0, networkFailure(ctx.Err(), method, false)
 	}
@@ -523,7 +524,7 @@ func (c *Client) once(ctx context.Context, method, p string, q url.Values, paylo
 	if err != nil {
 		return nil, 0, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the address of the call is not valid")}
 	}
-	req.Header.Set("Authorization", "Bearer "+token.access)
+	token.SetAuthHeader(req)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", userAgent)
 	if payload != nil {

@@ -86,7 +86,7 @@ func (c *Client) fetch(ctx context.Context, p string) ([]byte, bool) {
 			if err != nil {
 				return nil, false
 			}
-			req.Header.Set("Authorization", "Bearer "+token.access)
+			token.SetAuthHeader(req)
 		}
 		res, err := c.http.Do(req)
 		if err != nil {

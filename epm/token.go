@@ -13,20 +13,16 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/countersign/countersign/tickets"
 )
 
-// token is a token of the API account.
-type token struct {
-	access string
-	life   time.Duration // that EPM gave it; 0 if it did not say
-}
-
 // tokenSource caches the token of the API account and lets one caller at a
-// time ask for a new one. [golang.org/x/oauth2] would do neither as it is
-// needed here: it cannot drop a token that EPM has revoked, waits without
-// regard to a caller's context, has no clock of ours, reads only what is JSON
-// to the letter, and prints the whole answer in its errors.
+// time ask for a new one. The sources of [oauth2] would do neither as it is
+// needed here: they cannot drop a token that EPM has revoked, wait without
+// regard to a caller's context, have no clock of ours, read only what is JSON
+// to the letter, and print the whole answer in their errors.
 type tokenSource struct {
 	http    *http.Client
 	address string
@@ -35,15 +31,14 @@ type tokenSource struct {
 	now     func() time.Time
 
 	mu     sync.Mutex
-	token  *token
-	until  time.Time
+	token  *oauth2.Token
 	flight *flight // of the caller that asks at present
 }
 
 // flight is one request for a token, for all who wait for it.
 type flight struct {
 	done  chan struct{}
-	token *token
+	token *oauth2.Token
 	err   error
 	gone  bool // the caller that asked gave up: its error is no one else's
 }
@@ -53,10 +48,10 @@ func newTokenSource(client *http.Client, address, id string, secret func() strin
 }
 
 // get returns a token that is valid for a while.
-func (s *tokenSource) get(ctx context.Context) (*token, error) {
+func (s *tokenSource) get(ctx context.Context) (*oauth2.Token, error) {
 	for {
 		s.mu.Lock()
-		if s.token != nil && s.now().Before(s.until) {
+		if s.token != nil && s.now().Before(s.token.Expiry) {
 			defer s.mu.Unlock()
 			return s.token, nil
 		}
@@ -81,17 +76,11 @@ func (s *tokenSource) get(ctx context.Context) (*token, error) {
 }
 
 func (s *tokenSource) fetch(ctx context.Context, f *flight) {
-	start := s.now()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if f.err == nil && f.token != nil {
-			life := f.token.life
-			if life <= 0 {
-				life = 2 * tokenEarly // EPM always says; be careful if it does not
-			}
-			// A short life is used to its half, so that no token is born old.
-			s.token, s.until = f.token, start.Add(max(life-tokenEarly, life/2))
+			s.token = f.token
 		}
 		s.flight = nil
 		close(f.done)
@@ -102,7 +91,7 @@ func (s *tokenSource) fetch(ctx context.Context, f *flight) {
 }
 
 // drop forgets t, if it is still the one in use.
-func (s *tokenSource) drop(t *token) {
+func (s *tokenSource) drop(t *oauth2.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.token == t {
@@ -151,7 +140,7 @@ func (e *tokenError) Unwrap() error {
 
 // ask asks EPM for a token: client ID and secret in the form's body, not as
 // Basic authentication. https://docs.beyondtrust.com/epm-wm/docs/api
-func (s *tokenSource) ask(ctx context.Context) (*token, error) {
+func (s *tokenSource) ask(ctx context.Context) (*oauth2.Token, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {s.id}, "client_secret": {s.secret()}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.address, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -160,6 +149,7 @@ func (s *tokenSource) ask(ctx context.Context) (*token, error) {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", userAgent)
+	asked := s.now()
 	res, err := s.http.Do(req)
 	if err != nil {
 		return nil, err
@@ -169,7 +159,7 @@ func (s *tokenSource) ask(ctx context.Context) (*token, error) {
 	if err != nil && res.StatusCode/100 == 2 {
 		return nil, err
 	}
-	t, code := readToken(body)
+	t, code := readToken(body, asked)
 	if page := isPage(res, body); page || t == nil || res.StatusCode/100 != 2 {
 		return nil, &tokenError{status: res.StatusCode, code: code, page: page, after: retryAfterOf(res, s.now()), date: res.Header.Get("Date")}
 	}
@@ -178,8 +168,9 @@ func (s *tokenSource) ask(ctx context.Context) (*token, error) {
 
 // readToken reads an answer for a token, or nil, and the error code in it. It
 // goes by what the answer says, and not by the content type it is sent with:
-// proxies change that.
-func readToken(body []byte) (*token, string) {
+// proxies change that. The token's Expiry is when to ask for another, somewhat
+// before it ends; asked is when this one was asked for.
+func readToken(body []byte, asked time.Time) (*oauth2.Token, string) {
 	var answer struct {
 		Token any `json:"access_token"`
 		Life  any `json:"expires_in"`
@@ -201,7 +192,12 @@ func readToken(body []byte) (*token, string) {
 	case string:
 		seconds, _ = strconv.ParseFloat(strings.TrimSpace(life), 64)
 	}
-	return &token{access: access, life: time.Duration(max(0, min(seconds, 24*3600)) * float64(time.Second))}, ""
+	life := time.Duration(max(0, min(seconds, 24*3600)) * float64(time.Second))
+	if life <= 0 {
+		life = 2 * tokenEarly // EPM always says; be careful if it does not
+	}
+	// A short life is used to its half, so that no token is born old.
+	return &oauth2.Token{AccessToken: access, Expiry: asked.Add(max(life-tokenEarly, life/2))}, ""
 }
 
 // changing is how long EPM may refuse credentials that it took before, until

@@ -283,6 +283,7 @@ func TestMenuMovesTheState(t *testing.T) {
 	for _, s := range []tickets.State{"", "nowhere", "Work in Progress", "New, Closed", tickets.State(strings.Repeat("<!channel>", 1000))} {
 		note(t, choose(ann, n, s), "There is no such state. Choose one of: New, In Progress, On Hold, Resolved, Closed, Cancelled.")
 	}
+	w.bot.Written(t.Context())
 	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "New" || fmt.Sprint(kindsOf(got)) != "[received shown turned_away turned_away]" {
 		t.Fatalf("the ticket is %+v, %v; want it untouched, and who tried in its history", got, err)
 	}
@@ -296,6 +297,7 @@ func TestMenuMovesTheState(t *testing.T) {
 		}
 	}
 	note(t, w.click(n, bob, adapters.ActionApprove), tickets.SayInactive)
+	w.bot.Written(t.Context())
 	got := w.until(n, "moved", func(t *tickets.Ticket) bool { return t.State == "Closed" })
 	if e := got.Events[4]; fmt.Sprint(kindsOf(got)[4:]) != "[state turned_away]" || e.Actor.ID != ann.ID || e.Text != "Closed" {
 		t.Errorf("the history is %+v", got.Events)

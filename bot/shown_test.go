@@ -52,6 +52,7 @@ func TestClickOnWhatIsNotOurs(t *testing.T) {
 					note(t, a, c.say)
 				}
 			}
+			w.bot.Written(t.Context())
 			got, err := w.store.Get(t.Context(), n)
 			if err != nil {
 				t.Fatal(err)
@@ -80,6 +81,7 @@ func TestSubmitForAnotherRequest(t *testing.T) {
 		s := adapters.Submission{Actor: ann, Place: place, Number: n, Digest: digest, Verdict: tickets.Approve, Form: twoHours}
 		note(t, w.bot.Submit(t.Context(), s), say)
 	}
+	w.bot.Written(t.Context())
 	got, err := w.store.Get(t.Context(), n)
 	if err != nil || got.Decision != nil || fmt.Sprint(kindsOf(got)) != "[received shown turned_away turned_away]" {
 		t.Errorf("the ticket is %+v, %v; want it undecided, and who tried in its history", got, err)

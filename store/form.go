@@ -14,14 +14,7 @@ import (
 
 // FormVersion is the version of the stored form that this program writes.
 // Every later version can read it. What only adds fields does not raise it.
-//
-// Form 2 has a chained history (see tickets.Link), a seal, and what a ticket
-// owes receivers of events: a version before it would append events without a
-// hash, and drop the receivers' lanes from the index.
-const FormVersion = 2
-
-// chained is the first form whose history is chained and that has a seal.
-const chained = 2
+const FormVersion = 1
 
 type form struct {
 	V int `json:"v"`
@@ -118,7 +111,7 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 	if _, ok := f.Number.Seq(); !ok {
 		return nil, fmt.Errorf("stored ticket: %w: it has no number", ErrUnreadable)
 	}
-	if (f.V >= chained || f.Seal != "") && !sealed(b) {
+	if !sealed(b) {
 		f.Broken = true
 	}
 	return f.Ticket, nil

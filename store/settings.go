@@ -59,7 +59,7 @@ func endOf(recent Recent) (n int, hash string, err error) {
 		if c, err := DecodeChange(docs[0]); err == nil && c.Hash != "" {
 			return c.N, c.Hash, nil
 		}
-		// From before there was a chain, or damaged.
+		// It is damaged.
 		if docs, err = recent(allChanges); err != nil {
 			return 0, "", err
 		}

@@ -58,16 +58,7 @@ type Verified struct {
 	Retired   int `json:"retired"` // tickets that the ledger accounts for
 	Incomings int `json:"incomings"`
 	Heads     int `json:"heads"` // that were compared
-	// Unchained counts events and changes from before there was a chain. They
-	// are covered by the first one after them that has a hash; Bare counts
-	// the tickets that have none, and Last is the newest of these.
-	Unchained int `json:"unchained"`
-	// Gaps counts the numbers that are missing beside such tickets: a version
-	// from before could leave a number out.
-	Gaps     int            `json:"gaps"`
-	Bare     int            `json:"bare"`
-	Last     tickets.Number `json:"last_bare,omitempty"`
-	Findings int            `json:"findings"`
+	Findings  int `json:"findings"`
 }
 
 // rawTicket is what of a stored form can be checked.
@@ -114,16 +105,13 @@ type rawLink struct {
 	Place    tickets.Place     `json:"place"`
 	Message  string            `json:"message"`
 	Source   tickets.Source    `json:"source"`
-
-	chained bool // it has a hash, or follows one that has
 }
 
 // checked is what is known of a history once it was checked.
 type checked struct {
-	links     []rawLink
-	unchained int
-	head      string
-	findings  []Finding
+	links    []rawLink
+	head     string
+	findings []Finding
 }
 
 func (c *checked) fault(f Fault, event int, format string, args ...any) {
@@ -142,17 +130,12 @@ func checkChain(root, what string, items []json.RawMessage) *checked {
 		there[c.links[i].N] = true
 	}
 	before := 0 // what the one before says of its place
-	began := false
 	for i, raw := range items {
 		l := &c.links[i]
 		hash := linkChange(c.head, raw)
 		switch {
-		case l.Hash == "" && l.N == 0 && !began:
-			c.unchained++
-			c.head, before = hash, i+1
-			continue
 		case l.Hash == "":
-			c.fault(FaultAdded, i+1, "this %s has no hash, though those before it have: it was not written by Countersign, or its hash was removed", what)
+			c.fault(FaultAdded, i+1, "this %s has no hash: it was not written by Countersign, or its hash was removed", what)
 		case hash == l.Hash:
 			if l.N != i+1 && l.N == before+1 {
 				break // the break before it was told
@@ -166,12 +149,9 @@ func checkChain(root, what string, items []json.RawMessage) *checked {
 			c.fault(FaultReordered, i+1, "this %s says that it is number %d and follows number %d", what, l.N, before)
 		case l.N != before+1:
 			// What stands before it is not what it followed, which was told.
-		case !began && c.unchained > 0:
-			c.fault(FaultChanged, i+1, "this %s, or one from before the history was chained, is not as it was written", what)
 		default:
 			c.fault(FaultChanged, i+1, "this %s is not as it was written", what)
 		}
-		began, l.chained = true, true
 		c.head, before = cmp.Or(l.Hash, hash), cmp.Or(l.N, before+1)
 	}
 	return c
@@ -201,16 +181,14 @@ func checkTicket(seq int64, doc []byte) (rawTicket, *checked) {
 	if n, ok := t.Number.Seq(); !ok || n != seq {
 		c.fault(FaultForged, 0, "the record of number %d says that it is %s", seq, t.Number)
 	}
-	if t.V >= chained && len(t.Events) == 0 {
+	if len(t.Events) == 0 {
 		c.fault(FaultMissing, 0, "the ticket has no history")
 	}
-	switch chains := c.unchained < len(t.Events); {
-	case t.V >= chained && t.Seal == "":
+	switch {
+	case t.Seal == "":
 		c.fault(FaultSeal, 0, "the record has no seal")
-	case t.Seal != "" && !sealed(doc):
+	case !sealed(doc):
 		c.fault(FaultSeal, 0, "the record is not as it was sealed: some byte of it was changed")
-	case t.V < chained && (chains || t.Seal != ""):
-		c.fault(FaultForged, 0, "the record says that it is from before the history was chained, and its history is")
 	}
 	if t.Broken {
 		c.fault(FaultSeal, 0, "the record had been changed by something else than Countersign before it was last written")
@@ -230,10 +208,8 @@ func checkTicket(seq int64, doc []byte) (rawTicket, *checked) {
 func (c *checked) compare(t rawTicket) {
 	var decision, outcome json.RawMessage
 	var decided, concluded int // the events that say it
-	var outcomeChained bool
 	var request, state string
 	shown := map[tickets.Place]string{}
-	whole := c.unchained == 0
 	for i, l := range c.links {
 		switch l.Kind {
 		case tickets.EventDecided:
@@ -241,7 +217,7 @@ func (c *checked) compare(t rawTicket) {
 		case tickets.EventRefused:
 			decision, decided = nil, i+1
 		case tickets.EventOutcome, tickets.EventDetailed:
-			outcome, concluded, outcomeChained = l.Outcome, i+1, l.chained
+			outcome, concluded = l.Outcome, i+1
 		case tickets.EventState:
 			state = l.Text
 		case tickets.EventShown:
@@ -252,18 +228,18 @@ func (c *checked) compare(t rawTicket) {
 	if !sameJSON(t.Decision, decision) {
 		c.fault(FaultForged, decided, "the record's decision is not the one of its history")
 	}
-	if (outcomeChained || outcome == nil && whole) && !sameJSON(t.Outcome, outcome) {
+	if !sameJSON(t.Outcome, outcome) {
 		c.fault(FaultForged, concluded, "the record's outcome is not the one of its history")
 	}
-	if (whole || len(c.links) > 0 && request != "") && digestOf(t.Request) != request {
+	if digestOf(t.Request) != request {
 		c.fault(FaultForged, 0, "the record's request is not the one that was received")
 	}
-	if whole && len(c.links) > 0 && state != "" && t.State != state {
+	if state != "" && t.State != state {
 		c.fault(FaultForged, 0, "the record's state is %q, its history's %q", t.State, state)
 	}
 	for _, m := range t.Messages {
 		id, told := shown[m.Place]
-		if told && m.ID != id || whole && !told && m.ID != "" {
+		if told && m.ID != id || !told && m.ID != "" {
 			c.fault(FaultForged, 0, "the record's message in %s is not the one of its history", m.Place)
 		}
 		delete(shown, m.Place)
@@ -298,7 +274,10 @@ func (c *checked) compareRest(t rawTicket) {
 		}
 	}
 	if standing == nil {
-		return // from before the history told it
+		if len(c.links) > 0 {
+			c.fault(FaultMissing, 0, "no event tells the type and the title of the ticket")
+		}
+		return
 	}
 	for _, f := range []struct {
 		name      string
@@ -435,7 +414,7 @@ const SettingsHead = "settings"
 // It needs little memory, however much there is. An error means that not
 // everything was looked through.
 func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(Finding)) (Verified, error) {
-	v := &verifying{from: from, heads: map[tickets.Number][]tickets.Head{}, born: true}
+	v := &verifying{from: from, heads: map[tickets.Number][]tickets.Head{}}
 	v.find = func(f Finding) {
 		v.Findings++
 		find(f)
@@ -478,7 +457,6 @@ type verifying struct {
 	numbers []int64                           // of these, in order
 	began   int                               // entries that the ledger had at first
 	gaps    []gap                             // between the tickets that are there
-	born    bool                              // which was chained from its beginning on, as was everything after it
 }
 
 // verifyPage is how many tickets are read together.
@@ -507,9 +485,7 @@ func (v *verifying) tickets(ctx context.Context) error {
 		})
 		var filed []Entries
 		for i, f := range page {
-			born := f.Err == nil && len(results[i].c.links) > 0 && results[i].c.unchained == 0
-			v.gap(f.Seq, v.born && born)
-			v.born = born
+			v.gap(f.Seq)
 			v.Tickets++
 			if f.Err != nil {
 				v.find(Finding{Fault: FaultUnreadable, Ticket: tickets.Number(fmt.Sprint("number ", f.Seq)), Text: f.Err.Error()})
@@ -529,7 +505,7 @@ func (v *verifying) tickets(ctx context.Context) error {
 		return err
 	}
 	v.counter = counts.Counter
-	v.gap(counts.Counter+1, v.born)
+	v.gap(counts.Counter + 1)
 	return nil
 }
 
@@ -593,9 +569,6 @@ func (v *verifying) entries(docs [][]byte, heads bool) {
 		items[i] = doc
 	}
 	c := checkChain(ledgerRoot(), "entry", items)
-	if c.unchained > 0 {
-		c.fault(FaultAdded, 1, "this entry has no hash")
-	}
 	covered := 0
 	for _, h := range v.heads[LedgerHead] {
 		covered = max(covered, h.Events)
@@ -611,15 +584,12 @@ func (v *verifying) entries(docs [][]byte, heads bool) {
 }
 
 // gap is numbers without a ticket.
-type gap struct {
-	from, to int64
-	should   bool // there should be tickets
-}
+type gap struct{ from, to int64 }
 
 // gap keeps the numbers that are missing before seq.
-func (v *verifying) gap(seq int64, should bool) {
+func (v *verifying) gap(seq int64) {
 	if v.last+1 < seq {
-		v.gaps = append(v.gaps, gap{v.last + 1, seq - 1, should})
+		v.gaps = append(v.gaps, gap{v.last + 1, seq - 1})
 	}
 	v.last = max(v.last, seq)
 }
@@ -631,7 +601,7 @@ func (v *verifying) lost(g gap) {
 		if n > g.to {
 			break
 		}
-		v.missing(gap{g.from, n - 1, g.should})
+		v.missing(gap{g.from, n - 1})
 		g.from = n + 1
 	}
 	v.missing(g)
@@ -639,8 +609,6 @@ func (v *verifying) lost(g gap) {
 
 func (v *verifying) missing(g gap) {
 	switch {
-	case g.from <= g.to && !g.should:
-		v.Gaps += int(g.to - g.from + 1)
 	case g.from == g.to:
 		v.find(Finding{Fault: FaultMissing, Of: fmt.Sprint("number ", g.from), Text: "the ticket of this number is gone"})
 	case g.from < g.to:
@@ -671,11 +639,6 @@ func (v *verifying) leftover(n tickets.Number, heads []tickets.Head) {
 
 func (v *verifying) ticket(f Form, t rawTicket, c *checked) {
 	v.Events += len(c.links)
-	v.Unchained += c.unchained
-	if c.unchained == len(c.links) {
-		v.Bare++
-		v.Last = t.Number
-	}
 	for _, f := range c.named(t, f.Seq) {
 		v.find(f)
 	}
@@ -736,7 +699,7 @@ func (v *verifying) settings(ctx context.Context) error {
 		}
 	}
 	c := checkChain(tickets.ChangesRoot(), "change", items)
-	v.Changes, v.Unchained = len(items), v.Unchained+c.unchained
+	v.Changes = len(items)
 	for _, f := range c.findings {
 		f.Of = SettingsHead
 		v.find(f)
@@ -810,7 +773,7 @@ func (v *verifying) body(k IncomingRecord, t rawTicket, c *checked) {
 	switch {
 	case i >= 0 && c.links[i].Source.Body != tickets.Digest(k.Raw):
 		v.find(Finding{Fault: FaultChanged, Ticket: t.Number, Of: "webhook " + k.ID, Event: i + 1, Text: "the body that is kept of webhook " + k.ID + " is not the one that arrived"})
-	case i < 0 && c.unchained == 0 && len(c.links) > 0:
+	case i < 0 && len(c.links) > 0:
 		v.find(Finding{Fault: FaultMissing, Ticket: t.Number, Of: "webhook " + k.ID, Text: "webhook " + k.ID + " is kept as " + string(k.Receipt.Status) + ", and no event tells of it"})
 	}
 }

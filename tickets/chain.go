@@ -16,9 +16,6 @@ import (
 //
 // All hashes are in lower-case hex. A ticket's number is not part of it: a
 // store may settle that when the first event is written already.
-//
-// Events from before there was a chain have no hash of their own. The chain
-// goes through them all the same: the first event that has one covers them.
 
 // Root is the hash before the first event of the ticket of a request. created
 // is its time as the stored form writes it.
@@ -59,21 +56,10 @@ func (t *Ticket) Head() Head {
 }
 
 func (t *Ticket) head() string {
-	last := len(t.Events) - 1
-	from := last
-	for from >= 0 && t.Events[from].Hash == "" {
-		from--
+	if last := len(t.Events) - 1; last >= 0 {
+		return t.Events[last].Hash
 	}
-	h := ""
-	if from >= 0 {
-		h = t.Events[from].Hash
-	} else {
-		h = Root(t.ID, t.Created.Format(time.RFC3339Nano))
-	}
-	for _, e := range t.Events[from+1:] {
-		h = e.link(h)
-	}
-	return h
+	return Root(t.ID, t.Created.Format(time.RFC3339Nano))
 }
 
 // link is the hash of e after the one before it.

@@ -178,24 +178,6 @@ func FuzzCanonical(f *testing.F) {
 	})
 }
 
-// A history from before there was a chain is covered by the first event that
-// has a hash.
-func TestChainAfterUnchained(t *testing.T) {
-	old := func(text string) *tickets.Ticket {
-		tk := asked()
-		tk.Events = []tickets.Event{{Kind: tickets.EventReceived, At: now}, {Kind: tickets.EventState, At: now, Text: text}}
-		tk.Opened(ann, tickets.Deny, place, now)
-		return tk
-	}
-	a, b := old("On Hold"), old("Closed")
-	if a.Events[2].N != 3 || a.Events[2].Hash == "" || a.Events[0].Hash != "" {
-		t.Errorf("events = %+v; want the third one chained alone", a.Events)
-	}
-	if a.Head().Hash == b.Head().Hash {
-		t.Error("what came before is not covered")
-	}
-}
-
 func TestNotesChangeNoCard(t *testing.T) {
 	tk := asked()
 	tk.BeginPost(place, now)

@@ -58,12 +58,12 @@ func (s Settings) With(changes []Change) Settings {
 // Change is one setting changed by somebody. Changes are chained like the
 // events of a ticket: see [Link] and [ChangesRoot].
 type Change struct {
-	N       int       `json:"n,omitempty"` // its place in the history, from 1; 0 if it is from before there was a chain
+	N       int       `json:"n,omitempty"` // its place in the history, from 1
 	Version int64     `json:"version"`     // of the settings that it made
 	At      time.Time `json:"at"`
 	By      Actor     `json:"by"` // empty for the operator, at the command line
 	Key     string    `json:"key"`
 	Old     *string   `json:"old,omitempty"` // nil: the value that the program was started with
 	New     *string   `json:"new,omitempty"`
-	Hash    string    `json:"hash,omitempty"` // empty if it is from before there was a chain
+	Hash    string    `json:"hash,omitempty"`
 }

@@ -329,7 +329,7 @@ type Source struct {
 // Event is one line of a ticket's history. Events are only appended, and each
 // is chained to the ones before it: see [Link].
 type Event struct {
-	N        int       `json:"n,omitempty"` // its place in the history, from 1; 0 if it is from before there was a chain
+	N        int       `json:"n,omitempty"` // its place in the history, from 1
 	Kind     EventKind `json:"kind"`
 	At       time.Time `json:"at"`
 	Actor    Actor     `json:"actor,omitzero"`
@@ -345,7 +345,7 @@ type Event struct {
 	Rev      int       `json:"rev,omitempty"`      // the ticket's since then, if the card changed
 	Attempts int       `json:"attempts,omitempty"` // submitted: how often the decision was sent
 	Standing *Standing `json:"standing,omitempty"` // since then, if it is another than before
-	Hash     string    `json:"hash,omitempty"`     // empty if it is from before there was a chain
+	Hash     string    `json:"hash,omitempty"`
 
 	Newer Newer `json:"-"`
 }

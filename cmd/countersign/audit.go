@@ -110,15 +110,6 @@ func (o *printer) verified(v store.Verified) {
 	if v.Heads > 0 {
 		o.line("Compared %d heads.", v.Heads)
 	}
-	if v.Unchained > 0 {
-		o.line("%d events or changes are from before the history was chained: only what follows them covers them.", v.Unchained)
-	}
-	if v.Bare > 0 {
-		o.line("%d tickets are from before that as a whole, the newest %s: nothing proves them.", v.Bare, v.Last)
-	}
-	if v.Gaps > 0 {
-		o.line("%d numbers beside those have no ticket: versions from before could leave one out when they were restarted.", v.Gaps)
-	}
 	if v.Findings == 0 {
 		o.line("Everything is as it was written.")
 	}

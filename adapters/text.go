@@ -2,10 +2,13 @@ package adapters
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/countersign/countersign/tickets"
 )
 
 // Visible makes every character of s one that a reader sees. Text of a
@@ -102,11 +105,16 @@ func Line(s string) string {
 	if !strings.ContainsAny(s, "\n\t") {
 		return s
 	}
-	return strings.NewReplacer("\n", " ⏎ ", "\t", " ").Replace(s)
+	return strings.NewReplacer("\n", lineBreak, "\t", " ").Replace(s)
 }
 
+// lineBreak is a line break on one line.
+const lineBreak = " ⏎ "
+
 // Cut shortens s to at most limit runes. If there is room it says how many
-// were left out: "… and 12 more characters". It never splits a rune.
+// were left out: "… and 12 more characters", and "more than 12" if what was left
+// out holds what stands for something else: a character by its name, or such a
+// count. It splits neither a rune nor a name nor a count.
 func Cut(s string, limit int) string {
 	if len(s) <= limit { // as many bytes or fewer
 		return s
@@ -118,14 +126,90 @@ func Cut(s string, limit int) string {
 	if limit <= 0 {
 		return ""
 	}
-	keep := limit - utf8.RuneCountInString(more(total, "characters"))
-	if keep < 1 {
-		return firstRunes(s, limit-1) + "…"
+	for end := more(total, true, "characters"); ; {
+		keep := limit - utf8.RuneCountInString(end)
+		if keep < 1 {
+			return firstRunes(s, limit-1) + "…"
+		}
+		kept := notWithin(s, firstRunes(s, keep))
+		n, exact := count(s[len(kept):])
+		now := more(n, exact, "characters")
+		if utf8.RuneCountInString(now) <= utf8.RuneCountInString(end) {
+			return kept + now
+		}
+		end = now
 	}
-	return firstRunes(s, keep) + more(total-keep, "characters")
 }
 
-func more(n int, what string) string { return "… and " + strconv.Itoa(n) + " more " + what }
+func more(n int, exact bool, what string) string {
+	than := ""
+	if !exact {
+		than = "more than "
+	}
+	return "… and " + than + strconv.Itoa(n) + " more " + what
+}
+
+// count is how many runes of s stand for themselves, and whether all do.
+func count(s string) (n int, exact bool) {
+	exact = true
+	for s != "" {
+		if skip := standIn(s); skip > 0 {
+			s, exact = s[skip:], false
+			continue
+		}
+		_, size := utf8.DecodeRuneInString(s)
+		s, n = s[size:], n+1
+	}
+	return n, exact
+}
+
+// counts is what tells how much was left out: here, or of a request that was
+// too large to be kept whole.
+var counts = regexp.MustCompile(`^… (and (more than )?\d{1,10} more (characters|lines)|\(\d{1,10} more bytes\))`)
+
+// longestStandIn is more than any stand-in has bytes.
+const longestStandIn = 64
+
+// standIn is how many bytes of the beginning of s stand for something else,
+// whether we or whoever wrote s put them there: a character by its name, a line
+// break on one line, or a count of what was left out.
+func standIn(s string) int {
+	switch {
+	case strings.HasPrefix(s, "⟦U+"), strings.HasPrefix(s, "⟦0x"):
+		const name = len("⟦U+10FFFF")
+		if i := strings.Index(s[:min(len(s), name+len("⟧"))], "⟧"); i > 0 {
+			return i + len("⟧")
+		}
+	case strings.HasPrefix(s, lineBreak):
+		return len(lineBreak)
+	case strings.HasPrefix(s, "… "):
+		return len(counts.FindString(s[:min(len(s), longestStandIn)]))
+	}
+	return 0
+}
+
+// notWithin is kept, the beginning of s, without the half of a stand-in at its
+// end.
+func notWithin(s, kept string) string {
+	for i := max(0, len(kept)-longestStandIn); i < len(kept); i++ {
+		if n := standIn(s[i:]); i+n > len(kept) {
+			return s[:i]
+		}
+	}
+	return kept
+}
+
+// MoreFields says how many fields are not shown. Those that stand for others,
+// which a request had too many of to be kept, are not counted.
+func MoreFields(hidden []tickets.Field) string {
+	n := 0
+	for _, f := range hidden {
+		if f.Name != tickets.FieldsLeftOut {
+			n++
+		}
+	}
+	return more(n, n == len(hidden), "fields")
+}
 
 func firstRunes(s string, n int) string {
 	for i := range s {
@@ -152,8 +236,12 @@ func Quote(label, s string, limit int) string {
 		return label + ": " + Cut(s, limit)
 	}
 	lines := strings.Split(Cut(s, limit), "\n")
-	if n := len(lines) - quoteLines; n > 0 {
-		lines = append(lines[:quoteLines:quoteLines], more(n, "lines"))
+	if len(lines) > quoteLines {
+		n, exact := strings.Count(s, "\n")+1-quoteLines, true
+		if strings.HasSuffix(s, " more bytes)") { // perhaps with line breaks among them
+			n, exact = n-1, false
+		}
+		lines = append(lines[:quoteLines:quoteLines], more(n, exact, "lines"))
 	}
 	return label + ":\n│ " + strings.Join(lines, "\n│ ")
 }

@@ -816,7 +816,7 @@ func SayMore(n int) string {
 	if n == 1 {
 		what = "request"
 	}
-	return fmt.Sprintf("%s, shown here as these are decided. /%s tickets pending lists all", more(n, what), CommandName)
+	return fmt.Sprintf("%s, shown here as these are decided. /%s tickets pending lists all", more(n, true, what), CommandName)
 }
 
 // SayPlaceLost tells admins that place cannot be used, and why.

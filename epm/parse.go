@@ -463,7 +463,7 @@ func limit(values []value) []value {
 		kept := append([]value{}, values[:marginField]...)
 		// Twice the same name marks the request as one that imitates: EPM
 		// sends no such number of fields.
-		gap := value{name: "…", text: fmt.Sprintf("%d fields left out; the webhook was kept whole", n)}
+		gap := value{name: tickets.FieldsLeftOut, text: fmt.Sprintf("%d fields left out; the webhook was kept whole", n)}
 		values = append(append(kept, gap, gap), values[marginField+n:]...)
 	} else {
 		values = append([]value{}, values...)
@@ -475,9 +475,8 @@ func limit(values []value) []value {
 	for i := range values {
 		v := &values[i]
 		v.name, v.in = cut(v.name, maxName), cut(v.in, maxName)
-		if hidden := len(v.text) - most; hidden > 0 {
-			v.text = cut(v.text, most)
-			v.text += fmt.Sprintf("… (%d more bytes)", hidden)
+		if kept := cut(v.text, most); len(kept) < len(v.text) {
+			v.text = fmt.Sprintf("%s… (%d more bytes)", kept, len(v.text)-len(kept))
 		}
 	}
 	return values

@@ -121,6 +121,10 @@ type Field struct {
 	Newer Newer `json:"-"`
 }
 
+// FieldsLeftOut is the name of a field that stands for others: a request had
+// too many of them to be kept.
+const FieldsLeftOut = "…"
+
 // What names what is asked for, in one phrase: the program, or administrator
 // rights.
 func (r *Request) What() string {

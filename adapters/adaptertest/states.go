@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +187,29 @@ func Crowded() *tickets.Ticket {
 		t.Request.Fields = append(t.Request.Fields, tickets.Field{Name: strings.Repeat("n", 300), Value: strings.Repeat("\u202e😀\x00", 100_000)})
 	}
 	return t
+}
+
+// Long is a ticket with a command line of 100,000 letters q.
+func Long() *tickets.Ticket {
+	r := Request()
+	r.Command = strings.Repeat("q", 100_000)
+	r.Fields = []tickets.Field{{Name: "CommandLine", Value: r.Command}}
+	return Started(r)
+}
+
+var counted = regexp.MustCompile(`(q{40,})… and (\d+) more characters`)
+
+// CountsRight fails unless shown tells how much of [Long]'s command line it does
+// not show.
+func CountsRight(t *testing.T, shown string) {
+	t.Helper()
+	m := counted.FindStringSubmatch(shown)
+	if m == nil {
+		t.Fatalf("it shows %.3000s", shown)
+	}
+	if n, err := strconv.Atoi(m[2]); err != nil || n+len(m[1]) != 100_000 {
+		t.Errorf("it shows %d characters and says that %s more are not shown: of 100000", len(m[1]), m[2])
+	}
 }
 
 // Golden compares got with the file testdata/name, or writes it.

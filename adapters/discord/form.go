@@ -128,9 +128,8 @@ func problems(f adapters.Form) []string {
 // How much of what EPM sent the details show: the answer and up to four
 // messages after it, each only for the person who asked.
 const (
-	showValue    = 1500
-	maxDetails   = 5
-	largestValue = 64 << 10 // bytes that are looked at of a value of which a few are shown
+	showValue  = 1500
+	maxDetails = 5
 )
 
 // detailsMessages show everything EPM sent.
@@ -159,7 +158,7 @@ func detailsMessages(t *tickets.Ticket) []message {
 			continue
 		}
 		if len(pages) == maxDetails-1 {
-			page += "\n" + escape(fmt.Sprintf("… and %d more fields, which are in the record of %s", len(sent)-i, t.Number))
+			page += "\n" + escape(fmt.Sprintf("%s, which are in the record of %s", adapters.MoreFields(sent[i:]), t.Number))
 			break
 		}
 		pages, page = append(pages, page), line
@@ -170,16 +169,13 @@ func detailsMessages(t *tickets.Ticket) []message {
 // detail is one value with its name.
 func detail(f tickets.Field) string {
 	name := adapters.Cut(adapters.Line(f.Name), showShort)
-	value := strings.TrimSpace(adapters.Visible(f.Value[:min(len(f.Value), largestValue)]))
+	value := strings.TrimSpace(adapters.Visible(f.Value))
 	if value == "" {
 		value = "(empty)"
 	}
 	line := quote(name, value, showValue)
 	if !within(line, keepText-200) {
 		line = quote(name, value, showValue/4)
-	}
-	if more := len(f.Value) - largestValue; more > 0 {
-		line += fmt.Sprintf(" (and %d KB beyond)", (more+1023)>>10)
 	}
 	return line
 }

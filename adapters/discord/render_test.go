@@ -207,6 +207,13 @@ func TestFormsGolden(t *testing.T) {
 			t.Errorf("%d messages, want %d, and a word on what is missing", len(all), maxDetails)
 		}
 	})
+	t.Run("a long command line", func(t *testing.T) {
+		raw, err := json.Marshal(detailsMessages(adaptertest.Long()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		adaptertest.CountsRight(t, string(raw))
+	})
 	t.Run("note", func(t *testing.T) {
 		m := note(tickets.SayFinal + " @everyone <@1> # x\n# y")
 		checkMessage(t, m)

@@ -126,14 +126,14 @@ func detailsView(t *tickets.Ticket) slack.ModalViewRequest {
 		blocks = append(blocks, section(plain(adapters.SayNothingToShow)))
 	}
 	for i, size := 0, 0; i < len(sent); i++ {
-		name, value := adapters.Line(sent[i].Name), strings.TrimSpace(adapters.Visible(firstBytes(sent[i].Value, 64<<10)))
+		name, value := adapters.Line(sent[i].Name), strings.TrimSpace(adapters.Visible(sent[i].Value))
 		if value == "" {
 			value = "(empty)"
 		}
 		b := section(plain(adapters.Quote(adapters.Cut(name, showShort), value, showValue)))
 		wire, err := json.Marshal(b)
 		if size += len(wire); err != nil || size > detailsBytes || len(blocks) >= detailsBlocks {
-			blocks = append(blocks, section(plain(fmt.Sprintf("… and %d more fields, which are in the record: countersign tickets show %s", len(sent)-i, t.Number))))
+			blocks = append(blocks, section(plain(fmt.Sprintf("%s, which are in the record: countersign tickets show %s", adapters.MoreFields(sent[i:]), t.Number))))
 			break
 		}
 		blocks = append(blocks, b)
@@ -146,15 +146,6 @@ func detailsView(t *tickets.Ticket) slack.ModalViewRequest {
 		Close:           plainEmoji(adapters.LabelClose),
 		Blocks:          slack.Blocks{BlockSet: blocks},
 	}
-}
-
-// firstBytes keeps Visible from working on megabytes of which a few
-// kilobytes are shown.
-func firstBytes(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n]
 }
 
 // noteView is a note in place of a form.

@@ -202,6 +202,13 @@ func TestFormsGolden(t *testing.T) {
 			t.Error("the view does not say that fields are missing")
 		}
 	})
+	t.Run("a long command line", func(t *testing.T) {
+		raw, err := json.Marshal(detailsView(adaptertest.Long()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		adaptertest.CountsRight(t, string(raw))
+	})
 	t.Run("note", func(t *testing.T) { check(t, "form-note", noteView(tickets.SayFinal+" <!channel>")) })
 }
 

@@ -454,6 +454,8 @@ func note(e tickets.Event) Sentence {
 		return text("EPM told more of what it recorded")
 	case tickets.EventShown:
 		return text("Shown" + in)
+	case tickets.EventCardGone:
+		return text("The message is gone, and is posted again" + in + why)
 	case tickets.EventOpened:
 		return append(append(text("Form to "+string(e.Verdict)+" opened by "), Part{Actor: e.Actor}), text(in)...)
 	case tickets.EventTurnedAway:
@@ -830,6 +832,21 @@ func SayPlaceLost(place tickets.Place, why string) string {
 // SayPlaceBack tells admins that place can be used again.
 func SayPlaceBack(place tickets.Place) string {
 	return fmt.Sprintf("Countersign can use %s again. What was missing there is being shown now.", PlaceName(place))
+}
+
+// SayCardsGone tells admins that the cards of list in place, of requests that
+// are open, were posted again once and are gone again.
+func SayCardsGone(place tickets.Place, list []tickets.Number) string {
+	shown := make([]string, min(len(list), 10))
+	for i := range shown {
+		shown[i] = string(list[i])
+	}
+	if n := len(list) - len(shown); n > 0 {
+		shown = append(shown, fmt.Sprintf("%d more", n))
+	}
+	return fmt.Sprintf("Open requests are no longer shown in %s: %s. Their cards were deleted there, or are no longer Countersign's to edit, were posted again, and are gone again; Countersign does not post them a third time. "+
+		"Decide them wherever else they are shown, by the home tab or in the EPM console; /%s tickets pending lists them. Please find out who, or which app, deletes messages there.",
+		PlaceName(place), strings.Join(shown, ", "), CommandName)
 }
 
 // SayEPMDenies tells admins that EPM lets Countersign decide nothing, and why.

@@ -215,6 +215,7 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	if s.Kind == tickets.StepSend {
 		b.sendEnded(after, failure)
 	}
+	b.cardGivenUp(t, after, s.Place)
 	if failure != nil && blamesPlace(tickets.FailureOf(failure), s.Kind) {
 		b.awaits(s, number)
 	}
@@ -350,10 +351,13 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	}
 	now := b.Now()
 	b.places.failed(useOf(s), f, now)
-	// A message that cannot be edited or replied to any more stays so, and one
-	// that was deleted before its post was recorded is not posted again.
+	// A message that cannot be edited or replied to any more stays so. One that
+	// was deleted before its post was recorded is not posted again.
 	if f.Class == tickets.Gone {
-		return failed(now.Add(slowRetry), true), err
+		if s.Kind == tickets.StepPost {
+			return failed(now.Add(slowRetry), true), err
+		}
+		return func(now *tickets.Ticket) { now.CardGone(s.Place, m.ID, f.Error(), b.Now()) }, err
 	}
 	d := retryAfter(f, firstPause, m.Attempts)
 	if d <= maxWait {

@@ -52,6 +52,9 @@
 // This is known in memory only: the tickets say what is owed, and after a
 // restart the first step that fails tells again.
 //
+// A message that was deleted is no outage: while its request is open it is
+// posted again, once in each place, and after that admins are told (cards.go).
+//
 // # When EPM does not let us
 //
 // If the API account lacks a right, or its credentials are not taken, no

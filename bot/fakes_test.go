@@ -93,6 +93,7 @@ type fakeChat struct {
 	faults
 	mu       sync.Mutex
 	posts    []*posted
+	gone     map[string]bool // by id: was deleted
 	holds    func(tickets.Principal, tickets.Actor) (bool, error)
 	sees     func(tickets.Actor) (bool, error)             // default: who acts in the place
 	who      func(tickets.Actor) (tickets.Identity, error) // default: by their name
@@ -131,7 +132,7 @@ func (c *fakeChat) find(n tickets.Number, since time.Time) string {
 	defer c.mu.Unlock()
 	c.looking++
 	for _, p := range c.posts {
-		if p.number == n {
+		if p.number == n && !c.gone[p.id] {
 			return p.id
 		}
 	}
@@ -148,7 +149,26 @@ func (c *fakeChat) at(id string, do func(*posted)) {
 	}
 }
 
+// delete removes a message, as an admin of the chat does.
+func (c *fakeChat) delete(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone == nil {
+		c.gone = map[string]bool{}
+	}
+	c.gone[id] = true
+}
+
+func (c *fakeChat) isGone(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone[id]
+}
+
 func (c *fakeChat) Edit(_ context.Context, m tickets.Message, t *tickets.Ticket) error {
+	if c.isGone(m.ID) {
+		return &tickets.Failure{Class: tickets.Gone, Err: errors.New("planned")}
+	}
 	return c.call(tickets.StepEdit, func() { c.at(m.ID, func(p *posted) { p.shown = t }) })
 }
 

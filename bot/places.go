@@ -73,6 +73,7 @@ type note struct {
 	place tickets.Place
 	lost  bool // else it works again
 	text  string
+	cards []tickets.Number    // whose cards are given up there; text is said of them
 	left  []tickets.Principal // who has to be told still
 	told  int
 	tries int
@@ -421,7 +422,7 @@ func (b *Bot) note(n note) {
 }
 
 func (p *places) noted(place tickets.Place) int {
-	return slices.IndexFunc(p.notes, func(n *note) bool { return n.place == place })
+	return slices.IndexFunc(p.notes, func(n *note) bool { return n.place == place && n.cards == nil })
 }
 
 // takeNote takes a note that is due out of the list, or returns nil.
@@ -441,7 +442,7 @@ func (p *places) takeNote(now time.Time) *note {
 func (p *places) putBack(n *note) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.noted(n.place) < 0 {
+	if n.cards != nil || p.noted(n.place) < 0 {
 		p.notes = append(p.notes, n)
 	}
 }
@@ -469,7 +470,11 @@ func (b *Bot) runNotes(ctx context.Context) {
 func (b *Bot) tell(ctx context.Context, n *note) {
 	call, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
-	if n.tries == 0 && !b.tells(call, n) {
+	switch {
+	case n.tries > 0:
+	case n.cards != nil:
+		n.text = adapters.SayCardsGone(n.place, n.cards)
+	case !b.tells(call, n):
 		return
 	}
 	errs := make([]error, len(n.left))

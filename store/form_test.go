@@ -23,6 +23,7 @@ var update = flag.Bool("update", false, "write the golden file of a form that wa
 func full() *tickets.Ticket {
 	t := decided()
 	t.Broken, t.Sending.NotPermitted, t.Sending.As, t.Undecidable = true, true, "slack:U1 Ann", tickets.NoApprovers
+	t.Messages[0].Reposted = true
 	t.Request.TimeRaw, t.Outcome.StartRaw, t.Outcome.EndRaw = "noon", "one", "three"
 	t.Deliveries = []tickets.Delivery{{To: storetest.Receiver, Done: 2, Attempts: 3, NotBefore: storetest.Now, Problem: "no answer"}}
 	t.Events[0].State, t.Events[0].Request = "New", tickets.Digest([]byte("request"))

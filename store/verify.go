@@ -222,6 +222,8 @@ func (c *checked) compare(t rawTicket) {
 			state = l.Text
 		case tickets.EventShown:
 			shown[l.Place] = l.Message
+		case tickets.EventCardGone:
+			shown[l.Place] = ""
 		}
 		state, request = cmp.Or(l.State, state), cmp.Or(l.Request, request)
 	}
@@ -254,7 +256,7 @@ func (c *checked) compareRest(t rawTicket) {
 	var standing *tickets.Standing
 	var refused *rawLink
 	var done time.Time
-	rev, looked, sent, given := 0, false, 0, map[tickets.Place]bool{}
+	rev, looked, sent, given, reposted := 0, false, 0, map[tickets.Place]bool{}, map[tickets.Place]bool{}
 	for i := range c.links {
 		l := &c.links[i]
 		standing, rev = cmp.Or(l.Standing, standing), cmp.Or(l.Rev, rev)
@@ -271,6 +273,8 @@ func (c *checked) compareRest(t rawTicket) {
 			refused = nil
 		case tickets.EventGivenUp:
 			given[l.Place] = true
+		case tickets.EventCardGone:
+			reposted[l.Place] = true
 		}
 	}
 	if standing == nil {
@@ -305,7 +309,7 @@ func (c *checked) compareRest(t rawTicket) {
 		c.fault(FaultForged, 0, "the record's refusal by EPM is not the one of its history")
 	}
 	for _, m := range t.Messages {
-		if m.Shown > t.Rev || m.Told > len(t.Events) || m.Dead != given[m.Place] {
+		if m.Shown > t.Rev || m.Told > len(t.Events) || m.Dead != given[m.Place] || m.Reposted != reposted[m.Place] {
 			c.fault(FaultForged, 0, "the record says of the message in %s what its history does not", m.Place)
 		}
 	}

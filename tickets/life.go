@@ -550,6 +550,21 @@ func (t *Ticket) ShowFailed(place Place, problem string, next time.Time, dead bo
 	}
 }
 
+// CardGone notes that the message id in place was deleted, or is no more ours to
+// edit. While t can still change it is posted again, once; after that, or if t
+// is final, the place is dead.
+func (t *Ticket) CardGone(place Place, id, problem string, now time.Time) {
+	m := t.Message(place)
+	switch {
+	case m == nil || m.Dead || id == "" || m.ID != id: // told before
+	case m.Reposted || t.Progress() == Final:
+		t.ShowFailed(place, problem, time.Time{}, true, now)
+	default:
+		t.note(Event{Kind: EventCardGone, At: now, Place: place, Message: id, Text: problem})
+		*m = Message{Place: place, Told: m.Told, Reposted: true, Newer: m.Newer}
+	}
+}
+
 // Start makes an empty ticket for a request that nothing was known of.
 func Start(number Number, id RequestID, rules Rules, now time.Time) *Ticket {
 	state := rules.Type.States[0]

@@ -270,8 +270,9 @@ type Message struct {
 	Tries     int       `json:"tries,omitempty"`    // attempts begun at it
 	Attempts  int       `json:"attempts,omitempty"` // failed in a row
 	NotBefore time.Time `json:"not_before,omitzero"`
-	Problem   string    `json:"problem,omitempty"` // for admins
-	Dead      bool      `json:"dead,omitempty"`    // given up: deleted or never editable again
+	Problem   string    `json:"problem,omitempty"`  // for admins
+	Dead      bool      `json:"dead,omitempty"`     // given up: deleted or never editable again
+	Reposted  bool      `json:"reposted,omitempty"` // it is, or is to be, the second one there: the first is gone
 
 	Newer Newer `json:"-"`
 }
@@ -302,6 +303,7 @@ const (
 	EventCompleted    EventKind = "completed"    // the webhook of a listed request arrived, and tells more of it
 	EventDetailed     EventKind = "detailed"     // EPM told more of the outcome that it recorded
 	EventShown        EventKind = "shown"        // posted in a place
+	EventCardGone     EventKind = "card_gone"    // the message in a place was deleted, or is no more ours to edit; it is posted again
 	EventOpened       EventKind = "opened"       // somebody opened the form
 	EventTurnedAway   EventKind = "turned_away"  // somebody was refused the form, the decision or another state
 	EventFailing      EventKind = "failing"      // a place cannot be told; still trying
@@ -448,7 +450,7 @@ func (t *Ticket) Open() bool {
 // may be there: people are faster than the platform's answer.
 func (t *Ticket) ShownIn(place Place) bool {
 	m := t.Message(place)
-	return m != nil && (m.ID != "" || m.Tries > 0)
+	return m != nil && (m.ID != "" || m.Tries > 0 || m.Reposted)
 }
 
 // Message returns the message in place, or nil.

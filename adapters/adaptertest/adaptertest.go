@@ -160,6 +160,7 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler, wait time.Du
 		{"MenuIsRefusedToOnePerson", menuRefused},
 		{"CardThatNobodyCanDecideSaysSo", nobodyCard},
 		{"EditOfDeletedIsGone", editGone},
+		{"DeletedIsPostedAgain", postedAgain},
 		{"LimitedSaysHowLong", limited},
 		{"ReplyAgainAfterLostAnswerIsThereOnce", replyOnce},
 		{"RepliesOfOneThreadAreToldApart", repliesApart},
@@ -840,6 +841,26 @@ func editGone(t *testing.T, b *Book, h Harness) {
 	m := post(t, h, tk)
 	h.Delete(m.ID)
 	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.Gone)
+}
+
+// postedAgain: the second card of a request is another message than the first,
+// however soon that was deleted.
+func postedAgain(t *testing.T, b *Book, h Harness) {
+	tk := b.Add(1042, Request(), h.Place())
+	tk.Messages = []tickets.Message{{Place: h.Place()}}
+	m := post(t, h, tk)
+	h.Delete(m.ID)
+	tk.Messages[0].Reposted = true
+	again := post(t, h, tk)
+	if again.ID == m.ID {
+		t.Errorf("Post() = %q, the message that was deleted", again.ID)
+	}
+	if err := h.Chat().Edit(ctx(t), again, tk); err != nil {
+		t.Errorf("Edit() of the second card = %v", err)
+	}
+	if list := h.Cards(); len(list) != 1 {
+		t.Errorf("%d cards, want 1", len(list))
+	}
 }
 
 func limited(t *testing.T, b *Book, h Harness) {

@@ -250,9 +250,11 @@ func (c *Chat) mustLook(since time.Time) bool {
 // the event with that number. It has at most 25 characters
 // (discord.com/developers/docs/resources/message#create-message).
 func nonce(t *tickets.Ticket, place tickets.Place, event int) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{
-		string(t.Number), string(t.ID), strconv.FormatInt(t.Created.UnixNano(), 10), place.String(), strconv.Itoa(event),
-	}, "\x00")))
+	of := []string{string(t.Number), string(t.ID), strconv.FormatInt(t.Created.UnixNano(), 10), place.String(), strconv.Itoa(event)}
+	if m := t.Message(place); m != nil && m.Reposted {
+		of = append(of, "again") // by the first one's nonce, Discord would answer with that
+	}
+	sum := sha256.Sum256([]byte(strings.Join(of, "\x00")))
 	return base64.RawURLEncoding.EncodeToString(sum[:18]) // 24 characters
 }
 

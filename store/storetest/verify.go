@@ -234,6 +234,7 @@ func (s *verifySuite) tampered() {
 		"Looks":        {replaced(`"sending":{`, `"sending":{"looks":26,`, 1), []string{"JIT-1002: forged: the record says whether EPM was asked"}},
 		"Refusal":      {replaced(`"messages":[`, `"refusal":{"decision":{},"reason":"no","at":"2026-01-31T13:06:00Z"},"messages":[`, 1), []string{"JIT-1002: forged: the record's refusal"}},
 		"Dead":         {replaced(`"id":"1.2","shown"`, `"id":"1.2","dead":true,"shown"`, 1), []string{"JIT-1002: forged: the record says of the message"}},
+		"Reposted":     {replaced(`"id":"1.2","shown"`, `"id":"1.2","reposted":true,"shown"`, 1), []string{"JIT-1002: forged: the record says of the message"}},
 		"Shown":        {replaced(`"shown":1,`, `"shown":8,`, 1), []string{"JIT-1002: forged: the record says of the message"}},
 		"Number":       {replaced(`"number":"JIT-1002"`, `"number":"JIT-1009"`, 1), []string{"number 1002: forged"}},
 		"Created":      {replaced(`"created":"2026-01-31T13:05:00Z"`, `"created":"2026-01-30T13:05:00Z"`, 1), []string{"JIT-1002, event 1: changed"}},

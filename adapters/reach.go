@@ -13,7 +13,11 @@ type Reach struct {
 	People  int    // how many people it is; the bot itself is none of them
 	Counted bool   // whether the platform tells how many
 	Problem string // why it is nobody, for people, without a full stop; empty if it is somebody
-	Err     error  // why it could not be found out, for the operator; the rest is empty then
+	// Nameless is why the platform does not say who they are, for people, without
+	// a full stop; empty if it does. They decide nothing then, unless people may
+	// decide their own requests.
+	Nameless string
+	Err      error // why it could not be found out, for the operator; the rest is empty then
 }
 
 // SayReach says what p is, as its platform told r: "@helpdesk

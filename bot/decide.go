@@ -51,9 +51,9 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	if c.Action == adapters.ActionDetails {
 		return adapters.Details{Ticket: t}
 	}
-	if no, why := b.mayDecide(ctx, c.Actor, t.Request); no != "" {
-		b.turnAway(c.Actor, verdict, c.Place, t.Number, why)
-		return adapters.Note{Text: no, Again: inDoubt(no)}
+	if no := b.mayDecide(ctx, c.Actor, t.Request); no.say != "" {
+		b.turnAway(c.Actor, verdict, c.Place, t.Number, no.why)
+		return adapters.Note{Text: no.say, Again: no.again}
 	}
 	t = b.whole(ctx, t)
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
@@ -120,9 +120,9 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, no)
 		return adapters.Note{Text: no}
 	}
-	if no, why := b.mayDecide(ctx, s.Actor, t.Request); no != "" {
-		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, why)
-		return adapters.Note{Text: no, Again: inDoubt(no)}
+	if no := b.mayDecide(ctx, s.Actor, t.Request); no.say != "" {
+		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, no.why)
+		return adapters.Note{Text: no.say, Again: no.again}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
 	if problems == nil && s.Verdict == tickets.Approve {

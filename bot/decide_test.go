@@ -129,9 +129,11 @@ func TestOwnRequest(t *testing.T) {
 		"AccountIsAlike":   {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, refusal: `made by ACME\jdoe, and you are jdoe@acme.com`, log: "it is perhaps their own"},
 		"NobodyAsked":      {who: tickets.Identity{Emails: []string{"ann@acme.com"}}, refusal: adapters.SayUnknownAsker, log: "it is perhaps their own"},
 		"CannotBeFoundOut": {user: `ACME\jdoe`, err: away, refusal: adapters.SayCannotTell, again: true, log: "cannot tell whose request it is"},
-		"NothingIsKnown":   {user: `ACME\jdoe`, refusal: adapters.SayCannotTell, again: true, log: "it is perhaps their own"},
-		"SameAndAllowed":   {user: "jdoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, own: true},
-		"AwayAndAllowed":   {user: `ACME\jdoe`, err: away, own: true},
+		"AddressesAreHidden": {user: `ACME\jdoe`, err: fmt.Errorf("profile: %w", &tickets.Failure{Class: tickets.Refused, Say: "Chat hides addresses: Settings, Display", Err: away}),
+			refusal: "Chat hides addresses: Settings, Display", again: true, log: "cannot tell whose request it is"},
+		"NothingIsKnown": {user: `ACME\jdoe`, refusal: adapters.SayCannotTell, again: true, log: "it is perhaps their own"},
+		"SameAndAllowed": {user: "jdoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, own: true},
+		"AwayAndAllowed": {user: `ACME\jdoe`, err: away, own: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

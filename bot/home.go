@@ -99,8 +99,7 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 	}
 	own := b.owns(ctx, a)
 	for _, t := range queue {
-		no, _ := own(t.Request)
-		out.Queue = append(out.Queue, adapters.Waiting{Ticket: t, Own: no})
+		out.Queue = append(out.Queue, adapters.Waiting{Ticket: t, Own: own(t.Request).say})
 	}
 	if !whole {
 		out.More = max(0, all-len(queue)-undecidable)

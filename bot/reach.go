@@ -102,7 +102,7 @@ func (b *Bot) roles(ctx context.Context, c adapters.Command, _ []string) string 
 		return strings.Join(lines, "\n")
 	}
 	reach := b.reach(ctx, slices.Concat(s.Approvers, s.Admins))
-	lines = append(lines, b.sayRole("Approvers", "nobody can decide requests", s.Approvers, reach[:len(s.Approvers)])...)
+	lines = append(lines, b.sayRole("Approvers", "nobody can decide requests", s.Approvers, approving(reach[:len(s.Approvers)], s.SelfApproval))...)
 	if len(s.Approvers) == 0 {
 		lines = append(lines, adapters.SayNoApprovers+".")
 	}
@@ -113,6 +113,18 @@ func (b *Bot) roles(ctx context.Context, c adapters.Command, _ []string) string 
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// approving is what reach says of approvers: those of whom the platform does
+// not say who they are can decide nothing, unless own requests may be decided.
+func approving(reach []adapters.Reach, own bool) []adapters.Reach {
+	reach = slices.Clone(reach)
+	for i, r := range reach {
+		if !own && r.Problem == "" {
+			reach[i].Problem = r.Nameless
+		}
+	}
+	return reach
 }
 
 func sayYou(what string, are bool, err error) string {
@@ -129,7 +141,7 @@ func sayYou(what string, are bool, err error) string {
 // follows if all are.
 func (b *Bot) sayRole(title, without string, ps []tickets.Principal, reach []adapters.Reach) []string {
 	var lines []string
-	nobody := len(ps) > 0
+	nobody, nameless := len(ps) > 0, false
 	for _, on := range slices.Sorted(maps.Keys(b.chats)) {
 		var wrong, right []string
 		for i, p := range ps {
@@ -143,13 +155,17 @@ func (b *Bot) sayRole(title, without string, ps []tickets.Principal, reach []ada
 				right = append(right, line)
 			}
 			nobody = nobody && reach[i].Problem != ""
+			nameless = nameless || reach[i].Problem != "" && reach[i].Problem == reach[i].Nameless
 		}
 		if len(wrong)+len(right) > 0 {
 			lines = append(lines, fmt.Sprintf("%s, in %s:", title, adapters.PlatformName(on)))
 		}
 		lines = append(append(lines, wrong...), right...)
 	}
-	if nobody {
+	switch {
+	case nobody && nameless:
+		lines = append(lines, "None of them can be told from whoever asked, so that at present "+without+".")
+	case nobody:
 		lines = append(lines, "None of them is anybody, so that at present "+without+".")
 	}
 	return lines

@@ -68,6 +68,41 @@ Admins, in Chat:
 	w.wants("roles", "You are not an approver.", "None of them is anybody, so that at present nobody can decide requests.")
 }
 
+// TestRolesOfWhoIsNotKnown: of approvers the reason why they can decide nothing
+// is told, unless people may decide their own requests. Admins need not be known.
+func TestRolesOfWhoIsNotKnown(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		own  bool
+		want string
+	}{
+		"Denied": {want: `Approvers, in Chat:
+• Ann (chat:U1): addresses are hidden
+• Bob (chat:U2): addresses are hidden
+None of them can be told from whoever asked, so that at present nobody can decide requests.
+Admins, in Chat:
+• Ann (chat:U1)`},
+		"Allowed": {own: true, want: `Approvers, in Chat:
+• Ann (chat:U1)
+• Bob (chat:U2)
+Admins, in Chat:
+• Ann (chat:U1)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.own = tt.own
+			w.chat.reach = map[string]adapters.Reach{
+				"U1": {Name: "Ann", People: 1, Counted: true, Nameless: "addresses are hidden"},
+				"U2": {Name: "Bob", People: 1, Counted: true, Nameless: "addresses are hidden"},
+			}
+			w.start()
+			if got := w.saysTo(ann, "roles"); got != "You are an admin.\nYou are an approver.\n"+tt.want {
+				t.Errorf("roles:\n%s\nwant\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestRolesOfWhatCannotBeRead tells what of the settings does not count.
 func TestRolesOfWhatCannotBeRead(t *testing.T) {
 	t.Parallel()

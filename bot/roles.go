@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -9,12 +10,19 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// mayDecide returns "" if a is an approver and r is not their own request, else
-// the sentence that says why not, and why in words for the log, without
-// anything of the request. What cannot be found out is a no.
-func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor, r *tickets.Request) (no, why string) {
-	if no = b.mayApprove(ctx, a); no != "" {
-		return no, no
+// objection is why somebody may not do what they want. The zero one says that
+// they may.
+type objection struct {
+	say   string // what they read
+	why   string // for the log and the history, without anything of the request
+	again bool   // it could not be found out: the same may be tried again
+}
+
+// mayDecide denies a to decide r, unless a is an approver and r is not their
+// own request. What cannot be found out is denied.
+func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor, r *tickets.Request) objection {
+	if no := b.mayApprove(ctx, a); no != "" {
+		return objection{say: no, why: no, again: inDoubt(no)}
 	}
 	return b.owns(ctx, a)(r)
 }
@@ -39,21 +47,23 @@ func (b *Bot) mayApprove(ctx context.Context, a tickets.Actor) string {
 // who a is, and returns what says it of each. It is the same for both
 // verdicts: to deny it is to decide it too, and whoever reads the history
 // shall find that somebody else did.
-func (b *Bot) owns(ctx context.Context, a tickets.Actor) func(*tickets.Request) (no, why string) {
+func (b *Bot) owns(ctx context.Context, a tickets.Actor) func(*tickets.Request) objection {
 	if b.Current().SelfApproval {
-		return func(*tickets.Request) (string, string) { return "", "" }
+		return func(*tickets.Request) objection { return objection{} }
 	}
 	who, err := b.chats[a.Platform].Identify(ctx, a)
 	if err != nil {
 		b.Log.Error("cannot tell whose request it is", "actor", a.String(), "err", err)
-		return func(*tickets.Request) (string, string) { return adapters.SayCannotTell, adapters.SayCannotTell }
+		no := cmp.Or(tickets.FailureOf(err).Say, adapters.SayCannotTell)
+		return func(*tickets.Request) objection { return objection{say: no, why: no, again: true} }
 	}
-	return func(r *tickets.Request) (no, why string) {
+	return func(r *tickets.Request) objection {
 		m := r.MadeBy(who)
-		if no = adapters.SayOwn(m); no == "" {
-			return "", ""
+		no := adapters.SayOwn(m)
+		if no == "" {
+			return objection{}
 		}
-		return no, "it is " + string(m.Likeness) + " their own request"
+		return objection{say: no, why: "it is " + string(m.Likeness) + " their own request", again: inDoubt(no)}
 	}
 }
 
@@ -98,7 +108,7 @@ func (b *Bot) mayRead(ctx context.Context, a tickets.Actor, in tickets.Place) st
 	return adapters.SayNotReader
 }
 
-// inDoubt reports whether no, of mayDecide or mayAdmin, is because it could not
+// inDoubt reports whether no, of mayApprove, mayAdmin or mayBoth, is because it could not
 // be found out: then the same may be tried again.
 func inDoubt(no string) bool {
 	return no == adapters.SayCannotCheck || no == adapters.SayCannotTell

@@ -243,6 +243,9 @@ func (c *Chat) Check(ctx context.Context, places []tickets.Place, who []tickets.
 		}
 	}
 	groups := sync.OnceValues(func() (map[string]group, error) { return c.groups(ctx) })
+	if slices.ContainsFunc(who, func(p tickets.Principal) bool { return p.Platform == Platform }) {
+		parts = append(parts, func(r *report) { c.checkAddresses(ctx, r) })
+	}
 	for _, p := range who {
 		if p.Platform != Platform || !first(p.String()) {
 			continue
@@ -300,15 +303,14 @@ func (c *Chat) checkToken(ctx context.Context, out *report) (self identity, bot 
 	out.ok("%s: Slack accepts it, as %s in %s", what, named("@", r.User, r.UserID), named("", r.Team, r.TeamID))
 
 	const permissions = "the scopes of the bot token"
-	header := r.Header.Values("X-OAuth-Scopes")
-	if len(header) == 0 {
+	has := granted(r.Header)
+	if len(has) == 0 {
 		out.bad(permissions, "the answer does not name them", "If a proxy stands between this machine and Slack, let it pass the header X-OAuth-Scopes.")
 		return self, bot, true
 	}
-	granted := strings.FieldsFunc(strings.Join(header, ","), func(r rune) bool { return r == ',' || r == ' ' })
 	var lacks []string
 	for _, s := range scopes {
-		if !s.inPlaces && !slices.Contains(granted, s.name) {
+		if !s.inPlaces && !slices.Contains(has, s.name) {
 			lacks = append(lacks, s.name)
 		}
 	}
@@ -432,8 +434,25 @@ func (c *Chat) checkUser(ctx context.Context, out *report, id string, self ident
 		out.bad(what, problem, fix)
 	case wrong != "":
 		out.bad(what, wrong, fix)
+	case u.Profile.Email == "" && c.unaddressed(ctx) == ofOne:
+		out.bad(what, ofOne.problem, ofOne.fix)
 	default:
 		out.ok("%s", what)
+	}
+}
+
+// checkAddresses looks whether the workspace hides everybody's. A scope that
+// lacks is not told of twice.
+func (c *Chat) checkAddresses(ctx context.Context, out *report) {
+	const what = "the e-mail addresses of people"
+	why, err := c.everybodys(ctx)
+	switch {
+	case slackError(err) == "missing_scope":
+	case err != nil:
+		problem, fix := c.trouble(botToken, err)
+		out.bad(what, problem, fix)
+	case why != nil && *why == ofAll:
+		out.bad(what, why.problem, why.fix)
 	}
 }
 

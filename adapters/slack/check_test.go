@@ -19,7 +19,7 @@ import (
 
 // furnish makes a workspace in which everything is right for checked.
 func furnish(w *world) {
-	w.fake.AddUser(slacktest.User{ID: "U0ANN", Name: "ann", RealName: "Ann Example"})
+	w.fake.AddUser(slacktest.User{ID: "U0ANN", Name: "ann", RealName: "Ann Example", Email: "ann@example.com"})
 	w.fake.AddGroup(slacktest.Group{ID: "S0HELP", Handle: "helpdesk", Users: []string{"U0ANN"}})
 	w.fake.AddChannel(slacktest.Channel{ID: "C0LEADS", Name: "leads", Members: []string{"U0ANN"}})
 	w.fake.AddChannel(slacktest.Channel{ID: "C0SECRET", Name: "secret", Private: true, Members: []string{"U0ANN", slacktest.BotUserID}})
@@ -186,7 +186,10 @@ func TestCheckFinds(t *testing.T) {
 		"Deactivated": {breakIt: user(slacktest.User{Deleted: true}), want: []string{"the user ann (U0ANN)", "deactivated"}},
 		"Bot":         {breakIt: user(slacktest.User{Bot: true}), want: []string{"the user ann (U0ANN)", "it is a bot"}},
 		"Stranger":    {breakIt: user(slacktest.User{TeamID: "T0OTHER"}), want: []string{"the user ann (U0ANN)", "another workspace"}},
-		"UserFails":   {breakIt: named("users.info", "fatal_error"), want: []string{"the user U0ANN", "fatal_error"}},
+		"AddressesHidden": {breakIt: func(w *world) { w.fake.HideAddresses(true) },
+			want: []string{"the e-mail addresses of people", "Slack hides e-mail addresses", "Workspace settings, Email display", "nobody can decide"}},
+		"NoAddress": {breakIt: user(slacktest.User{Guest: true}), want: []string{"the user ann (U0ANN)", "no e-mail address of this account", "COUNTERSIGN_APPROVERS"}},
+		"UserFails": {breakIt: named("users.info", "fatal_error"), want: []string{"the user U0ANN", "fatal_error"}},
 
 		"NoGroup":       {who: []tickets.Principal{principal(tickets.Group, "S0NONE")}, want: []string{"the user group S0NONE", "no such user group", "Copy group ID"}},
 		"GroupDisabled": {breakIt: group(slacktest.Group{Disabled: true, Users: []string{"U0ANN"}}), want: []string{"the user group @helpdesk (S0HELP)", "disabled", "Enable"}},

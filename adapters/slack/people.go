@@ -40,12 +40,12 @@ func (c *Chat) refuse(ctx context.Context, s sender) string {
 	case here && (s.typed || c.isHome(*self, s.userTeam)):
 		return ""
 	default:
-		_, problem, err := c.person(ctx, s.user)
+		who, err := c.person(ctx, s.user)
 		if err != nil {
 			c.log.Warn("cannot tell whether somebody belongs to the workspace", "actor", s.user, "err", err)
 			return adapters.SayCannotPlace
 		}
-		if problem == "" {
+		if who.problem == "" {
 			return ""
 		}
 	}
@@ -73,10 +73,16 @@ func (c *Chat) isOurs(self identity, team string) bool {
 	return c.isHome(self, team) || team != "" && team == self.enterprise
 }
 
-// person is the name of somebody, and why they can do nothing with us or "". It
-// believes for a minute what Slack told: there may be many, and Slack takes
-// about a hundred such calls a minute.
-func (c *Chat) person(ctx context.Context, id string) (name, problem string, err error) {
+// somebody is a person as Slack told of them.
+type somebody struct {
+	name    string
+	problem string // why they can do nothing with us, or ""
+	address bool   // Slack told one
+}
+
+// person believes for a minute what Slack told: there may be many, and Slack
+// takes about a hundred such calls a minute.
+func (c *Chat) person(ctx context.Context, id string) (somebody, error) {
 	told, err := c.members.Members(ctx, "account "+id, func(ctx context.Context) ([]string, error) {
 		self, err := c.identity(ctx)
 		if err != nil {
@@ -85,16 +91,16 @@ func (c *Chat) person(ctx context.Context, id string) (name, problem string, err
 		u, err := c.account(ctx, id)
 		switch {
 		case isNoUser(err):
-			return []string{"", "Slack knows no such user"}, nil
+			return []string{"", "Slack knows no such user", ""}, nil
 		case err != nil:
 			return nil, err
 		}
-		return []string{u.name(), c.wrongWith(u, self)}, nil
+		return []string{u.name(), c.wrongWith(u, self), string(u.Profile.Email)}, nil
 	})
 	if err != nil {
-		return "", "", err
+		return somebody{}, err
 	}
-	return told[0], told[1], nil
+	return somebody{name: told[0], problem: told[1], address: told[2] != ""}, nil
 }
 
 // account is a user as far as being somebody who may act goes.
@@ -107,6 +113,7 @@ type account struct {
 	Bot      bool      `json:"is_bot"`
 	Profile  struct {
 		AppID wire.Text `json:"api_app_id"` // of a bot
+		Email wire.Text `json:"email"`
 	} `json:"profile"`
 	Grid struct {
 		Enterprise string `json:"enterprise_id"`

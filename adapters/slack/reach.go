@@ -37,19 +37,34 @@ func (c *Chat) reach(ctx context.Context, p tickets.Principal, groups func() (ma
 		return c.reachUser(ctx, p.ID)
 	case tickets.Group:
 		all, err := groups()
-		return reachGroup(p.ID, all, err)
+		return c.ofMany(ctx, reachGroup(p.ID, all, err))
 	case tickets.Channel:
-		return c.reachChannel(ctx, p.ID)
+		return c.ofMany(ctx, c.reachChannel(ctx, p.ID))
 	}
 	return adapters.Reach{Problem: "Slack has no roles"}
 }
 
 func (c *Chat) reachUser(ctx context.Context, id string) adapters.Reach {
-	name, problem, err := c.person(ctx, id)
+	who, err := c.person(ctx, id)
 	if err != nil {
 		return adapters.Reach{Err: fmt.Errorf("user %s: %w", id, err)}
 	}
-	return reached("", name, problem, 1)
+	r := reached("", who.name, who.problem, 1)
+	if r.Problem == "" && !who.address {
+		r.Nameless = c.unaddressed(ctx).problem
+	}
+	return r
+}
+
+// ofMany adds to r, of a group or a channel, why Slack tells nobody's address.
+// If that cannot be found out, r tells all the same whom it is of.
+func (c *Chat) ofMany(ctx context.Context, r adapters.Reach) adapters.Reach {
+	if r.Err == nil && r.Problem == "" {
+		if why, err := c.everybodys(ctx); err == nil && why != nil {
+			r.Nameless = why.problem
+		}
+	}
+	return r
 }
 
 func reachGroup(id string, all map[string]group, err error) adapters.Reach {

@@ -439,31 +439,37 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 // read calls a method that only reads, and decodes no more of the answer than
 // into holds. Its errors are the library's.
 func (c *Chat) read(ctx context.Context, method string, args url.Values, into any) error {
+	_, err := c.fetch(ctx, method, args, into)
+	return err
+}
+
+// fetch is read, and the header of the answer.
+func (c *Chat) fetch(ctx context.Context, method string, args url.Values, into any) (http.Header, error) {
 	form := url.Values{"token": {c.secrets().BotToken}}
 	for k, v := range args {
 		form[k] = v
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.APIURL+method, strings.NewReader(form.Encode()))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusTooManyRequests {
 		if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
-			return &slack.RateLimitedError{RetryAfter: time.Duration(s) * time.Second}
+			return nil, &slack.RateLimitedError{RetryAfter: time.Duration(s) * time.Second}
 		}
 	}
 	if resp.StatusCode != http.StatusOK {
-		return slack.StatusCodeError{Code: resp.StatusCode}
+		return nil, slack.StatusCodeError{Code: resp.StatusCode}
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var head struct {
 		OK    bool `json:"ok"`
@@ -471,12 +477,12 @@ func (c *Chat) read(ctx context.Context, method string, args url.Values, into an
 		Need  text `json:"needed"`
 	}
 	if err := wire.Soft(json.Unmarshal(body, &head)); err != nil {
-		return err
+		return nil, err
 	}
 	if !head.OK {
-		return slack.SlackErrorResponse{Err: string(head.Error), Needed: string(head.Need)}
+		return nil, slack.SlackErrorResponse{Err: string(head.Error), Needed: string(head.Need)}
 	}
-	return wire.Soft(json.Unmarshal(body, into))
+	return resp.Header, wire.Soft(json.Unmarshal(body, into))
 }
 
 // call makes one call of a method within the pace, and tells what its error
@@ -594,8 +600,9 @@ func (c *Chat) Sees(ctx context.Context, a tickets.Actor, _, place tickets.Place
 }
 
 // Identify returns a's address and names as Slack told them at most a minute
-// ago. Without the scope users:read.email Slack leaves the address out; to go
-// by names alone would let people decide their own requests.
+// ago. Without the scope users:read.email, and where the workspace hides them,
+// Slack leaves the address out; to go by names alone would let people decide
+// their own requests.
 func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error) {
 	if a.Platform != Platform || a.ID == "" {
 		return tickets.Identity{}, fmt.Errorf("slack: %s is nobody of Slack", a)
@@ -627,7 +634,7 @@ func (c *Chat) profile(ctx context.Context, user string) ([]string, error) {
 	case err != nil:
 		return nil, err
 	case u.Profile.Email == "":
-		return nil, errors.New("slack tells no e-mail address: the app needs the scope " + scopeEmail)
+		return nil, c.unaddressed(ctx).err()
 	}
 	list := []string{string(u.Profile.Email)}
 	for _, name := range []text{u.Profile.DisplayName, u.Profile.RealName, u.RealName, u.Name} {

@@ -139,6 +139,29 @@ func TestStoryOwnRequestInDiscord(t *testing.T) {
 	})
 }
 
+// TestStoryAddressesAreHidden: the workspace's setting is named to whoever
+// cannot decide because of it, by /epm roles and by doctor, and nothing else has
+// to be done than to change it.
+func TestStoryAddressesAreHidden(t *testing.T) {
+	t.Parallel()
+	const setting = "Workspace settings, Email display"
+	s := tell(t)
+	s.slack.HideAddresses(true)
+	r := s.requestedBy(`ACME\jdoe`)
+	s.refuses("U01ANN", "approve", setting)
+	if says := s.slackSays("U01ANN", "roles"); strings.Count(says, setting) != 3 || !strings.Contains(says, "so that at present nobody can decide requests") {
+		t.Errorf("roles: %s\nwant the setting for each of three approvers, none for admins", says)
+	}
+	_, fixes, _ := s.doctored(t.Context(), nil)
+	if len(fixes) != 1 || !strings.Contains(fixes[0], setting) {
+		t.Errorf("to fix: %q, want the setting alone", fixes)
+	}
+	s.slack.HideAddresses(false)
+	s.skew.Add(int64(2 * time.Minute)) // what Slack told is too old
+	s.decide("U01ANN", "approve", hours2)
+	s.inEffect(r.ID, "Approved", "7200")
+}
+
 // TestDoctorFindsThatNobodyCanBeIdentified: without the scope nobody could
 // decide.
 func TestDoctorFindsThatNobodyCanBeIdentified(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,6 +26,7 @@ var methods = map[string]func(*Server, args, *token) reply{
 	"conversations.open":    (*Server).conversationOpen,
 	"conversations.members": (*Server).conversationMembers,
 	"users.info":            (*Server).userInfo,
+	"users.list":            (*Server).userList,
 	"users.lookupByEmail":   (*Server).lookupByEmail,
 	"usergroups.list":       (*Server).groupList,
 	"usergroups.users.list": (*Server).groupUsers,
@@ -506,7 +508,7 @@ func (s *Server) conversationMembers(a args, _ *token) reply {
 
 func (s *Server) wireUser(u *User, t *token) map[string]any {
 	profile := map[string]any{"real_name": u.RealName, "display_name": u.Name, "team": u.TeamID}
-	if slices.Contains(t.scopes, "users:read.email") && u.Email != "" {
+	if slices.Contains(t.scopes, "users:read.email") && !s.addressesHidden && u.Email != "" {
 		profile["email"] = u.Email
 	}
 	if u.ID == s.cfg.BotUserID {
@@ -530,6 +532,32 @@ func (s *Server) userInfo(a args, t *token) reply {
 		return fail("user_not_found")
 	}
 	return reply{body: map[string]any{"user": s.wireUser(u, t)}}
+}
+
+// userList answers the users in the order of their ids, page by page.
+func (s *Server) userList(a args, t *token) reply {
+	size, err := strconv.Atoi(a["limit"])
+	if a["limit"] != "" && (err != nil || size < 1 || size > 1000) {
+		return fail("invalid_limit")
+	}
+	ids := slices.Sorted(maps.Keys(s.users))
+	start, next := 0, ""
+	if a["cursor"] != "" {
+		id, ok := readCursor(a["cursor"], "user:")
+		if start = slices.Index(ids, id); !ok || start < 0 {
+			return fail("invalid_cursor")
+		}
+	}
+	ids = ids[start:]
+	if size > 0 && len(ids) > size {
+		next = cursor("user:", ids[size])
+		ids = ids[:size]
+	}
+	members := []any{}
+	for _, id := range ids {
+		members = append(members, s.wireUser(s.users[id], t))
+	}
+	return reply{body: map[string]any{"members": members, "response_metadata": map[string]any{"next_cursor": next}}}
 }
 
 func (s *Server) lookupByEmail(a args, t *token) reply {

@@ -88,10 +88,13 @@ type Server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu       sync.Mutex
-	closed   bool
-	down     bool
-	latency  time.Duration
+	mu      sync.Mutex
+	closed  bool
+	down    bool
+	latency time.Duration
+
+	addressesHidden bool // by the workspace
+
 	urls     URLs
 	seq      int64
 	lastTS   int64 // microseconds

@@ -228,6 +228,14 @@ func (s *Server) AddUserToken(tok, user string, scopes ...string) {
 	s.tokens[tok] = &token{user: user, scopes: slices.Clone(scopes)}
 }
 
+// HideAddresses is the workspace's setting Email display: nobody's address is
+// told, whatever the scopes.
+func (s *Server) HideAddresses(hide bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addressesHidden = hide
+}
+
 // RemoveScopes takes scopes away from the bot token.
 func (s *Server) RemoveScopes(scopes ...string) {
 	s.mu.Lock()

@@ -1,0 +1,130 @@
+package slack
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/tickets"
+)
+
+// A missing is why Slack tells no e-mail address of somebody, who cannot be
+// told from who asked then.
+type missing struct {
+	say     string // to them; empty if [adapters.SayCannotTell] says it
+	problem string // to admins, without a full stop
+	fix     string
+}
+
+// emailDisplay is where it is set whether addresses are hidden
+// (slack.com/help/articles/228020667-Manage-email-display).
+const emailDisplay = "Tools & settings, Workspace settings, Email display (for a whole organisation: Organization settings, Organization policies, Email display)"
+
+// What people read to whom Slack tells no address.
+const (
+	sayAddressesHidden = "Slack hides e-mail addresses from Countersign, so it cannot tell whether this request is your own, and does not let you decide it. " +
+		"An owner of the Slack workspace has to show them: " + emailDisplay
+	sayNoAddress = "Slack tells Countersign no e-mail address of your account, as of some guests, so it cannot tell whether this request is your own, and does not let you decide it. " +
+		"Please let somebody else decide it. Slack tells those of other people, so that its setting Email display is not the reason"
+)
+
+var (
+	// ofScope is for a token that may not read addresses.
+	ofScope = missing{problem: "Slack tells nobody's e-mail address: the app needs the scope " + scopeEmail}
+	// ofAll is for a workspace that hides them.
+	ofAll = missing{
+		say:     sayAddressesHidden,
+		problem: "Slack hides e-mail addresses: an owner of the workspace shows them under " + emailDisplay,
+		fix: "Let an owner of the Slack workspace show them, to members of the organisation at least: " + emailDisplay +
+			". Without them nobody can decide, because nobody can be told from who asked.",
+	}
+	// ofOne is for an account without one.
+	ofOne = missing{
+		say:     sayNoAddress,
+		problem: "Slack tells no e-mail address of this account, though it tells those of others, so that they cannot decide",
+		fix:     "Name another account of theirs, or somebody else, in COUNTERSIGN_APPROVERS: accounts of some guests and of apps have no address.",
+	}
+)
+
+// err is m as an error of a call that told no address.
+func (m missing) err() error {
+	class := tickets.Refused
+	if m.say == "" {
+		class = tickets.Denied
+	}
+	return &tickets.Failure{Class: class, Say: m.say, Err: errors.New("no e-mail address: " + m.problem)}
+}
+
+// granted are the scopes that an answer names, nil if it names none, as after a
+// proxy that passes no such header on.
+func granted(h http.Header) []string {
+	return strings.FieldsFunc(strings.Join(h.Values("X-OAuth-Scopes"), ","), func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// unaddressed tells why Slack tells no address of somebody. If it does not say
+// whether it hides those of all, it is taken to do so: that is the likelier
+// reason, and its sentence names the setting.
+func (c *Chat) unaddressed(ctx context.Context) missing {
+	why, err := c.everybodys(ctx)
+	switch {
+	case err != nil:
+		c.log.Warn("cannot find out whether slack hides the addresses of all", "err", err)
+		return ofAll
+	case why == nil:
+		return ofOne
+	}
+	return *why
+}
+
+// everybodys is why Slack tells nobody's address, or nil if it tells some: of
+// any of the first 200 members, as it was at most a minute ago.
+func (c *Chat) everybodys(ctx context.Context) (*missing, error) {
+	const shown, hidden, noScope = "shown", "hidden", "no scope"
+	list, err := c.members.Members(ctx, "addresses", func(ctx context.Context) ([]string, error) {
+		self, err := c.identity(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var answer struct {
+			Members []struct {
+				Profile struct {
+					Email wire.Text `json:"email"`
+				} `json:"profile"`
+			} `json:"members"`
+		}
+		var header http.Header
+		const method = "users.list"
+		err = c.call(ctx, method, "", false, func() (err error) {
+			header, err = c.fetch(ctx, method, url.Values{"limit": {"200"}, "team_id": {self.team}}, &answer)
+			if err == nil && answer.Members == nil {
+				err = errNoList
+			}
+			return err
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case len(granted(header)) > 0 && !slices.Contains(granted(header), scopeEmail):
+			return []string{noScope}, nil
+		}
+		for _, m := range answer.Members {
+			if m.Profile.Email != "" {
+				return []string{shown}, nil
+			}
+		}
+		return []string{hidden}, nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case list[0] == shown:
+		return nil, nil
+	case list[0] == noScope:
+		return &ofScope, nil
+	}
+	return &ofAll, nil
+}

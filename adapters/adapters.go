@@ -47,8 +47,9 @@ type Chat interface {
 	// if since is not zero, as for Post.
 	Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, event int, since time.Time) error
 
-	// Holds reports whether a is the principal p, or belongs to it. An error
-	// means that it could not be found out: nobody is let in then.
+	// Holds reports whether a is the principal p, or belongs to it; nobody
+	// belongs to what is gone, as a group that was deleted. An error means that
+	// it could not be found out: nobody is let in then.
 	Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error)
 
 	// Sees reports whether a, who acts in the place in, sees what is posted in

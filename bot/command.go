@@ -145,6 +145,9 @@ func (b *Bot) health(ctx context.Context, stats store.Stats, err error, now time
 	if len(b.Current().Approvers) == 0 {
 		s.WriteString("\n" + adapters.SayNoApprovers)
 	}
+	for _, line := range b.sayGone(ctx) {
+		s.WriteString("\n" + line)
+	}
 	if say := b.Current().SayFirstInactive(); say != "" {
 		s.WriteString("\n" + say + ".")
 	}

@@ -115,6 +115,34 @@ func (b *Bot) roles(ctx context.Context, c adapters.Command, _ []string) string 
 	return strings.Join(lines, "\n")
 }
 
+// goneTime is how long the chats are asked whether groups are gone, for an
+// answer that is about something else.
+const goneTime = 3 * time.Second
+
+// sayGone says which groups, roles and channels of the approvers and admins are
+// nobody at present. What cannot be read in time is not told of.
+func (b *Bot) sayGone(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, goneTime+sendTime)
+	defer cancel()
+	s := b.Current()
+	var who []tickets.Principal
+	for _, p := range slices.Concat(s.Approvers, s.Admins) {
+		if p.Kind != tickets.User && !slices.Contains(who, p) {
+			who = append(who, p)
+		}
+	}
+	if len(who) == 0 {
+		return nil
+	}
+	var lines []string
+	for i, r := range b.reach(ctx, who) {
+		if r.Problem != "" {
+			lines = append(lines, "Named as approvers or admins, but nobody: "+adapters.SayReach(who[i], r)+".")
+		}
+	}
+	return lines
+}
+
 // approving is what reach says of approvers: those of whom the platform does
 // not say who they are can decide nothing, unless own requests may be decided.
 func approving(reach []adapters.Reach, own bool) []adapters.Reach {

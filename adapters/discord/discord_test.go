@@ -1043,6 +1043,33 @@ func TestHoldsRoles(t *testing.T) {
 	}
 }
 
+// TestHoldsOfARoleThatIsGone: nobody has it, which is no error.
+func TestHoldsOfARoleThatIsGone(t *testing.T) {
+	t.Parallel()
+	const role, never = "400000000000000001", "400000000000000009"
+	var ahead clock
+	w := begin(t, "gateway", adaptertest.NewBook(), ahead.set)
+	w.fake.AddRole(discordtest.Role{ID: role, Name: "helpdesk"})
+	w.fake.SetRoles(userOf(0), role)
+	if got, err := w.chat.Holds(t.Context(), principal(tickets.Role, role), w.Actor(0)); !got || err != nil {
+		t.Fatalf("Holds = %v, %v before it is deleted", got, err)
+	}
+	w.fake.RemoveRole(role)
+	ahead.advance(61 * time.Second)
+	for _, r := range []string{role, never} {
+		for i := range 2 {
+			if got, err := w.chat.Holds(t.Context(), principal(tickets.Role, r), w.Actor(i)); got || err != nil {
+				t.Errorf("Holds(%s, %d) = %v, %v; want nobody, without an error", r, i, got, err)
+			}
+		}
+	}
+	for _, r := range w.chat.Reach(t.Context(), []tickets.Principal{principal(tickets.Role, role), principal(tickets.Role, never)}) {
+		if r.Problem != "the server has no such role" || r.Err != nil {
+			t.Errorf("Reach = %+v, want that there is no such role", r)
+		}
+	}
+}
+
 // TestNoSecretInErrors makes every call fail in every way, against a Discord
 // that answers with the secrets themselves.
 func TestNoSecretInErrors(t *testing.T) {

@@ -53,7 +53,7 @@ const scopeEmail = "users:read.email"
 // direct message from us.
 var unwritable = []string{
 	"user_not_found", "users_not_found", "user_disabled", "user_not_visible", "cannot_dm_bot", "invalid_user_combination",
-	"method_not_supported_for_channel_type", "no_such_subteam",
+	"method_not_supported_for_channel_type", "no_such_subteam", "plan_upgrade_required",
 }
 
 // Tell writes text to p: to a user, or to each member of a user group. It

@@ -98,6 +98,12 @@ func slackError(err error) string {
 	return ""
 }
 
+// gone lists what Slack says of a user group that is deleted or disabled, of
+// any where the plan has none, and of a channel that is not there for us. What
+// it cannot tell at the moment, or may not, is none of these.
+var gone = []string{"no_such_subteam", "plan_upgrade_required", "channel_not_found"}
+
+func isGone(err error) bool        { return slices.Contains(gone, slackError(err)) }
 func isInvalid(err error) bool     { return slices.Contains(invalid, slackError(err)) }
 func isLateTrigger(err error) bool { return slices.Contains(lateTrigger, slackError(err)) }
 

@@ -563,7 +563,8 @@ func (c *Chat) ownApp(ctx context.Context, self identity) string {
 }
 
 // Holds reports whether a is p or belongs to it, with the members of groups
-// and channels as they were at most a minute ago.
+// and channels as they were at most a minute ago. Nobody belongs to what is
+// gone.
 func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
 	if p.Platform != Platform || a.Platform != Platform || a.ID == "" {
 		return false, nil
@@ -579,10 +580,21 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 				users, err = c.api().GetUserGroupMembersContext(ctx, p.ID)
 				return err
 			})
+			if isGone(err) {
+				c.log.Warn("a user group is deleted or disabled, so nobody is in it", "principal", p.String())
+				return nil, nil
+			}
 			return users, err
 		}
 	case tickets.Channel:
-		load = func(ctx context.Context) ([]string, error) { return c.channelMembers(ctx, p.ID) }
+		load = func(ctx context.Context) ([]string, error) {
+			members, err := c.channelMembers(ctx, p.ID)
+			if isGone(err) {
+				c.log.Warn("a channel is deleted, or private and without the bot, so nobody is known to be in it", "principal", p.String())
+				return nil, nil
+			}
+			return members, err
+		}
 	default:
 		return false, fmt.Errorf("slack: %s: Slack has no roles; name a user, a group or a channel", p)
 	}

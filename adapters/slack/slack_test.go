@@ -390,6 +390,59 @@ func TestHoldsGroupsAndChannels(t *testing.T) {
 	}
 }
 
+// TestHoldsOfWhatIsGone: nobody is in a group or a channel that is gone, which
+// is no error and is not asked on each click; what cannot be read lets nobody in
+// either, and is one.
+func TestHoldsOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	group, inChannel := principal(tickets.Group, "S01HELP"), principal(tickets.Channel, "C0LEADS")
+	says := func(method, name string) func(*world) {
+		return func(w *world) {
+			w.fake.Fail(slacktest.Fault{Method: method, Kind: slacktest.SlackError, ErrorName: name, Times: -1})
+		}
+	}
+	const ofGroup, ofChannel = "usergroups.users.list", "conversations.members"
+	for name, tt := range map[string]struct {
+		p       tickets.Principal
+		breakIt func(*world)
+		method  string
+		unread  bool
+	}{
+		"GroupDeleted": {p: group, breakIt: func(w *world) { w.fake.RemoveGroup("S01HELP") }, method: ofGroup},
+		"GroupDisabled": {p: group, breakIt: func(w *world) {
+			w.fake.AddGroup(slacktest.Group{ID: "S01HELP", Disabled: true, Users: []string{userOf(0)}})
+		}, method: ofGroup},
+		"GroupsGone":     {p: group, breakIt: says(ofGroup, "plan_upgrade_required"), method: ofGroup},
+		"ChannelDeleted": {p: inChannel, breakIt: func(w *world) { w.fake.RemoveChannel("C0LEADS") }, method: ofChannel},
+		"GroupScope":     {p: group, breakIt: func(w *world) { w.fake.RemoveScopes("usergroups:read") }, method: ofGroup, unread: true},
+		"GroupLimited":   {p: group, breakIt: says(ofGroup, "ratelimited"), method: ofGroup, unread: true},
+		"GroupAway":      {p: group, breakIt: func(w *world) { w.fake.SetDown(true) }, method: ofGroup, unread: true},
+		"GroupDenied":    {p: group, breakIt: says(ofGroup, "team_access_not_granted"), method: ofGroup, unread: true},
+		"ChannelScope":   {p: inChannel, breakIt: func(w *world) { w.fake.RemoveScopes("channels:read", "groups:read") }, method: ofChannel, unread: true},
+		"ChannelUnread":  {p: inChannel, breakIt: says(ofChannel, "fetch_members_failed"), method: ofChannel, unread: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := begin(t, "http", adaptertest.NewBook(), nil)
+			w.fake.AddGroup(slacktest.Group{ID: "S01HELP", Handle: "helpdesk", Users: []string{userOf(0)}})
+			w.fake.AddChannel(slacktest.Channel{ID: "C0LEADS", Name: "leads", Members: []string{userOf(0), slacktest.BotUserID}})
+			tt.breakIt(w)
+			before := w.fake.Count(tt.method)
+			for i := range 3 {
+				if i > 0 && tt.unread {
+					break // a limit would be waited for
+				}
+				if got, err := w.chat.Holds(t.Context(), tt.p, w.Actor(i)); got || (err != nil) != tt.unread {
+					t.Errorf("Holds(%s, %d) = %v, %v; want nobody, an error: %v", tt.p, i, got, err, tt.unread)
+				}
+			}
+			if n := w.fake.Count(tt.method) - before; !tt.unread && n != 1 {
+				t.Errorf("it was asked %d times, want once", n)
+			}
+		})
+	}
+}
+
 func TestEditsArePaced(t *testing.T) {
 	b := adaptertest.NewBook()
 	w := begin(t, "http", b, func(_ *slacktest.Config, c *slack.Config) {

@@ -162,6 +162,58 @@ func TestStoryAddressesAreHidden(t *testing.T) {
 	s.inEffect(r.ID, "Approved", "7200")
 }
 
+// TestStoryApproverGroupIsGone: a stranger reads that they may not decide, not
+// that it cannot be found out; doctor, /epm roles and /epm status tell admins of
+// the group; nothing is an error. A group that cannot be read stays closed.
+func TestStoryApproverGroupIsGone(t *testing.T) {
+	t.Parallel()
+	s := tell(t)
+	s.requestedBy(`ACME\jdoe`)
+	s.slack.RemoveGroup("S01HELP")
+	s.refuses("U09SAM", "approve", adapters.SayNotApprover)
+	s.refuses("U03GRACE", "approve", adapters.SayNotApprover)
+	for word, want := range map[string]string{
+		"roles":  "• slack:group:S01HELP: Slack knows no such user group",
+		"status": "Named as approvers or admins, but nobody: slack:group:S01HELP: Slack knows no such user group.",
+	} {
+		s.has("/epm "+word, s.slackSays("U01ANN", word), want)
+	}
+	_, fixes, _ := s.doctored(t.Context(), nil)
+	if len(fixes) != 1 || !strings.Contains(fixes[0], "the user group S01HELP") || !strings.Contains(fixes[0], "there is no such user group") {
+		t.Errorf("to fix: %q, want the group", fixes)
+	}
+	if log := s.logs.String(); strings.Contains(log, "cannot check approver") {
+		t.Error("a group that is gone is logged as one that cannot be read")
+	}
+	s.skew.Add(int64(2 * time.Minute)) // what Slack told is too old
+	s.slack.RemoveScopes("usergroups:read")
+	s.refuses("U09SAM", "approve", adapters.SayCannotCheck)
+}
+
+// TestStoryApproverRoleIsGone: the same in Discord.
+func TestStoryApproverRoleIsGone(t *testing.T) {
+	t.Parallel()
+	s := tell(t, withDiscord, discordOnly)
+	if _, err := s.epm.RequestAdmin(epmtest.Admin{User: `ACME\jdoe`}); err != nil {
+		t.Fatal(err)
+	}
+	card := s.discordShows("administrator", "waiting for a decision")
+	s.discord.RemoveRole(discordRole)
+	for _, person := range []string{discordSam, discordGrace} {
+		if err := s.discord.Person(person).Click(t.Context(), discordChannel, card.id, card.custom["approve"]); err != nil {
+			t.Fatal(err)
+		}
+		if told := s.discordTold(person); !strings.Contains(told, adapters.SayNotApprover) {
+			t.Errorf("told %q, want %q", told, adapters.SayNotApprover)
+		}
+	}
+	s.has("/epm status", s.discordSays(discordAnn, "status", nil), "Named as approvers or admins, but nobody: discord:role:"+discordRole+": the server has no such role.")
+	_, fixes, _ := s.doctored(t.Context(), nil)
+	if !strings.Contains(strings.Join(fixes, "\n"), "the server has no such role") {
+		t.Errorf("to fix: %q, want the role", fixes)
+	}
+}
+
 // TestDoctorFindsThatNobodyCanBeIdentified: without the scope nobody could
 // decide.
 func TestDoctorFindsThatNobodyCanBeIdentified(t *testing.T) {

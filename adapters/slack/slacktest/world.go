@@ -170,6 +170,13 @@ func (s *Server) Kick(channel, user string) {
 	}
 }
 
+// RemoveGroup deletes a user group.
+func (s *Server) RemoveGroup(group string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.groups, group)
+}
+
 // SetGroup changes who is in a user group.
 func (s *Server) SetGroup(group string, users ...string) {
 	s.mu.Lock()

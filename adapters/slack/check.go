@@ -184,7 +184,7 @@ func (c *Chat) trouble(t credential, err error) (problem, fix string) {
 	case "token_revoked", "account_inactive":
 		fix = at + t.again + ", and put the new token into " + t.variable + "."
 	case "token_expired":
-		fix = "Tokens of this app expire, because token rotation is on, which Slack does not switch off again: make the app anew from what countersign slack-manifest prints."
+		fix = "Tokens of this app expire: " + SayRotation + "."
 	case "not_allowed_token_type":
 		fix = at + t.page + ": that token begins with " + t.prefix + ". Put it into " + t.variable + "."
 	case "missing_scope":

@@ -172,6 +172,9 @@ func describe(err error) string {
 	switch {
 	case errors.As(err, &se):
 		s := word(se.Err)
+		if s == "token_expired" {
+			s += ": " + SayRotation
+		}
 		if scopePattern.MatchString(se.Needed) {
 			s += ", needs the scope " + se.Needed
 		}

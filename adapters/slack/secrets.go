@@ -56,8 +56,11 @@ func (c *Chat) client(s Secrets) *slack.Client {
 // Try asks Slack whether it takes the tokens of s that are not empty, which
 // are not in use yet. A bot token must be of the bot that we are: another
 // could not change its messages. A signing secret cannot be tried. Its errors
-// are [tickets.Failure], but for the token of another bot.
+// are [tickets.Failure], but for the token of another bot and for one that expires.
 func (c *Chat) Try(ctx context.Context, s Secrets) error {
+	if say := SayRotating(s.BotToken); say != "" {
+		return errors.New("slack: the bot token " + say)
+	}
 	api := c.client(s)
 	ask := func(method string, do func() error) error {
 		err := c.pace.wait(ctx, method, "")

@@ -132,6 +132,8 @@ func New(cfg Config) (*Chat, error) {
 	switch {
 	case cfg.BotToken == "":
 		wrong = append(wrong, errors.New("the bot token is missing"))
+	case SayRotating(cfg.BotToken) != "":
+		wrong = append(wrong, errors.New("the bot token "+SayRotating(cfg.BotToken)))
 	case strings.HasPrefix(cfg.BotToken, "xapp-"):
 		wrong = append(wrong, errors.New("the bot token is an app-level token; the bot token begins with xoxb-"))
 	}

@@ -451,10 +451,16 @@ func (c *checker) chats(env environment) {
 
 func (c *checker) slack(env environment) {
 	c.need("SLACK_BOT_TOKEN", env.SlackBotToken.Reveal(), "the bot token of the Slack app, which begins with xoxb-")
-	if t := env.SlackBotToken.Reveal(); t != "" && !strings.HasPrefix(t, "xoxb-") {
+	switch t := env.SlackBotToken.Reveal(); {
+	case slack.SayRotating(t) != "":
+		c.add("SLACK_BOT_TOKEN", "%s", slack.SayRotating(t))
+	case t != "" && !strings.HasPrefix(t, "xoxb-"):
 		c.add("SLACK_BOT_TOKEN", "is not a bot token: those begin with xoxb-")
 	}
-	if t := env.SlackAppToken.Reveal(); t != "" && !strings.HasPrefix(t, "xapp-") {
+	switch t := env.SlackAppToken.Reveal(); {
+	case slack.SayRotating(t) != "":
+		c.add("SLACK_APP_TOKEN", "is not an app-level token: those begin with xapp-, and never expire. What is there shows that %s", slack.SayRotation)
+	case t != "" && !strings.HasPrefix(t, "xapp-"):
 		c.add("SLACK_APP_TOKEN", "is not an app-level token: those begin with xapp-")
 	}
 	if env.SlackSigningSecret == "" && env.SlackAppToken == "" {

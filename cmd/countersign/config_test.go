@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"github.com/countersign/countersign/bot"
 	"log/slog"
 	"maps"
 	"os"
@@ -13,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/bot"
 )
 
 // setenv makes exactly these variables of ours the environment.
@@ -138,6 +141,29 @@ func TestConfigChats(t *testing.T) {
 				t.Errorf("places = %v, want %d", cfg.start.Rules.Places, c.places)
 			}
 		})
+	}
+}
+
+// TestConfigTokenRotation: whoever copied a token of an app that rotates them
+// reads that, and what to do, and nothing of the token; also when its file is
+// renewed, which asks the same check.
+func TestConfigTokenRotation(t *testing.T) {
+	const planted = "1-My0xLXBsYW50ZWQ"
+	for _, name := range []string{"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"} {
+		for _, token := range []string{"xoxe.xoxb-" + planted, "xoxe.xoxp-" + planted, "xoxe-" + planted} {
+			vars := complete()
+			vars[name] = token
+			setenv(t, vars)
+			env, findings := readEnvironment()
+			_, err := env.check(findings)
+			var wrong configError
+			if !errors.As(err, &wrong) || len(wrong) != 1 || wrong[0].name != name || !strings.Contains(wrong[0].say, slack.SayRotation) {
+				t.Errorf("%s=%s…: %v, want one finding with what to do", name, token[:9], err)
+			}
+			if strings.Contains(fmt.Sprint(err), planted) {
+				t.Errorf("%s: the token is printed: %v", name, err)
+			}
+		}
 	}
 }
 

@@ -1,0 +1,22 @@
+package slack
+
+import "strings"
+
+// SayRotation says what to do where the tokens of an app expire.
+const SayRotation = "token rotation is on, which Countersign does not support and Slack does not switch off again: " +
+	"make the app anew from what countersign slack-manifest prints, leave token rotation off, and use the Bot User OAuth Token of that app, which begins with xoxb-"
+
+// SayRotating says what token is if it is one of an app whose tokens expire, and
+// what to do; else it is "". It holds nothing of the token
+// (docs.slack.dev/authentication/using-token-rotation).
+func SayRotating(token string) string {
+	switch {
+	case strings.HasPrefix(token, "xoxe.xoxb-"):
+		return "is a bot token that expires: " + SayRotation
+	case strings.HasPrefix(token, "xoxe.xoxp-"):
+		return "is not a bot token but one of a person, or for configuring apps, and expires: " + SayRotation
+	case strings.HasPrefix(token, "xoxe-"), strings.HasPrefix(token, "xoxe."):
+		return "is not a bot token but one that renews others: " + SayRotation
+	}
+	return ""
+}

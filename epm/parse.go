@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +57,34 @@ func (x Reader) Parse(body []byte) (Parsed, error) {
 	if err != nil {
 		return Parsed{}, err
 	}
-	return b.interpret(x)
+	p, err := b.interpret(x)
+	if at := unfilled[err]; at != nil {
+		err = located(err, body, at)
+	}
+	return p, err
+}
+
+var openEvent = regexp.MustCompile(`(?i)event[_ -]?type[^\w%]*:[^\w%]*(%%\w+%%|null\b)`)
+
+// unfilled finds the placeholder that an error is about.
+var unfilled = map[error]*regexp.Regexp{
+	errNoEvent:   openEvent,
+	errOpenEvent: openEvent,
+	errNoRequest: regexp.MustCompile(`(?i)request[_ -]?id[^\w%]*:[^\w%]*(%%\w+%%|null\b)`),
+}
+
+// located is err with the line and column of what it is about, if at finds it.
+func located(err error, body []byte, at *regexp.Regexp) error {
+	s := string(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+	found := at.FindStringSubmatchIndex(s)
+	if found == nil {
+		return err
+	}
+	if err == errNoEvent { // it was dropped as not given
+		err = errOpenEvent
+	}
+	line, column := position(s, found[2])
+	return fmt.Errorf("%w (line %d, column %d)", err, line, column)
 }
 
 // Read fills in what in's raw body says, as the zero [Reader] does.

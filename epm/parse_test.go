@@ -2,6 +2,7 @@ package epm
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -418,7 +419,7 @@ func TestUnreadable(t *testing.T) {
 		"TooMany":       {`{"a":1` + strings.Repeat(`,"a":1`, maxValues) + `}`, errTooMany},
 	} {
 		_, err := Parse([]byte(c.body))
-		if err != c.want {
+		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -523,7 +524,7 @@ func TestTemplates(t *testing.T) {
 			t.Errorf("%s differs from the vendor's", got[i].Event)
 		}
 		// A template that EPM posts without filling it has no request.
-		if _, err := Parse([]byte(got[i].Body)); err != errNoRequest {
+		if _, err := Parse([]byte(got[i].Body)); !errors.Is(err, errNoRequest) {
 			t.Errorf("%s unfilled: %v, want %v", got[i].Event, err, errNoRequest)
 		}
 		if events[squeeze(got[i].Event)] != events[squeeze(string(e))] {

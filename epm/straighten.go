@@ -276,8 +276,12 @@ func kindOf(r rune) rune {
 
 // unreadable says in which line and column of s the body stops being JSON.
 func unreadable(s string, at int) error {
-	at = min(at, len(s))
-	line := strings.Count(s[:at], "\n") + 1
-	column := utf8.RuneCountInString(s[strings.LastIndexByte(s[:at], '\n')+1:at]) + 1
+	line, column := position(s, min(at, len(s)))
 	return fmt.Errorf("the body is neither valid JSON nor a filled template of ours: it cannot be read from line %d, column %d on; compare the webhook's template in EPM with the output of \"countersign templates\"", line, column)
+}
+
+// position is the line and column of the byte at in s, both from 1, columns in
+// characters.
+func position(s string, at int) (line, column int) {
+	return strings.Count(s[:at], "\n") + 1, utf8.RuneCountInString(s[strings.LastIndexByte(s[:at], '\n')+1:at]) + 1
 }

@@ -141,6 +141,25 @@ func TestUnreadableSaysWhere(t *testing.T) {
 	}
 }
 
+// TestUnfilledSaysWhere: the answer names line and column of a placeholder that
+// must be filled, as for what cannot be read.
+func TestUnfilledSaysWhere(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"EventType": "%%EventType%%", "RequestId": "x"}`:                                  "left unfilled: write the event's name into the webhook's template, as in the output of \"countersign templates\" (line 1, column 16)",
+		"{\n  \"RequestId\": \"x\",\n  \"EventType\": %%EventType%%\n}":                     " (line 3, column 16)",
+		"\ufeff{\r\n\"Reason\": \"é\",\r\n\"Name\": \"ü\", \"EventType\":\"%%Type%%\"\r\n}": " (line 3, column 27)",
+		"{\n“eventtype” : “%%EVENTTYPE%%”,\n\"RequestId\": \"x\"}":                          " (line 2, column 16)",
+		"{'EventType': '%%EventType%%', // the event\n'RequestId': 'x',}":                   " (line 1, column 16)",
+		"{\n\"EventType\": \"JIT_ADMIN_TICKET_CREATED\",\n\"RequestId\": %%RequestId%%}":    "one that was left unfilled; use the webhook templates that \"countersign templates\" prints (line 3, column 14)",
+		`{"EventType": "JIT_ADMIN_TICKET_CREATED", "RequestId": null}`:                      " (line 1, column 56)",
+	} {
+		_, err := Parse([]byte(body))
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q: %v, want %q at its end", body, err, want)
+		}
+	}
+}
+
 // TestHostileBodiesAreReadInOneGo: what would make a repair look again and again
 // at the same bytes.
 func TestHostileBodiesAreReadInOneGo(t *testing.T) {

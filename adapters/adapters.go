@@ -43,6 +43,11 @@ type Chat interface {
 	// that the message can never be edited again.
 	Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) error
 
+	// Present reports whether message m is still there and the chat's own, so
+	// that it can be edited. An error means that it could not be found out.
+	// Nothing that people see is changed.
+	Present(ctx context.Context, m tickets.Message) (bool, error)
+
 	// Reply tells event number event of t in the thread of m, looking first
 	// if since is not zero, as for Post.
 	Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, event int, since time.Time) error

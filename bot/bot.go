@@ -65,6 +65,8 @@ type Config struct {
 
 	Resync time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
 
+	Cards time.Duration // how often the cards of open requests are looked for; default 10 min, never if negative
+
 	Workers int           // steps at once in each lane; default 4
 	Poll    time.Duration // how often a lane looks for what became due; default 500 ms
 	Lease   time.Duration // how long a step's claim lasts; default 60 s
@@ -111,6 +113,7 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: no log")
 	}
 	setDefault(&c.Resync, 5*time.Minute)
+	setDefault(&c.Cards, 10*time.Minute)
 	setDefault(&c.Workers, 4)
 	setDefault(&c.Poll, 500*time.Millisecond)
 	setDefault(&c.Lease, 60*time.Second)
@@ -174,6 +177,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(func() { b.runPurge(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })
 	wg.Go(func() { b.runResync(ctx) })
+	wg.Go(func() { b.runCards(ctx) })
 	wg.Go(func() { b.runInspect(ctx) })
 	for to := range b.Receivers {
 		wg.Go(func() { b.runChanges(ctx, to) })

@@ -3,6 +3,7 @@ package bot_test
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,4 +140,43 @@ func TestManyCardsAreToldTogether(t *testing.T) {
 	if texts := c.texts(); len(texts) != 1 || texts[0] != adapters.SayCardsGone(placeOne, list) || !strings.Contains(texts[0], "2 more") {
 		t.Errorf("admins were told %q", texts)
 	}
+}
+
+// TestDeletedCardIsLookedFor: the card of a request that nothing happens to was
+// deleted. That is found out all the same; a channel that cannot be looked into
+// says nothing about its cards.
+func TestDeletedCardIsLookedFor(t *testing.T) {
+	t.Parallel()
+	w, c := newPlacesWorld(t)
+	w.cards = 10 * time.Millisecond
+	var asked atomic.Int64
+	c.breaks(func(kind tickets.StepKind, _ tickets.Place) error {
+		if kind == "present" {
+			asked.Add(1)
+			return failure(tickets.Gone, true)
+		}
+		return nil
+	})
+	w.start()
+	n := w.ask("r")
+	card := w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" }).Message(placeOne).ID
+	w.eventually("it was looked for", func() bool { return asked.Load() > 2 })
+	if got, err := w.store.Get(t.Context(), n); err != nil || got.Message(placeOne).ID != card {
+		t.Errorf("the message is %+v, %v; want the first one", got.Message(placeOne), err)
+	}
+	c.breaks(nil)
+	for _, want := range []int{2, 2} {
+		c.in(placeOne).delete(card)
+		got := w.until(n, "seen to be gone", func(t *tickets.Ticket) bool {
+			m := t.Message(placeOne)
+			return m.Dead || m.ID != "" && m.ID != card
+		})
+		card = got.Message(placeOne).ID
+		if posts := c.in(placeOne).posts; len(posts) != want {
+			t.Errorf("%d messages, want %d", len(posts), want)
+		}
+	}
+	w.until(n, "given up", func(t *tickets.Ticket) bool { return t.Message(placeOne).Dead })
+	w.advance(time.Minute)
+	w.eventually("admins are told", func() bool { return slices.Contains(c.texts(), adapters.SayCardsGone(placeOne, []tickets.Number{n})) })
 }

@@ -165,6 +165,10 @@ func (c *fakeChat) isGone(id string) bool {
 	return c.gone[id]
 }
 
+func (c *fakeChat) Present(_ context.Context, m tickets.Message) (bool, error) {
+	return !c.isGone(m.ID), nil
+}
+
 func (c *fakeChat) Edit(_ context.Context, m tickets.Message, t *tickets.Ticket) error {
 	if c.isGone(m.ID) {
 		return &tickets.Failure{Class: tickets.Gone, Err: errors.New("planned")}
@@ -378,6 +382,7 @@ type world struct {
 	log       slog.Handler                      // default: none
 	types     []tickets.Type                    // beside the built-in ones
 	own       bool                              // people may decide their own requests
+	cards     time.Duration                     // default: never
 	resync    time.Duration                     // default: never
 	shared    store.Shared                      // default: none
 	receivers map[tickets.Receiver]bot.Receiver // default: none
@@ -489,11 +494,15 @@ func (w *world) build(s store.Store) {
 	if w.meter != nil {
 		meter = w.meter
 	}
+	cards := w.cards
+	if cards == 0 {
+		cards = -1
+	}
 	var err error
 	w.bot, err = bot.New(bot.Config{
 		Meter:  meter,
-		Resync: resync,
-		Store:  w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, Receivers: maps.Clone(w.receivers),
+		Resync: resync, Cards: cards,
+		Store: w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, Receivers: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.

@@ -88,6 +88,13 @@ func (c *placesChat) Post(ctx context.Context, p tickets.Place, t *tickets.Ticke
 	return c.in(p).Post(ctx, p, t, since)
 }
 
+func (c *placesChat) Present(ctx context.Context, m tickets.Message) (bool, error) {
+	if err := c.fails("present", m.Place); err != nil {
+		return false, err
+	}
+	return c.in(m.Place).Present(ctx, m)
+}
+
 func (c *placesChat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) error {
 	if err := c.fails(tickets.StepEdit, m.Place); err != nil {
 		return err

@@ -838,8 +838,22 @@ func menuRefused(t *testing.T, b *Book, h Harness) {
 
 func editGone(t *testing.T, b *Book, h Harness) {
 	tk := b.Add(1042, Request(), h.Place())
-	m := post(t, h, tk)
+	m, other := post(t, h, tk), post(t, h, b.Add(1043, Request(), h.Place()))
+	present := func(m tickets.Message, want bool) {
+		t.Helper()
+		if is, err := h.Chat().Present(ctx(t), m); err != nil || is != want {
+			t.Errorf("Present(%s) = %v, %v; want %v", m.ID, is, err, want)
+		}
+	}
+	present(m, true)
 	h.Delete(m.ID)
+	present(m, false)
+	present(other, true)
+	m.Place.Channel = h.Missing(tickets.Principal{Platform: m.Place.Platform, Kind: tickets.Channel, ID: m.Place.Channel})
+	if is, err := h.Chat().Present(ctx(t), m); err == nil {
+		t.Errorf("Present() in a channel that there is not = %v; want an error", is)
+	}
+	m.Place = h.Place()
 	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.Gone)
 }
 

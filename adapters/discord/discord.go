@@ -310,6 +310,28 @@ func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) e
 	}
 }
 
+// Present reads m. Who may not read the history is told so, unlike in a list of
+// messages, which would be empty.
+func (c *Chat) Present(ctx context.Context, m tickets.Message) (bool, error) {
+	self, err := c.identity(ctx)
+	if err != nil {
+		return false, err
+	}
+	var found foundMessage
+	err = c.call(ctx, request{
+		method: http.MethodGet, route: routeMessage, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID, channel: m.Place.Channel,
+	}, &found)
+	switch {
+	case codeOf(err) == codeUnknownMessage:
+		return false, nil
+	case err != nil:
+		return false, err
+	case string(found.ID) != m.ID:
+		return false, &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord %s: %w", routeMessage, errNoEcho)}
+	}
+	return string(found.Author.ID) == self, nil
+}
+
 // Reply tells an event of t in the thread that is started from m. A thread
 // has the identifier of the message that it was started from.
 func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, event int, since time.Time) error {

@@ -314,6 +314,48 @@ func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) e
 	}
 }
 
+// Present looks for m in the history of its channel. The message of an app that
+// was created anew is there, and is no more ours.
+func (c *Chat) Present(ctx context.Context, m tickets.Message) (bool, error) {
+	self, err := c.identity(ctx)
+	if err != nil {
+		return false, err
+	}
+	const method = "conversations.history"
+	args := url.Values{"channel": {m.Place.Channel}, "oldest": {m.ID}, "latest": {m.ID}, "inclusive": {"1"}, "limit": {"1"}}
+	var page struct {
+		Messages []found `json:"messages"`
+	}
+	err = c.call(ctx, method, m.Place.Channel, false, func() error {
+		err := c.read(ctx, method, args, &page)
+		if err == nil && page.Messages == nil {
+			err = errNoList
+		}
+		return err
+	})
+	switch {
+	case slackError(err) == "missing_scope": // the set-up leaves it to people
+		return c.linked(ctx, m)
+	case err != nil:
+		return false, err
+	}
+	return slices.ContainsFunc(page.Messages, func(f found) bool { return f.TS == m.ID && f.by(self) }), nil
+}
+
+// linked reports whether there is a link to m, which needs no scope; whose m is
+// it does not tell.
+func (c *Chat) linked(ctx context.Context, m tickets.Message) (bool, error) {
+	const method = "chat.getPermalink"
+	err := c.call(ctx, method, m.Place.Channel, false, func() error {
+		_, err := c.api().GetPermalinkContext(ctx, &slack.PermalinkParameters{Channel: m.Place.Channel, Ts: m.ID})
+		return err
+	})
+	if slackError(err) == "message_not_found" {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Reply tells an event of t in the thread of m. Its metadata holds the
 // event's number as rev.
 func (c *Chat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, event int, since time.Time) error {
@@ -352,6 +394,11 @@ type found struct {
 			Rev    text `json:"rev"`
 		} `json:"event_payload"`
 	} `json:"metadata"`
+}
+
+// by reports whether we have sent m.
+func (m *found) by(self identity) bool {
+	return self.user != "" && m.User == self.user || self.bot != "" && m.BotID == self.bot
 }
 
 // find looks for a message of ours that was sent at or after since: the card
@@ -400,9 +447,8 @@ func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Numbe
 		}
 		for _, m := range page.Messages {
 			p := m.Metadata.EventPayload
-			ours := (self.user != "" && m.User == self.user) || (self.bot != "" && m.BotID == self.bot)
 			inThread := m.ThreadTS != "" && m.ThreadTS != m.TS
-			if !ours || m.Metadata.EventType != adapters.MetadataEvent || string(p.Ticket) != string(n) || inThread != (thread != "") {
+			if !m.by(self) || m.Metadata.EventType != adapters.MetadataEvent || string(p.Ticket) != string(n) || inThread != (thread != "") {
 				continue
 			}
 			rev, err := strconv.Atoi(string(p.Rev))

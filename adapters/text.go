@@ -15,10 +15,14 @@ import (
 // request is written by whoever asks for access: a right-to-left override
 // turns exe.fdp around, a zero-width space makes two names look the same, a
 // NUL ends the text for some readers. Such characters are shown by name, for
-// example ⟦U+202E⟧ or ␀. Line breaks and tabs stay; \r\n becomes \n.
+// example ⟦U+202E⟧ or ␀. Line breaks and tabs stay; \r\n becomes \n. Words that
+// look like others are marked, see markLookalikes.
 //
 // Visible(Visible(s)) is Visible(s).
-func Visible(s string) string {
+func Visible(s string) string { return markLookalikes(unhide(s)) }
+
+// unhide makes every character of s one that a reader sees.
+func unhide(s string) string {
 	if plain(s) {
 		return s
 	}
@@ -100,8 +104,12 @@ func surrogate(s string) (rune, bool) {
 
 // Line is Visible on one line: a line break is shown as ⏎, so that nobody
 // can write a line that looks like ours.
-func Line(s string) string {
-	s = strings.TrimSpace(Visible(s))
+func Line(s string) string { return markLookalikes(Unmarked(s)) }
+
+// Unmarked is Line without the marks of words that look like others: for what
+// is kept, and shown by Line later.
+func Unmarked(s string) string {
+	s = strings.TrimSpace(unhide(s))
 	if !strings.ContainsAny(s, "\n\t") {
 		return s
 	}
@@ -168,11 +176,11 @@ func count(s string) (n int, exact bool) {
 var counts = regexp.MustCompile(`^… (and (more than )?\d{1,10} more (characters|lines)|\(\d{1,10} more bytes\))`)
 
 // longestStandIn is more than any stand-in has bytes.
-const longestStandIn = 64
+const longestStandIn = 128
 
 // standIn is how many bytes of the beginning of s stand for something else,
-// whether we or whoever wrote s put them there: a character by its name, a line
-// break on one line, or a count of what was left out.
+// whether we or whoever wrote s put them there: a character by its name, letters
+// that look like others, a line break on one line, or a count of what was left out.
 func standIn(s string) int {
 	switch {
 	case strings.HasPrefix(s, "⟦U+"), strings.HasPrefix(s, "⟦0x"):
@@ -180,6 +188,8 @@ func standIn(s string) int {
 		if i := strings.Index(s[:min(len(s), name+len("⟧"))], "⟧"); i > 0 {
 			return i + len("⟧")
 		}
+	case strings.HasPrefix(s, "⟦"):
+		return len(lookalikeMarks.FindString(s[:min(len(s), longestStandIn)]))
 	case strings.HasPrefix(s, lineBreak):
 		return len(lineBreak)
 	case strings.HasPrefix(s, "… "):

@@ -364,7 +364,7 @@ func oneLine(v *string, text string, most int) error {
 	if n := len([]rune(text)); n > most {
 		return fmt.Errorf("shorten it to %d characters; it has %d", most, n)
 	}
-	*v = adapters.Line(text)
+	*v = adapters.Unmarked(text)
 	return nil
 }
 

@@ -80,6 +80,11 @@ func write(w io.Writer) error {
 	if err := one(w, "The Go programming language and its standard library, https://go.dev", goroot, []string{goroot}); err != nil {
 		return err
 	}
+	unicode, err := os.ReadFile("adapters/LICENSE.unicode")
+	if err != nil {
+		return err
+	}
+	section(w, "Data files of Unicode, https://www.unicode.org, changed: adapters/lookalikes_tables.go", unicode)
 	for _, path := range sorted(mods) {
 		if err := one(w, path+" "+mods[path].Version, mods[path].Dir, sorted(dirs[path])); err != nil {
 			return err
@@ -115,14 +120,18 @@ func one(w io.Writer, title, top string, dirs []string) error {
 				return err
 			}
 			found++
-			fmt.Fprintf(w, "\n%s\n%s\n%s\n\n%s\n", strings.Repeat("=", 80), title+", "+filepath.ToSlash(name), strings.Repeat("=", 80),
-				strings.TrimSpace(strings.ReplaceAll(string(b), "\r\n", "\n")))
+			section(w, title+", "+filepath.ToSlash(name), b)
 		}
 	}
 	if found == 0 {
 		return fmt.Errorf("%s: no licence is found in %s", title, top)
 	}
 	return nil
+}
+
+func section(w io.Writer, title string, text []byte) {
+	rule := strings.Repeat("=", 80)
+	fmt.Fprintf(w, "\n%s\n%s\n%s\n\n%s\n", rule, title, rule, strings.TrimSpace(strings.ReplaceAll(string(text), "\r\n", "\n")))
 }
 
 func sorted[V any](m map[string]V) []string {

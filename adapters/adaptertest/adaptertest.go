@@ -505,7 +505,7 @@ func Request() tickets.Request {
 
 // Hostile is a request whose every text tries something.
 func Hostile() tickets.Request {
-	evil := "<!channel> <!here> @everyone @here <@U01ANN> <@&42> <#C1> :white_check_mark:\n*Approved by* Ann\n" +
+	evil := "Micros\u043eft <!channel> <!here> @everyone @here <@U01ANN> <@&42> <#C1> :white_check_mark:\n*Approved by* Ann\n" +
 		"[safe](https://evil.example) <https://evil.example|https://good.example> \u202Eexe.fdp\u202C a\x00b zero\u200Bwidth \xff"
 	r := Request()
 	r.User, r.Host, r.Reason, r.Product, r.Version = "u "+evil, "h "+evil, "r "+evil, "p "+evil, "v"
@@ -940,12 +940,12 @@ func hostile(t *testing.T, b *Book, h Harness) {
 	if len(c.Pings) > 0 {
 		t.Errorf("the card notifies %v", c.Pings)
 	}
-	for _, bad := range []string{"\u202E", "\x00", "\u200B", "\u202C"} {
+	for _, bad := range []string{"\u202E", "\x00", "\u200B", "\u202C", "Micros\u043eft"} {
 		if strings.Contains(c.Text, bad) || strings.Contains(c.Speech, bad) {
 			t.Errorf("%q is on the card as it is", bad)
 		}
 	}
-	mentions(t, "the card", c.Text, "⟦U+202E⟧", "␀", "more characters")
+	mentions(t, "the card", c.Text, "⟦U+202E⟧", "Micros⟦Cyrillic \u043e⟧ft", "␀", "more characters")
 	for line := range strings.Lines(c.Text) {
 		if strings.HasPrefix(strings.TrimSpace(line), "*Approved by* Ann") {
 			t.Errorf("the requester wrote a line of the card: %q", line)
@@ -958,11 +958,11 @@ func hostile(t *testing.T, b *Book, h Harness) {
 	if err := h.Click(ctx(t), 0, m.ID, adapters.ActionDetails); err != nil {
 		t.Error(err)
 	}
-	mentions(t, "the details", h.Screen(0), "field0", "⟦U+202E⟧")
+	mentions(t, "the details", h.Screen(0), "field0", "⟦U+202E⟧", "Micros⟦Cyrillic \u043e⟧ft")
 	if err := h.Click(ctx(t), 1, m.ID, adapters.ActionApprove); err != nil {
 		t.Error(err)
 	}
-	mentions(t, "the form", h.Screen(1), "JIT-1042", "⟦U+202E⟧")
+	mentions(t, "the form", h.Screen(1), "JIT-1042", "⟦U+202E⟧", "Micros⟦Cyrillic \u043e⟧ft")
 	for _, c := range h.Cards() {
 		if len(c.Pings) > 0 {
 			t.Errorf("something notifies %v", c.Pings)
@@ -1398,7 +1398,7 @@ func homeShows(t *testing.T, b *Book, h Harness) {
 	if c.Pings != nil {
 		t.Errorf("the page notifies %v", c.Pings)
 	}
-	mentions(t, "the page", c.Text, "JIT-1", "JIT-2", "JIT-3", adapters.SayOwnRequest, "⟦U+202E⟧", "Everything works <!channel>", adapters.SayMore(1))
+	mentions(t, "the page", c.Text, "JIT-1", "JIT-2", "JIT-3", adapters.SayOwnRequest, "⟦U+202E⟧", "Micros⟦Cyrillic \u043e⟧ft", "Everything works <!channel>", adapters.SayMore(1))
 	if strings.Contains(c.Text, "JIT-4") {
 		t.Errorf("the page shows more than it was given:\n%s", c.Text)
 	}

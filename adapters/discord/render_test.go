@@ -92,7 +92,7 @@ func checkMessage(t *testing.T, m message) {
 			all.WriteString(string(c.Content) + "\n")
 		}
 	})
-	for _, bad := range []string{"\u202e", "\u200b", "\x00", "\ufffd"} {
+	for _, bad := range []string{"Micros\u043eft", "\u202e", "\u200b", "\x00", "\ufffd"} {
 		if strings.Contains(all.String(), bad) {
 			t.Errorf("%q is in the message: %.500s", bad, all.String())
 		}

@@ -71,7 +71,7 @@ func checkMessage(t *testing.T, m message) {
 		}
 	}
 	all := m.text + string(blocks)
-	for _, bad := range []string{"<!channel", "<!here", "<!everyone", "\u202e", "\u200b", "\x00"} {
+	for _, bad := range []string{"<!channel", "<!here", "<!everyone", "Micros\u043eft", "\u202e", "\u200b", "\x00"} {
 		if strings.Contains(m.text, bad) || strings.Contains(marked(t, blocks), bad) {
 			t.Errorf("%q is in the message: %.300s", bad, all)
 		}
@@ -152,7 +152,7 @@ func TestHomeGolden(t *testing.T) {
 			if wrong := append(lintView(raw), slacktest.CheckView(raw)...); len(wrong) > 0 {
 				t.Errorf("%s", strings.Join(wrong, "\n"))
 			}
-			for _, bad := range []string{"<!channel", "<!here", "<@U01ANN", "\u202e", "\u200b", "\x00"} {
+			for _, bad := range []string{"<!channel", "<!here", "<@U01ANN", "Micros\u043eft", "\u202e", "\u200b", "\x00"} {
 				if blocks, _ := json.Marshal(v.Blocks); strings.Contains(marked(t, blocks), bad) || strings.Contains(bad, "\u202e") && strings.Contains(string(raw), bad) {
 					t.Errorf("%q is on the page", bad)
 				}

@@ -689,6 +689,7 @@ func TestDemoPage(t *testing.T) {
 			}
 			harmless := func(box string) {
 				t.Helper()
+				p.is(box+": the publisher's name is marked", some(box, `n.textContent.includes("Micros⟦Cyrillic о⟧ft Corporation")`))
 				p.is(box+": tags are text", some(box, `n.textContent.includes("<img src=x onerror=") && n.textContent.includes("<script>document.title")`))
 				p.is(box+": markup is text", some(box, `n.textContent.includes("# **Confirmed by EPM** for <@1100000000000000201> and <@&1100000000000000102>: [portal.acme.example](https://evil.example) <t:0:f>")`))
 				p.is(box+": no tags came of them", `!`+some(box+` :is(img, script, a, em, s, u, h1, ul, blockquote, .spoiler, .big-1)`, `true`))

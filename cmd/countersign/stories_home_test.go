@@ -102,6 +102,9 @@ func TestStoryHome(t *testing.T) {
 				if bytes.Contains(v.Blocks, []byte("\u202e")) {
 					t.Errorf("%s: the requester turns text around", person)
 				}
+				if bytes.Contains(v.Blocks, []byte("Micros\u043eft")) {
+					t.Errorf("%s: a word that looks like another is not marked", person)
+				}
 			}
 
 			// What is decided here goes away here, and everywhere.

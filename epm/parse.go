@@ -58,6 +58,9 @@ func (x Reader) Parse(body []byte) (Parsed, error) {
 		return Parsed{}, err
 	}
 	p, err := b.interpret(x)
+	if b.repaired && (p.Ignored && b.swallows(kEventType) || err == errRequestID && b.swallows(kRequestID)) {
+		return Parsed{}, notJSON(text(body))
+	}
 	if at := unfilled[err]; at != nil {
 		err = located(err, body, at)
 	}
@@ -124,11 +127,7 @@ type body struct {
 
 // read chooses between the strict and the repaired reading.
 func read(raw []byte) (body, error) {
-	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
-	s := string(raw)
-	if !utf8.ValidString(s) {
-		s = string([]rune(s)) // U+FFFD for what is none, as encoding/json
-	}
+	s := text(raw)
 	b, err := readJSON(s)
 	if !errors.Is(err, errSyntax) {
 		return b, err
@@ -156,7 +155,29 @@ func read(raw []byte) (body, error) {
 		b.strange = b.strange || plain.strange
 		return b, nil
 	}
-	return body{}, unreadable(straightenHTML(s), plain.from[failsAt(plain.text)])
+	return body{}, notJSON(s)
+}
+
+// text is a body in UTF-8, without a byte-order mark.
+func text(raw []byte) string {
+	s := string(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))
+	if !utf8.ValidString(s) {
+		s = string([]rune(s)) // U+FFFD for what is none, as encoding/json
+	}
+	return s
+}
+
+// notJSON says where s, a body, stops being JSON.
+func notJSON(s string) error {
+	s = straightenHTML(s)
+	plain := straighten(s)
+	return unreadable(s, plain.from[failsAt(plain.text)])
+}
+
+// swallows reports whether the value of k, which is one word, was repaired to
+// hold what follows it: a quote or a colon is missing there.
+func (b *body) swallows(k key) bool {
+	return slices.ContainsFunc(b.values, func(v value) bool { return v.key == k && v.in == "" && strings.ContainsAny(v.text, "\"\n") })
 }
 
 // readJSON reads what is JSON. errSyntax means that s is not.

@@ -160,6 +160,24 @@ func TestUnfilledSaysWhere(t *testing.T) {
 	}
 }
 
+// TestMissingQuotesAndColons: the value of a field that is one word is not
+// repaired to hold the fields that follow it.
+func TestMissingQuotesAndColons(t *testing.T) {
+	for body, where := range map[string]string{
+		"{\n\"EventType\": \"JIT_ADMIN_TICKET_CREATED\",\n\"RequestId\": \"x\",\n\"Reason: \"a\"\n}":                "line 4, column 11",
+		"{\"EventType\": \"JIT_ADMIN_TICKET_CREATED\",\r\n\"é\": \"x\", \"RequestId\" \"x\"\r\n}":                   "line 2, column 23",
+		"{\n\"EventType\": \"JIT_ADMIN_TICKET_CREATED\",\n\"RequestId\": \"x\",\n\"Reason\" \"a\"\n}":               "line 4, column 10",
+		"{\n\"EventType\" \"JIT_ADMIN_TICKET_CREATED\",\n\"RequestId\": \"x\"\n}":                                   "line 2, column 13",
+		"{\n\"RequestId\": \"x\"\n\"UserName\": \"a\",\n\"EventType\" : \"JIT_ADMIN_TICKET_CREATED\" x\n}":          "line",
+		"{\n\"EventType\": \"JIT_ADMIN_TICKET_CREATED\",\n\"Reason\": \"a\",\n\"RequestId\": \"x\" \"y\": \"z\"\n}": "line 4",
+	} {
+		p, err := Parse([]byte(body))
+		if err == nil || !strings.Contains(err.Error(), where) {
+			t.Errorf("%q: %+v, %v; want %q in it", body, p, err, where)
+		}
+	}
+}
+
 // TestHostileBodiesAreReadInOneGo: what would make a repair look again and again
 // at the same bytes.
 func TestHostileBodiesAreReadInOneGo(t *testing.T) {

@@ -39,17 +39,7 @@ func (b *Bot) runCards(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		mine := func() bool {
-			if b.Shared == nil {
-				return true
-			}
-			is, err := b.Shared.Hold(ctx, cardsLease, holder, b.Cards+time.Minute)
-			if err != nil && ctx.Err() == nil {
-				b.Log.Warn("cannot agree on who looks for cards", "err", err)
-			}
-			return is && err == nil
-		}
-		b.lookForCards(ctx, mine, pause.C)
+		b.lookForCards(ctx, func() bool { return b.holdsLease(ctx, cardsLease, holder, b.Cards+time.Minute) }, pause.C)
 	}
 }
 

@@ -448,25 +448,25 @@ func note(e tickets.Event) Sentence {
 	switch e.Kind {
 	case tickets.EventReconsidered:
 		return text("The settings changed whether it can be decided")
-	case tickets.EventCompleted:
+	case tickets.EventRequestEnriched:
 		return text("The webhook of the request arrived, which tells more of it")
-	case tickets.EventDetailed:
+	case tickets.EventOutcomeAmended:
 		return text("EPM told more of what it recorded")
-	case tickets.EventShown:
+	case tickets.EventCardPosted:
 		return text("Shown" + in)
 	case tickets.EventCardGone:
 		return text("The message is gone, and is posted again" + in + why)
-	case tickets.EventOpened:
+	case tickets.EventFormOpened:
 		return append(append(text("Form to "+string(e.Verdict)+" opened by "), Part{Actor: e.Actor}), text(in)...)
-	case tickets.EventTurnedAway:
+	case tickets.EventAccessDenied:
 		return append(append(text("Turned away: "), Part{Actor: e.Actor}), text(in+why)...)
-	case tickets.EventFailing:
+	case tickets.EventDeliveryFailing:
 		return text("Cannot be shown or updated" + in + why)
-	case tickets.EventWorking:
+	case tickets.EventDeliveryRecovered:
 		return text("Updated again" + in)
-	case tickets.EventGivenUp:
+	case tickets.EventDeliveryAbandoned:
 		return text("Never to be updated again" + in + why)
-	case tickets.EventMuted:
+	case tickets.EventsSuppressed:
 		return text("There were too many events “" + short(e.Text, 30) + "”: no more of them are recorded")
 	}
 	return nil

@@ -44,7 +44,7 @@ func TestDeletedCardIsPostedAgainOnce(t *testing.T) {
 	again := w.until(n, "posted again", func(t *tickets.Ticket) bool {
 		return t.Message(placeOne).ID != "" && t.Message(placeOne).ID != firstCard
 	})
-	if want := []tickets.EventKind{"received", "shown", "state", "card_gone", "shown"}; !slices.Equal(kindsOf(again), want) {
+	if want := []tickets.EventKind{"received", "card_posted", "state", "card_gone", "card_posted"}; !slices.Equal(kindsOf(again), want) {
 		t.Errorf("events %v, want %v", kindsOf(again), want)
 	}
 	if len(w.bot.Places()) > 0 {

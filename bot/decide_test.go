@@ -286,7 +286,7 @@ func TestMenuMovesTheState(t *testing.T) {
 		note(t, choose(ann, n, s), "There is no such state. Choose one of: New, In Progress, On Hold, Resolved, Closed, Cancelled.")
 	}
 	w.bot.Written(t.Context())
-	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "New" || fmt.Sprint(kindsOf(got)) != "[received shown turned_away turned_away]" {
+	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "New" || fmt.Sprint(kindsOf(got)) != "[received card_posted access_denied access_denied]" {
 		t.Fatalf("the ticket is %+v, %v; want it untouched, and who tried in its history", got, err)
 	}
 	if menu := w.bot.Card("chat").Moves; fmt.Sprint(menu(&tickets.Ticket{Type: "Incident", State: "New"})) != "[In Progress On Hold Resolved Closed Cancelled]" ||
@@ -301,7 +301,7 @@ func TestMenuMovesTheState(t *testing.T) {
 	note(t, w.click(n, bob, adapters.ActionApprove), tickets.SayInactive)
 	w.bot.Written(t.Context())
 	got := w.until(n, "moved", func(t *tickets.Ticket) bool { return t.State == "Closed" })
-	if e := got.Events[4]; fmt.Sprint(kindsOf(got)[4:]) != "[state turned_away]" || e.Actor.ID != ann.ID || e.Text != "Closed" {
+	if e := got.Events[4]; fmt.Sprint(kindsOf(got)[4:]) != "[state access_denied]" || e.Actor.ID != ann.ID || e.Text != "Closed" {
 		t.Errorf("the history is %+v", got.Events)
 	}
 	choose(ann, n, "In Progress")
@@ -403,7 +403,7 @@ func TestOutcomeIsReadBackWhenItsWebhookIsLost(t *testing.T) {
 	o.End = o.At.Add(2 * time.Hour)
 	w.conclude("r", o)
 	got := w.until(n, "settled", settled)
-	if len(got.Events) != events+1 || got.Events[events].Kind != tickets.EventDetailed || got.Outcome.End.IsZero() {
+	if len(got.Events) != events+1 || got.Events[events].Kind != tickets.EventOutcomeAmended || got.Outcome.End.IsZero() {
 		t.Errorf("events %+v, outcome %+v; want one more than %d that nobody is told of, and the end filled in", got.Events, got.Outcome, events)
 	}
 }

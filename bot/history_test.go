@@ -36,7 +36,7 @@ func TestHistoryTellsWhoTried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []tickets.EventKind{"received", "shown", "turned_away", "opened"}; !slices.Equal(kindsOf(got), want) || got.Rev != 1 {
+	if want := []tickets.EventKind{"received", "card_posted", "access_denied", "form_opened"}; !slices.Equal(kindsOf(got), want) || got.Rev != 1 {
 		t.Fatalf("events %v at rev %d; want %v at rev 1", kindsOf(got), got.Rev, want)
 	}
 	received, shown, away, opened := got.Events[0], got.Events[1], got.Events[2], got.Events[3]
@@ -107,7 +107,7 @@ func (w *world) tries(n tickets.Number) {
 	note(w.t, w.bot.Submit(ctx, adapters.Submission{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: twoHours}), adapters.SayNotApprover)
 }
 
-var triedKinds = []tickets.EventKind{"received", "shown", "opened", "turned_away", "turned_away"}
+var triedKinds = []tickets.EventKind{"received", "card_posted", "form_opened", "access_denied", "access_denied"}
 
 // TestFormOpensBeforeItsLine: a store hangs when the history is to be written.
 // The form opens, and a refusal is said, while it does; the lines are there once

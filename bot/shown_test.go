@@ -59,7 +59,7 @@ func TestClickOnWhatIsNotOurs(t *testing.T) {
 			}
 			turned := 0
 			for _, e := range got.Events {
-				if e.Kind == tickets.EventTurnedAway {
+				if e.Kind == tickets.EventAccessDenied {
 					turned++
 				}
 			}
@@ -83,7 +83,7 @@ func TestSubmitForAnotherRequest(t *testing.T) {
 	}
 	w.bot.Written(t.Context())
 	got, err := w.store.Get(t.Context(), n)
-	if err != nil || got.Decision != nil || fmt.Sprint(kindsOf(got)) != "[received shown turned_away turned_away]" {
+	if err != nil || got.Decision != nil || fmt.Sprint(kindsOf(got)) != "[received card_posted access_denied access_denied]" {
 		t.Errorf("the ticket is %+v, %v; want it undecided, and who tried in its history", got, err)
 	}
 }

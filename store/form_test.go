@@ -29,8 +29,8 @@ func full() *tickets.Ticket {
 	t.Events[0].State, t.Events[0].Request = "New", tickets.Digest([]byte("request"))
 	t.Events[0].Source = tickets.Source{Incoming: "in-1", Body: tickets.Digest([]byte("body"))}
 	t.Events = append(t.Events,
-		tickets.Event{Kind: tickets.EventShown, At: storetest.Now, Place: storetest.Place, Message: "1.2"},
-		tickets.Event{Kind: tickets.EventOpened, At: storetest.Now, Actor: storetest.Ann, Verdict: tickets.Deny, Place: storetest.Place},
+		tickets.Event{Kind: tickets.EventCardPosted, At: storetest.Now, Place: storetest.Place, Message: "1.2"},
+		tickets.Event{Kind: tickets.EventFormOpened, At: storetest.Now, Actor: storetest.Ann, Verdict: tickets.Deny, Place: storetest.Place},
 		tickets.Event{Kind: tickets.EventSubmitted, At: storetest.Now, Rev: 3, Attempts: 2, Standing: &tickets.Standing{
 			Type: "Access Request", Title: "EPM JIT Access Request", Category: "Security", Active: true, Undecidable: tickets.NoApprovers,
 		}})

@@ -216,11 +216,11 @@ func (c *checked) compare(t rawTicket) {
 			decision, decided = l.Decision, i+1
 		case tickets.EventRefused:
 			decision, decided = nil, i+1
-		case tickets.EventOutcome, tickets.EventDetailed:
+		case tickets.EventOutcome, tickets.EventOutcomeAmended:
 			outcome, concluded = l.Outcome, i+1
 		case tickets.EventState:
 			state = l.Text
-		case tickets.EventShown:
+		case tickets.EventCardPosted:
 			shown[l.Place] = l.Message
 		case tickets.EventCardGone:
 			shown[l.Place] = ""
@@ -271,7 +271,7 @@ func (c *checked) compareRest(t rawTicket) {
 			looked = true
 		case tickets.EventOutcome:
 			refused = nil
-		case tickets.EventGivenUp:
+		case tickets.EventDeliveryAbandoned:
 			given[l.Place] = true
 		case tickets.EventCardGone:
 			reposted[l.Place] = true

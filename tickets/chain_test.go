@@ -197,7 +197,7 @@ func TestNotesChangeNoCard(t *testing.T) {
 			t.Errorf("%s is told in the thread", e.Kind)
 		}
 	}
-	want := "[shown opened turned_away failing working given_up]"
+	want := "[card_posted form_opened access_denied delivery_failing delivery_recovered delivery_abandoned]"
 	if fmt.Sprint(got) != want || tk.Rev != rev || len(due) != len(tk.Due()) || len(tk.Owes(later)) != 0 {
 		t.Errorf("events %v, rev %d, owes %v; want %s, rev %d and nothing", got, tk.Rev, tk.Owes(later), want, rev)
 	}
@@ -255,7 +255,7 @@ func TestNotesAreBounded(t *testing.T) {
 		tk.TurnedAway(bob, tickets.Approve, place, "no approver", at)
 	}
 	last := tk.Events[len(tk.Events)-1]
-	if len(tk.Events) != 1+200+1 || last.Kind != tickets.EventMuted || last.Text != string(tickets.EventTurnedAway) {
+	if len(tk.Events) != 1+200+1 || last.Kind != tickets.EventsSuppressed || last.Text != string(tickets.EventAccessDenied) {
 		t.Errorf("%d events, the last %+v; want 200 noted, and that more are not", len(tk.Events), last)
 	}
 	if !tk.Opened(ann, tickets.Approve, place, at) || tk.Decide(decision(tickets.Approve, ann), rules()) != nil {

@@ -82,7 +82,7 @@ func (t *Ticket) complete(r Request, from Source, rules Rules, now time.Time) bo
 	}
 	t.Request = &r
 	t.Undecidable = t.whyNobody(rules)
-	t.happened(Event{Kind: EventCompleted, At: now, Source: from, Request: r.canonicalDigest()})
+	t.happened(Event{Kind: EventRequestEnriched, At: now, Source: from, Request: r.canonicalDigest()})
 	return true
 }
 
@@ -108,7 +108,7 @@ func (t *Ticket) conclude(o Outcome, from Source, rules Rules, now time.Time) bo
 				return false
 			}
 			t.Outcome = &filled
-			t.happened(Event{Kind: EventDetailed, At: now, Outcome: &filled, Source: from})
+			t.happened(Event{Kind: EventOutcomeAmended, At: now, Outcome: &filled, Source: from})
 			return true
 		}
 	}
@@ -414,7 +414,7 @@ func (t *Ticket) glance(e Event) bool {
 	n := 0
 	for _, old := range slices.Backward(t.Events) {
 		switch {
-		case old.Kind == EventMuted && old.Text == string(e.Kind):
+		case old.Kind == EventsSuppressed && old.Text == string(e.Kind):
 			return false
 		case old.Kind != e.Kind:
 			continue
@@ -425,7 +425,7 @@ func (t *Ticket) glance(e Event) bool {
 		n++
 	}
 	if n >= maxNoted {
-		e = Event{Kind: EventMuted, At: e.At, Text: string(e.Kind)}
+		e = Event{Kind: EventsSuppressed, At: e.At, Text: string(e.Kind)}
 	}
 	t.note(e)
 	return true
@@ -434,7 +434,7 @@ func (t *Ticket) glance(e Event) bool {
 // Opened notes that by was given the form to decide t. It reports false, and
 // changes nothing, if that was noted a moment ago or too often.
 func (t *Ticket) Opened(by Actor, v Verdict, in Place, now time.Time) bool {
-	return t.glance(Event{Kind: EventOpened, At: now, Actor: by, Verdict: v, Place: in})
+	return t.glance(Event{Kind: EventFormOpened, At: now, Actor: by, Verdict: v, Place: in})
 }
 
 // TurnedAway notes that by was refused the form, the decision or, without a
@@ -442,7 +442,7 @@ func (t *Ticket) Opened(by Actor, v Verdict, in Place, now time.Time) bool {
 // people, and holds nothing that anybody wrote. It reports false, and changes
 // nothing, if that was noted a moment ago or too often.
 func (t *Ticket) TurnedAway(by Actor, v Verdict, in Place, why string, now time.Time) bool {
-	return t.glance(Event{Kind: EventTurnedAway, At: now, Actor: by, Verdict: v, Place: in, Text: why})
+	return t.glance(Event{Kind: EventAccessDenied, At: now, Actor: by, Verdict: v, Place: in, Text: why})
 }
 
 // BeginPost notes that the ticket is about to be posted in place, and
@@ -467,7 +467,7 @@ func (t *Ticket) Posted(place Place, id string, shown *Ticket, now time.Time) {
 	m.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)
 	m.FirstTry, m.Tries = time.Time{}, 0
 	m.succeeded()
-	t.note(Event{Kind: EventShown, At: now, Place: place, Message: id})
+	t.note(Event{Kind: EventCardPosted, At: now, Place: place, Message: id})
 }
 
 // Edited notes that the message in place shows rev.
@@ -481,7 +481,7 @@ func (t *Ticket) Edited(place Place, rev int, now time.Time) {
 // works notes that m's place can be told again, if it could not.
 func (t *Ticket) works(m *Message, now time.Time) {
 	if m.Attempts > 0 {
-		t.glance(Event{Kind: EventWorking, At: now, Place: m.Place})
+		t.glance(Event{Kind: EventDeliveryRecovered, At: now, Place: m.Place})
 	}
 	m.succeeded()
 }
@@ -541,9 +541,9 @@ func (t *Ticket) ShowFailed(place Place, problem string, next time.Time, dead bo
 	if m := t.Message(place); m != nil {
 		switch {
 		case dead && !m.Dead:
-			t.note(Event{Kind: EventGivenUp, At: now, Place: place, Text: problem})
+			t.note(Event{Kind: EventDeliveryAbandoned, At: now, Place: place, Text: problem})
 		case m.Attempts == 0:
-			t.glance(Event{Kind: EventFailing, At: now, Place: place, Text: problem})
+			t.glance(Event{Kind: EventDeliveryFailing, At: now, Place: place, Text: problem})
 		}
 		m.Attempts++
 		m.Problem, m.NotBefore, m.Dead = problem, next, dead

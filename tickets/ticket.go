@@ -299,17 +299,17 @@ const (
 // Events for those who read the history. They are told in no thread, and for
 // all but the first three the card does not change.
 const (
-	EventReconsidered EventKind = "reconsidered" // the settings changed whether it can be decided
-	EventCompleted    EventKind = "completed"    // the webhook of a listed request arrived, and tells more of it
-	EventDetailed     EventKind = "detailed"     // EPM told more of the outcome that it recorded
-	EventShown        EventKind = "shown"        // posted in a place
-	EventCardGone     EventKind = "card_gone"    // the message in a place was deleted, or is no more ours to edit; it is posted again
-	EventOpened       EventKind = "opened"       // somebody opened the form
-	EventTurnedAway   EventKind = "turned_away"  // somebody was refused the form, the decision or another state
-	EventFailing      EventKind = "failing"      // a place cannot be told; still trying
-	EventWorking      EventKind = "working"      // and again can
-	EventGivenUp      EventKind = "given_up"     // a place is never told again
-	EventMuted        EventKind = "muted"        // there were too many events of the kind in Text: no more of them are recorded
+	EventReconsidered      EventKind = "reconsidered"       // the settings changed whether it can be decided
+	EventRequestEnriched   EventKind = "request_enriched"   // the webhook of a listed request arrived, and tells more of it
+	EventOutcomeAmended    EventKind = "outcome_amended"    // EPM told more of the outcome that it recorded
+	EventCardPosted        EventKind = "card_posted"        // posted in a place
+	EventCardGone          EventKind = "card_gone"          // the message in a place was deleted, or is no more ours to edit; it is posted again
+	EventFormOpened        EventKind = "form_opened"        // somebody opened the form
+	EventAccessDenied      EventKind = "access_denied"      // somebody was refused the form, the decision or another state
+	EventDeliveryFailing   EventKind = "delivery_failing"   // a place cannot be told; still trying
+	EventDeliveryRecovered EventKind = "delivery_recovered" // and again can
+	EventDeliveryAbandoned EventKind = "delivery_abandoned" // a place is never told again
+	EventsSuppressed       EventKind = "events_suppressed"  // there were too many events of the kind in Text: no more of them are recorded
 )
 
 // InThread reports whether the event is told as a reply under the card.
@@ -323,7 +323,7 @@ func (k EventKind) InThread() bool {
 
 // onCard reports whether the card changes for the event.
 func (k EventKind) onCard() bool {
-	return k.InThread() || k == EventReceived || k == EventReconsidered || k == EventCompleted || k == EventDetailed
+	return k.InThread() || k == EventReceived || k == EventReconsidered || k == EventRequestEnriched || k == EventOutcomeAmended
 }
 
 // Source is the webhook that an event came by, or the record of EPM's list.
@@ -339,15 +339,15 @@ type Event struct {
 	Kind     EventKind `json:"kind"`
 	At       time.Time `json:"at"`
 	Actor    Actor     `json:"actor,omitzero"`
-	Verdict  Verdict   `json:"verdict,omitempty"`  // opened, turned_away: of the form
+	Verdict  Verdict   `json:"verdict,omitempty"`  // form_opened, access_denied: of the form
 	Decision *Decision `json:"decision,omitempty"` // decided, refused
-	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome, detailed
+	Outcome  *Outcome  `json:"outcome,omitempty"`  // outcome, outcome_amended
 	Text     string    `json:"text,omitempty"`     // for people: why EPM refused or what delays or denies, why somebody was turned away or a place fails, the new state; not empty if the request was found in EPM's list
 	State    State     `json:"state,omitempty"`    // received, outcome: that the ticket is in since
-	Place    Place     `json:"place,omitzero"`     // where: shown, opened, turned_away, failing, working, given_up
+	Place    Place     `json:"place,omitzero"`     // where: card_posted, form_opened, access_denied, delivery_failing, delivery_recovered, delivery_abandoned
 	Message  string    `json:"message,omitempty"`  // shown: the platform's identifier
-	Source   Source    `json:"source,omitzero"`    // received, completed, outcome, detailed
-	Request  string    `json:"request,omitempty"`  // received, completed: SHA-256 of the request's canonical JSON
+	Source   Source    `json:"source,omitzero"`    // received, request_enriched, outcome, outcome_amended
+	Request  string    `json:"request,omitempty"`  // received, request_enriched: SHA-256 of the request's canonical JSON
 	Rev      int       `json:"rev,omitempty"`      // the ticket's since then, if the card changed
 	Attempts int       `json:"attempts,omitempty"` // submitted: how often the decision was sent
 	Standing *Standing `json:"standing,omitempty"` // since then, if it is another than before

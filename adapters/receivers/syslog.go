@@ -53,7 +53,7 @@ func severity(n tickets.Notice) uint8 {
 	switch e.Kind {
 	case tickets.EventReceived:
 		return informational
-	case tickets.EventRefused, tickets.EventDelayed, tickets.EventNotPermitted, tickets.EventOverdue, tickets.EventDamaged, tickets.EventAccepted, tickets.EventTurnedAway, tickets.EventFailing, tickets.EventGivenUp, tickets.EventMuted:
+	case tickets.EventRefused, tickets.EventDelayed, tickets.EventNotPermitted, tickets.EventOverdue, tickets.EventDamaged, tickets.EventAccepted, tickets.EventAccessDenied, tickets.EventDeliveryFailing, tickets.EventDeliveryAbandoned, tickets.EventsSuppressed:
 		return warning
 	}
 	return notice

@@ -51,7 +51,7 @@ var cefLabels = map[string]string{
 // cefSeverity is how much a SIEM should care, of 10; 3 for what is not named.
 var cefSeverity = map[string]int{
 	string(tickets.EventDecided): 5, string(tickets.EventOutcome): 5, string(tickets.EventRefused): 6, string(tickets.EventNotPermitted): 6,
-	string(tickets.EventTurnedAway): 6, string(tickets.EventGivenUp): 6, string(tickets.EventMuted): 7, string(tickets.EventDamaged): 8, string(tickets.EventAccepted): 8, settingChanged: 6,
+	string(tickets.EventAccessDenied): 6, string(tickets.EventDeliveryAbandoned): 6, string(tickets.EventsSuppressed): 7, string(tickets.EventDamaged): 8, string(tickets.EventAccepted): 8, settingChanged: 6,
 }
 
 var (

@@ -241,8 +241,8 @@ func TestStoryAudit(t *testing.T) {
 		kinds = append(kinds, string(event.Kind))
 	}
 	// The click may be faster than what is known of the post.
-	got := strings.Replace(strings.Join(kinds, " "), "turned_away shown", "shown turned_away", 1)
-	if got != "received shown turned_away opened decided submitted outcome" {
+	got := strings.Replace(strings.Join(kinds, " "), "access_denied card_posted", "card_posted access_denied", 1)
+	if got != "received card_posted access_denied form_opened decided submitted outcome" {
 		t.Errorf("the history is %s", got)
 	}
 	text, err := os.ReadFile(heads)
@@ -254,7 +254,7 @@ func TestStoryAudit(t *testing.T) {
 		t.Errorf("heads %v; want the last in the file and in the log", list)
 	}
 	path := strings.TrimPrefix(s.env.Store.Reveal(), "sqlite:")
-	change(t, path, 1001, `"n":4,"kind":"opened"`, `"n":4,"kind":"shown"`)
+	change(t, path, 1001, `"n":4,"kind":"form_opened"`, `"n":4,"kind":"card_posted"`)
 	if got, err := s.command(s.alone(), "audit", "verify", "--heads", heads); err == nil || !strings.Contains(got, "JIT-1001, event 4: changed") {
 		t.Errorf("verify = %q, %v", got, err)
 	}

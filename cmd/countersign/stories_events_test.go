@@ -141,7 +141,7 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 	told := func(name string) func() bool {
 		return func() bool { return slices.Equal(l.told(t)[name], want()) }
 	}
-	for _, kind := range []string{"received", "shown", "opened", "decided", "submitted"} {
+	for _, kind := range []string{"received", "card_posted", "form_opened", "decided", "submitted"} {
 		if !slices.ContainsFunc(want(), func(e string) bool { return strings.HasSuffix(e, " ticket."+kind) }) {
 			t.Errorf("the history is %q, want %s in it", want(), kind)
 		}

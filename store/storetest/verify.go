@@ -252,7 +252,7 @@ func (s *verifySuite) tampered() {
 		"HashChanged": {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `"hash":"`, `"hash":"0`) }), []string{"JIT-1002, event 3: changed", "JIT-1002, event 4: changed"}},
 		"HashRemoved": {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `"hash":"`, `"hush":"`) }), []string{"JIT-1002, event 3: added", "JIT-1002, event 4: changed"}},
 		"OneAdded": {events(good, func(e []json.RawMessage) []json.RawMessage {
-			return append(e, json.RawMessage(`{"kind":"opened","at":"2026-01-31T13:05:00Z"}`))
+			return append(e, json.RawMessage(`{"kind":"form_opened","at":"2026-01-31T13:05:00Z"}`))
 		}), []string{"JIT-1002, event 7: added"}},
 		"MemberAdded":   {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `"kind":`, `"x":1,"kind":`) }), []string{"JIT-1002, event 3: changed"}},
 		"MembersMoved":  {events(good, func(e []json.RawMessage) []json.RawMessage { return changed(e, 2, `{"n":3,`, `{ "n" : 3 ,`) }), nil},

@@ -128,6 +128,7 @@ func TestManyCardsAreToldTogether(t *testing.T) {
 		list = append(list, n)
 		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
 	}
+	w.freeze() // what is told is told of some seconds together
 	c.breaks(only("C1", failure(tickets.Gone, false), tickets.StepEdit))
 	for _, n := range list {
 		w.move(n, "On Hold")

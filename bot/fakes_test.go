@@ -366,12 +366,13 @@ func (r *fakeReceiver) all() []tickets.Notice {
 
 // world is one installation, which may be restarted.
 type world struct {
-	t     *testing.T
-	path  string
-	chat  *fakeChat
-	epm   *fakeEPM
-	rules tickets.Rules
-	skew  atomic.Int64 // added to the clock, ns
+	t      *testing.T
+	path   string
+	chat   *fakeChat
+	epm    *fakeEPM
+	rules  tickets.Rules
+	skew   atomic.Int64              // added to the clock, ns
+	frozen atomic.Pointer[time.Time] // what the clock shows in place of the time
 
 	tampered atomic.Bool // something else has written to the store
 
@@ -416,7 +417,20 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) now() time.Time          { return time.Now().Add(time.Duration(w.skew.Load())) }
+func (w *world) now() time.Time {
+	if at := w.frozen.Load(); at != nil {
+		return at.Add(time.Duration(w.skew.Load()))
+	}
+	return time.Now().Add(time.Duration(w.skew.Load()))
+}
+
+// freeze stops the clock, but for what advance adds, at a full microsecond:
+// stores round up when something is due.
+func (w *world) freeze() {
+	now := time.Now().Truncate(time.Microsecond)
+	w.frozen.Store(&now)
+}
+
 func (w *world) advance(d time.Duration) { w.skew.Add(int64(d)) }
 
 func (w *world) start() { w.startAfter(func() {}) }

@@ -189,8 +189,8 @@ type copying struct {
 	tell     func(Progress)
 	named    []error
 	problems int
-	retired  map[tickets.Number]tickets.Head // by to
-	past     int                             // tickets of from that are among them
+	retired  map[tickets.Number]tickets.Checkpoint // by to
+	past     int                                   // tickets of from that are among them
 }
 
 func (c *copying) run(ctx context.Context) error {
@@ -459,7 +459,7 @@ func (c *copying) ledger(ctx context.Context) error {
 // outdated finds the tickets that to still has of those that from has retired,
 // and calls gone with those of each page that are what was retired, and other
 // with each that may hold what from never knew.
-func (c *copying) outdated(ctx context.Context, retired map[tickets.Number]tickets.Head, gone func([]*tickets.Ticket) error, other func(*tickets.Ticket)) error {
+func (c *copying) outdated(ctx context.Context, retired map[tickets.Number]tickets.Checkpoint, gone func([]*tickets.Ticket) error, other func(*tickets.Ticket)) error {
 	return Forms(ctx, c.to, func(page []Form) error {
 		var list []*tickets.Ticket
 		for _, f := range page {
@@ -469,7 +469,7 @@ func (c *copying) outdated(ctx context.Context, retired map[tickets.Number]ticke
 			}
 			switch last, ok := retired[r.Ticket.Number]; {
 			case !ok:
-			case r.Ticket.Head() == last && len(VerifyForm(f.Seq, f.Doc)) == 0:
+			case r.Ticket.Checkpoint() == last && len(VerifyForm(f.Seq, f.Doc)) == 0:
 				list = append(list, r.Ticket)
 			default:
 				other(r.Ticket)
@@ -483,8 +483,8 @@ func (c *copying) outdated(ctx context.Context, retired map[tickets.Number]ticke
 }
 
 // weighRetired is what becomes of t, which the store to copy to has retired.
-func weighRetired(t *tickets.Ticket, last tickets.Head) (Restored, error) {
-	if len(t.Events) < last.Events || t.Head() == last {
+func weighRetired(t *tickets.Ticket, last tickets.Checkpoint) (Restored, error) {
+	if len(t.Events) < last.Events || t.Checkpoint() == last {
 		return Further, nil
 	}
 	return Refused, fmt.Errorf("%s is not copied: the store to copy to has retired it with another history. %s", t.Number, sayTarget)

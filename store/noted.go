@@ -8,16 +8,16 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Noted is s, of which note is told the new head after each write that added
-// to the history of a ticket, of the settings or of the ledger (see [SettingsHead] and
-// [LedgerHead]). Two
+// Noted is s, of which note is told the new checkpoint after each write that added
+// to the history of a ticket, of the settings or of the ledger (see [SettingsCheckpoint] and
+// [LedgerCheckpoint]). Two
 // writes at once may be told in either order. After an error nothing is told:
-// the next head covers it. note must not wait.
-func Noted(s Store, note func(tickets.Head)) Store { return &noted{s, note} }
+// the next checkpoint covers it. note must not wait.
+func Noted(s Store, note func(tickets.Checkpoint)) Store { return &noted{s, note} }
 
 type noted struct {
 	Store
-	note func(tickets.Head)
+	note func(tickets.Checkpoint)
 }
 
 // Accept implements [Store].
@@ -42,7 +42,7 @@ func (s *noted) applied(apply Apply, write func(Apply) (tickets.Receipt, *ticket
 	}
 	r, t, err := write(counting)
 	if err == nil && t != nil && events(t) != before.Load() {
-		s.note(t.Head())
+		s.note(t.Checkpoint())
 	}
 	return r, t, err
 }
@@ -62,7 +62,7 @@ func (s *noted) Update(ctx context.Context, n tickets.Number, change func(*ticke
 		return change(t)
 	})
 	if err == nil && events(t) != before.Load() {
-		s.note(t.Head())
+		s.note(t.Checkpoint())
 	}
 	return t, err
 }
@@ -89,39 +89,39 @@ func (s *noted) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, e
 func (s *noted) Retire(ctx context.Context, before, now time.Time, limit int) (Retired, error) {
 	e, err := s.Store.Retire(ctx, before, now, limit)
 	if err == nil && e.N > 0 {
-		s.note(tickets.Head{Ticket: LedgerHead, Events: e.N, Hash: e.Hash})
+		s.note(tickets.Checkpoint{Ticket: LedgerCheckpoint, Events: e.N, Hash: e.Hash})
 	}
 	return e, err
 }
 
-// settings tells the head of the settings' history; if it cannot be read, the
+// settings tells the checkpoint of the settings' history; if it cannot be read, the
 // next one covers it.
 func (s *noted) settings(ctx context.Context) {
-	if h, err := HeadOfSettings(ctx, s.Store); err == nil && h.Events > 0 {
+	if h, err := CheckpointOfSettings(ctx, s.Store); err == nil && h.Events > 0 {
 		s.note(h)
 	}
 }
 
-// HeadOfSettings is the head of the settings' history; it tells of no events
+// CheckpointOfSettings is the checkpoint of the settings' history; it tells of no events
 // if there are none, or none since there is a chain.
-func HeadOfSettings(ctx context.Context, s Store) (tickets.Head, error) {
+func CheckpointOfSettings(ctx context.Context, s Store) (tickets.Checkpoint, error) {
 	changes, err := s.Changes(ctx, 1)
 	if err != nil || len(changes) == 0 {
-		return tickets.Head{}, err
+		return tickets.Checkpoint{}, err
 	}
-	return tickets.Head{Ticket: SettingsHead, Events: changes[0].N, Hash: changes[0].Hash}, nil
+	return tickets.Checkpoint{Ticket: SettingsCheckpoint, Events: changes[0].N, Hash: changes[0].Hash}, nil
 }
 
-// HeadOfLedger is the head of the ledger of retired tickets; it tells of no
+// CheckpointOfLedger is the checkpoint of the ledger of retired tickets; it tells of no
 // events if there are none.
-func HeadOfLedger(ctx context.Context, s Archive) (tickets.Head, error) {
+func CheckpointOfLedger(ctx context.Context, s Archive) (tickets.Checkpoint, error) {
 	docs, err := s.Ledger(ctx)
 	if err != nil || len(docs) == 0 {
-		return tickets.Head{}, err
+		return tickets.Checkpoint{}, err
 	}
 	e, err := DecodeRetired(docs[len(docs)-1])
 	if err != nil {
-		return tickets.Head{}, err
+		return tickets.Checkpoint{}, err
 	}
-	return tickets.Head{Ticket: LedgerHead, Events: e.N, Hash: e.Hash}, nil
+	return tickets.Checkpoint{Ticket: LedgerCheckpoint, Events: e.N, Hash: e.Hash}, nil
 }

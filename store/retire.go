@@ -13,14 +13,14 @@ import (
 // it accounts for their numbers, and keeps what their histories came to. The
 // entries are chained like the events of a ticket.
 type Retired struct {
-	N       int            `json:"n"` // its place in the ledger, from 1
-	At      time.Time      `json:"at"`
-	Tickets []tickets.Head `json:"tickets"`
-	Hash    string         `json:"hash,omitempty"`
+	N       int                  `json:"n"` // its place in the ledger, from 1
+	At      time.Time            `json:"at"`
+	Tickets []tickets.Checkpoint `json:"tickets"`
+	Hash    string               `json:"hash,omitempty"`
 }
 
-// LedgerHead is what heads of the ledger are called.
-const LedgerHead = "retired"
+// LedgerCheckpoint is what checkpoints of the ledger are called.
+const LedgerCheckpoint = "retired"
 
 // ledgerRoot is the hash before the first entry of a ledger.
 func ledgerRoot() string { return tickets.Digest([]byte("countersign retired\n")) }
@@ -73,7 +73,7 @@ func Entry(last []byte, list []*tickets.Ticket, now time.Time) (Retired, []byte,
 		e.N, hash = before.N+1, before.Hash
 	}
 	for _, t := range list {
-		e.Tickets = append(e.Tickets, t.Head())
+		e.Tickets = append(e.Tickets, t.Checkpoint())
 	}
 	doc, err := json.Marshal(e)
 	if err != nil {
@@ -95,10 +95,10 @@ func DecodeRetired(b []byte) (Retired, error) {
 	return e, nil
 }
 
-// accounted are the heads of the tickets that a ledger accounts for. Entries
+// accounted are the checkpoints of the tickets that a ledger accounts for. Entries
 // that cannot be read account for none.
-func accounted(docs [][]byte) map[tickets.Number]tickets.Head {
-	all := map[tickets.Number]tickets.Head{}
+func accounted(docs [][]byte) map[tickets.Number]tickets.Checkpoint {
+	all := map[tickets.Number]tickets.Checkpoint{}
 	for _, doc := range docs {
 		e, err := DecodeRetired(doc)
 		if err != nil {

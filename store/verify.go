@@ -29,7 +29,7 @@ const (
 	FaultSeal       Fault = "seal"       // the record is not as it was sealed
 	FaultForged     Fault = "forged"     // the record says something else than its history
 	FaultIndex      Fault = "index"      // an index does not hold the ticket as the ticket says
-	FaultHead       Fault = "head"       // the history is not the one that a head was written of, or no head proves it
+	FaultCheckpoint Fault = "checkpoint" // the history is not the one that a checkpoint was written of, or no checkpoint proves it
 	FaultUnreadable Fault = "unreadable" // nothing more can be said of it
 )
 
@@ -52,13 +52,13 @@ func (f Finding) String() string {
 
 // Verified is what was looked through.
 type Verified struct {
-	Tickets   int `json:"tickets"`
-	Events    int `json:"events"`
-	Changes   int `json:"changes"` // of the settings
-	Retired   int `json:"retired"` // tickets that the ledger accounts for
-	Incomings int `json:"incomings"`
-	Heads     int `json:"heads"` // that were compared
-	Findings  int `json:"findings"`
+	Tickets     int `json:"tickets"`
+	Events      int `json:"events"`
+	Changes     int `json:"changes"` // of the settings
+	Retired     int `json:"retired"` // tickets that the ledger accounts for
+	Incomings   int `json:"incomings"`
+	Checkpoints int `json:"checkpoints"` // that were compared
+	Findings    int `json:"findings"`
 }
 
 // rawTicket is what of a stored form can be checked.
@@ -110,7 +110,7 @@ type rawLink struct {
 // checked is what is known of a history once it was checked.
 type checked struct {
 	links    []rawLink
-	head     string
+	lastHash string
 	findings []Finding
 }
 
@@ -120,7 +120,7 @@ func (c *checked) fault(f Fault, event int, format string, args ...any) {
 
 // checkChain checks that each of items follows the one before it.
 func checkChain(root, what string, items []json.RawMessage) *checked {
-	c := &checked{links: make([]rawLink, len(items)), head: root}
+	c := &checked{links: make([]rawLink, len(items)), lastHash: root}
 	there := make(map[int]bool, len(items))
 	for i, raw := range items {
 		if err := json.Unmarshal(raw, &c.links[i]); err != nil {
@@ -132,7 +132,7 @@ func checkChain(root, what string, items []json.RawMessage) *checked {
 	before := 0 // what the one before says of its place
 	for i, raw := range items {
 		l := &c.links[i]
-		hash := linkChange(c.head, raw)
+		hash := linkChange(c.lastHash, raw)
 		switch {
 		case l.Hash == "":
 			c.fault(FaultAdded, i+1, "this %s has no hash: it was not written by Countersign, or its hash was removed", what)
@@ -152,7 +152,7 @@ func checkChain(root, what string, items []json.RawMessage) *checked {
 		default:
 			c.fault(FaultChanged, i+1, "this %s is not as it was written", what)
 		}
-		c.head, before = cmp.Or(l.Hash, hash), cmp.Or(l.N, before+1)
+		c.lastHash, before = cmp.Or(l.Hash, hash), cmp.Or(l.N, before+1)
 	}
 	return c
 }
@@ -408,23 +408,23 @@ func (c *checked) named(t rawTicket, seq int64) []Finding {
 	return c.findings
 }
 
-// SettingsHead is what heads of the settings' history are called.
-const SettingsHead = "settings"
+// SettingsCheckpoint is what checkpoints of the settings' history are called.
+const SettingsCheckpoint = "settings"
 
 // Verify looks through everything that from holds, beside whoever writes to
-// it, and calls find with each thing that is wrong. heads are heads that were
+// it, and calls find with each thing that is wrong. checkpoints are checkpoints that were
 // written down elsewhere, read before Verify is called; nil if there are none.
-// With heads, a retirement that none of them covers is found too.
+// With checkpoints, a retirement that none of them covers is found too.
 // It needs little memory, however much there is. An error means that not
 // everything was looked through.
-func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(Finding)) (Verified, error) {
-	v := &verifying{from: from, heads: map[tickets.Number][]tickets.Head{}}
+func Verify(ctx context.Context, from Archive, checkpoints []tickets.Checkpoint, find func(Finding)) (Verified, error) {
+	v := &verifying{from: from, checkpoints: map[tickets.Number][]tickets.Checkpoint{}}
 	v.find = func(f Finding) {
 		v.Findings++
 		find(f)
 	}
-	for _, h := range heads {
-		v.heads[h.Ticket] = append(v.heads[h.Ticket], h)
+	for _, h := range checkpoints {
+		v.checkpoints[h.Ticket] = append(v.checkpoints[h.Ticket], h)
 	}
 	docs, err := v.ledger(ctx)
 	if err != nil {
@@ -440,27 +440,27 @@ func Verify(ctx context.Context, from Archive, heads []tickets.Head, find func(F
 	if docs, err = v.ledger(ctx); err != nil {
 		return v.Verified, err
 	}
-	v.entries(docs, len(heads) > 0)
+	v.entries(docs, len(checkpoints) > 0)
 	for _, g := range v.gaps {
 		v.lost(g)
 	}
-	for _, n := range slices.Sorted(maps.Keys(v.heads)) {
-		v.leftover(n, v.heads[n])
+	for _, n := range slices.Sorted(maps.Keys(v.checkpoints)) {
+		v.leftover(n, v.checkpoints[n])
 	}
 	return v.Verified, nil
 }
 
 type verifying struct {
 	Verified
-	from    Archive
-	find    func(Finding)
-	heads   map[tickets.Number][]tickets.Head // of what was not met yet
-	last    int64                             // the counter of the last ticket
-	counter int64                             // of the store
-	retired map[tickets.Number]tickets.Head   // what the ledger accounts for
-	numbers []int64                           // of these, in order
-	began   int                               // entries that the ledger had at first
-	gaps    []gap                             // between the tickets that are there
+	from        Archive
+	find        func(Finding)
+	checkpoints map[tickets.Number][]tickets.Checkpoint // of what was not met yet
+	last        int64                                   // the counter of the last ticket
+	counter     int64                                   // of the store
+	retired     map[tickets.Number]tickets.Checkpoint   // what the ledger accounts for
+	numbers     []int64                                 // of these, in order
+	began       int                                     // entries that the ledger had at first
+	gaps        []gap                                   // between the tickets that are there
 }
 
 // verifyPage is how many tickets are read together.
@@ -565,26 +565,26 @@ func (v *verifying) ledger(ctx context.Context) ([][]byte, error) {
 	return docs, nil
 }
 
-// entries checks the ledger itself. With heads each entry that it had at first
-// must be one that a head covers: whoever can write to the store can add one.
-func (v *verifying) entries(docs [][]byte, heads bool) {
+// entries checks the ledger itself. With checkpoints each entry that it had at first
+// must be one that a checkpoint covers: whoever can write to the store can add one.
+func (v *verifying) entries(docs [][]byte, checkpoints bool) {
 	items := make([]json.RawMessage, len(docs))
 	for i, doc := range docs {
 		items[i] = doc
 	}
 	c := checkChain(ledgerRoot(), "entry", items)
 	covered := 0
-	for _, h := range v.heads[LedgerHead] {
+	for _, h := range v.checkpoints[LedgerCheckpoint] {
 		covered = max(covered, h.Events)
 	}
-	if heads && covered < v.began {
-		c.fault(FaultHead, covered+1, "no head tells of this entry, nor of one after it: that the bot retired these tickets is not proven. If it has only just done so, verify again with the heads of now")
+	if checkpoints && covered < v.began {
+		c.fault(FaultCheckpoint, covered+1, "no checkpoint tells of this entry, nor of one after it: that the bot retired these tickets is not proven. If it has only just done so, verify again with the checkpoints of now")
 	}
 	for _, f := range c.findings {
-		f.Of = LedgerHead
+		f.Of = LedgerCheckpoint
 		v.find(f)
 	}
-	v.compareHeads(LedgerHead, "entry", c)
+	v.compareCheckpoints(LedgerCheckpoint, "entry", c)
 }
 
 // gap is numbers without a ticket.
@@ -620,24 +620,24 @@ func (v *verifying) missing(g gap) {
 	}
 }
 
-// leftover holds the heads of a ticket that is not there against the ledger.
-// It knows the last head alone, so only this one can be compared.
-func (v *verifying) leftover(n tickets.Number, heads []tickets.Head) {
-	newest := slices.MaxFunc(heads, func(a, b tickets.Head) int { return cmp.Compare(a.Events, b.Events) })
+// leftover holds the checkpoints of a ticket that is not there against the ledger.
+// It knows the last checkpoint alone, so only this one can be compared.
+func (v *verifying) leftover(n tickets.Number, checkpoints []tickets.Checkpoint) {
+	newest := slices.MaxFunc(checkpoints, func(a, b tickets.Checkpoint) int { return cmp.Compare(a.Events, b.Events) })
 	last, ok := v.retired[n]
 	if !ok {
-		v.find(Finding{Fault: FaultMissing, Ticket: n, Text: fmt.Sprintf("a head tells of it with %d events, and it is not there", newest.Events)})
+		v.find(Finding{Fault: FaultMissing, Ticket: n, Text: fmt.Sprintf("a checkpoint tells of it with %d events, and it is not there", newest.Events)})
 		return
 	}
 	if newest.Events < last.Events {
-		v.find(Finding{Fault: FaultHead, Ticket: n, Event: newest.Events, Text: fmt.Sprintf("it was retired with %d events, and no head tells of the last of them: that this was its history cannot be proven", last.Events)})
+		v.find(Finding{Fault: FaultCheckpoint, Ticket: n, Event: newest.Events, Text: fmt.Sprintf("it was retired with %d events, and no checkpoint tells of the last of them: that this was its history cannot be proven", last.Events)})
 		return
 	}
-	v.Heads++
-	if slices.ContainsFunc(heads, func(h tickets.Head) bool {
+	v.Checkpoints++
+	if slices.ContainsFunc(checkpoints, func(h tickets.Checkpoint) bool {
 		return h.Events > last.Events || h.Events == last.Events && h.Hash != last.Hash
 	}) {
-		v.find(Finding{Fault: FaultHead, Ticket: n, Event: newest.Events, Text: "it was retired with another history than the one that the head was written of"})
+		v.find(Finding{Fault: FaultCheckpoint, Ticket: n, Event: newest.Events, Text: "it was retired with another history than the one that the checkpoint was written of"})
 	}
 }
 
@@ -646,36 +646,36 @@ func (v *verifying) ticket(f Form, t rawTicket, c *checked) {
 	for _, f := range c.named(t, f.Seq) {
 		v.find(f)
 	}
-	v.compareHeads(t.Number, "event", c)
+	v.compareCheckpoints(t.Number, "event", c)
 }
 
-// compareHeads looks for the heads of what is called name in its history.
-func (v *verifying) compareHeads(name tickets.Number, what string, c *checked) {
-	for _, h := range v.heads[name] {
-		v.Heads++
-		f := Finding{Fault: FaultHead, Ticket: name, Event: h.Events}
-		if name == SettingsHead || name == LedgerHead {
+// compareCheckpoints looks for the checkpoints of what is called name in its history.
+func (v *verifying) compareCheckpoints(name tickets.Number, what string, c *checked) {
+	for _, h := range v.checkpoints[name] {
+		v.Checkpoints++
+		f := Finding{Fault: FaultCheckpoint, Ticket: name, Event: h.Events}
+		if name == SettingsCheckpoint || name == LedgerCheckpoint {
 			f.Ticket, f.Of = "", string(name)
 		}
 		switch {
 		case h.Events < 1:
-			f.Text = "a head tells of no " + what
+			f.Text = "a checkpoint tells of no " + what
 		case h.Events > len(c.links):
-			f.Fault, f.Text = FaultMissing, fmt.Sprintf("a head tells of %d %ss, and there are %d", h.Events, what, len(c.links))
+			f.Fault, f.Text = FaultMissing, fmt.Sprintf("a checkpoint tells of %d %ss, and there are %d", h.Events, what, len(c.links))
 		case c.links[h.Events-1].Hash != h.Hash:
-			f.Text = fmt.Sprintf("this %s, or one before it, is not the one that the head was written of", what)
+			f.Text = fmt.Sprintf("this %s, or one before it, is not the one that the checkpoint was written of", what)
 		default:
 			continue
 		}
 		v.find(f)
 	}
-	delete(v.heads, name)
+	delete(v.checkpoints, name)
 }
 
 // settings checks the changes of the settings, and the settings against them.
 func (v *verifying) settings(ctx context.Context) error {
 	fault := func(f Fault, format string, args ...any) {
-		v.find(Finding{Fault: f, Of: SettingsHead, Text: fmt.Sprintf(format, args...)})
+		v.find(Finding{Fault: f, Of: SettingsCheckpoint, Text: fmt.Sprintf(format, args...)})
 	}
 	set, err := v.from.Settings(ctx)
 	unread := errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewerForm)
@@ -705,10 +705,10 @@ func (v *verifying) settings(ctx context.Context) error {
 	c := checkChain(tickets.ChangesRoot(), "change", items)
 	v.Changes = len(items)
 	for _, f := range c.findings {
-		f.Of = SettingsHead
+		f.Of = SettingsCheckpoint
 		v.find(f)
 	}
-	v.compareHeads(SettingsHead, "change", c)
+	v.compareCheckpoints(SettingsCheckpoint, "change", c)
 	if unread {
 		return nil
 	}
@@ -838,18 +838,18 @@ func each(n int, do func(i int)) {
 	wg.Wait()
 }
 
-// Heads reads heads that were written one on a line. Lines that hold none, as
+// ParseCheckpoints reads checkpoints that were written one on a line. Lines that hold none, as
 // other lines of a log, are passed over, and counted.
-func Heads(text []byte) (heads []tickets.Head, other int) {
+func ParseCheckpoints(text []byte) (checkpoints []tickets.Checkpoint, other int) {
 	for line := range bytes.Lines(text) {
-		var h tickets.Head
+		var h tickets.Checkpoint
 		if err := json.Unmarshal(line, &h); err != nil || h.Ticket == "" || h.Hash == "" {
 			if strings.TrimSpace(string(line)) != "" {
 				other++
 			}
 			continue
 		}
-		heads = append(heads, h)
+		checkpoints = append(checkpoints, h)
 	}
-	return heads, other
+	return checkpoints, other
 }

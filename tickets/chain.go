@@ -43,19 +43,19 @@ func Digest(b []byte) string {
 
 func digest(s string) string { return Digest([]byte(s)) }
 
-// Head is the end of a chain: it stands for everything before it.
-type Head struct {
+// Checkpoint is the end of a chain: it stands for everything before it.
+type Checkpoint struct {
 	Ticket Number `json:"ticket"`
 	Events int    `json:"events"` // how many there are
 	Hash   string `json:"hash"`   // of the last one
 }
 
-// Head returns the head of t's history.
-func (t *Ticket) Head() Head {
-	return Head{t.Number, len(t.Events), t.head()}
+// Checkpoint returns the checkpoint of t's history.
+func (t *Ticket) Checkpoint() Checkpoint {
+	return Checkpoint{t.Number, len(t.Events), t.lastHash()}
 }
 
-func (t *Ticket) head() string {
+func (t *Ticket) lastHash() string {
 	if last := len(t.Events) - 1; last >= 0 {
 		return t.Events[last].Hash
 	}

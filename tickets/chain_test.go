@@ -42,8 +42,8 @@ func TestChain(t *testing.T) {
 			t.Errorf("event %d (%s) has the hash %s, want %s", i, e.Kind, got, hash)
 		}
 	}
-	if got, want := tk.Head(), (tickets.Head{Ticket: "JIT-1042", Events: 3, Hash: hash}); got != want {
-		t.Errorf("Head = %+v, want %+v", got, want)
+	if got, want := tk.Checkpoint(), (tickets.Checkpoint{Ticket: "JIT-1042", Events: 3, Hash: hash}); got != want {
+		t.Errorf("Checkpoint = %+v, want %+v", got, want)
 	}
 	e := tk.Events[0]
 	if e.Source.Incoming != "in-1" || e.Source.Body != sum(`{"a":1}`) {

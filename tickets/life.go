@@ -382,7 +382,7 @@ func (t *Ticket) told() *Standing {
 // note appends an event.
 func (t *Ticket) note(e Event) {
 	e.N = len(t.Events) + 1
-	e.Hash = e.link(t.head())
+	e.Hash = e.link(t.lastHash())
 	t.Events = append(t.Events, e)
 	for i := range t.Messages {
 		t.tell(&t.Messages[i], 0)

@@ -46,13 +46,13 @@ func openArchive(ctx context.Context, p process) (keeper, error) {
 // auditVerify looks for what was changed, removed or moved in the store.
 func auditVerify(ctx context.Context, p process, args []string) (err error) {
 	flags := newFlags("audit verify")
-	from := flags.String("heads", "", "a `FILE` with heads that serve wrote to COUNTERSIGN_AUDIT_HEADS or to its log, or - for the standard input")
+	from := flags.String("checkpoints", "", "a `FILE` with checkpoints that serve wrote to COUNTERSIGN_AUDIT_CHECKPOINTS or to its log, or - for the standard input")
 	asJSON := flags.Bool("json", false, "one JSON object on each line: each finding, and last what was looked through")
-	if _, err := parse(p, flags, args, 0, "audit verify [--heads FILE] [--json]"); err != nil {
+	if _, err := parse(p, flags, args, 0, "audit verify [--checkpoints FILE] [--json]"); err != nil {
 		return err
 	}
 	// Before the store: what is in them was there by then.
-	heads, err := readHeads(*from)
+	checkpoints, err := readCheckpoints(*from)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func auditVerify(ctx context.Context, p process, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	out := newPrinter(p.Stdout)
-	v, err := store.Verify(ctx, keep, heads, func(f store.Finding) {
+	v, err := store.Verify(ctx, keep, checkpoints, func(f store.Finding) {
 		if *asJSON {
 			out.json(f)
 			return
@@ -84,7 +84,7 @@ func auditVerify(ctx context.Context, p process, args []string) (err error) {
 	return err
 }
 
-func readHeads(path string) ([]tickets.Head, error) {
+func readCheckpoints(path string) ([]tickets.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -96,19 +96,19 @@ func readHeads(path string) ([]tickets.Head, error) {
 		text, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the heads: %w", err)
+		return nil, fmt.Errorf("read the checkpoints: %w", err)
 	}
-	heads, _ := store.Heads(text)
-	if len(heads) == 0 {
-		return nil, errors.New("there are no heads in the file of --heads: it has one JSON object on each line, with ticket, events and hash")
+	checkpoints, _ := store.ParseCheckpoints(text)
+	if len(checkpoints) == 0 {
+		return nil, errors.New("there are no checkpoints in the file of --checkpoints: it has one JSON object on each line, with ticket, events and hash")
 	}
-	return heads, nil
+	return checkpoints, nil
 }
 
 func (o *printer) verified(v store.Verified) {
 	o.line("Looked through %d tickets with %d events, %d changes of the settings and %d webhooks.", v.Tickets, v.Events, v.Changes, v.Incomings)
-	if v.Heads > 0 {
-		o.line("Compared %d heads.", v.Heads)
+	if v.Checkpoints > 0 {
+		o.line("Compared %d checkpoints.", v.Checkpoints)
 	}
 	if v.Findings == 0 {
 		o.line("Everything is as it was written.")
@@ -281,7 +281,7 @@ func changeRecords(ctx context.Context, keep keeper, from time.Time, write func(
 		}
 		if !c.At.Before(from) {
 			write(record{Change: doc, line: line{
-				of: store.SettingsHead, n: cmp.Or(c.N, len(docs)-i), kind: settingChanged, at: c.At, by: c.By, hash: c.Hash, change: c,
+				of: store.SettingsCheckpoint, n: cmp.Or(c.N, len(docs)-i), kind: settingChanged, at: c.At, by: c.By, hash: c.Hash, change: c,
 			}})
 		}
 	}
@@ -304,7 +304,7 @@ func ledgerRecords(ctx context.Context, keep keeper, from time.Time, write func(
 			continue
 		}
 		text := fmt.Sprintf("%d tickets, from %s to %s", len(e.Tickets), e.Tickets[0].Ticket, e.Tickets[len(e.Tickets)-1].Ticket)
-		write(record{Entry: doc, line: line{of: store.LedgerHead, n: e.N, kind: store.LedgerHead, at: e.At, text: text, hash: e.Hash}})
+		write(record{Entry: doc, line: line{of: store.LedgerCheckpoint, n: e.N, kind: store.LedgerCheckpoint, at: e.At, text: text, hash: e.Hash}})
 	}
 	return unread
 }
@@ -405,16 +405,16 @@ var auditColumns = []columnOf[record]{
 
 // evidence is everything about one ticket, in one file.
 type evidence struct {
-	Evidence int             `json:"evidence"` // the version of this format
-	Made     time.Time       `json:"made"`
-	Program  string          `json:"countersign"`
-	Number   tickets.Number  `json:"number"`
-	Head     *tickets.Head   `json:"head,omitempty"`
-	Findings []store.Finding `json:"findings"` // what is wrong with the record; empty if nothing is
-	Ticket   json.RawMessage `json:"ticket"`   // the record with its history
-	Form     string          `json:"form"`     // the same, byte by byte as it is kept and sealed
-	Webhooks []bodyOf        `json:"webhooks"` // those that are kept still
-	Settings *inForceThen    `json:"settings,omitempty"`
+	Evidence   int                 `json:"evidence"` // the version of this format
+	Made       time.Time           `json:"made"`
+	Program    string              `json:"countersign"`
+	Number     tickets.Number      `json:"number"`
+	Checkpoint *tickets.Checkpoint `json:"checkpoint,omitempty"`
+	Findings   []store.Finding     `json:"findings"` // what is wrong with the record; empty if nothing is
+	Ticket     json.RawMessage     `json:"ticket"`   // the record with its history
+	Form       string              `json:"form"`     // the same, byte by byte as it is kept and sealed
+	Webhooks   []bodyOf            `json:"webhooks"` // those that are kept still
+	Settings   *inForceThen        `json:"settings,omitempty"`
 }
 
 // bodyOf is a webhook that is kept.
@@ -448,8 +448,8 @@ func evidenceOf(ctx context.Context, keep keeper, number string, now time.Time) 
 	at := now
 	var known []string
 	if t != nil {
-		head := t.Head()
-		e.Head = &head
+		checkpoint := t.Checkpoint()
+		e.Checkpoint = &checkpoint
 		if t.Decision != nil {
 			at = t.Decision.At
 		}

@@ -79,8 +79,8 @@ func auditDesk(t *testing.T) (*desk, string) {
 func TestAuditVerify(t *testing.T) {
 	d, path := auditDesk(t)
 	d.prints("Looked through 2 tickets with 5 events, 2 changes of the settings and 3 webhooks.\nEverything is as it was written.\n", "audit", "verify")
-	heads := headsOf(t, path)
-	d.prints("Compared 3 heads.", "audit", "verify", "--heads", heads)
+	checkpoints := checkpointsOf(t, path)
+	d.prints("Compared 3 checkpoints.", "audit", "verify", "--checkpoints", checkpoints)
 
 	// One byte of the reason.
 	change(t, path, 1001, "quoted", "quotes")
@@ -101,30 +101,30 @@ func TestAuditVerify(t *testing.T) {
 		t.Errorf("as JSON: %q, %v", got, err)
 	}
 	change(t, path, 1001, "quotes", "quoted")
-	d.prints("Everything is as it was written.", "audit", "verify", "--heads", heads)
+	d.prints("Everything is as it was written.", "audit", "verify", "--checkpoints", checkpoints)
 
-	// A backup that was restored is proved by the heads of before.
+	// A backup that was restored is proved by the checkpoints of before.
 	d.prints("", "store", "copy", "sqlite:"+path, "sqlite:"+path+".backup")
 	d.env.Store = secret("sqlite:" + path + ".backup")
-	d.prints("Everything is as it was written.", "audit", "verify", "--heads", heads)
+	d.prints("Everything is as it was written.", "audit", "verify", "--checkpoints", checkpoints)
 
-	// Another store, whole in itself, is not the one of the heads.
+	// Another store, whole in itself, is not the one of the checkpoints.
 	other := filepath.Join(t.TempDir(), "b.db")
 	historied(t, other)
 	change(t, other, 1001, `"id":"a","request"`, `"id":"x","request"`)
 	d.env.Store = secret("sqlite:" + other)
-	if got, err := d.types("audit", "verify", "--heads", heads); err == nil || !strings.Contains(got, "JIT-1001") {
+	if got, err := d.types("audit", "verify", "--checkpoints", checkpoints); err == nil || !strings.Contains(got, "JIT-1001") {
 		t.Errorf("another store: %q, %v", got, err)
 	}
-	for _, args := range [][]string{{"audit"}, {"audit", "look"}, {"audit", "verify", "more"}, {"audit", "verify", "--heads", path + ".none"}, {"audit", "verify", "--heads", path}} {
+	for _, args := range [][]string{{"audit"}, {"audit", "look"}, {"audit", "verify", "more"}, {"audit", "verify", "--checkpoints", path + ".none"}, {"audit", "verify", "--checkpoints", path}} {
 		if got, err := d.types(args...); err == nil {
 			t.Errorf("%v prints %q, want an error", args, got)
 		}
 	}
 }
 
-// headsOf writes the heads of a store into a file.
-func headsOf(t *testing.T, path string) string {
+// checkpointsOf writes the checkpoints of a store into a file.
+func checkpointsOf(t *testing.T, path string) string {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, ReadOnly: true})
 	if err != nil {
@@ -138,15 +138,15 @@ func headsOf(t *testing.T, path string) string {
 	var b bytes.Buffer
 	b.WriteString("a line of another log\n")
 	for _, tk := range list {
-		doc, _ := json.Marshal(tk.Head())
+		doc, _ := json.Marshal(tk.Checkpoint())
 		fmt.Fprintf(&b, "%s\n", doc)
 	}
 	changes, err := s.Changes(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(&b, `{"time":"2026-01-31T13:05:00Z","level":"INFO","msg":"history","ticket":"settings","events":%d,"hash":"%s"}`+"\n", changes[0].N, changes[0].Hash)
-	name := filepath.Join(t.TempDir(), "heads.jsonl")
+	fmt.Fprintf(&b, `{"time":"2026-01-31T13:05:00Z","level":"INFO","msg":"audit checkpoint","ticket":"settings","events":%d,"hash":"%s"}`+"\n", changes[0].N, changes[0].Hash)
+	name := filepath.Join(t.TempDir(), "checkpoints.jsonl")
 	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestEvidence(t *testing.T) {
 	if err := json.Unmarshal(text, &e); err != nil {
 		t.Fatal(err)
 	}
-	if e.Evidence != 1 || e.Number != "JIT-1001" || len(e.Findings) != 0 || e.Head == nil || e.Head.Events != 4 || len(e.Webhooks) != 2 {
+	if e.Evidence != 1 || e.Number != "JIT-1001" || len(e.Findings) != 0 || e.Checkpoint == nil || e.Checkpoint.Events != 4 || len(e.Webhooks) != 2 {
 		t.Errorf("evidence %+v", e)
 	}
 	if found := store.VerifyForm(1001, []byte(e.Form)); len(found) > 0 {

@@ -97,7 +97,7 @@ type environment struct {
 	KeepIncoming       string `envconfig:"KEEP_INCOMING" default:"30d"`
 	KeepIncomingFailed string `envconfig:"KEEP_INCOMING_FAILED" default:"90d"`
 
-	AuditHeads secret `envconfig:"AUDIT_HEADS"` // a file, or an address, which may hold a secret
+	AuditCheckpoints secret `envconfig:"AUDIT_CHECKPOINTS"` // a file, or an address, which may hold a secret
 
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"json"`
@@ -301,8 +301,8 @@ func (env environment) check(earlier []finding) (config, error) {
 	cfg.settings, cfg.world, cfg.start = c.settings(env)
 
 	cfg.keep = c.keep(env)
-	if headsPlace(env.AuditHeads) == "wrong" {
-		c.add("AUDIT_HEADS", "write the path of a file, or an address that begins with https://")
+	if checkpointsPlace(env.AuditCheckpoints) == "wrong" {
+		c.add("AUDIT_CHECKPOINTS", "write the path of a file, or an address that begins with https://")
 	}
 	if err := cfg.logLevel.UnmarshalText([]byte(env.LogLevel)); err != nil {
 		c.add("LOG_LEVEL", "write debug, info, warn or error")

@@ -66,7 +66,7 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 		"SLACK_BOT_TOKEN": planted, "SLACK_APP_TOKEN": planted, "SLACK_CHANNEL": "#" + planted, "SLACK_API_URL": "http://" + planted + "/",
 		"APPROVERS": planted + ",slack:" + planted + ",discord:1,slack:role:S1", "LOG_LEVEL": planted, "LOG_FORMAT": planted,
 		"SETTINGS_TICKET_TYPE": planted, "SETTINGS_AUTO_CLOSE": planted, "SETTINGS_SELF_APPROVAL": planted, "TLS_CERT": planted,
-		"SLAKC_CHANNEL": planted, "SETTINGS_FIELDS": planted, "KEEP_TICKETS": planted, "KEEP_INCOMING": "1h", "KEEP_INCOMING_FAILED": planted, "AUDIT_HEADS": "ftp://" + planted,
+		"SLAKC_CHANNEL": planted, "SETTINGS_FIELDS": planted, "KEEP_TICKETS": planted, "KEEP_INCOMING": "1h", "KEEP_INCOMING_FAILED": planted, "AUDIT_CHECKPOINTS": "ftp://" + planted,
 		"DISCORD_BOT_TOKEN": "Bot " + planted, "DISCORD_GUILD": planted, "DISCORD_MODE": planted, "DISCORD_PUBLIC_KEY": planted, "DISCORD_API_URL": "http://" + planted,
 		"EPM_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), planted),
 	})
@@ -79,7 +79,7 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 	for _, name := range []string{
 		"LISTEN", "PUBLIC_URL", "STORE", "WEBHOOK_USER", "WEBHOOK_PASSWORD", "WEBHOOK_ALLOW", "EPM_HOST", "EPM_CLIENT_ID", "EPM_CLIENT_SECRET",
 		"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_CHANNEL", "SLACK_API_URL", "APPROVERS", "LOG_LEVEL", "LOG_FORMAT", "SETTINGS_TICKET_TYPE", "SETTINGS_SELF_APPROVAL",
-		"TLS_CERT", "SLAKC_CHANNEL", "SETTINGS_FIELDS", "KEEP_TICKETS", "KEEP_INCOMING", "KEEP_INCOMING_FAILED", "AUDIT_HEADS",
+		"TLS_CERT", "SLAKC_CHANNEL", "SETTINGS_FIELDS", "KEEP_TICKETS", "KEEP_INCOMING", "KEEP_INCOMING_FAILED", "AUDIT_CHECKPOINTS",
 		"DISCORD_BOT_TOKEN", "DISCORD_APPLICATION_ID", "DISCORD_GUILD", "DISCORD_CHANNEL", "DISCORD_MODE", "DISCORD_PUBLIC_KEY", "DISCORD_API_URL", "EPM_CLIENT_SECRET_FILE",
 	} {
 		if !strings.Contains(text, "COUNTERSIGN_"+name+": ") {

@@ -70,7 +70,7 @@ func commands() []command {
 		{"slack-manifest", "--mode http|socket [--url URL]", "print the manifest of the Slack app", slackManifest},
 		{"incoming", "[list [--failed] [--limit N] [--json] | show ID | replay ID]", "list the webhooks that were kept, print one as it arrived, or apply one that failed once more; reads COUNTERSIGN_STORE", incoming},
 		{"tickets", "list [--progress P] [--limit N] [--json] | show NUMBER [--json | --evidence [--out FILE]] | export [--format jsonl|csv]", "read the tickets in the store; reads COUNTERSIGN_STORE", ticketsCommand},
-		{"audit", "verify [--heads FILE] [--json] | export [--format jsonl|csv|cef] [--since WHEN] [--ticket NUMBER]", "check that nothing in the history was changed, removed or moved, or export it; reads COUNTERSIGN_STORE", audit},
+		{"audit", "verify [--checkpoints FILE] [--json] | export [--format jsonl|csv|cef] [--since WHEN] [--ticket NUMBER]", "check that nothing in the history was changed, removed or moved, or export it; reads COUNTERSIGN_STORE", audit},
 		{"report", "[--since 7d] [--hours 7-19] [--zone ZONE] [--json] [--picture FILE]", "tell what became of the requests of the last days, who decided and how fast; reads COUNTERSIGN_STORE", report},
 		{"store", "backup FILE | restore FILE | copy FROM TO", "save the SQLite file that COUNTERSIGN_STORE names, while the bot runs, or put a saved one in its place; or copy everything from one store to another, each written as in COUNTERSIGN_STORE. To restore or copy stop the bot first", storeCommand},
 		{"events", "forget syslog|webhook|file", "let nothing be owed any more to a receiver of events that is no longer configured; with SQLite stop the bot first; reads COUNTERSIGN_STORE", eventsCommand},

@@ -83,7 +83,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	shared, _ := keep.(store.Shared)
-	heads := newHeadLog(cfg.AuditHeads, machine, log)
+	checkpoints := newCheckpointLog(cfg.AuditCheckpoints, machine, log)
 	follow, stop := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	defer func() { stop(); following.Wait() }()
@@ -126,7 +126,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		return err
 	}
 	config := bot.Config{
-		Store: store.Noted(keep, heads.note), EPM: client, Chats: chats,
+		Store: store.Noted(keep, checkpoints.note), EPM: client, Chats: chats,
 		Settings: cfg.settings, World: cfg.world, Receivers: counting(told, m),
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Ages: cfg.keep,
 		Read: cfg.reader().Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
@@ -198,16 +198,16 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	renewing := renewer{read: p.Environment, inUse: &inUse, list: renewables(keep, client, chats), certificate: shown, renewed: b.Renewed, log: log}
 	following.Go(func() { renewing.run(follow, cmp.Or(p.Renew, renewEvery), p.Hangup) })
 	defer func() { stop(); following.Wait() }() // before what it renews is closed
-	heads.noteOthers(ctx, keep)
+	checkpoints.noteOthers(ctx, keep)
 	written := make(chan struct{})
 	telling, endTelling := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(written)
-		heads.run(telling)
+		checkpoints.run(telling)
 	}()
 	defer func() {
 		endTelling() // once nothing more happens
-		heads.wait(written)
+		checkpoints.wait(written)
 	}()
 	log.Info("listening", "address", listener.Addr().String(), "version", versionText())
 	if p.Listening != nil {

@@ -14,8 +14,8 @@ import (
 // from EPM.
 func TestStoryRestoreABackup(t *testing.T) {
 	t.Parallel()
-	heads := filepath.Join(t.TempDir(), "heads")
-	s := tell(t, func(s *story) { s.env.AuditHeads = secret(heads) })
+	checkpoints := filepath.Join(t.TempDir(), "checkpoints")
+	s := tell(t, func(s *story) { s.env.AuditCheckpoints = secret(checkpoints) })
 	s.requested()
 	backup := filepath.Join(t.TempDir(), "backup.db")
 	if text, err := s.command(s.alone(), "store", "backup", backup); err != nil || !strings.Contains(text, "1 ticket ") || !strings.Contains(text, "Verified") {
@@ -61,7 +61,7 @@ func TestStoryRestoreABackup(t *testing.T) {
 	if text, err := s.command(s.alone(), "audit", "verify"); err != nil {
 		t.Errorf("the history after the restore: %v\n%s", err, text)
 	}
-	if text, err := s.command(s.alone(), "audit", "verify", "--heads", heads); err == nil || !strings.Contains(text, "JIT-1001") {
-		t.Errorf("with the heads from before the restore: %v\n%s", err, text)
+	if text, err := s.command(s.alone(), "audit", "verify", "--checkpoints", checkpoints); err == nil || !strings.Contains(text, "JIT-1001") {
+		t.Errorf("with the checkpoints from before the restore: %v\n%s", err, text)
 	}
 }

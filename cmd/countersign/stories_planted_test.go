@@ -57,7 +57,7 @@ func secretPart(env *environment, name string) string {
 	switch u, err := url.Parse(value); {
 	case err == nil && name == "STORE":
 		value, _ = u.User.Password()
-	case err == nil && (name == "EVENTS_WEBHOOK" || name == "AUDIT_HEADS"):
+	case err == nil && (name == "EVENTS_WEBHOOK" || name == "AUDIT_CHECKPOINTS"):
 		value = strings.TrimPrefix(u.Path, "/")
 	}
 	return value
@@ -158,10 +158,10 @@ func plant(srv *redistest.Server) (option, func() []*echoing) {
 		s.env.EventsWebhookSecretPrevious = secret("whsec_" + base64.StdEncoding.EncodeToString([]byte("EVENTS_WEBHOOK_SECRET_PREVIOUS-"+odd)))
 		takes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 		s.Cleanup(takes.Close)
-		siem, heads := newEchoing(s, takes.URL), newEchoing(s, takes.URL)
+		siem, checkpoints := newEchoing(s, takes.URL), newEchoing(s, takes.URL)
 		s.env.EventsWebhook = secret(siem.URL + "/" + url.PathEscape("EVENTS_WEBHOOK-"+odd))
-		s.env.AuditHeads = secret(heads.URL + "/" + url.PathEscape("AUDIT_HEADS-"+odd))
-		heads.echoes(400, 302, 200) // from the start: nothing else waits for them
+		s.env.AuditCheckpoints = secret(checkpoints.URL + "/" + url.PathEscape("AUDIT_CHECKPOINTS-"+odd))
+		checkpoints.echoes(400, 302, 200) // from the start: nothing else waits for them
 		for _, name := range secretNames() {
 			if v := secretOf(&s.env, name); *v == "" || name == "SLACK_SIGNING_SECRET" {
 				*v = secret(name + "-" + odd)
@@ -270,7 +270,7 @@ func TestStoryPlantedSecrets(t *testing.T) {
 		})
 	}
 	for _, status := range []int{302, 400} {
-		s.logsWhile(fmt.Sprintf("heads of histories cannot be written.*the receiver answers %d", status), func() {})
+		s.logsWhile(fmt.Sprintf("checkpoints of histories cannot be written.*the receiver answers %d", status), func() {})
 	}
 	// The doctor asks each of them; how often others did is not known.
 	few := func(e *echoing) bool { return e.calls.Load() < 8 }

@@ -104,7 +104,7 @@ func inQuotes(s string) bool {
 func (env *environment) short() []finding {
 	var findings []finding
 	for _, name := range secretNames() {
-		if name == "STORE" || name == "AUDIT_HEADS" || name == "EVENTS_WEBHOOK" {
+		if name == "STORE" || name == "AUDIT_CHECKPOINTS" || name == "EVENTS_WEBHOOK" {
 			continue
 		}
 		if n := utf8.RuneCountInString(secretOf(env, name).Reveal()); n > 0 && n < shortest {

@@ -73,7 +73,7 @@ func allSecrets() map[string]string {
 		"SLACK_BOT_TOKEN": "xoxb-planted-1", "SLACK_APP_TOKEN": "xapp-planted-1", "SLACK_SIGNING_SECRET": "signing-planted-1", "SLACK_SIGNING_SECRET_PREVIOUS": "signing-planted-0",
 		"DISCORD_BOT_TOKEN": "planted.planted.planted", "DISCORD_APPLICATION_ID": "1100000000000000001", "DISCORD_GUILD": "1100000000000000003", "DISCORD_CHANNEL": "1200000000000000001",
 		"EVENTS_WEBHOOK": "https://events.example.com/planted", "EVENTS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "EVENTS_WEBHOOK_SECRET_PREVIOUS": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-		"STORE": "redis://:planted@127.0.0.1:6379/0", "AUDIT_HEADS": "https://heads.example.com/planted",
+		"STORE": "redis://:planted@127.0.0.1:6379/0", "AUDIT_CHECKPOINTS": "https://checkpoints.example.com/planted",
 	})
 	return vars
 }

@@ -23,17 +23,17 @@ import (
 // changed behind the store's back is found, and where.
 func Verify(t *testing.T, fresh func(t *testing.T) Side) {
 	for name, test := range map[string]func(*verifySuite){
-		"AWholeStore":      (*verifySuite).whole,
-		"AnyByteOfARecord": (*verifySuite).anyByte,
-		"Indexes":          (*verifySuite).indexes,
-		"Tampered":         (*verifySuite).tampered,
-		"SettingsTampered": (*verifySuite).settingsTampered,
-		"ARewrittenStore":  (*verifySuite).rewritten,
-		"ACopy":            func(s *verifySuite) { s.copied(fresh(s.T)) },
-		"HeadsAreTold":     (*verifySuite).noted,
-		"Retired":          func(s *verifySuite) { s.retired(fresh(s.T)) },
-		"RetiredMeanwhile": (*verifySuite).retiredMeanwhile,
-		"ForgedRetirement": (*verifySuite).forgedRetirement,
+		"AWholeStore":        (*verifySuite).whole,
+		"AnyByteOfARecord":   (*verifySuite).anyByte,
+		"Indexes":            (*verifySuite).indexes,
+		"Tampered":           (*verifySuite).tampered,
+		"SettingsTampered":   (*verifySuite).settingsTampered,
+		"ARewrittenStore":    (*verifySuite).rewritten,
+		"ACopy":              func(s *verifySuite) { s.copied(fresh(s.T)) },
+		"CheckpointsAreTold": (*verifySuite).noted,
+		"Retired":            func(s *verifySuite) { s.retired(fresh(s.T)) },
+		"RetiredMeanwhile":   (*verifySuite).retiredMeanwhile,
+		"ForgedRetirement":   (*verifySuite).forgedRetirement,
 	} {
 		t.Run(name, func(t *testing.T) { test(&verifySuite{suite{T: t}, fresh(t)}) })
 	}
@@ -45,10 +45,10 @@ type verifySuite struct {
 }
 
 // verify is what Verify finds, a line each.
-func (s *verifySuite) verify(heads ...tickets.Head) ([]string, store.Verified) {
+func (s *verifySuite) verify(checkpoints ...tickets.Checkpoint) ([]string, store.Verified) {
 	s.Helper()
 	var found []string
-	v, err := store.Verify(s.Context(), s.side, heads, func(f store.Finding) { found = append(found, f.String()) })
+	v, err := store.Verify(s.Context(), s.side, checkpoints, func(f store.Finding) { found = append(found, f.String()) })
 	s.must(err)
 	if v.Findings != len(found) {
 		s.Errorf("%d findings counted, %d told", v.Findings, len(found))
@@ -109,33 +109,33 @@ func (s *verifySuite) whole() {
 		s.Errorf("an empty store: %v, %+v", found, v)
 	}
 	s.fill()
-	found, v := s.verify(s.heads()...)
+	found, v := s.verify(s.checkpoints()...)
 	if len(found) > 0 {
 		s.Errorf("found in a store that nobody touched:\n%s", strings.Join(found, "\n"))
 	}
 	counts, err := s.side.Count(s.Context())
 	s.must(err)
-	if v.Tickets != counts.Tickets || v.Incomings != counts.Incomings || v.Changes != 4 || v.Events < v.Tickets || v.Heads != v.Tickets+1 {
+	if v.Tickets != counts.Tickets || v.Incomings != counts.Incomings || v.Changes != 4 || v.Events < v.Tickets || v.Checkpoints != v.Tickets+1 {
 		s.Errorf("looked through %+v of %+v", v, counts)
 	}
 }
 
-// heads are those of everything in the store.
-func (s *verifySuite) heads() []tickets.Head {
+// checkpoints are those of everything in the store.
+func (s *verifySuite) checkpoints() []tickets.Checkpoint {
 	s.Helper()
-	var heads []tickets.Head
+	var checkpoints []tickets.Checkpoint
 	s.must(store.Forms(s.Context(), s.side, func(page []store.Form) error {
 		for _, f := range page {
-			heads = append(heads, f.Record().Ticket.Head())
+			checkpoints = append(checkpoints, f.Record().Ticket.Checkpoint())
 		}
 		return nil
 	}))
 	changes, err := s.side.Keeper.(store.Store).Changes(s.Context(), 1)
 	s.must(err)
 	for _, c := range changes {
-		heads = append(heads, tickets.Head{Ticket: store.SettingsHead, Events: c.N, Hash: c.Hash})
+		checkpoints = append(checkpoints, tickets.Checkpoint{Ticket: store.SettingsCheckpoint, Events: c.N, Hash: c.Hash})
 	}
-	return heads
+	return checkpoints
 }
 
 func (s *verifySuite) form(seq int64) []byte {
@@ -272,12 +272,12 @@ func (s *verifySuite) tampered() {
 	s.told("Body", found, []string{"JIT-1002, event 1: changed: the body"})
 	s.side.SetBody("in-b", Asked("b").Raw)
 
-	heads := s.heads()
+	checkpoints := s.checkpoints()
 	s.side.Remove(1002)
 	found, _ = s.verify()
 	s.told("TicketRemoved", found, []string{"number 1002: missing"})
-	found, _ = s.verify(heads...)
-	s.told("TicketRemoved with heads", found, []string{"number 1002: missing", "JIT-1002: missing"})
+	found, _ = s.verify(checkpoints...)
+	s.told("TicketRemoved with checkpoints", found, []string{"number 1002: missing", "JIT-1002: missing"})
 	s.side.Remove(1003)
 	s.side.Remove(1004) // the newest
 	found, _ = s.verify()
@@ -286,9 +286,9 @@ func (s *verifySuite) tampered() {
 	s.side.SetCounter(1001)
 	found, _ = s.verify()
 	s.told("CounterSetBack", found, []string{"number 1002: missing", "number 1003: missing", "number 1004: missing"})
-	found, _ = s.verify(heads...)
+	found, _ = s.verify(checkpoints...)
 	if len(found) < 6 {
-		s.Errorf("CounterSetBack with heads: found %v", found)
+		s.Errorf("CounterSetBack with checkpoints: found %v", found)
 	}
 }
 
@@ -434,8 +434,8 @@ func (s *verifySuite) rewritten() {
 		s.life(id)
 	}
 	s.configure("a")
-	heads := s.heads()
-	if found, _ := s.verify(heads...); len(found) > 0 {
+	checkpoints := s.checkpoints()
+	if found, _ := s.verify(checkpoints...); len(found) > 0 {
 		s.Fatalf("found %v", found)
 	}
 	_, err := s.side.Update(s.Context(), "JIT-1002", func(t *tickets.Ticket) error {
@@ -453,14 +453,14 @@ func (s *verifySuite) rewritten() {
 	})
 	s.must(err)
 	found, _ := s.verify()
-	s.told("without heads", found, nil)
-	found, _ = s.verify(heads...)
-	s.told("with heads", found, []string{"JIT-1002, event 6: missing: a head tells of 6 events"})
-	heads[1].Events = 1
-	found, _ = s.verify(heads...)
-	s.told("with an early head", found, []string{"JIT-1002, event 1: head"})
-	// A store that goes on is still the one of its heads.
-	heads = s.heads()
+	s.told("without checkpoints", found, nil)
+	found, _ = s.verify(checkpoints...)
+	s.told("with checkpoints", found, []string{"JIT-1002, event 6: missing: a checkpoint tells of 6 events"})
+	checkpoints[1].Events = 1
+	found, _ = s.verify(checkpoints...)
+	s.told("with an early checkpoint", found, []string{"JIT-1002, event 1: checkpoint"})
+	// A store that goes on is still the one of its checkpoints.
+	checkpoints = s.checkpoints()
 	s.life("c")
 	s.configure("b")
 	_, err = s.side.Update(s.Context(), "JIT-1002", func(t *tickets.Ticket) error {
@@ -468,31 +468,31 @@ func (s *verifySuite) rewritten() {
 		return nil
 	})
 	s.must(err)
-	found, _ = s.verify(heads...)
+	found, _ = s.verify(checkpoints...)
 	s.told("later", found, nil)
 }
 
 // copied is a copy: it is as whole as what was copied, to the last hash.
 func (s *verifySuite) copied(to Side) {
 	s.fill()
-	heads := s.heads()
-	_, before := s.verify(heads...)
+	checkpoints := s.checkpoints()
+	_, before := s.verify(checkpoints...)
 	if _, err := store.Copy(s.Context(), s.side, to, func(store.Progress) {}); err != nil {
 		s.Fatal(err)
 	}
 	s.side = to
-	found, after := s.verify(heads...)
+	found, after := s.verify(checkpoints...)
 	s.told("copy", found, nil)
 	if before != after {
 		s.Errorf("looked through %+v, and of the copy %+v", before, after)
 	}
 }
 
-// noted tells each head once it has changed, and no other.
+// noted tells each checkpoint once it has changed, and no other.
 func (s *verifySuite) noted() {
 	var mu sync.Mutex
-	told := map[tickets.Number][]tickets.Head{}
-	keep := store.Noted(s.side.Keeper, func(h tickets.Head) {
+	told := map[tickets.Number][]tickets.Checkpoint{}
+	keep := store.Noted(s.side.Keeper, func(h tickets.Checkpoint) {
 		mu.Lock()
 		defer mu.Unlock()
 		told[h.Ticket] = append(told[h.Ticket], h)
@@ -524,28 +524,28 @@ func (s *verifySuite) noted() {
 	s.side.SetSettings(doc[:10], docs...)
 	_, err = keep.Mend(s.Context(), tickets.Change{At: Now, By: Ann})
 	s.must(err)
-	for _, h := range s.heads() {
+	for _, h := range s.checkpoints() {
 		list := told[h.Ticket]
 		if len(list) == 0 || list[len(list)-1] != h {
 			s.Errorf("of %s told %+v, last must be %+v", h.Ticket, list, h)
 		}
 	}
-	if n := len(told["JIT-1001"]); n != 3 || len(told["JIT-1003"]) != 1 || len(told[store.SettingsHead]) != 2 {
+	if n := len(told["JIT-1001"]); n != 3 || len(told["JIT-1003"]) != 1 || len(told[store.SettingsCheckpoint]) != 2 {
 		s.Errorf("told %+v; want each change of a history once", told)
 	}
-	var all []tickets.Head
+	var all []tickets.Checkpoint
 	for _, list := range told {
 		all = append(all, list...)
 	}
 	found, v := s.verify(all...)
-	s.told("with every head", found, nil)
-	if v.Heads != len(all) {
-		s.Errorf("%d heads compared of %d", v.Heads, len(all))
+	s.told("with every checkpoint", found, nil)
+	if v.Checkpoints != len(all) {
+		s.Errorf("%d checkpoints compared of %d", v.Checkpoints, len(all))
 	}
 }
 
 // retired forgets old tickets, and what is left is whole. A loss beside it is
-// told; one that somebody made an entry for takes heads (see forgedRetirement).
+// told; one that somebody made an entry for takes checkpoints (see forgedRetirement).
 func (s *verifySuite) retired(to Side) {
 	ctx := s.Context()
 	retire := func(before time.Time, limit int) store.Retired {
@@ -574,7 +574,7 @@ func (s *verifySuite) retired(to Side) {
 	s.must(err)
 	doc := s.form(1004)
 	s.side.SetDoc(1004, bytes.Replace(doc, []byte("reason of d"), []byte("reason of D"), 1))
-	heads := s.heads()
+	checkpoints := s.checkpoints()
 	if e := retire(Now.Add(time.Minute), 10); e.N != 0 {
 		s.Errorf("retired %+v, whose last event is not older", e)
 	}
@@ -603,15 +603,15 @@ func (s *verifySuite) retired(to Side) {
 	if n := stats.Progress; n[tickets.Final] != 2 || n[tickets.Pending] != 1 || len(n) != 2 {
 		s.Errorf("counts %v", n)
 	}
-	found, _ := s.verify(heads...)
-	s.told("with heads from before", found, []string{"retired, event 1: head: no head tells of this entry"})
-	heads = append(heads, tickets.Head{Ticket: store.LedgerHead, Events: first.N, Hash: first.Hash})
-	found, _ = s.verify(heads...)
-	s.told("with the head of the first entry", found, []string{"retired, event 2: head: no head tells of this entry"})
-	heads = append(heads, tickets.Head{Ticket: store.LedgerHead, Events: second.N, Hash: second.Hash})
-	found, v := s.verify(heads...)
+	found, _ := s.verify(checkpoints...)
+	s.told("with checkpoints from before", found, []string{"retired, event 1: checkpoint: no checkpoint tells of this entry"})
+	checkpoints = append(checkpoints, tickets.Checkpoint{Ticket: store.LedgerCheckpoint, Events: first.N, Hash: first.Hash})
+	found, _ = s.verify(checkpoints...)
+	s.told("with the checkpoint of the first entry", found, []string{"retired, event 2: checkpoint: no checkpoint tells of this entry"})
+	checkpoints = append(checkpoints, tickets.Checkpoint{Ticket: store.LedgerCheckpoint, Events: second.N, Hash: second.Hash})
+	found, v := s.verify(checkpoints...)
 	s.told("after that", found, nil)
-	if v.Tickets != 3 || v.Retired != 4 || v.Heads != 9 {
+	if v.Tickets != 3 || v.Retired != 4 || v.Checkpoints != 9 {
 		s.Errorf("looked through %+v", v)
 	}
 	if next := s.life("g"); next.Number != "JIT-1008" {
@@ -633,7 +633,7 @@ func (s *verifySuite) retired(to Side) {
 	}
 	from := s.side
 	s.side = to
-	found, v = s.verify(heads...)
+	found, v = s.verify(checkpoints...)
 	s.told("in a copy", found, nil)
 	if v.Retired != 4 {
 		s.Errorf("looked through %+v", v)
@@ -657,19 +657,19 @@ func (s *verifySuite) retired(to Side) {
 		s.Errorf("to a ledger that has more = %v", err)
 	}
 	s.side = from
-	late := heads[1]
-	late.Hash = heads[0].Hash
-	covered := tickets.Head{Ticket: store.LedgerHead, Events: third.N, Hash: third.Hash}
+	late := checkpoints[1]
+	late.Hash = checkpoints[0].Hash
+	covered := tickets.Checkpoint{Ticket: store.LedgerCheckpoint, Events: third.N, Hash: third.Hash}
 	found, _ = s.verify(late, covered)
-	s.told("another history was retired", found, []string{"JIT-1002, event 6: head: it was retired"})
-	// The newest head counts, in whatever order they were written.
-	early := tickets.Head{Ticket: "JIT-1002", Events: 1, Hash: heads[1].Hash}
-	found, _ = s.verify(heads[1], early, covered)
-	s.told("an early head written late", found, nil)
+	s.told("another history was retired", found, []string{"JIT-1002, event 6: checkpoint: it was retired"})
+	// The newest checkpoint counts, in whatever order they were written.
+	early := tickets.Checkpoint{Ticket: "JIT-1002", Events: 1, Hash: checkpoints[1].Hash}
+	found, _ = s.verify(checkpoints[1], early, covered)
+	s.told("an early checkpoint written late", found, nil)
 	found, v = s.verify(early, covered)
-	s.told("an early head alone", found, []string{"JIT-1002, event 1: head: it was retired with 6 events"})
-	if v.Heads != 1 {
-		s.Errorf("%d heads compared; want that of the ledger alone", v.Heads)
+	s.told("an early checkpoint alone", found, []string{"JIT-1002, event 1: checkpoint: it was retired with 6 events"})
+	if v.Checkpoints != 1 {
+		s.Errorf("%d checkpoints compared; want that of the ledger alone", v.Checkpoints)
 	}
 	s.side.Remove(1007)
 	found, _ = s.verify()
@@ -724,13 +724,13 @@ func (s *verifySuite) retiredMeanwhile() {
 		s.final(id)
 	}
 	s.life("d") // owes an edit, and stays
-	heads := s.heads()
+	checkpoints := s.checkpoints()
 	real := s.side.Keeper
 	beside := func(do func()) []string {
 		s.Helper()
 		s.side.Keeper = looking{real, sync.OnceFunc(do)}
 		defer func() { s.side.Keeper = real }()
-		found, _ := s.verify(heads...)
+		found, _ := s.verify(checkpoints...)
 		return found
 	}
 	later := Now.Add(time.Hour)
@@ -744,7 +744,7 @@ func (s *verifySuite) retiredMeanwhile() {
 	s.must(err)
 	e, err := store.DecodeRetired(docs[0])
 	s.must(err)
-	heads = append(heads, tickets.Head{Ticket: store.LedgerHead, Events: e.N, Hash: e.Hash})
+	checkpoints = append(checkpoints, tickets.Checkpoint{Ticket: store.LedgerCheckpoint, Events: e.N, Hash: e.Hash})
 	found := beside(func() {
 		retire()
 		s.side.Remove(1004)
@@ -753,31 +753,31 @@ func (s *verifySuite) retiredMeanwhile() {
 }
 
 // forgedRetirement removes a ticket and puts an entry that looks right into
-// the ledger: without heads nothing tells, with them it is found.
+// the ledger: without checkpoints nothing tells, with them it is found.
 func (s *verifySuite) forgedRetirement() {
 	t := s.final("a")
 	s.life("b")
-	heads := s.heads()
+	checkpoints := s.checkpoints()
 	forged := *t
 	forged.Events = append(slices.Clone(t.Events), tickets.Event{N: 7, Hash: strings.Repeat("0", 64)})
 	_, doc, err := store.Entry(nil, []*tickets.Ticket{&forged}, Now)
 	s.must(err)
 	_, err = s.side.RestoreLedger(s.Context(), [][]byte{doc})
 	s.must(err)
-	found, _ := s.verify(heads...)
+	found, _ := s.verify(checkpoints...)
 	s.told("an entry for a ticket that is there", found, []string{
 		"JIT-1001: added: the ledger says that it was retired",
-		"retired, event 1: head: no head tells",
+		"retired, event 1: checkpoint: no checkpoint tells",
 	})
 	s.side.Remove(1001)
 	found, _ = s.verify()
-	s.told("without heads", found, nil)
-	found, v := s.verify(heads...)
-	s.told("with heads", found, []string{
-		"retired, event 1: head: no head tells of this entry",
-		"JIT-1001, event 6: head: it was retired with 7 events, and no head tells of the last of them",
+	s.told("without checkpoints", found, nil)
+	found, v := s.verify(checkpoints...)
+	s.told("with checkpoints", found, []string{
+		"retired, event 1: checkpoint: no checkpoint tells of this entry",
+		"JIT-1001, event 6: checkpoint: it was retired with 7 events, and no checkpoint tells of the last of them",
 	})
-	if v.Heads != 1 {
-		s.Errorf("%d heads compared; want that of the other ticket alone", v.Heads)
+	if v.Checkpoints != 1 {
+		s.Errorf("%d checkpoints compared; want that of the other ticket alone", v.Checkpoints)
 	}
 }

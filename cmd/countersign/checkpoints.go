@@ -21,55 +21,55 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Heads are what proves that a store is the one that it was: each stands for
+// Checkpoints are what proves that a store is the one that it was: each stands for
 // a history up to there, and is written down where whoever can change the
 // store cannot reach it. They go to the log at once, and to the place that
-// COUNTERSIGN_AUDIT_HEADS names as soon as that takes them. Nothing waits for
+// COUNTERSIGN_AUDIT_CHECKPOINTS names as soon as that takes them. Nothing waits for
 // that place.
 
 const (
-	headBatch   = 500              // written together
-	headTimeout = 10 * time.Second // of one try at a batch
-	firstHead   = time.Second      // before a failed batch is tried again, doubled each time up to
-	lastHead    = time.Minute
-	// maxHeads is how many histories wait at most for a place that does not
-	// take their heads. Beyond that the oldest are only in the log.
-	maxHeads = 100_000
-	// maxTold is of how many histories it is known which head was told: those
+	checkpointBatch    = 500              // written together
+	checkpointTimeout  = 10 * time.Second // of one try at a batch
+	checkpointRetry    = time.Second      // before a failed batch is tried again, doubled each time up to
+	checkpointMaxRetry = time.Minute
+	// maxCheckpoints is how many histories wait at most for a place that does not
+	// take their checkpoints. Beyond that the oldest are only in the log.
+	maxCheckpoints = 100_000
+	// maxTold is of how many histories it is known which checkpoint was told: those
 	// that are written at the same time may be told in either order.
 	maxTold = 4096
 )
 
-// headLog tells heads, in order for each history.
-type headLog struct {
+// checkpointLog tells checkpoints, in order for each history.
+type checkpointLog struct {
 	log  *slog.Logger
 	now  func() time.Time
 	to   func(context.Context, []byte) error // nil: the log alone
 	wake chan struct{}
 
 	mu      sync.Mutex
-	told    map[tickets.Number]int          // events of the last head that was told
-	waiting map[tickets.Number]tickets.Head // newest of each history
-	order   []tickets.Number                // of waiting, those first that wait longest
+	told    map[tickets.Number]int                // events of the last checkpoint that was told
+	waiting map[tickets.Number]tickets.Checkpoint // newest of each history
+	order   []tickets.Number                      // of waiting, those first that wait longest
 	lost    int
 }
 
-// newHeadLog makes a head log to where, a file or an address, or to the log
+// newCheckpointLog makes a checkpoint log to where, a file or an address, or to the log
 // alone if that is empty.
-func newHeadLog(where secret, now func() time.Time, log *slog.Logger) *headLog {
-	l := &headLog{log: log, now: now, wake: make(chan struct{}, 1), told: map[tickets.Number]int{}, waiting: map[tickets.Number]tickets.Head{}}
-	switch kind, text := headsPlace(where), where.Reveal(); kind {
+func newCheckpointLog(where secret, now func() time.Time, log *slog.Logger) *checkpointLog {
+	l := &checkpointLog{log: log, now: now, wake: make(chan struct{}, 1), told: map[tickets.Number]int{}, waiting: map[tickets.Number]tickets.Checkpoint{}}
+	switch kind, text := checkpointsPlace(where), where.Reveal(); kind {
 	case "file":
 		l.to = func(_ context.Context, lines []byte) error { return appendTo(text, lines) }
 	case "address":
-		client := &http.Client{Timeout: headTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		client := &http.Client{Timeout: checkpointTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		l.to = func(ctx context.Context, lines []byte) error { return postTo(ctx, client, text, lines) }
 	}
 	return l
 }
 
-// headsPlace says what where is: a file, an address, or wrong; empty if it is.
-func headsPlace(where secret) string {
+// checkpointsPlace says what where is: a file, an address, or wrong; empty if it is.
+func checkpointsPlace(where secret) string {
 	text := where.Reveal()
 	if text == "" || !strings.Contains(text, "://") {
 		return map[bool]string{true: "file"}[text != ""]
@@ -81,8 +81,8 @@ func headsPlace(where secret) string {
 	return "address"
 }
 
-// note tells a head, unless a later one of the same history was told.
-func (l *headLog) note(h tickets.Head) {
+// note tells a checkpoint, unless a later one of the same history was told.
+func (l *checkpointLog) note(h tickets.Checkpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h.Events <= l.told[h.Ticket] {
@@ -92,7 +92,7 @@ func (l *headLog) note(h tickets.Head) {
 		clear(l.told) // what is told late then is true still
 	}
 	l.told[h.Ticket] = h.Events
-	l.log.Info("history", "ticket", h.Ticket, "events", h.Events, "hash", h.Hash)
+	l.log.Info("audit checkpoint", "ticket", h.Ticket, "events", h.Events, "hash", h.Hash)
 	if l.to == nil {
 		return
 	}
@@ -100,7 +100,7 @@ func (l *headLog) note(h tickets.Head) {
 		l.order = append(l.order, h.Ticket)
 	}
 	l.waiting[h.Ticket] = h
-	for len(l.order) > maxHeads {
+	for len(l.order) > maxCheckpoints {
 		delete(l.waiting, l.order[0])
 		l.order = l.order[1:]
 		l.lost++
@@ -111,11 +111,11 @@ func (l *headLog) note(h tickets.Head) {
 	}
 }
 
-// take takes out the heads that wait longest.
-func (l *headLog) take() (batch []tickets.Head, lost int) {
+// take takes out the checkpoints that wait longest.
+func (l *checkpointLog) take() (batch []tickets.Checkpoint, lost int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(l.order), headBatch)
+	n := min(len(l.order), checkpointBatch)
 	for _, of := range l.order[:n] {
 		batch = append(batch, l.waiting[of])
 		delete(l.waiting, of)
@@ -126,8 +126,8 @@ func (l *headLog) take() (batch []tickets.Head, lost int) {
 }
 
 // back puts a batch back that could not be written, but for those of which a
-// later head waits.
-func (l *headLog) back(batch []tickets.Head) {
+// later checkpoint waits.
+func (l *checkpointLog) back(batch []tickets.Checkpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var first []tickets.Number
@@ -140,8 +140,8 @@ func (l *headLog) back(batch []tickets.Head) {
 	l.order = append(first, l.order...)
 }
 
-// run writes heads until ctx ends, and then tries once more.
-func (l *headLog) run(ctx context.Context) {
+// run writes checkpoints until ctx ends, and then tries once more.
+func (l *checkpointLog) run(ctx context.Context) {
 	if l.to == nil {
 		<-ctx.Done()
 		return
@@ -150,7 +150,7 @@ func (l *headLog) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), headTimeout)
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkpointTimeout)
 			defer cancel()
 			for l.write(end, &failed) {
 			}
@@ -160,24 +160,24 @@ func (l *headLog) run(ctx context.Context) {
 		for ctx.Err() == nil && l.write(ctx, &failed) {
 		}
 		if failed > 0 {
-			pace.Sleep(ctx, min(firstHead<<min(failed-1, 10), lastHead))
+			pace.Sleep(ctx, min(checkpointRetry<<min(failed-1, 10), checkpointMaxRetry))
 			l.awake()
 		}
 	}
 }
 
 // wait waits until run has ended, and not for a place that never answers.
-func (l *headLog) wait(written <-chan struct{}) {
-	patience := time.NewTimer(headTimeout + time.Second)
+func (l *checkpointLog) wait(written <-chan struct{}) {
+	patience := time.NewTimer(checkpointTimeout + time.Second)
 	defer patience.Stop()
 	select {
 	case <-written:
 	case <-patience.C:
-		l.log.Error("heads of histories are in the log alone: the place of COUNTERSIGN_AUDIT_HEADS does not answer")
+		l.log.Error("checkpoints of histories are in the log alone: the place of COUNTERSIGN_AUDIT_CHECKPOINTS does not answer")
 	}
 }
 
-func (l *headLog) awake() {
+func (l *checkpointLog) awake() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -185,10 +185,10 @@ func (l *headLog) awake() {
 }
 
 // write writes one batch, and reports whether there may be another.
-func (l *headLog) write(ctx context.Context, failed *int) bool {
+func (l *checkpointLog) write(ctx context.Context, failed *int) bool {
 	batch, lost := l.take()
 	if lost > 0 {
-		l.log.Error("heads of histories are in the log alone: the place of COUNTERSIGN_AUDIT_HEADS has not taken any for too long", "count", lost)
+		l.log.Error("checkpoints of histories are in the log alone: the place of COUNTERSIGN_AUDIT_CHECKPOINTS has not taken any for too long", "count", lost)
 	}
 	if len(batch) == 0 {
 		return false
@@ -196,30 +196,30 @@ func (l *headLog) write(ctx context.Context, failed *int) bool {
 	var lines bytes.Buffer
 	enc := json.NewEncoder(&lines)
 	for _, h := range batch {
-		if err := enc.Encode(headLine{l.now().UTC(), h}); err != nil {
-			l.log.Error("cannot write the head of a history", "ticket", h.Ticket, "err", err)
+		if err := enc.Encode(checkpointLine{l.now().UTC(), h}); err != nil {
+			l.log.Error("cannot write the checkpoint of a history", "ticket", h.Ticket, "err", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, headTimeout)
+	ctx, cancel := context.WithTimeout(ctx, checkpointTimeout)
 	defer cancel()
 	err := l.to(ctx, lines.Bytes())
 	switch {
 	case err != nil:
 		l.back(batch)
 		*failed++
-		l.log.Error("the heads of histories cannot be written: they wait, and are in the log", "err", err)
+		l.log.Error("the checkpoints of histories cannot be written: they wait, and are in the log", "err", err)
 		return false
 	case *failed > 0:
 		*failed = 0
-		l.log.Info("the heads of histories are written again")
+		l.log.Info("the checkpoints of histories are written again")
 	}
 	return true
 }
 
-// headLine is a head as it is written down.
-type headLine struct {
+// checkpointLine is a checkpoint as it is written down.
+type checkpointLine struct {
 	At time.Time `json:"at"`
-	tickets.Head
+	tickets.Checkpoint
 }
 
 // appendTo adds lines to a file. Its errors do not name it: whoever meant to
@@ -257,20 +257,20 @@ func postTo(ctx context.Context, client *http.Client, to string, lines []byte) e
 	return nil
 }
 
-// noteOthers tells the heads of the settings' history and of the ledger as they
-// are: they may have changed while nobody served, or while the heads were told
+// noteOthers tells the checkpoints of the settings' history and of the ledger as they
+// are: they may have changed while nobody served, or while the checkpoints were told
 // to nobody.
-func (l *headLog) noteOthers(ctx context.Context, s store.Store) {
+func (l *checkpointLog) noteOthers(ctx context.Context, s store.Store) {
 	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
 	defer cancel()
-	if h, err := store.HeadOfSettings(ctx, s); err == nil && h.Events > 0 {
+	if h, err := store.CheckpointOfSettings(ctx, s); err == nil && h.Events > 0 {
 		l.note(h)
 	}
 	archive, ok := s.(store.Archive)
 	if !ok {
 		return
 	}
-	if h, err := store.HeadOfLedger(ctx, archive); err == nil && h.Events > 0 {
+	if h, err := store.CheckpointOfLedger(ctx, archive); err == nil && h.Events > 0 {
 		l.note(h)
 	}
 }

@@ -25,12 +25,12 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-func head(of string, n int) tickets.Head {
-	return tickets.Head{Ticket: tickets.Number(of), Events: n, Hash: fmt.Sprintf("%s-%d", of, n)}
+func checkpoint(of string, n int) tickets.Checkpoint {
+	return tickets.Checkpoint{Ticket: tickets.Number(of), Events: n, Hash: fmt.Sprintf("%s-%d", of, n)}
 }
 
 // runs runs l until the returned function is called.
-func runs(l *headLog) (stop func()) {
+func runs(l *checkpointLog) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -45,13 +45,13 @@ func runs(l *headLog) (stop func()) {
 
 // A receiver that fails is not waited for; what waits comes in order once it
 // is back, of each history the newest.
-func TestHeadsWaitForTheirPlace(t *testing.T) {
+func TestCheckpointsWaitForTheirPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var got bytes.Buffer
 		away := true
 		logs := &syncBuffer{}
-		l := newHeadLog("", time.Now, slog.New(slog.NewTextHandler(logs, nil)))
+		l := newCheckpointLog("", time.Now, slog.New(slog.NewTextHandler(logs, nil)))
 		l.to = func(_ context.Context, lines []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -64,9 +64,9 @@ func TestHeadsWaitForTheirPlace(t *testing.T) {
 		stop := runs(l)
 		begun := time.Now()
 		for i := range 3 {
-			l.note(head("JIT-1001", i+1))
-			l.note(head("JIT-1002", i+1))
-			l.note(head("JIT-1001", i)) // late
+			l.note(checkpoint("JIT-1001", i+1))
+			l.note(checkpoint("JIT-1002", i+1))
+			l.note(checkpoint("JIT-1001", i)) // late
 			time.Sleep(10 * time.Second)
 		}
 		if took := time.Since(begun); took != 30*time.Second {
@@ -75,51 +75,51 @@ func TestHeadsWaitForTheirPlace(t *testing.T) {
 		mu.Lock()
 		away = false
 		mu.Unlock()
-		time.Sleep(lastHead)
-		l.note(head("JIT-1001", 3))
-		l.note(head("JIT-1001", 4))
+		time.Sleep(checkpointMaxRetry)
+		l.note(checkpoint("JIT-1001", 3))
+		l.note(checkpoint("JIT-1001", 4))
 		synctest.Wait()
 		stop()
-		heads, other := store.Heads(got.Bytes())
-		if want := []tickets.Head{head("JIT-1001", 3), head("JIT-1002", 3), head("JIT-1001", 4)}; fmt.Sprint(heads) != fmt.Sprint(want) || other != 0 {
-			t.Errorf("written %v and %d other lines, want %v", heads, other, want)
+		checkpoints, other := store.ParseCheckpoints(got.Bytes())
+		if want := []tickets.Checkpoint{checkpoint("JIT-1001", 3), checkpoint("JIT-1002", 3), checkpoint("JIT-1001", 4)}; fmt.Sprint(checkpoints) != fmt.Sprint(want) || other != 0 {
+			t.Errorf("written %v and %d other lines, want %v", checkpoints, other, want)
 		}
 		said := logs.String()
-		if strings.Count(said, "msg=history ") != 7 || !strings.Contains(said, "cannot be written") || !strings.Contains(said, "the disk is full") || !strings.Contains(said, "are written again") {
+		if strings.Count(said, `msg="audit checkpoint" `) != 7 || !strings.Contains(said, "cannot be written") || !strings.Contains(said, "the disk is full") || !strings.Contains(said, "are written again") {
 			t.Errorf("the log tells\n%s", said)
 		}
 	})
 }
 
 // What is told at the very end is written too; and what waits has an end.
-func TestHeadsAtTheEnd(t *testing.T) {
+func TestCheckpointsAtTheEnd(t *testing.T) {
 	var got bytes.Buffer
-	l := newHeadLog("", time.Now, slog.New(slog.DiscardHandler))
+	l := newCheckpointLog("", time.Now, slog.New(slog.DiscardHandler))
 	l.to = func(_ context.Context, lines []byte) error { got.Write(lines); return nil }
-	for i := range maxHeads + 10 {
-		l.note(head(fmt.Sprint("JIT-", i+1), 1))
+	for i := range maxCheckpoints + 10 {
+		l.note(checkpoint(fmt.Sprint("JIT-", i+1), 1))
 	}
-	if len(l.waiting) != maxHeads || l.lost != 10 {
-		t.Errorf("%d wait and %d are lost, want %d and 10", len(l.waiting), l.lost, maxHeads)
+	if len(l.waiting) != maxCheckpoints || l.lost != 10 {
+		t.Errorf("%d wait and %d are lost, want %d and 10", len(l.waiting), l.lost, maxCheckpoints)
 	}
 	runs(l)()
-	if n := strings.Count(got.String(), "\n"); n != maxHeads {
-		t.Errorf("%d are written, want %d", n, maxHeads)
+	if n := strings.Count(got.String(), "\n"); n != maxCheckpoints {
+		t.Errorf("%d are written, want %d", n, maxCheckpoints)
 	}
 }
 
-func TestHeadsToAFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "heads.jsonl")
-	l := newHeadLog(secret(path), time.Now, slog.New(slog.DiscardHandler))
+func TestCheckpointsToAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "checkpoints.jsonl")
+	l := newCheckpointLog(secret(path), time.Now, slog.New(slog.DiscardHandler))
 	for i := range 2 {
-		l.note(head("JIT-1001", i+1))
+		l.note(checkpoint("JIT-1001", i+1))
 		runs(l)()
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if heads, _ := store.Heads(text); fmt.Sprint(heads) != fmt.Sprint([]tickets.Head{head("JIT-1001", 1), head("JIT-1001", 2)}) {
+	if checkpoints, _ := store.ParseCheckpoints(text); fmt.Sprint(checkpoints) != fmt.Sprint([]tickets.Checkpoint{checkpoint("JIT-1001", 1), checkpoint("JIT-1001", 2)}) {
 		t.Errorf("the file has %s", text)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
@@ -133,38 +133,38 @@ func TestHeadsToAFile(t *testing.T) {
 
 // The receiver gets lines, and no error tells its address.
 // A pipe that nobody reads holds up nothing, and a line that a full disk cut
-// off swallows no head.
-func TestHeadsToOddFiles(t *testing.T) {
+// off swallows no checkpoint.
+func TestCheckpointsToOddFiles(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Skip("no pipes here")
 	}
 	logs := &syncBuffer{}
-	l := newHeadLog(secret(pipe), time.Now, slog.New(slog.NewTextHandler(logs, nil)))
-	l.note(head("JIT-1001", 1))
+	l := newCheckpointLog(secret(pipe), time.Now, slog.New(slog.NewTextHandler(logs, nil)))
+	l.note(checkpoint("JIT-1001", 1))
 	runs(l)()
 	if said := logs.String(); !strings.Contains(said, "no regular file") || strings.Contains(said, pipe) {
 		t.Errorf("the log tells\n%s", said)
 	}
 
-	torn := filepath.Join(t.TempDir(), "heads")
+	torn := filepath.Join(t.TempDir(), "checkpoints")
 	if err := os.WriteFile(torn, []byte(`{"at":"2026-01-`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l = newHeadLog(secret(torn), time.Now, slog.New(slog.DiscardHandler))
-	l.note(head("JIT-1001", 1))
+	l = newCheckpointLog(secret(torn), time.Now, slog.New(slog.DiscardHandler))
+	l.note(checkpoint("JIT-1001", 1))
 	runs(l)()
 	b, err := os.ReadFile(torn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var line headLine
-	if lines := strings.Split(string(b), "\n"); len(lines) != 3 || json.Unmarshal([]byte(lines[1]), &line) != nil || line.Head != head("JIT-1001", 1) {
+	var line checkpointLine
+	if lines := strings.Split(string(b), "\n"); len(lines) != 3 || json.Unmarshal([]byte(lines[1]), &line) != nil || line.Checkpoint != checkpoint("JIT-1001", 1) {
 		t.Errorf("the file holds %q", b)
 	}
 }
 
-func TestHeadsToAnAddress(t *testing.T) {
+func TestCheckpointsToAnAddress(t *testing.T) {
 	var mu sync.Mutex
 	var bodies []string
 	status := http.StatusFound
@@ -182,18 +182,18 @@ func TestHeadsToAnAddress(t *testing.T) {
 		}
 	}))
 	logs := &syncBuffer{}
-	l := newHeadLog(secret(srv.URL+"/planted-secret"), time.Now, slog.New(slog.NewTextHandler(logs, nil)))
-	l.note(head("JIT-1001", 1))
+	l := newCheckpointLog(secret(srv.URL+"/planted-secret"), time.Now, slog.New(slog.NewTextHandler(logs, nil)))
+	l.note(checkpoint("JIT-1001", 1))
 	runs(l)()
 	mu.Lock()
 	status = http.StatusAccepted
 	mu.Unlock()
 	runs(l)()
 	srv.Close()
-	l.note(head("JIT-1001", 2))
+	l.note(checkpoint("JIT-1001", 2))
 	runs(l)()
-	var line headLine
-	if len(bodies) != 1 || json.Unmarshal([]byte(bodies[0]), &line) != nil || line.Head != head("JIT-1001", 1) || line.At.IsZero() {
+	var line checkpointLine
+	if len(bodies) != 1 || json.Unmarshal([]byte(bodies[0]), &line) != nil || line.Checkpoint != checkpoint("JIT-1001", 1) || line.At.IsZero() {
 		t.Errorf("received %q", bodies)
 	}
 	if said := logs.String(); strings.Contains(said, "planted") || strings.Contains(said, srv.URL) || !strings.Contains(said, "answers 302") || strings.Count(said, "cannot be written") < 2 { // a run that is ended at once may try twice
@@ -201,23 +201,23 @@ func TestHeadsToAnAddress(t *testing.T) {
 	}
 }
 
-func TestHeadsPlace(t *testing.T) {
+func TestCheckpointsPlace(t *testing.T) {
 	for where, want := range map[string]string{
-		"": "", "heads.jsonl": "file", "/var/lib/heads": "file", "https://siem.example.com/x?token=y": "address", "http://127.0.0.1:1/x": "address",
+		"": "", "checkpoints.jsonl": "file", "/var/lib/checkpoints": "file", "https://siem.example.com/x?token=y": "address", "http://127.0.0.1:1/x": "address",
 		"http://siem.example.com/": "wrong", "ftp://x": "wrong", "https://u:p@x/": "wrong", "https://": "wrong",
 	} {
-		if got := headsPlace(secret(where)); got != want {
-			t.Errorf("headsPlace(%s) = %q, want %q", where, got, want)
+		if got := checkpointsPlace(secret(where)); got != want {
+			t.Errorf("checkpointsPlace(%s) = %q, want %q", where, got, want)
 		}
 	}
 }
 
-// TestStoryAudit: a request from webhook to confirmation, the heads of which
+// TestStoryAudit: a request from webhook to confirmation, the checkpoints of which
 // prove the store; then somebody makes another decision of it.
 func TestStoryAudit(t *testing.T) {
 	t.Parallel()
-	heads := filepath.Join(t.TempDir(), "heads.jsonl")
-	s := tell(t, func(s *story) { s.env.AuditHeads = secret(heads) })
+	checkpoints := filepath.Join(t.TempDir(), "checkpoints.jsonl")
+	s := tell(t, func(s *story) { s.env.AuditCheckpoints = secret(checkpoints) })
 	r, _ := s.requested()
 	s.refuses("U09SAM", "approve", "approver")
 	if problems := s.decide("U01ANN", "approve", hours2); len(problems) > 0 {
@@ -230,7 +230,7 @@ func TestStoryAudit(t *testing.T) {
 	s.has("audit verify beside the bot", s.prints("audit", "verify"), "Everything is as it was written.")
 	s.eventually("all is told", func() bool { return strings.Contains(s.replies(), "Confirmed by EPM") })
 	s.stop()
-	s.has("audit verify", s.prints("audit", "verify", "--heads", heads), "Everything is as it was written.", "Compared")
+	s.has("audit verify", s.prints("audit", "verify", "--checkpoints", checkpoints), "Everything is as it was written.", "Compared")
 	var kinds []string
 	for line := range strings.Lines(s.prints("audit", "export", "--ticket", "JIT-1001")) {
 		var e record
@@ -245,24 +245,24 @@ func TestStoryAudit(t *testing.T) {
 	if got != "received card_posted access_denied form_opened decided submitted outcome" {
 		t.Errorf("the history is %s", got)
 	}
-	text, err := os.ReadFile(heads)
+	text, err := os.ReadFile(checkpoints)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, _ := store.Heads(text)
+	list, _ := store.ParseCheckpoints(text)
 	if len(list) == 0 || list[len(list)-1].Events != 7 || !strings.Contains(s.logs.String(), list[len(list)-1].Hash) {
-		t.Errorf("heads %v; want the last in the file and in the log", list)
+		t.Errorf("checkpoints %v; want the last in the file and in the log", list)
 	}
 	path := strings.TrimPrefix(s.env.Store.Reveal(), "sqlite:")
 	change(t, path, 1001, `"n":4,"kind":"form_opened"`, `"n":4,"kind":"card_posted"`)
-	if got, err := s.command(s.alone(), "audit", "verify", "--heads", heads); err == nil || !strings.Contains(got, "JIT-1001, event 4: changed") {
+	if got, err := s.command(s.alone(), "audit", "verify", "--checkpoints", checkpoints); err == nil || !strings.Contains(got, "JIT-1001, event 4: changed") {
 		t.Errorf("verify = %q, %v", got, err)
 	}
 }
 
-// What changed while nobody told its head is told at the start: otherwise
+// What changed while nobody told its checkpoint is told at the start: otherwise
 // verify would name the last retirement until there is another.
-func TestHeadsOfOthersAreTold(t *testing.T) {
+func TestCheckpointsOfOthersAreTold(t *testing.T) {
 	keep, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "a.db")})
 	if err != nil {
 		t.Fatal(err)
@@ -280,10 +280,10 @@ func TestHeadsOfOthersAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	l := newHeadLog("", time.Now, slog.New(slog.NewJSONHandler(&out, nil)))
+	l := newCheckpointLog("", time.Now, slog.New(slog.NewJSONHandler(&out, nil)))
 	l.noteOthers(t.Context(), keep)
-	heads, _ := store.Heads(out.Bytes())
-	if want := []tickets.Head{{Ticket: store.LedgerHead, Events: 1, Hash: e.Hash}}; !slices.Equal(heads, want) {
-		t.Errorf("told %v, want %v", heads, want)
+	checkpoints, _ := store.ParseCheckpoints(out.Bytes())
+	if want := []tickets.Checkpoint{{Ticket: store.LedgerCheckpoint, Events: 1, Hash: e.Hash}}; !slices.Equal(checkpoints, want) {
+		t.Errorf("told %v, want %v", checkpoints, want)
 	}
 }

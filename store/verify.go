@@ -27,7 +27,7 @@ const (
 	FaultReordered  Fault = "reordered"  // something is in another place
 	FaultAdded      Fault = "added"      // something was put there that Countersign did not write
 	FaultSeal       Fault = "seal"       // the record is not as it was sealed
-	FaultForged     Fault = "forged"     // the record says something else than its history
+	FaultMismatch     Fault = "record_mismatch"     // the record says something else than its history
 	FaultIndex      Fault = "index"      // an index does not hold the ticket as the ticket says
 	FaultCheckpoint Fault = "checkpoint" // the history is not the one that a checkpoint was written of, or no checkpoint proves it
 	FaultUnreadable Fault = "unreadable" // nothing more can be said of it
@@ -179,7 +179,7 @@ func checkTicket(seq int64, doc []byte) (rawTicket, *checked) {
 	}
 	c := checkChain(tickets.Root(tickets.RequestID(t.ID), t.Created), "event", t.Events)
 	if n, ok := t.Number.Seq(); !ok || n != seq {
-		c.fault(FaultForged, 0, "the record of number %d says that it is %s", seq, t.Number)
+		c.fault(FaultMismatch, 0, "the record of number %d says that it is %s", seq, t.Number)
 	}
 	if len(t.Events) == 0 {
 		c.fault(FaultMissing, 0, "the ticket has no history")
@@ -228,26 +228,26 @@ func (c *checked) compare(t rawTicket) {
 		state, request = cmp.Or(l.State, state), cmp.Or(l.Request, request)
 	}
 	if !sameJSON(t.Decision, decision) {
-		c.fault(FaultForged, decided, "the record's decision is not the one of its history")
+		c.fault(FaultMismatch, decided, "the record's decision is not the one of its history")
 	}
 	if !sameJSON(t.Outcome, outcome) {
-		c.fault(FaultForged, concluded, "the record's outcome is not the one of its history")
+		c.fault(FaultMismatch, concluded, "the record's outcome is not the one of its history")
 	}
 	if digestOf(t.Request) != request {
-		c.fault(FaultForged, 0, "the record's request is not the one that was received")
+		c.fault(FaultMismatch, 0, "the record's request is not the one that was received")
 	}
 	if state != "" && t.State != state {
-		c.fault(FaultForged, 0, "the record's state is %q, its history's %q", t.State, state)
+		c.fault(FaultMismatch, 0, "the record's state is %q, its history's %q", t.State, state)
 	}
 	for _, m := range t.Messages {
 		id, told := shown[m.Place]
 		if told && m.ID != id || !told && m.ID != "" {
-			c.fault(FaultForged, 0, "the record's message in %s is not the one of its history", m.Place)
+			c.fault(FaultMismatch, 0, "the record's message in %s is not the one of its history", m.Place)
 		}
 		delete(shown, m.Place)
 	}
 	for place := range shown {
-		c.fault(FaultForged, 0, "the record has no message in %s, its history has", place)
+		c.fault(FaultMismatch, 0, "the record has no message in %s, its history has", place)
 	}
 }
 
@@ -291,7 +291,7 @@ func (c *checked) compareRest(t rawTicket) {
 		{"active", t.Active, standing.Active}, {"undecidable", t.Undecidable, standing.Undecidable},
 	} {
 		if f.has != f.told {
-			c.fault(FaultForged, 0, "the record's %s is %#v, its history's %#v", f.name, f.has, f.told)
+			c.fault(FaultMismatch, 0, "the record's %s is %#v, its history's %#v", f.name, f.has, f.told)
 		}
 	}
 	// While a decision waits for EPM the card says why, without an event each
@@ -301,21 +301,21 @@ func (c *checked) compareRest(t rawTicket) {
 		extra = t.Sending.Attempts
 	}
 	if t.Rev < rev || t.Rev > rev+extra {
-		c.fault(FaultForged, 0, "the record's rev is %d, its history's %d", t.Rev, rev)
+		c.fault(FaultMismatch, 0, "the record's rev is %d, its history's %d", t.Rev, rev)
 	}
 	c.compareSending(t, done, sent, looked)
 	switch r := t.Refusal; {
 	case (r == nil) != (refused == nil), r != nil && (r.Reason != refused.Text || !r.At.Equal(refused.At) || !sameJSON(r.Decision, refused.Decision)):
-		c.fault(FaultForged, 0, "the record's refusal by EPM is not the one of its history")
+		c.fault(FaultMismatch, 0, "the record's refusal by EPM is not the one of its history")
 	}
 	for _, m := range t.Messages {
 		if m.Shown > t.Rev || m.Told > len(t.Events) || m.Dead != given[m.Place] || m.Reposted != reposted[m.Place] {
-			c.fault(FaultForged, 0, "the record says of the message in %s what its history does not", m.Place)
+			c.fault(FaultMismatch, 0, "the record says of the message in %s what its history does not", m.Place)
 		}
 	}
 	for _, d := range t.Deliveries {
 		if d.Done > len(t.Events) {
-			c.fault(FaultForged, 0, "the record says that %s was told of more events than there are", d.To)
+			c.fault(FaultMismatch, 0, "the record says that %s was told of more events than there are", d.To)
 		}
 	}
 }
@@ -360,7 +360,7 @@ func (c *checked) compareSending(t rawTicket, done time.Time, sent int, looked b
 	default:
 		return
 	}
-	c.fault(FaultForged, 0, "the record says %s; its history does not", wrong)
+	c.fault(FaultMismatch, 0, "the record says %s; its history does not", wrong)
 }
 
 // sameJSON reports whether a and b say the same; nothing is null.
@@ -717,7 +717,7 @@ func (v *verifying) settings(ctx context.Context) error {
 		return nil
 	}
 	if told.Version != set.Version || !maps.Equal(told.Values, set.Values) {
-		fault(FaultForged, "the settings are not what their history made of them")
+		fault(FaultMismatch, "the settings are not what their history made of them")
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func TestAuditVerify(t *testing.T) {
 	// One byte of the reason.
 	change(t, path, 1001, "quoted", "quotes")
 	got, err := d.types("audit", "verify")
-	if err == nil || !strings.Contains(got, "JIT-1001: seal: ") || !strings.Contains(got, "JIT-1001, event 3: forged: the record's decision is not the one of its history\n") {
+	if err == nil || !strings.Contains(got, "JIT-1001: seal: ") || !strings.Contains(got, "JIT-1001, event 3: record_mismatch: the record's decision is not the one of its history\n") {
 		t.Errorf("after a byte was changed: %q, %v; want the place", got, err)
 	}
 	got, err = d.types("audit", "verify", "--json")
@@ -97,7 +97,7 @@ func TestAuditVerify(t *testing.T) {
 		}
 		last = line
 	}
-	if err == nil || !strings.Contains(got, `{"fault":"forged","ticket":"JIT-1001","event":3,`) || !strings.Contains(last, `{"verified":{"tickets":2,`) {
+	if err == nil || !strings.Contains(got, `{"fault":"record_mismatch","ticket":"JIT-1001","event":3,`) || !strings.Contains(last, `{"verified":{"tickets":2,`) {
 		t.Errorf("as JSON: %q, %v", got, err)
 	}
 	change(t, path, 1001, "quotes", "quoted")
@@ -224,7 +224,7 @@ func TestAuditExport(t *testing.T) {
 		}
 		kinds = append(kinds, string(e.Kind))
 	}
-	if got := fmt.Sprint(kinds); got != "[received shown decided outcome received setting setting]" {
+	if got := fmt.Sprint(kinds); got != "[received card_posted decided outcome received setting setting]" {
 		t.Errorf("exported %s", got)
 	}
 
@@ -376,7 +376,7 @@ func TestEvidence(t *testing.T) {
 		t.Error("it holds what acts on a terminal")
 	}
 	change(t, path, 1001, "quoted", "quotes")
-	d.prints(`"fault": "forged"`, "tickets", "show", "--evidence", "jit-1001")
+	d.prints(`"fault": "record_mismatch"`, "tickets", "show", "--evidence", "jit-1001")
 	for _, args := range [][]string{{"--evidence", "JIT-7"}, {"--evidence", "JIT-1001", "--json"}, {"JIT-1001", "--out", file}, {"--evidence", "JIT-1001", "--out", file}} {
 		if got, err := d.types(append([]string{"tickets", "show"}, args...)...); err == nil {
 			t.Errorf("%v prints %q, want an error", args, got)

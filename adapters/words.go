@@ -248,7 +248,7 @@ func Status(t *tickets.Ticket) Sentence {
 		return append(s, text(", sending to EPM")...)
 	case tickets.Submitted:
 		s := append(decided(*t.Decision), text(", submitted to EPM")...)
-		if t.Sending.Looks > 0 {
+		if t.Sending.Polls > 0 {
 			return append(s, text(". EPM has not confirmed it yet; if this lasts, look at the request in the EPM console")...)
 		}
 		return append(s, text("; waiting for EPM to confirm it")...)

@@ -22,10 +22,10 @@ const (
 	slowRetry = 5 * time.Minute
 	// deniedRetry is for a decision that EPM does not let us send.
 	deniedRetry = 10 * time.Minute
-	// firstLook and lastLook bound how often EPM is asked for an outcome
+	// firstPoll and lastPoll bound how often EPM is asked for an outcome
 	// whose webhook does not come.
-	firstLook = 5 * time.Minute
-	lastLook  = time.Hour
+	firstPoll = 5 * time.Minute
+	lastPoll  = time.Hour
 )
 
 // maxSteps bounds what is done for one ticket under one lease.
@@ -280,7 +280,7 @@ func (b *Bot) perform(ctx context.Context, t *tickets.Ticket, s tickets.Step) (r
 	switch s.Kind {
 	case tickets.StepSend:
 		return b.send(ctx, t)
-	case tickets.StepLook:
+	case tickets.StepPoll:
 		return b.look(ctx, t)
 	case tickets.StepDeliver:
 		return b.deliver(ctx, t, s)
@@ -304,8 +304,8 @@ func (b *Bot) panicked(t *tickets.Ticket, s tickets.Step) func(*tickets.Ticket) 
 		return func(t *tickets.Ticket) {
 			t.SendFailed(d, true, "Countersign has an error of its own, which its log tells", next, now)
 		}
-	case tickets.StepLook:
-		return func(t *tickets.Ticket) { t.Looked(next, now) }
+	case tickets.StepPoll:
+		return func(t *tickets.Ticket) { t.RecordPoll(next, now) }
 	case tickets.StepDeliver:
 		return func(t *tickets.Ticket) { t.DeliveryFailed(s.Receiver, "panic", next) }
 	}
@@ -424,8 +424,8 @@ func (b *Bot) look(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	if err == nil && out != nil {
 		return func(t *tickets.Ticket) { t.Conclude(*out, b.rulesOf(t), now) }, nil
 	}
-	next := now.Add(backoff(firstLook, lastLook, t.Sending.Looks))
-	return func(t *tickets.Ticket) { t.Looked(next, now) }, err
+	next := now.Add(backoff(firstPoll, lastPoll, t.Sending.Polls))
+	return func(t *tickets.Ticket) { t.RecordPoll(next, now) }, err
 }
 
 // retryAfter is how long to wait after failure f, the one after n failures in

@@ -135,7 +135,7 @@ func New(c Config) (*Bot, error) {
 	}
 	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
 	add(tickets.LaneEPM, false)
-	add(tickets.LaneLook, false)
+	add(tickets.LanePoll, false)
 	for _, chat := range c.Chats {
 		p := chat.Platform()
 		if b.chats[p] != nil {

@@ -178,7 +178,7 @@ func (b *Bot) backlog(stats store.Stats, now time.Time) (lines []string, fine bo
 	}
 	add("EPM",
 		waiting(tickets.LaneEPM, "decision waits to be sent", "decisions wait to be sent"), late,
-		waiting(tickets.LaneLook, "decision waits to be looked up", "decisions wait to be looked up"))
+		waiting(tickets.LanePoll, "decision waits to be looked up", "decisions wait to be looked up"))
 	for _, p := range slices.Sorted(maps.Keys(b.chats)) {
 		posts := waiting(tickets.PostLane(p), "request waits to be shown", "requests wait to be shown")
 		edits := waiting(tickets.EditLane(p), "message waits to be updated", "messages wait to be updated")

@@ -391,7 +391,7 @@ func TestOutcomeIsReadBackWhenItsWebhookIsLost(t *testing.T) {
 	w.epm.outcomes["r"] = nil
 	w.epm.mu.Unlock()
 	w.advance(4 * time.Minute)
-	w.until(n, "overdue", func(t *tickets.Ticket) bool { return t.Sending.Looks == 1 })
+	w.until(n, "overdue", func(t *tickets.Ticket) bool { return t.Sending.Polls == 1 })
 	w.epm.mu.Lock()
 	w.epm.outcomes["r"] = outcome(w.epm.taken["r"][0])
 	w.epm.mu.Unlock()
@@ -447,7 +447,7 @@ func TestForbiddenLooksDelayNoDecision(t *testing.T) {
 	w.approve(n, ann, twoHours)
 	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 	w.advance(4 * time.Minute)
-	w.until(n, "looked", func(t *tickets.Ticket) bool { return t.Sending.Looks == 1 })
+	w.until(n, "looked", func(t *tickets.Ticket) bool { return t.Sending.Polls == 1 })
 	other := w.ask("other")
 	w.approve(other, bob, twoHours)
 	w.until(other, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })

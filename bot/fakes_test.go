@@ -271,7 +271,7 @@ func outcome(d tickets.Decision) *tickets.Outcome {
 
 func (e *fakeEPM) Outcome(_ context.Context, t *tickets.Ticket) (*tickets.Outcome, error) {
 	var out *tickets.Outcome
-	err := e.call(tickets.StepLook, func() {
+	err := e.call(tickets.StepPoll, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		out = e.outcomes[t.ID]

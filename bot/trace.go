@@ -41,7 +41,7 @@ func (b *Bot) span(ctx context.Context, s Span) (context.Context, func(tickets.N
 // stepSpan is the span of a step.
 func (b *Bot) stepSpan(ctx context.Context, t *tickets.Ticket, s tickets.Step) (context.Context, func(tickets.Number, string)) {
 	span := Span{Name: string(s.Kind), ID: t.ID, Platform: s.Place.Platform}
-	if s.Kind == tickets.StepSend || s.Kind == tickets.StepLook {
+	if s.Kind == tickets.StepSend || s.Kind == tickets.StepPoll {
 		span.For = t.Decision
 	}
 	return b.span(ctx, span)

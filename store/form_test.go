@@ -65,7 +65,7 @@ func decided() *tickets.Ticket {
 			Fields: []tickets.Field{{Name: "EventType", Value: "URM_Native_Ticket_Created"}},
 		},
 		Rev: 3, Decision: &d, Outcome: &o,
-		Sending:  tickets.Sending{Attempts: 2, Begun: true, Unclear: true, UnclearAt: at, NotBefore: at, Problem: "p", Done: at, Looks: 1},
+		Sending:  tickets.Sending{Attempts: 2, Begun: true, Unclear: true, UnclearAt: at, NotBefore: at, Problem: "p", Done: at, Polls: 1},
 		Refusal:  &tickets.Refusal{Decision: d, Reason: "no", At: at},
 		Messages: []tickets.Message{{Place: storetest.Place, ID: "1.2", Shown: 2, Told: 1, FirstTry: at, Tries: 2, Attempts: 3, NotBefore: at, Problem: "gone", Dead: true}},
 		Events: []tickets.Event{

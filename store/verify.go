@@ -22,15 +22,15 @@ type Fault string
 
 // The faults.
 const (
-	FaultChanged    Fault = "changed"    // something is not as it was written
-	FaultMissing    Fault = "missing"    // something that was there is gone
-	FaultReordered  Fault = "reordered"  // something is in another place
-	FaultAdded      Fault = "added"      // something was put there that Countersign did not write
-	FaultSeal       Fault = "seal"       // the record is not as it was sealed
-	FaultMismatch     Fault = "record_mismatch"     // the record says something else than its history
-	FaultIndex      Fault = "index"      // an index does not hold the ticket as the ticket says
-	FaultCheckpoint Fault = "checkpoint" // the history is not the one that a checkpoint was written of, or no checkpoint proves it
-	FaultUnreadable Fault = "unreadable" // nothing more can be said of it
+	FaultChanged    Fault = "changed"         // something is not as it was written
+	FaultMissing    Fault = "missing"         // something that was there is gone
+	FaultReordered  Fault = "reordered"       // something is in another place
+	FaultAdded      Fault = "added"           // something was put there that Countersign did not write
+	FaultSeal       Fault = "seal"            // the record is not as it was sealed
+	FaultMismatch   Fault = "record_mismatch" // the record says something else than its history
+	FaultIndex      Fault = "index"           // an index does not hold the ticket as the ticket says
+	FaultCheckpoint Fault = "checkpoint"      // the history is not the one that a checkpoint was written of, or no checkpoint proves it
+	FaultUnreadable Fault = "unreadable"      // nothing more can be said of it
 )
 
 // Finding is one thing that is wrong, and where.
@@ -351,7 +351,7 @@ func (c *checked) compareSending(t rawTicket, done time.Time, sent int, looked b
 		wrong = "that the decision is on its way, and EPM has taken it"
 	case s.As != "" && (s.Attempts == 0 || !decidedBy(t.Decision, s.As)):
 		wrong = "that EPM was told of another person's decision"
-	case (s.Looks > 0) != looked:
+	case (s.Polls > 0) != looked:
 		wrong = "whether EPM was asked in vain"
 	case len(t.Decision) == 0 && (s.Attempts > 0 || s.Begun || !s.NotBefore.IsZero()):
 		wrong = "that a decision was sent, and there is none"

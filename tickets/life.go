@@ -25,11 +25,11 @@ const (
 	// delayedAfter is the number of failed sends after which people are told
 	// that EPM does not answer.
 	delayedAfter = 3
-	// firstLook is how long after EPM's acknowledgement its update webhook is
+	// firstPoll is how long after EPM's acknowledgement its update webhook is
 	// awaited before EPM is asked.
-	firstLook = 3 * time.Minute
-	// maxLooks ends the asking; with back-off up to an hour it is about a day.
-	maxLooks = 26
+	firstPoll = 3 * time.Minute
+	// maxPolls ends the asking; with back-off up to an hour it is about a day.
+	maxPolls = 26
 )
 
 // Take does to t what the webhook in says, and reports what became of it:
@@ -299,7 +299,7 @@ func (t *Ticket) Acknowledge(d Decision, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
-	t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, NotBefore: now.Add(firstLook), Newer: t.Sending.Newer}
+	t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, NotBefore: now.Add(firstPoll), Newer: t.Sending.Newer}
 	t.happened(Event{Kind: EventSubmitted, At: now, Attempts: t.Sending.Attempts})
 }
 
@@ -325,15 +325,15 @@ func (t *Ticket) stands(d Decision) bool {
 	return t.Decision != nil && t.Decision.By == d.By && t.Decision.At.Equal(d.At) && t.Decision.Verdict == d.Verdict
 }
 
-// Looked notes that EPM was asked and had no outcome yet; the next look is
+// RecordPoll notes that EPM was asked and had no outcome yet; the next poll is
 // due at next. People are told once.
-func (t *Ticket) Looked(next, now time.Time) {
+func (t *Ticket) RecordPoll(next, now time.Time) {
 	if t.Progress() != Submitted {
 		return
 	}
-	t.Sending.Looks++
+	t.Sending.Polls++
 	t.Sending.NotBefore = next
-	if t.Sending.Looks == 1 {
+	if t.Sending.Polls == 1 {
 		t.happened(Event{Kind: EventOverdue, At: now})
 	}
 }

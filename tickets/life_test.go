@@ -73,7 +73,7 @@ func TestLifeOwesEachStepOnce(t *testing.T) {
 	tk.Told(place, 2, now)
 	tk.Told(place, 3, now)
 	owes(t, tk)
-	if got := kinds(tk.Owes(now.Add(time.Hour))); len(got) != 1 || got[0] != tickets.StepLook {
+	if got := kinds(tk.Owes(now.Add(time.Hour))); len(got) != 1 || got[0] != tickets.StepPoll {
 		t.Errorf("an hour later owes %v, want a look", got)
 	}
 	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, At: now}, rules(), now)
@@ -278,7 +278,7 @@ func FuzzLife(f *testing.F) {
 				mayRefuse = before.Progress() == tickets.Submitting
 				tk.Refuse(d, "no", at)
 			case 6:
-				tk.Looked(at.Add(time.Minute), at)
+				tk.RecordPoll(at.Add(time.Minute), at)
 			case 7:
 				tk.Conclude(tickets.Outcome{Verdict: tickets.Deny, At: at}, rules(), at)
 			case 8:
@@ -311,7 +311,7 @@ func FuzzLife(f *testing.F) {
 					owed[s.Lane] = true
 				}
 				due := tk.Due()
-				for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack")} {
+				for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LanePoll, tickets.PostLane("slack"), tickets.EditLane("slack")} {
 					when, ok := due[lane]
 					if isDue := ok && !when.After(look); isDue != owed[lane] {
 						t.Fatalf("step %d: %s due %t, owed %t", i, lane, isDue, owed[lane])

@@ -14,7 +14,7 @@ const (
 	StepEdit    StepKind = "edit"    // make a message show the current Rev
 	StepReply   StepKind = "reply"   // tell an event in the message's thread
 	StepSend    StepKind = "send"    // send the decision to EPM
-	StepLook    StepKind = "look"    // ask EPM what became of an acknowledged decision
+	StepPoll    StepKind = "poll"    // ask EPM what became of an acknowledged decision
 	StepDeliver StepKind = "deliver" // tell a receiver of events
 )
 
@@ -26,9 +26,9 @@ type Lane string
 // LaneEPM is the lane of decisions on their way to EPM.
 const LaneEPM Lane = "epm"
 
-// LaneLook is the lane of questions to EPM. They wait for nothing and nothing
+// LanePoll is the lane of questions to EPM. They wait for nothing and nothing
 // waits for them.
-const LaneLook Lane = "epm/look"
+const LanePoll Lane = "epm/poll"
 
 // PostLane is the lane of first posts on a platform.
 func PostLane(p Platform) Lane { return Lane(p) + "/post" }
@@ -83,8 +83,8 @@ func (t *Ticket) owed() []Step {
 		}
 		steps = append(steps, Step{Kind: StepSend, Lane: LaneEPM, At: later(t.Decision.At, t.Sending.NotBefore)})
 	case Submitted:
-		if t.Sending.Looks < maxLooks {
-			steps = append(steps, Step{Kind: StepLook, Lane: LaneLook, At: later(t.Sending.Done, t.Sending.NotBefore)})
+		if t.Sending.Polls < maxPolls {
+			steps = append(steps, Step{Kind: StepPoll, Lane: LanePoll, At: later(t.Sending.Done, t.Sending.NotBefore)})
 		}
 	}
 	for i := range t.Messages {

@@ -206,7 +206,7 @@ type Sending struct {
 	NotPermitted bool      `json:"not_permitted,omitempty"` // it failed because EPM does not let the bot decide: an admin has to act
 	As           string    `json:"as,omitempty"`            // who EPM was told has decided, once that was attempted; see Actor.Performer
 	Done         time.Time `json:"done,omitzero"`           // when EPM acknowledged
-	Looks        int       `json:"looks,omitempty"`         // times EPM was asked what became of it
+	Polls        int       `json:"polls,omitempty"`         // times EPM was asked what became of it
 
 	Newer Newer `json:"-"`
 }

@@ -135,7 +135,7 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		}),
 		"submitting-deny":   Decided(app(), tickets.Deny, own),
 		"submitted":         Acknowledged(app(), tickets.Approve, own),
-		"submitted-overdue": With(Acknowledged(app(), tickets.Approve, own), func(t *tickets.Ticket) { t.Looked(later, later) }),
+		"submitted-overdue": With(Acknowledged(app(), tickets.Approve, own), func(t *tickets.Ticket) { t.RecordPoll(later, later) }),
 		"final-approved":    conclude(Acknowledged(app(), tickets.Approve, own), tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", By: "Ann Approver"}),
 		"final-once":        conclude(Acknowledged(app(), tickets.Approve, own), tickets.Outcome{Verdict: tickets.Approve, Duration: "Once"}),
 		"final-answer-lost": conclude(With(Decided(app(), tickets.Approve, own), func(t *tickets.Ticket) { t.BeginSend(later) }),

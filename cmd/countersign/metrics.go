@@ -41,14 +41,14 @@ func newMetrics() *metrics {
 			Name: "countersign_steps_total", Help: "Steps done for tickets, by kind and result: ok or the class of failure.",
 		}, []string{"kind", "result"}),
 		stepTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "countersign_step_seconds", Help: "How long steps took, the platform's pace included.",
+			Name: "countersign_step_duration_seconds", Help: "How long steps took, the platform's pace included.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
 		}, []string{"kind"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_platform_calls_total", Help: "Calls to EPM and the chats, by method and HTTP status; status 0 means no answer.",
+			Name: "countersign_api_requests_total", Help: "Calls to EPM and the chats, by method and HTTP status; status 0 means no answer.",
 		}, []string{"platform", "method", "status"}),
 		callTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "countersign_platform_call_seconds", Help: "How long calls to EPM and the chats took.",
+			Name: "countersign_api_request_duration_seconds", Help: "How long calls to EPM and the chats took.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
 		}, []string{"platform"}),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -137,7 +137,7 @@ func (m *metrics) watchPlaces(b *bot.Bot) { m.registry.MustRegister(placeCollect
 
 type placeCollector struct{ bot *bot.Bot }
 
-var placeDesc = prometheus.NewDesc("countersign_place_out_of_use", "1 for a channel that cannot be used as it should, 0 for one that can.", []string{"platform", "channel"}, nil)
+var placeDesc = prometheus.NewDesc("countersign_channel_unavailable", "1 for a channel that cannot be used as it should, 0 for one that can.", []string{"platform", "channel"}, nil)
 
 // Describe implements prometheus.Collector.
 func (c placeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- placeDesc }
@@ -165,9 +165,9 @@ type storeCollector struct {
 var (
 	ticketsDesc = prometheus.NewDesc("countersign_tickets", "Tickets in the store, by progress.", []string{"progress"}, nil)
 	dueDesc     = prometheus.NewDesc("countersign_due_tickets", "Tickets that owe a step now, by lane.", []string{"lane"}, nil)
-	owedDesc    = prometheus.NewDesc("countersign_owed_tickets", "Tickets that owe a step, now or later, by lane.", []string{"lane"}, nil)
+	owedDesc    = prometheus.NewDesc("countersign_outstanding_tickets", "Tickets that owe a step, now or later, by lane.", []string{"lane"}, nil)
 	upDesc      = prometheus.NewDesc("countersign_store_up", "1 if the store answers this process, 0 if not: then nothing else is told of it.", nil, nil)
-	oldestDesc  = prometheus.NewDesc("countersign_due_oldest_seconds", "How long the oldest due step has been waiting, by lane.", []string{"lane"}, nil)
+	oldestDesc  = prometheus.NewDesc("countersign_oldest_due_age_seconds", "How long the oldest due step has been waiting, by lane.", []string{"lane"}, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -12,10 +12,10 @@ func (m *metrics) watchComparisons(b *bot.Bot) { m.registry.MustRegister(compari
 type comparisonCollector struct{ bot *bot.Bot }
 
 var (
-	resyncLastDesc   = prometheus.NewDesc("countersign_resync_last_success_timestamp_seconds", "When this process last compared the store with EPM's list, by kind; 0 for never.", []string{"kind"}, nil)
-	resyncMissedDesc = prometheus.NewDesc("countersign_resync_missed_total", "Requests found in EPM's list whose webhook had not arrived, by kind.", []string{"kind"}, nil)
-	resyncClosedDesc = prometheus.NewDesc("countersign_resync_closed_total", "Tickets that got their outcome from EPM's list, by kind.", []string{"kind"}, nil)
-	resyncOddDesc    = prometheus.NewDesc("countersign_resync_left_out", "Records of the last comparison that were not understood, by kind.", []string{"kind"}, nil)
+	resyncLastDesc   = prometheus.NewDesc("countersign_reconcile_last_success_timestamp_seconds", "When this process last compared the store with EPM's list, by kind; 0 for never.", []string{"kind"}, nil)
+	resyncMissedDesc = prometheus.NewDesc("countersign_reconcile_recovered_requests_total", "Requests found in EPM's list whose webhook had not arrived, by kind.", []string{"kind"}, nil)
+	resyncClosedDesc = prometheus.NewDesc("countersign_reconcile_resolved_tickets_total", "Tickets that got their outcome from EPM's list, by kind.", []string{"kind"}, nil)
+	resyncOddDesc    = prometheus.NewDesc("countersign_reconcile_skipped_records", "Records of the last comparison that were not understood, by kind.", []string{"kind"}, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -160,7 +160,7 @@ func TestMetricsWithoutStore(t *testing.T) {
 	s.eventually("the store is told to be away", func() bool {
 		code, text := s.get("/metrics")
 		return code == http.StatusOK && strings.Contains(text, "countersign_store_up 0") && !strings.Contains(text, "countersign_tickets{") &&
-			strings.Contains(text, "countersign_build_info{") && strings.Contains(text, "countersign_webhooks_total{") && strings.Contains(text, "countersign_place_out_of_use{")
+			strings.Contains(text, "countersign_build_info{") && strings.Contains(text, "countersign_webhooks_total{") && strings.Contains(text, "countersign_channel_unavailable{")
 	})
 	if err := srv.Restart(); err != nil {
 		t.Fatal(err)

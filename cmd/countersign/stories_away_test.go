@@ -297,7 +297,7 @@ func TestStoryStorm(t *testing.T) {
 		t.Errorf("%d of %d cards were posted before the first one's decision was shown", n, storm+1)
 	}
 	_, metrics := s.get("/metrics")
-	for _, want := range []string{`countersign_due_tickets{lane="slack/post"} `, `countersign_due_oldest_seconds{lane="slack/post"} `, `countersign_due_tickets{lane="discord/post"} `, `countersign_due_tickets{lane="epm"} 0`, `countersign_due_oldest_seconds{lane="epm"} 0`} {
+	for _, want := range []string{`countersign_due_tickets{lane="slack/post"} `, `countersign_oldest_due_age_seconds{lane="slack/post"} `, `countersign_due_tickets{lane="discord/post"} `, `countersign_due_tickets{lane="epm"} 0`, `countersign_oldest_due_age_seconds{lane="epm"} 0`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)
 		}

@@ -154,7 +154,7 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 		for _, w := range []string{
 			`countersign_deliveries_total{receiver="syslog",result="down"}`, fmt.Sprintf(`countersign_deliveries_total{receiver="file",result="ok"} %d`, events),
 			fmt.Sprintf(`countersign_deliveries_total{receiver="webhook",result="ok"} %d`, events), `countersign_deliveries_total{receiver="webhook",result="unclear"} 2`,
-			`countersign_due_tickets{lane="events/file"} 0`, `countersign_due_tickets{lane="events/syslog"} 1`, `countersign_owed_tickets{lane="events/file"} 0`, `countersign_owed_tickets{lane="events/syslog"} 1`, `countersign_steps_total{kind="deliver",result="ok"}`,
+			`countersign_due_tickets{lane="events/file"} 0`, `countersign_due_tickets{lane="events/syslog"} 1`, `countersign_outstanding_tickets{lane="events/file"} 0`, `countersign_outstanding_tickets{lane="events/syslog"} 1`, `countersign_steps_total{kind="deliver",result="ok"}`,
 		} {
 			if !strings.Contains(text, w) {
 				return false
@@ -263,7 +263,7 @@ func TestStoryReceiverIsForgotten(t *testing.T) {
 			card("submitted to EPM")
 			s.quiet("events/syslog")
 			s.has("/epm status", s.slackSays("U01ANN", "status"), "Events for syslog: 1 ticket has events to deliver", "run countersign events forget syslog.")
-			if _, text := s.get("/metrics"); !strings.Contains(text, `countersign_owed_tickets{lane="events/syslog"} 1`) {
+			if _, text := s.get("/metrics"); !strings.Contains(text, `countersign_outstanding_tickets{lane="events/syslog"} 1`) {
 				t.Errorf("metrics do not tell of it:\n%s", text)
 			}
 			if text, _, err := s.doctored(t.Context(), nil); err != nil || !strings.Contains(text, "note the receiver of events syslog: not configured, and owed events of 1 ticket\n") || !strings.Contains(text, "countersign events forget syslog") {

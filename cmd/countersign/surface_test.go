@@ -43,11 +43,11 @@ func TestMetricsTellOfEachThing(t *testing.T) {
 		`countersign_tickets{progress="pending"} 0`,
 		`countersign_steps_total{kind="post",result="ok"} 1`,
 		`countersign_steps_total{kind="send",result="ok"} 1`,
-		`countersign_step_seconds_count{kind="post"} 1`,
-		`countersign_platform_calls_total{method="chat.postMessage",platform="slack",status="200"}`,
-		`countersign_platform_calls_total{method="token",platform="epm",status="200"} 1`,
-		`countersign_platform_call_seconds_count{platform="epm"}`,
-		`countersign_place_out_of_use{channel="C01EPM",platform="slack"} 0`,
+		`countersign_step_duration_seconds_count{kind="post"} 1`,
+		`countersign_api_requests_total{method="chat.postMessage",platform="slack",status="200"}`,
+		`countersign_api_requests_total{method="token",platform="epm",status="200"} 1`,
+		`countersign_api_request_duration_seconds_count{platform="epm"}`,
+		`countersign_channel_unavailable{channel="C01EPM",platform="slack"} 0`,
 		`countersign_build_info{version=`,
 		"go_goroutines",
 	}
@@ -77,7 +77,7 @@ func TestMetricsTellOfBacklog(t *testing.T) {
 	s.eventually("the backlog and its age", func() bool {
 		_, text := s.get("/metrics")
 		s.skew.Add(int64(time.Minute))
-		return strings.Contains(text, `countersign_due_tickets{lane="slack/post"} 1`) && strings.Contains(text, `countersign_due_oldest_seconds{lane="slack/post"}`)
+		return strings.Contains(text, `countersign_due_tickets{lane="slack/post"} 1`) && strings.Contains(text, `countersign_oldest_due_age_seconds{lane="slack/post"}`)
 	})
 }
 
@@ -114,7 +114,7 @@ func TestHealth(t *testing.T) {
 	})
 	s.eventually("the place is out of use", func() bool {
 		_, text := s.get("/metrics")
-		return strings.Contains(text, `countersign_place_out_of_use{channel="C01EPM",platform="slack"} 1`)
+		return strings.Contains(text, `countersign_channel_unavailable{channel="C01EPM",platform="slack"} 1`)
 	})
 	if code, _ := s.get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz = %d, want 200: the process lives and tickets wait", code)

@@ -147,7 +147,7 @@ func TestStoryTrace(t *testing.T) {
 	}
 	below := map[string]string{
 		"ticket": "", "webhook": "ticket", "post": "ticket", "edit": "ticket", "reply": "ticket", "click": "ticket", "submit": "ticket",
-		"decide": "submit < ticket", "send": "decide < submit < ticket", "look": "decide < submit < ticket",
+		"decide": "submit < ticket", "send": "decide < submit < ticket", "poll": "decide < submit < ticket",
 		"slack chat.postMessage": "post < ticket|reply < ticket", "slack chat.update": "edit < ticket", "epm decide": "send < decide < submit < ticket",
 	}
 	for _, span := range spans {

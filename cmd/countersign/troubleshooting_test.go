@@ -205,9 +205,9 @@ func TestStoryResync(t *testing.T) {
 		cards := s.cards()
 		return len(cards) == 2 && strings.Contains(cards[0].Text, "denied") && strings.Contains(cards[1].Text, "waiting for a decision") && strings.Contains(cards[1].Text, "administrator rights")
 	})
-	want := []string{`countersign_resync_missed_total{kind="admin"} 1`, `countersign_resync_missed_total{kind="application"} 0`,
-		`countersign_resync_closed_total{kind="application"} 1`, `countersign_resync_left_out{kind="admin"} 1`,
-		`countersign_resync_last_success_timestamp_seconds{kind="admin"} 1`}
+	want := []string{`countersign_reconcile_recovered_requests_total{kind="admin"} 1`, `countersign_reconcile_recovered_requests_total{kind="application"} 0`,
+		`countersign_reconcile_resolved_tickets_total{kind="application"} 1`, `countersign_reconcile_skipped_records{kind="admin"} 1`,
+		`countersign_reconcile_last_success_timestamp_seconds{kind="admin"} 1`}
 	s.eventually("the metrics", func() bool {
 		_, text := s.get("/metrics")
 		for _, w := range want {

@@ -298,17 +298,17 @@ func TestQueriesAskForWhatIsExported(t *testing.T) {
 
 	// The check itself finds what is wrong.
 	for query, say := range map[string]string{
-		`countersign_ticket`:                                               "nothing that is exported is",
-		`countersign_tickets{progres="pending"}`:                           "nothing that is exported is",
-		`countersign_due_tickets{lane="emp"}`:                              "nothing that is exported is",
-		`countersign_due_tickets{line!="epm"}`:                             "has no label line",
-		`sum by (platform) (countersign_tickets)`:                          "there is no label platform",
-		`rate(countersign_tickets[5m])`:                                    "is a GAUGE",
-		`changes(countersign_webhooks_total[5m])`:                          "is a COUNTER",
-		`countersign_tickets and on (lane) countersign_due_tickets`:        "is not on both sides",
-		`histogram_quantile(0.9, sum(countersign_step_seconds_bucket))`:    "the label le is gone",
-		`sum(rate(countersign_webhooks_total{result="unauthorised"}[5m]))`: "nothing that is exported is",
-		`sum by (job (countersign_tickets)`:                                "parse error",
+		`countersign_ticket`:                                                     "nothing that is exported is",
+		`countersign_tickets{progres="pending"}`:                                 "nothing that is exported is",
+		`countersign_due_tickets{lane="emp"}`:                                    "nothing that is exported is",
+		`countersign_due_tickets{line!="epm"}`:                                   "has no label line",
+		`sum by (platform) (countersign_tickets)`:                                "there is no label platform",
+		`rate(countersign_tickets[5m])`:                                          "is a GAUGE",
+		`changes(countersign_webhooks_total[5m])`:                                "is a COUNTER",
+		`countersign_tickets and on (lane) countersign_due_tickets`:              "is not on both sides",
+		`histogram_quantile(0.9, sum(countersign_step_duration_seconds_bucket))`: "the label le is gone",
+		`sum(rate(countersign_webhooks_total{result="unauthorised"}[5m]))`:       "nothing that is exported is",
+		`sum by (job (countersign_tickets)`:                                      "parse error",
 	} {
 		if _, err := e.check(query); err == nil || !strings.Contains(err.Error(), say) {
 			t.Errorf("%s: %v, want %q", query, err, say)

@@ -42,7 +42,7 @@ func TestTwoStoresChangeOneTicket(t *testing.T) {
 		for range workers {
 			wg.Go(func() {
 				for range each {
-					if _, err := s.Update(t.Context(), n, func(t *tickets.Ticket) error { t.Sending.Looks++; return nil }); err != nil {
+					if _, err := s.Update(t.Context(), n, func(t *tickets.Ticket) error { t.Sending.Polls++; return nil }); err != nil {
 						t.Error(err)
 					}
 				}
@@ -51,8 +51,8 @@ func TestTwoStoresChangeOneTicket(t *testing.T) {
 	}
 	wg.Wait()
 	got, err := stores[1].Get(t.Context(), n)
-	if err != nil || got.Sending.Looks != 2*workers*each || got.Version != 1+2*workers*each {
-		t.Errorf("after %d changes: %d of them, version %d, %v", 2*workers*each, got.Sending.Looks, got.Version, err)
+	if err != nil || got.Sending.Polls != 2*workers*each || got.Version != 1+2*workers*each {
+		t.Errorf("after %d changes: %d of them, version %d, %v", 2*workers*each, got.Sending.Polls, got.Version, err)
 	}
 }
 
@@ -379,7 +379,7 @@ func TestIndexOfAnotherVersion(t *testing.T) {
 	ask(t, s, "b")
 	c := srv.Client()
 	defer c.Close()
-	look := tickets.LaneLook
+	look := tickets.LanePoll
 	c.ZAdd(t.Context(), "{countersign:a}:due:"+string(look), z(1, "1001"))
 	dues := func(l tickets.Lane) string {
 		return fmt.Sprint(c.ZRangeWithScores(t.Context(), "{countersign:a}:due:"+string(l), 0, -1).Val())

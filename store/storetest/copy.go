@@ -278,7 +278,7 @@ func (s *copySuite) same() {
 		}
 	}
 	later := Now.Add(10 * time.Hour)
-	for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack"), tickets.DeliverLane(Receiver)} {
+	for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LanePoll, tickets.PostLane("slack"), tickets.EditLane("slack"), tickets.DeliverLane(Receiver)} {
 		var claimed [2][]tickets.Number
 		for i, st := range []store.Store{s.from, s.to} {
 			list, err := st.Claim(s.Context(), lane, later, later.Add(time.Minute), 1<<20)

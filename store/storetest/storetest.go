@@ -451,7 +451,7 @@ func (s *suite) index() {
 	for i := range 5 {
 		ns = append(ns, s.ask(fmt.Sprint(i)).Number)
 	}
-	lanes := []tickets.Lane{tickets.LaneEPM, tickets.LaneLook, tickets.PostLane("slack"), tickets.EditLane("slack"), tickets.DeliverLane(Receiver)}
+	lanes := []tickets.Lane{tickets.LaneEPM, tickets.LanePoll, tickets.PostLane("slack"), tickets.EditLane("slack"), tickets.DeliverLane(Receiver)}
 	for range 120 {
 		now = now.Add(time.Duration(rng.Int64N(int64(5 * time.Minute))))
 		n := ns[rng.IntN(len(ns))]
@@ -499,7 +499,7 @@ func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
 	case 5:
 		t.Refuse(d, "no such request", now)
 	case 6:
-		t.Looked(later, now)
+		t.RecordPoll(later, now)
 	case 7:
 		if rng.IntN(4) == 0 {
 			t.Conclude(tickets.Outcome{Verdict: tickets.Deny, At: now}, Rules(), now)

@@ -231,7 +231,7 @@ func (s *verifySuite) tampered() {
 		"Sent":         {replaced(`"done":"2026-01-31T13:06:00Z"`, `"done":"2026-01-31T13:06:01Z"`, 1), []string{"JIT-1002: record_mismatch: the record says when EPM took"}},
 		"NeverSent":    {replaced(`,"done":"2026-01-31T13:06:00Z"`, ``, 1), []string{"JIT-1002: record_mismatch: the record says when EPM took"}},
 		"Attempts":     {replaced(`"sending":{"attempts":1`, `"sending":{"attempts":7`, 1), []string{"JIT-1002: record_mismatch: the record says how often"}},
-		"Looks":        {replaced(`"sending":{`, `"sending":{"looks":26,`, 1), []string{"JIT-1002: record_mismatch: the record says whether EPM was asked"}},
+		"Polls":        {replaced(`"sending":{`, `"sending":{"polls":26,`, 1), []string{"JIT-1002: record_mismatch: the record says whether EPM was asked"}},
 		"Refusal":      {replaced(`"messages":[`, `"refusal":{"decision":{},"reason":"no","at":"2026-01-31T13:06:00Z"},"messages":[`, 1), []string{"JIT-1002: record_mismatch: the record's refusal"}},
 		"Dead":         {replaced(`"id":"1.2","shown"`, `"id":"1.2","dead":true,"shown"`, 1), []string{"JIT-1002: record_mismatch: the record says of the message"}},
 		"Reposted":     {replaced(`"id":"1.2","shown"`, `"id":"1.2","reposted":true,"shown"`, 1), []string{"JIT-1002: record_mismatch: the record says of the message"}},

@@ -255,12 +255,16 @@ func (p *page) click(what string) {
 	for try := 1; ; try++ {
 		p.until(what+" is there", find)
 		eval[bool](p, "scroll to "+what, `((n) => { n?.scrollIntoView({block: "center", behavior: "instant"}); return true; })(`+find+`)`)
+		// What is pressed moves when a message is edited at that moment: then the
+		// mouse meets something else, and a person presses again.
+		eval[bool](p, "listen", `(() => { window.met = false; addEventListener("click", (e) => { window.met ||= Boolean((`+find+`)?.contains(e.target)); }, {capture: true, once: true}); return true; })()`)
 		ctx, cancel := context.WithTimeout(p.ctx, demoWait)
 		err := chromedp.Do(ctx, press)
 		cancel()
 		switch {
-		case err == nil:
+		case err == nil && (try == 5 || eval[bool](p, "was it met", `window.met !== false`)):
 			return
+		case err == nil:
 		case try == 5 || !strings.Contains(err.Error(), "Could not find node"): // a message was edited between looking and pressing
 			p.t.Fatalf("click %s: %v", what, err)
 		}

@@ -450,7 +450,7 @@ func (b *Bot) sayReceivers(stats store.Stats, now time.Time) (lines []string, ta
 		}
 		line := "Events for " + to + ": " + waiting + "."
 		if l := b.lanes[name]; l == nil {
-			line += fmt.Sprintf(" No such receiver is configured: configure it again, or run countersign events forget %s.", to)
+			line += fmt.Sprintf(" No such receiver is configured: configure it again, or run countersign events drop-sink %s.", to)
 		} else if until, class, failing := l.rests(); until.After(now) {
 			take = false
 			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign tries again in %s.", class, until.Sub(now).Round(time.Second))

@@ -339,7 +339,7 @@ func checkOwed(ctx context.Context, c *checkup, cfg config, wrong configError, k
 		to, ok := strings.CutPrefix(string(lane), string(tickets.DeliverLane("")))
 		if ok && !slices.Contains(follows, tickets.Receiver(to)) {
 			c.note(fmt.Sprintf("the receiver of events %s: not configured, and owed events of %s", to, counted(stats.Owed[lane], "ticket")),
-				fmt.Sprintf("Configure it again, or let it be forgotten: countersign events forget %s. Until then these tickets are not retired.", to))
+				fmt.Sprintf("Configure it again, or let it be forgotten: countersign events drop-sink %s. Until then these tickets are not retired.", to))
 		}
 	}
 }

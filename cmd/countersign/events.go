@@ -16,13 +16,13 @@ import (
 // eventsPrefix is what the variables of receivers begin with.
 const eventsPrefix = "EVENTS_"
 
-const eventsUsage = "countersign events forget syslog|webhook|file"
+const eventsUsage = "countersign events drop-sink syslog|webhook|file"
 
 // eventsCommand is what the operator can do about events that nobody takes any
 // more.
 func eventsCommand(ctx context.Context, p process, args []string) error {
 	sub, args := subcommand(args)
-	if sub != "forget" {
+	if sub != "drop-sink" {
 		return errors.New("write " + eventsUsage)
 	}
 	return eventsForget(ctx, p, args)
@@ -30,7 +30,7 @@ func eventsCommand(ctx context.Context, p process, args []string) error {
 
 // eventsForget lets nothing be owed to a receiver that is not configured.
 func eventsForget(ctx context.Context, p process, args []string) (err error) {
-	rest, err := parse(p, newFlags("events forget"), args, 1, eventsUsage)
+	rest, err := parse(p, newFlags("events drop-sink"), args, 1, eventsUsage)
 	if err != nil {
 		return err
 	}

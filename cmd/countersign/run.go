@@ -73,7 +73,7 @@ func commands() []command {
 		{"audit", "verify [--checkpoints FILE] [--json] | export [--format jsonl|csv|cef] [--since WHEN] [--ticket NUMBER]", "check that nothing in the history was changed, removed or moved, or export it; reads COUNTERSIGN_STORE", audit},
 		{"report", "[--since 7d] [--hours 7-19] [--zone ZONE] [--json] [--picture FILE]", "tell what became of the requests of the last days, who decided and how fast; reads COUNTERSIGN_STORE", report},
 		{"store", "backup FILE | restore FILE | copy FROM TO", "save the SQLite file that COUNTERSIGN_STORE names, while the bot runs, or put a saved one in its place; or copy everything from one store to another, each written as in COUNTERSIGN_STORE. To restore or copy stop the bot first", storeCommand},
-		{"events", "forget syslog|webhook|file", "let nothing be owed any more to a receiver of events that is no longer configured; with SQLite stop the bot first; reads COUNTERSIGN_STORE", eventsCommand},
+		{"events", "drop-sink syslog|webhook|file", "discard undelivered events of a removed receiver; with SQLite stop the bot first; reads COUNTERSIGN_STORE", eventsCommand},
 		{"settings", "export [--history] | import [--dry-run] FILE | reset [KEY | yes]", "print what was set in chat as one file, set what such a file says, or take one setting or all back to the environment; to change anything in SQLite stop the bot first", settingsCommand},
 		{"version", "", "print the version", version},
 	}

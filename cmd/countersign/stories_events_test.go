@@ -198,12 +198,12 @@ func TestForgetsNobodyInDoubt(t *testing.T) {
 		"there is no store":   {{"EPM_HOST", "is missing"}},
 	} {
 		var out bytes.Buffer
-		err := run(t.Context(), []string{"events", "forget", "webhook"}, process{
+		err := run(t.Context(), []string{"events", "drop-sink", "webhook"}, process{
 			Environment: func() (environment, []finding) { return environment{Store: secret("sqlite:" + path)}, findings },
 			Stdout:      &out, Stderr: &out, Now: time.Now,
 		})
 		if err == nil || !strings.Contains(err.Error(), want) || exists(path) {
-			t.Errorf("events forget = %v, %s; want %q", err, &out, want)
+			t.Errorf("events drop-sink = %v, %s; want %q", err, &out, want)
 		}
 	}
 }
@@ -237,9 +237,9 @@ func TestStoryReceiverIsForgotten(t *testing.T) {
 			histories := func() []string { return append(s.history("JIT-1001"), s.history("JIT-1002")...) }
 			forgets := func(want string, env environment, name string) {
 				t.Helper()
-				text, err := s.command(env, append([]string{"events", "forget"}, strings.Fields(name)...)...)
+				text, err := s.command(env, append([]string{"events", "drop-sink"}, strings.Fields(name)...)...)
 				if text += fmt.Sprint(err); !strings.Contains(text, want) {
-					t.Errorf("events forget %s: %s, want %q", name, text, want)
+					t.Errorf("events drop-sink %s: %s, want %q", name, text, want)
 				}
 			}
 			set := func(value string) { s.has("config set", s.slackSays("U01ANN", "config set category "+value), value) }
@@ -262,11 +262,11 @@ func TestStoryReceiverIsForgotten(t *testing.T) {
 			s.inEffect(r.ID, "Approved", "7200")
 			card("submitted to EPM")
 			s.quiet("events/syslog")
-			s.has("/epm status", s.slackSays("U01ANN", "status"), "Events for syslog: 1 ticket has events to deliver", "run countersign events forget syslog.")
+			s.has("/epm status", s.slackSays("U01ANN", "status"), "Events for syslog: 1 ticket has events to deliver", "run countersign events drop-sink syslog.")
 			if _, text := s.get("/metrics"); !strings.Contains(text, `countersign_outstanding_tickets{lane="events/syslog"} 1`) {
 				t.Errorf("metrics do not tell of it:\n%s", text)
 			}
-			if text, _, err := s.doctored(t.Context(), nil); err != nil || !strings.Contains(text, "note the receiver of events syslog: not configured, and owed events of 1 ticket\n") || !strings.Contains(text, "countersign events forget syslog") {
+			if text, _, err := s.doctored(t.Context(), nil); err != nil || !strings.Contains(text, "note the receiver of events syslog: not configured, and owed events of 1 ticket\n") || !strings.Contains(text, "countersign events drop-sink syslog") {
 				t.Errorf("doctor = %v\n%s", err, text)
 			}
 			s.has("tickets show", s.prints("tickets", "show", "JIT-1001"), " events to deliver\n", "webhook: told of everything\n")
@@ -278,7 +278,7 @@ func TestStoryReceiverIsForgotten(t *testing.T) {
 			}
 			before := histories()
 			forgets("there is no receiver Syslog", s.alone(), "Syslog")
-			forgets("write countersign events forget syslog|webhook|file", s.alone(), "")
+			forgets("write countersign events drop-sink syslog|webhook|file", s.alone(), "")
 			forgets("Forgot syslog in 2 tickets, of which 1 owed it events.", s.alone(), "syslog")
 			forgets("No ticket knows a receiver syslog", s.alone(), "syslog")
 			if after := histories(); !slices.Equal(after, before) {

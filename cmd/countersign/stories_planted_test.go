@@ -188,7 +188,7 @@ var plantedCalls = map[string][]string{
 	"audit":    {"verify", "verify --json", "export", "export --format csv", "export --format cef"},
 	"report":   {"", "--json"},
 	"store":    {"copy STORE sqlite:DIR/copy.db", "copy STORE STORE", "copy sqlite:DIR/none.db STORE", "copy STORE redis://:WRONG@127.0.0.1:1/", "backup DIR/backup.db", "restore DIR/none.db"},
-	"events":   {"", "forget syslog", "forget none"},
+	"events":   {"", "drop-sink syslog", "drop-sink none"},
 	"settings": {"export --history", "import DIR/settings.json", "reset", "reset category", "reset yes"},
 	"version":  {""},
 }

@@ -92,7 +92,7 @@ type Bot struct {
 	noted     chan struct{} // something is in places.notes
 	changed   chan struct{} // the settings were changed here
 	loaded    chan struct{} // closed once the settings were read
-	inspected chan struct{} // closed once what is open was compared with its histories
+	inspected chan struct{} // closed once the decisions on their way were compared with their histories
 	loadOnce  sync.Once
 }
 

@@ -52,12 +52,16 @@ func (b *Bot) runInspect(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	for !b.inspectOpen(ctx) {
-		if !sleep(ctx, firstRetry) {
-			return
+	for i, p := range []tickets.Progress{tickets.Submitting, tickets.Submitted, tickets.Pending} {
+		for !b.inspectOpen(ctx, p) {
+			if !sleep(ctx, firstRetry) {
+				return
+			}
+		}
+		if i == 0 {
+			close(b.inspected) // what is decided from now on is looked at then
 		}
 	}
-	close(b.inspected)
 	if !b.awaitReady(ctx) {
 		return
 	}
@@ -100,29 +104,26 @@ func (b *Bot) drop(ctx context.Context, name, holder string) {
 	}
 }
 
-// inspectOpen inspects what can still be decided or is on its way to EPM, as
-// far as the index leads to it. It reports false if the store could not say
-// which there are.
-func (b *Bot) inspectOpen(ctx context.Context) bool {
-	for _, p := range []tickets.Progress{tickets.Submitting, tickets.Submitted, tickets.Pending} {
-		whole, problem := b.eachOf(ctx, p, func(t *tickets.Ticket) {
-			seq, _ := t.Number.Seq()
-			read, cancel := context.WithTimeout(ctx, recordTimeout)
-			defer cancel()
-			page, err := b.Store.FormsAfter(read, seq-1, 1)
-			if err != nil {
-				b.Log.Warn("cannot compare a ticket with its history", "ticket", t.Number, "err", err)
-			}
-			b.inspect(ctx, page)
-		})
-		if problem != nil && ctx.Err() == nil {
-			b.Log.Warn("cannot compare all open tickets with their histories", "progress", p, "err", problem)
+// inspectOpen inspects the tickets that have come as far as p, as far as the
+// index leads to them. It reports false if the store could not say which there
+// are.
+func (b *Bot) inspectOpen(ctx context.Context, p tickets.Progress) bool {
+	unread := false
+	whole, problem := b.eachOf(ctx, p, func(t *tickets.Ticket) {
+		seq, _ := t.Number.Seq()
+		read, cancel := context.WithTimeout(ctx, recordTimeout)
+		defer cancel()
+		page, err := b.Store.FormsAfter(read, seq-1, 1)
+		if err != nil {
+			unread = true
+			b.Log.Warn("cannot compare a ticket with its history", "ticket", t.Number, "err", err)
 		}
-		if !whole {
-			return false
-		}
+		b.inspect(ctx, page)
+	})
+	if problem != nil && ctx.Err() == nil {
+		b.Log.Warn("cannot compare all open tickets with their histories", "progress", p, "err", problem)
 	}
-	return true
+	return whole && !unread
 }
 
 // inspectAll inspects every ticket, and reports whether it came to the end.

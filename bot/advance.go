@@ -139,7 +139,15 @@ func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket, leased 
 		}
 		b.giveBack(ctx, l, t, leased)
 	}()
-	t = b.whole(ctx, t)
+	if t.Broken || l.name == tickets.LaneEPM {
+		after, err := b.whole(ctx, t)
+		if err != nil {
+			b.Log.Error("cannot compare a ticket with its history", "ticket", number, "err", err)
+			l.pauseUntil(b.Now().Add(firstRetry))
+			return
+		}
+		t = after
+	}
 	for i := range maxSteps {
 		step, ok := b.next(end, l, t, last)
 		if !ok || ctx.Err() != nil || i > 0 && (end.Err() != nil || b.Now().After(last)) {
@@ -354,7 +362,7 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	// A message that cannot be edited or replied to any more stays so. One that
 	// was deleted before its post was recorded is not posted again.
 	if f.Class == tickets.Gone {
-		if s.Kind == tickets.StepPost {
+		if s.Kind == tickets.StepPost || f.Stays {
 			return failed(now.Add(slowRetry), true), err
 		}
 		return func(now *tickets.Ticket) { now.CardGone(s.Place, m.ID, f.Error(), b.Now()) }, err

@@ -120,9 +120,9 @@ func (b *Bot) cardMissing(ctx context.Context, n tickets.Number, m tickets.Messa
 	}
 }
 
-// cardGivenUp tells the admins if that which was done gave up the card of an open request:
-// nobody would see it there any more. was and t are the ticket before and
-// after. What is given up in one place at about the same time is told
+// cardGivenUp tells the admins if the last step made the card of an open request
+// dead: nobody would see the request in that place any more. was and t are the
+// ticket before and after. What is given up in one place at about the same time is told
 // together.
 func (b *Bot) cardGivenUp(was, t *tickets.Ticket, place tickets.Place) {
 	before, m := was.Message(place), t.Message(place)

@@ -108,26 +108,26 @@ func (b *Bot) drop(ctx context.Context, name, holder string) {
 // index leads to them. It reports false if the store could not say which there
 // are.
 func (b *Bot) inspectOpen(ctx context.Context, p tickets.Progress) bool {
-	unread := false
+	all := true
 	whole, problem := b.eachOf(ctx, p, func(t *tickets.Ticket) {
 		seq, _ := t.Number.Seq()
 		read, cancel := context.WithTimeout(ctx, recordTimeout)
 		defer cancel()
 		page, err := b.Store.FormsAfter(read, seq-1, 1)
 		if err != nil {
-			unread = true
 			b.Log.Warn("cannot compare a ticket with its history", "ticket", t.Number, "err", err)
 		}
-		b.inspect(ctx, page)
+		all = b.inspect(ctx, page) && err == nil && all
 	})
 	if problem != nil && ctx.Err() == nil {
 		b.Log.Warn("cannot compare all open tickets with their histories", "progress", p, "err", problem)
 	}
-	return whole && !unread
+	return whole && all
 }
 
 // inspectAll inspects every ticket, and reports whether it came to the end.
 func (b *Bot) inspectAll(ctx context.Context, holder string) bool {
+	all := true
 	for seq := int64(0); ; {
 		read, cancel := context.WithTimeout(ctx, recordTimeout)
 		page, err := b.Store.FormsAfter(read, seq, inspectPage)
@@ -139,9 +139,9 @@ func (b *Bot) inspectAll(ctx context.Context, holder string) bool {
 			return false
 		}
 		if len(page) == 0 {
-			return true
+			return all
 		}
-		b.inspect(ctx, page)
+		all = b.inspect(ctx, page) && all
 		seq = page[len(page)-1].Seq
 		if !sleep(ctx, inspectPause) || !b.holdsLease(ctx, inspectLease, holder, inspectHeld) {
 			return false
@@ -151,17 +151,24 @@ func (b *Bot) inspectAll(ctx context.Context, holder string) bool {
 
 // inspect holds tickets against their histories, and the indexes against the
 // tickets. A damaged ticket is marked so that nobody decides it; an index is
-// mended.
-func (b *Bot) inspect(ctx context.Context, page []store.Form) {
+// mended. It reports whether it could look at all, and write what it found.
+func (b *Bot) inspect(ctx context.Context, page []store.Form) (all bool) {
 	defer func() {
 		if p := recover(); p != nil {
+			all = false
 			b.Log.Error("the comparison of tickets with their histories panicked", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 		}
 	}()
+	all = true
 	var filed []store.Entries
 	numbers := map[int64]tickets.Number{}
 	for _, f := range page {
 		r := f.Record()
+		if r.Err == nil {
+			if seq, ok := r.Ticket.Number.Seq(); !ok || seq != f.Seq {
+				r.Err = fmt.Errorf("%w: it says that it is %s", store.ErrUnreadable, r.Ticket.Number)
+			}
+		}
 		switch {
 		case errors.Is(r.Err, store.ErrNewerForm):
 			continue
@@ -171,9 +178,12 @@ func (b *Bot) inspect(ctx context.Context, page []store.Form) {
 			continue
 		}
 		if why := damageOf(f); len(why) > 0 || r.Ticket.Broken {
-			if t := b.damage(ctx, r.Ticket.Number, why); t != nil {
-				r.Ticket = t
+			t, err := b.damage(ctx, r.Ticket.Number, why)
+			if err != nil {
+				all = false
+				continue
 			}
+			r.Ticket = t
 		}
 		numbers[f.Seq] = r.Ticket.Number
 		filed = append(filed, store.EntriesOf(r.Ticket))
@@ -182,6 +192,7 @@ func (b *Bot) inspect(ctx context.Context, page []store.Form) {
 	defer cancel()
 	wrong, err := b.Store.Misfiled(ctx, filed)
 	if err != nil {
+		all = false
 		b.Log.Warn("cannot compare the indexes with the tickets", "err", err)
 	}
 	for _, m := range wrong {
@@ -196,10 +207,8 @@ func (b *Bot) inspect(ctx context.Context, page []store.Form) {
 			b.wake(t)
 		}
 	}
+	return all
 }
-
-// maxDamages bounds what the history tells of one damaged record.
-const maxDamages = 10
 
 // damageOf is how the record of f differs from its seal and its history, but
 // for what the history itself tells.
@@ -207,7 +216,7 @@ func damageOf(f store.Form) []string {
 	var why []string
 	for _, found := range store.VerifyForm(f.Seq, f.Doc) {
 		switch {
-		case found.Fault == store.FaultSeal && found.Event > 0, len(why) == maxDamages:
+		case found.Fault == store.FaultSeal && found.Event > 0:
 		case found.Event > 0:
 			why = append(why, fmt.Sprintf("event %d: %s", found.Event, found.Text))
 		default:
@@ -218,8 +227,8 @@ func damageOf(f store.Form) []string {
 }
 
 // damage marks the record of n as damaged, in the ways that why tells, for
-// people. It returns the ticket as it is then, nil if the store cannot say.
-func (b *Bot) damage(ctx context.Context, n tickets.Number, why []string) *tickets.Ticket {
+// people. It returns the ticket as it is then.
+func (b *Bot) damage(ctx context.Context, n tickets.Number, why []string) (*tickets.Ticket, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
@@ -229,30 +238,38 @@ func (b *Bot) damage(ctx context.Context, n tickets.Number, why []string) *ticke
 		return nil
 	})
 	switch {
-	case err == nil:
-		b.found(DamagedRecord)
-		b.Log.Error("a record was changed by something else than countersign; nobody decides it until an admin has accepted that", "ticket", n, "what", why)
-		b.wake(t)
-	case !errors.Is(err, errNothing):
+	case errors.Is(err, errNothing):
+		return t, nil
+	case err != nil:
 		b.Log.Error("cannot write down that a record is damaged", "ticket", n, "err", err)
+		return nil, err
 	}
-	return t
+	b.found(DamagedRecord)
+	b.Log.Error("a record was changed by something else than countersign; nobody decides it until an admin has accepted that", "ticket", n, "what", why)
+	b.wake(t)
+	return t, nil
 }
 
-// whole is t, once it is written down if its record is damaged.
-func (b *Bot) whole(ctx context.Context, t *tickets.Ticket) *tickets.Ticket {
-	if !t.Broken {
-		return t
-	}
+// whole is t, once it was held against its history: nobody decides, and nothing
+// is sent to EPM, by a record that says something else. It is an error if that
+// cannot be found out, or not be written down.
+func (b *Bot) whole(ctx context.Context, t *tickets.Ticket) (*tickets.Ticket, error) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
 	seq, _ := t.Number.Seq()
 	page, err := b.Store.FormsAfter(ctx, seq-1, 1)
-	if err != nil || len(page) == 0 || page[0].Seq != seq {
-		return t // it is damaged all the same
+	switch {
+	case err != nil:
+		return nil, err
+	case len(page) == 0 || page[0].Seq != seq:
+		return nil, store.ErrNotFound
+	case page[0].Err != nil:
+		return nil, page[0].Err
 	}
-	if after := b.damage(ctx, t.Number, damageOf(page[0])); after != nil {
-		return after
+	if why := damageOf(page[0]); len(why) > 0 || t.Broken {
+		return b.damage(ctx, t.Number, why)
 	}
-	return t
+	return t, nil
 }
 
 func (b *Bot) found(d Damage) {
@@ -275,7 +292,7 @@ func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Nu
 	switch {
 	case !t.Damaged():
 		return fmt.Sprintf(sayNotDamaged, n)
-	case !slices.Equal(args, []string{"yes"}):
+	case len(args) != 1 || !strings.EqualFold(args[0], yes):
 		return fmt.Sprintf(sayAcceptHow, n, n)
 	}
 	decided := t.Decision
@@ -289,12 +306,17 @@ func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Nu
 		}
 	}
 	t, err = b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		if (t.Decision == nil) != (decided == nil) || !t.AcceptDamage(c.Actor, b.rulesOf(t), b.Now()) {
+		switch {
+		case !sameDecision(t.Decision, decided):
+			return errChanged
+		case !t.AcceptDamage(c.Actor, b.rulesOf(t), b.Now()):
 			return errNothing
 		}
 		return nil
 	})
 	switch {
+	case errors.Is(err, errChanged):
+		return fmt.Sprintf(sayChangedMeanwhile, n)
 	case errors.Is(err, errNothing):
 		return fmt.Sprintf(sayNotDamaged, n)
 	case err != nil:
@@ -303,6 +325,14 @@ func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Nu
 	b.Log.Warn("a damaged record may be decided", "ticket", n, "actor", c.Actor.String())
 	b.wake(t)
 	return fmt.Sprintf(sayAccepted, n)
+}
+
+// errChanged means that a ticket has another decision than the one that was
+// looked at.
+var errChanged = errors.New("the decision changed meanwhile")
+
+func sameDecision(a, b *tickets.Decision) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.By == b.By && a.At.Equal(b.At) && a.Verdict == b.Verdict
 }
 
 // mayBoth returns "" if a is not whoever accepted that t's record is damaged,
@@ -316,7 +346,7 @@ func (b *Bot) mayBoth(ctx context.Context, a tickets.Actor, t *tickets.Ticket) s
 	case err != nil:
 		b.Log.Error("cannot tell whether two accounts are one person's", "actor", a.String(), "err", err)
 		return adapters.SayCannotTell
-	case alike && a.Platform == by.Platform:
+	case alike && a.Platform == by.Platform && a.ID == by.ID:
 		return adapters.SayAcceptedByYou
 	case alike:
 		return adapters.SayPerhapsAccepted
@@ -324,11 +354,12 @@ func (b *Bot) mayBoth(ctx context.Context, a tickets.Actor, t *tickets.Ticket) s
 	return ""
 }
 
-// alike reports whether a and other are, or may be, one person: on one platform
-// its ID tells, on two what each knows of them, as for people's own requests.
+// alike reports whether a and other are, or may be, one person: by what the
+// chats know of them, as for people's own requests. People have second accounts,
+// also in one chat.
 func (b *Bot) alike(ctx context.Context, a, other tickets.Actor) (bool, error) {
-	if a.Platform == other.Platform {
-		return a.ID == other.ID, nil
+	if a.Platform == other.Platform && a.ID == other.ID {
+		return true, nil
 	}
 	theirs := b.chats[other.Platform]
 	if theirs == nil {

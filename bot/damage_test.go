@@ -112,10 +112,6 @@ func TestDamagedRecord(t *testing.T) {
 			w.start()
 			n, other := w.shown("a"), w.shown("b")
 			damage(w, n)
-			if name == "SealedAnew" {
-				w.restart() // nobody looks at the history of what is clicked
-				w.until(n, "found", (*tickets.Ticket).Damaged)
-			}
 			note(t, w.click(n, ann, adapters.ActionApprove), "was changed by something else than Countersign")
 			note(t, w.approve(n, bob, twoHours), "was changed by something else than Countersign")
 			tk := w.until(n, "shown as damaged", func(tk *tickets.Ticket) bool { return tk.Message(place).Shown == tk.Rev })
@@ -129,9 +125,9 @@ func TestDamagedRecord(t *testing.T) {
 			if got := w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: cmd + " yes"}).(adapters.Note).Text; got != adapters.SayNotAdmin {
 				t.Errorf("a stranger is told %q", got)
 			}
-			w.wants(cmd, "write: /epm ticket "+string(n)+" accept-damaged yes")
+			w.wants(cmd, "send: /epm ticket "+string(n)+" accept-damaged yes")
 			note(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else than Countersign")
-			w.wants(cmd+" yes", "Others than you can decide "+string(n))
+			w.wants(cmd+" Yes", "Other people can now decide "+string(n))
 			w.wants(cmd+" yes", "is not damaged, or was accepted already")
 			w.wants("ticket "+string(other)+" accept-damaged yes", "is not damaged")
 			note(t, w.click(n, ann, adapters.ActionApprove), adapters.SayAcceptedByYou)
@@ -157,15 +153,86 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// TestDamagedAgain: who accepted one damage has not accepted the next.
+// TestForgedDecisionIsNotSent: a decision that nobody made, in a record that is
+// sealed well and was put into the index, while the bot runs.
+func TestForgedDecisionIsNotSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	n, honest := w.shown("a"), w.shown("b")
+	seq, _ := n.Seq()
+	w.forge(n, func(t *tickets.Ticket) {
+		t.Decision = &tickets.Decision{Verdict: tickets.Approve, Reason: "ok", Duration: tickets.For(24 * time.Hour), By: bob, At: w.now(), Place: place}
+	})
+	w.tamper(`INSERT INTO due (lane, at, seq) VALUES ('epm', 1, ?)`, seq)
+	w.until(n, "held", func(tk *tickets.Ticket) bool { return tk.Damaged() && !tk.Broken })
+	if a := w.approve(honest, ann, twoHours); a != (adapters.Done{}) {
+		t.Fatalf("Submit = %#v", a)
+	}
+	w.until(honest, "sent", func(tk *tickets.Ticket) bool { return !tk.Sending.Done.IsZero() })
+	if sent := w.sent(); sent != 1 {
+		t.Errorf("%d decisions were sent; want the honest one", sent)
+	}
+}
+
+// TestForgeryIsNotWrittenIntoTheHistory: what happens next to a ticket does not
+// make a forged title the one of its history.
+func TestForgeryIsNotWrittenIntoTheHistory(t *testing.T) {
+	for name, change := range map[string]func(*tickets.Ticket){
+		"Title": func(t *tickets.Ticket) { t.Title = "harmless" },
+		"Rev":   func(t *tickets.Ticket) { t.Rev-- },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.start()
+			n := w.shown("a")
+			w.forge(n, change)
+			w.wants("state "+string(n)+" On Hold", "is now On Hold")
+			w.until(n, "found", func(tk *tickets.Ticket) bool { return tk.Damaged() })
+			note(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else than Countersign")
+		})
+	}
+}
+
+// TestAnotherNumberHarmsNobody: a record that says it is another ticket does
+// not have that one marked.
+func TestAnotherNumberHarmsNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.meter = &damages{}
+	w.start()
+	n, honest := w.shown("a"), w.shown("b")
+	w.stop()
+	w.startAfter(func() { w.rewrite(n, `"number":"`+string(n)+`"`, `"number":"`+string(honest)+`"`) })
+	for end := time.Now().Add(time.Minute); w.meter.found(bot.UnreadableRecord) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody found it")
+		}
+	}
+	if a := w.approve(honest, ann, twoHours); a != (adapters.Done{}) {
+		t.Errorf("the honest one: %#v", a)
+	}
+}
+
+// TestDamagedAgain: who accepted one damage has not accepted the next, also not
+// of the same kind.
 func TestDamagedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
 	n := w.shown("a")
+	w.forge(n, func(t *tickets.Ticket) { t.Request.Product = "one" })
+	note(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
+	w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
+	w.until(n, "settled", settled)
+	w.forge(n, func(t *tickets.Ticket) { t.Request.Product = "two" })
+	note(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
+	w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
+	w.until(n, "settled", settled)
 	w.rewrite(n, `"reason":"please"`, `"reason":"PLEASE"`)
 	note(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
-	w.wants("ticket "+string(n)+" accept-damaged yes", "Others than you")
+	w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
 	w.until(n, "settled", settled)
 	w.rewrite(n, `"reason":"PLEASE"`, `"reason":"now"`)
 	note(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
@@ -178,12 +245,12 @@ func TestDecisionInADamagedRecord(t *testing.T) {
 		change   func(*world, tickets.Number)
 		accepted string // by Ann
 	}{
-		"Changed": {func(w *world, n tickets.Number) { w.rewrite(n, `"verdict":"deny"`, `"verdict":"approve"`) }, "Others than you"},
+		"Changed": {func(w *world, n tickets.Number) { w.rewrite(n, `"verdict":"deny"`, `"verdict":"approve"`) }, "Other people"},
 		"Forged": {func(w *world, n tickets.Number) {
 			w.forge(n, func(t *tickets.Ticket) {
 				t.Decision.Verdict, t.Decision.Duration = tickets.Approve, tickets.For(24*time.Hour)
 			})
-		}, "Others than you"},
+		}, "Other people"},
 		"TheirOwn": {func(w *world, n tickets.Number) {
 			w.forge(n, func(t *tickets.Ticket) { t.Decision.Verdict, t.Decision.By = tickets.Approve, ann })
 		}, "is yours, or may be"},
@@ -332,7 +399,7 @@ func TestAcceptedInAnotherChat(t *testing.T) {
 			n := w.shown("a")
 			w.rewrite(n, `"reason":"please"`, `"reason":"PLEASE"`)
 			note(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
-			w.wants("ticket "+string(n)+" accept-damaged yes", "Others than you")
+			w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
 			a := w.approve(n, tickets.Actor{Platform: "other", ID: id, Name: "x"}, twoHours)
 			if want == "" {
 				if a != (adapters.Done{}) {

@@ -55,10 +55,12 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		b.turnAway(c.Actor, verdict, c.Place, t.Number, no.why)
 		return adapters.Note{Text: no.say, Again: no.again}
 	}
-	t = b.whole(ctx, t)
+	if t, err = b.whole(ctx, t); err != nil {
+		return *b.lost(c.Number, err)
+	}
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
 		b.turnAway(c.Actor, verdict, c.Place, t.Number, err.Error())
-		b.write(t.Number, c.Actor, b.correct)
+		b.writeLater(t.Number, c.Actor, b.correct)
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	if no := b.mayBoth(ctx, c.Actor, t); no != "" {
@@ -69,7 +71,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	if c.Action != adapters.ActionForm && verdict == tickets.Approve {
 		values.Unit, values.Amount = t.Request.FormDuration()
 	}
-	b.write(t.Number, c.Actor, func(t *tickets.Ticket) bool { return t.Opened(c.Actor, verdict, c.Place, start) })
+	b.writeLater(t.Number, c.Actor, func(t *tickets.Ticket) bool { return t.Opened(c.Actor, verdict, c.Place, start) })
 	if c.Digest.Check(t.Request) != nil {
 		return anew(t, verdict, values, nil)
 	}
@@ -128,7 +130,9 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	if problems == nil && s.Verdict == tickets.Approve {
 		problems = s.Form.Stray(t.Request)
 	}
-	t = b.whole(ctx, t)
+	if t, err = b.whole(ctx, t); err != nil {
+		return *b.lost(s.Number, err)
+	}
 	accepted := t.AcceptedBy()
 	if no := b.mayBoth(ctx, s.Actor, t); no != "" {
 		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, tickets.ErrAccepted.Error())
@@ -170,7 +174,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 		return adapters.Done{} // the platform delivered the form twice
 	}
 	b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, err.Error())
-	b.write(t.Number, s.Actor, b.correct)
+	b.writeLater(t.Number, s.Actor, b.correct)
 	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
 
@@ -208,7 +212,7 @@ func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
 func (b *Bot) turnAway(a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
 	now := b.Now()
 	b.refused(a, n, why)
-	b.write(n, a, func(t *tickets.Ticket) bool { return t.TurnedAway(a, v, in, why, now) })
+	b.writeLater(n, a, func(t *tickets.Ticket) bool { return t.TurnedAway(a, v, in, why, now) })
 }
 
 // correct makes a card offer its buttons, or not, as the settings now say of

@@ -17,8 +17,8 @@ const (
 	lateKept = 10 * time.Minute
 )
 
-// lateWrite is a change of a ticket that no answer to a person depends on, as one of
-// its history that tells who opened the form.
+// lateWrite is a change of a ticket that no answer waits for, such as the event
+// that somebody opened the form.
 type lateWrite struct {
 	number tickets.Number
 	actor  tickets.Actor // who gave rise to it
@@ -35,13 +35,20 @@ type lateWrites struct {
 	end     chan struct{} // closed when nothing is written any more
 }
 
-// write has change made to n beside the answer to a. It is tried for a while;
-// what cannot be written is told to the log.
-func (b *Bot) write(n tickets.Number, a tickets.Actor, change func(*tickets.Ticket) bool) {
-	one := lateWrite{n, a, change, time.Now()}
+// writeLater has change made to n beside the answer to a. It is tried for a while;
+// what cannot be written is told to the log. Its goroutine ends with the queue;
+// Run waits for that in endLate.
+func (b *Bot) writeLater(n tickets.Number, a tickets.Actor, change func(*tickets.Ticket) bool) {
+	one := lateWrite{n, a, change, b.Now()}
 	l := &b.late
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case <-l.end:
+		b.writeLost(one, errors.New("the program is ending"))
+		return
+	default:
+	}
 	if len(l.waiting) == maxLate {
 		b.writeLost(one, errors.New("too much is waiting to be written already"))
 		return
@@ -74,7 +81,7 @@ func (b *Bot) writeLate() {
 			return
 		}
 		err := b.writeOne(ctx, one)
-		if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrNewerForm) || time.Since(one.since) > lateKept {
+		if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrNewerForm) || errors.Is(err, store.ErrUnreadable) || b.Now().Sub(one.since) > lateKept {
 			if err != nil {
 				b.writeLost(one, err)
 			}
@@ -130,7 +137,8 @@ func (l *lateWrites) drop() {
 	l.waiting = l.waiting[1:]
 }
 
-// later lets what waits for other tickets go before what waits for the first: its ticket may be the only one that cannot be written.
+// later moves the writes of the first one's ticket behind all others: that
+// ticket may be the only one that cannot be written.
 func (l *lateWrites) later() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -49,6 +49,9 @@ func file(t *testing.T) storetest.Side {
 		SetProgress: func(seq int64, p tickets.Progress) {
 			exec(`UPDATE tickets SET progress = ? WHERE seq = ?`, string(p), seq)
 		},
+		SetRequest: func(seq int64, id tickets.RequestID) {
+			exec(`UPDATE tickets SET request = ? WHERE seq = ?`, string(id), seq)
+		},
 		SetCounter: func(seq int64) { exec(`UPDATE sqlite_sequence SET seq = ? WHERE name = 'tickets'`, seq) },
 		SetBody:    func(id string, raw []byte) { exec(`UPDATE incoming SET raw = ? WHERE id = ?`, plain(raw), id) },
 		SetSettings: func(doc []byte, docs ...[]byte) {
@@ -100,6 +103,7 @@ func tenants(srv *redistest.Server) func(t *testing.T) storetest.Side {
 				do("ZADD", "tickets:"+string(p), seq, seq)
 				do("HSET", fmt.Sprint("ticket:", seq), "progress", string(p))
 			},
+			SetRequest: func(seq int64, id tickets.RequestID) { do("SET", "request:"+string(id), seq) },
 			SetCounter: func(seq int64) { do("SET", "seq", seq) },
 			SetBody:    func(id string, raw []byte) { do("HSET", "incoming:"+id, "raw", raw) },
 			SetSettings: func(doc []byte, docs ...[]byte) {

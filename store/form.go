@@ -111,7 +111,7 @@ func Decode(b []byte) (*tickets.Ticket, error) {
 	if _, ok := f.Number.Seq(); !ok {
 		return nil, fmt.Errorf("stored ticket: %w: it has no number", ErrUnreadable)
 	}
-	if !sealed(b) {
+	if !sealed(b) || !f.FollowsHistory() {
 		f.Broken = true
 	}
 	return f.Ticket, nil

@@ -228,13 +228,13 @@ func (c *checked) compare(t rawTicket) {
 		state, request = cmp.Or(l.State, state), cmp.Or(l.Request, request)
 	}
 	if !sameJSON(t.Decision, decision) {
-		c.fault(FaultMismatch, decided, "the record's decision is not the one of its history")
+		c.fault(FaultMismatch, decided, "the record's decision is not the one of its history%s", isNow(t.Decision))
 	}
 	if !sameJSON(t.Outcome, outcome) {
-		c.fault(FaultMismatch, concluded, "the record's outcome is not the one of its history")
+		c.fault(FaultMismatch, concluded, "the record's outcome is not the one of its history%s", isNow(t.Outcome))
 	}
 	if digestOf(t.Request) != request {
-		c.fault(FaultMismatch, 0, "the record's request is not the one that was received")
+		c.fault(FaultMismatch, 0, "the record's request is not the one that was received%s", isNow(t.Request))
 	}
 	if state != "" && t.State != state {
 		c.fault(FaultMismatch, 0, "the record's state is %q, its history's %q", t.State, state)
@@ -378,6 +378,15 @@ func orNull(raw json.RawMessage) json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return raw
+}
+
+// isNow names what is there in place of something else, so that another change
+// of the same is not taken for this one.
+func isNow(raw json.RawMessage) string {
+	if digest := digestOf(raw); digest != "" {
+		return " (its SHA-256 begins with " + digest[:12] + ")"
+	}
+	return " (there is none)"
 }
 
 // digestOf is the hash of a request, empty if there is none.

@@ -13,6 +13,9 @@ import (
 // all the same. Whoever says so does not decide it: two people look at such a
 // request.
 
+// maxDamages bounds what one event tells of a damaged record.
+const maxDamages = 10
+
 var (
 	// ErrDamaged means that the record is damaged, and no admin has accepted that.
 	ErrDamaged = errors.New("the record was changed by something else than Countersign")
@@ -24,6 +27,22 @@ var (
 func (t *Ticket) Damaged() bool {
 	i := t.lastDamage()
 	return t.Broken || i >= 0 && t.Events[i].Kind == EventDamaged
+}
+
+// FollowsHistory reports whether the record says of itself what its history says
+// last: what does not must not be written into the history as if it had always
+// been so. Decisions and the request are compared by whoever acts on them.
+func (t *Ticket) FollowsHistory() bool {
+	for _, e := range slices.Backward(t.Events) {
+		if e.Rev > 0 {
+			if t.Rev < e.Rev {
+				return false
+			}
+			break
+		}
+	}
+	told := t.told()
+	return told == nil || *told == t.standing()
 }
 
 // AcceptedBy is the admin who lets others decide t although its record is
@@ -57,6 +76,7 @@ func (t *Ticket) Damage(why []string, now time.Time) bool {
 	if !t.Broken && len(why) == 0 {
 		return false
 	}
+	why = why[:min(len(why), maxDamages)]
 	t.Broken = false
 	if t.Progress() == Pending {
 		t.Undecidable = IsDamaged

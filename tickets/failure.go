@@ -34,6 +34,7 @@ type Failure struct {
 	Class Class
 	After time.Duration // how long to wait at least; 0 if not said
 	Say   string        // what to tell people; empty if it does not concern them
+	Stays bool          // of Gone: the message is there, and can only not be changed any more
 	Place bool          // the place itself cannot be used, whatever the ticket; an admin may mend it
 	Err   error         // for the operator
 }

@@ -292,7 +292,7 @@ func (t *Ticket) toldOf(kind EventKind, why string) bool {
 // what it recorded confirms d.
 func (t *Ticket) Acknowledge(d Decision, now time.Time) {
 	if t.Outcome != nil && t.stands(d) && t.Sending.Begun && t.Sending.Done.IsZero() {
-		t.Sending.Done, t.Sending.Begun = now, false
+		t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, Newer: t.Sending.Newer}
 		t.happened(Event{Kind: EventSubmitted, At: now, Attempts: t.Sending.Attempts})
 		return
 	}
@@ -538,9 +538,9 @@ func (m *Message) succeeded() {
 // ShowFailed notes that a post, edit or reply in place failed. It is tried
 // again at next, or never if the place is dead. problem is for admins.
 func (t *Ticket) ShowFailed(place Place, problem string, next time.Time, dead bool, now time.Time) {
-	if m := t.Message(place); m != nil {
+	if m := t.Message(place); m != nil && !m.Dead {
 		switch {
-		case dead && !m.Dead:
+		case dead:
 			t.note(Event{Kind: EventDeliveryAbandoned, At: now, Place: place, Text: problem})
 		case m.Attempts == 0:
 			t.glance(Event{Kind: EventDeliveryFailing, At: now, Place: place, Text: problem})

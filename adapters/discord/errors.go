@@ -92,6 +92,7 @@ func failure(r *request, err error) *tickets.Failure {
 			}
 		}
 		f.Class = classOf(a, f.Class)
+		f.Stays = f.Class == tickets.Gone && a.code != codeUnknownMessage && a.code != codeNotOurs
 		if f.Place = slices.Contains(ofThePlace, a.code); f.Place {
 			f.Say = meaning(a.code)
 		}

@@ -65,6 +65,10 @@ var classes = byName(map[tickets.Class][]string{
 	tickets.Denied: fatal,
 })
 
+// fixed lists the names of [tickets.Gone] that speak of a message which is
+// there: in a workspace that lets nobody edit after a while, say.
+var fixed = []string{"edit_window_closed", "streaming_state_conflict", "cannot_reply_to_message"}
+
 // mendable lists the names of [tickets.Gone] that speak of the channel: the
 // bot may be invited again, a channel be taken out of the archive. An edit
 // must not be given up for them.
@@ -142,7 +146,7 @@ func failure(method string, effect bool, err error) *tickets.Failure {
 				class, f.After = tickets.Down, mendableFor
 			}
 		}
-		f.Class, f.Place = class, slices.Contains(ofPlace, name)
+		f.Class, f.Place, f.Stays = class, slices.Contains(ofPlace, name), slices.Contains(fixed, name)
 	}
 	return f
 }

@@ -85,7 +85,7 @@ func TestAuditVerify(t *testing.T) {
 	// One byte of the reason.
 	change(t, path, 1001, "quoted", "quotes")
 	got, err := d.types("audit", "verify")
-	if err == nil || !strings.Contains(got, "JIT-1001: seal: ") || !strings.Contains(got, "JIT-1001, event 3: record_mismatch: the record's decision is not the one of its history\n") {
+	if err == nil || !strings.Contains(got, "JIT-1001: seal: ") || !strings.Contains(got, "JIT-1001, event 3: record_mismatch: the record's decision is not the one of its history") {
 		t.Errorf("after a byte was changed: %q, %v; want the place", got, err)
 	}
 	got, err = d.types("audit", "verify", "--json")

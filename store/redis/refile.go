@@ -67,7 +67,9 @@ return result
 //	ARGV[1]  seq, ARGV[2] the version that was read
 //	ARGV[3]  progress, ARGV[4] lanes
 //	ARGV[5]  tickets:, ARGV[6] due:
-//	ARGV[7]  how many kinds of progress there are, and these
+//	ARGV[7]  seq of a ticket of another request, to which this request may lead:
+//	         then it is led to this one; empty if it leads to none of another
+//	ARGV[8]  how many kinds of progress there are, and these
 //	ARGV[…]  lane and due time in µs, for each that it owes something in
 //
 //	{"done"}
@@ -75,15 +77,19 @@ return result
 var refileScript = goredis.NewScript(`
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then return {'other'} end
 redis.call('HSET', KEYS[1], 'progress', ARGV[3], 'lanes', ARGV[4])
-redis.call('SETNX', KEYS[2], ARGV[1])
-for i = 8, 7 + ARGV[7] do
+if redis.call('GET', KEYS[2]) == ARGV[7] then
+	redis.call('SET', KEYS[2], ARGV[1])
+else
+	redis.call('SETNX', KEYS[2], ARGV[1])
+end
+for i = 9, 8 + ARGV[8] do
 	redis.call('ZREM', ARGV[5] .. ARGV[i], ARGV[1])
 end
 redis.call('ZADD', KEYS[4], ARGV[1], ARGV[1])
 for _, lane in ipairs(redis.call('SMEMBERS', KEYS[3])) do
 	redis.call('ZREM', ARGV[6] .. lane, ARGV[1])
 end
-for a = 8 + ARGV[7], #ARGV, 2 do
+for a = 9 + ARGV[8], #ARGV, 2 do
 	redis.call('SADD', KEYS[3], ARGV[a])
 	redis.call('ZADD', ARGV[6] .. ARGV[a], ARGV[a+1], ARGV[1])
 end
@@ -147,7 +153,11 @@ func (s *Store) refile(ctx context.Context, n tickets.Number) error {
 			return err
 		}
 		e := store.EntriesOf(t)
-		args := append([]any{e.Seq, e.Version, string(e.Progress), laneText(e.Lanes()), s.k.progress(""), s.k.dues()}, kinds()...)
+		wrong, err := s.leadsWrong(ctx, e.Request)
+		if err != nil {
+			return err
+		}
+		args := append([]any{e.Seq, e.Version, string(e.Progress), laneText(e.Lanes()), s.k.progress(""), s.k.dues(), wrong}, kinds()...)
 		for _, l := range e.Lanes() {
 			args = append(args, string(l), micros(e.Due[l]))
 		}
@@ -160,4 +170,17 @@ func (s *Store) refile(ctx context.Context, n tickets.Number) error {
 			return err
 		}
 	}
+}
+
+// leadsWrong is the seq to which request leads although there is no ticket of
+// it; empty if it leads to its own, or to none.
+func (s *Store) leadsWrong(ctx context.Context, request tickets.RequestID) (string, error) {
+	r, err := s.run(ctx, lookScript, []string{s.k.request(request)}, s.k.everyTicket())
+	if err != nil || r.text(0) != "known" {
+		return "", err
+	}
+	if t, err := known(r).ticket(); err == nil && t.ID == request {
+		return "", nil
+	}
+	return r.text(1), nil
 }

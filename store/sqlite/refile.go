@@ -69,7 +69,11 @@ func (s *Store) Refile(ctx context.Context, n tickets.Number) error {
 			return err
 		}
 		e := store.EntriesOf(t)
-		if _, err := b.conn.ExecContext(background, `UPDATE tickets SET progress = ?, request = ? WHERE seq = ?`, string(e.Progress), string(e.Request), e.Seq); err != nil {
+		if _, err := b.conn.ExecContext(background, `UPDATE tickets SET progress = ? WHERE seq = ?`, string(e.Progress), e.Seq); err != nil {
+			return err
+		}
+		// Another ticket may stand under this request, until it is filed anew.
+		if _, err := b.conn.ExecContext(background, `UPDATE OR IGNORE tickets SET request = ? WHERE seq = ?`, string(e.Request), e.Seq); err != nil {
 			return err
 		}
 		b.recount = true // what the index had it as may or may not have been counted

@@ -31,6 +31,7 @@ type Side struct {
 	SetBody     func(id string, raw []byte)                      // the body of a webhook
 	SetDue      func(lane tickets.Lane, seq int64, at time.Time) // when the index has a ticket due; the zero time: not at all
 	SetProgress func(seq int64, p tickets.Progress)              // what the index has a ticket as
+	SetRequest  func(seq int64, id tickets.RequestID)            // the request that the index leads to a ticket from
 	SetCounter  func(seq int64)                                  // of the last ticket number
 	SetSettings func(doc []byte, docs ...[]byte)                 // the settings, and all their changes, oldest first
 }

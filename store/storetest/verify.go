@@ -336,6 +336,18 @@ func (s *verifySuite) indexes() {
 		found, _ = s.verify()
 		s.told(name+", mended", found, nil)
 	}
+	// A request leads to another ticket, or to a number without one.
+	s.side.SetRequest(1001, "nobody's")
+	s.side.SetRequest(1999, "b")
+	s.must(s.side.Refile(s.Context(), waits.Number))
+	s.must(s.side.Refile(s.Context(), decided.Number))
+	found, _ := s.verify()
+	s.told("requests, mended", found, nil)
+	for id, want := range map[tickets.RequestID]tickets.Number{"a": waits.Number, "b": decided.Number} {
+		if t, err := s.side.Find(s.Context(), id); err != nil || t.Number != want {
+			s.Errorf("the request %s leads to %v, %v; want %s", id, t, err, want)
+		}
+	}
 	// It is as if nothing had happened: what is owed is given out, and listed.
 	due := Now.Add(time.Hour)
 	got, err := s.side.Claim(s.Context(), lane, due, due.Add(time.Minute), 9)

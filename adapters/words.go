@@ -42,7 +42,7 @@ const (
 	SayDamaged           = "The record of this request in Countersign's store was changed by something else than Countersign, so what it says may be false. Nobody can decide it here until an admin has compared it with the EPM console, and lets others decide it with /" + CommandName + " ticket NUMBER accept-damaged yes"
 	SayAcceptedDamage    = "The record of this request was changed by something else than Countersign, and an admin lets it be decided all the same. Compare it with the EPM console before you decide"
 	SayAcceptedByYou     = "You let others decide this request although its record is damaged, so you cannot decide it yourself: two people look at such a request"
-	SayPerhapsAccepted   = "It cannot be told whether it was you, with an account of another chat, who let others decide this request although its record is damaged. Two people look at such a request: let somebody else decide it"
+	SayPerhapsAccepted   = "It cannot be told whether it was you, with another account, who let others decide this request although its record is damaged. Two people look at such a request: let somebody else decide it"
 	SayImitates          = "Careful: parts of this request look as if someone tried to write fields in EPM's name. Check it in the EPM console before you decide"
 )
 
@@ -844,8 +844,8 @@ func SayCardsGone(place tickets.Place, list []tickets.Number) string {
 	if n := len(list) - len(shown); n > 0 {
 		shown = append(shown, fmt.Sprintf("%d more", n))
 	}
-	return fmt.Sprintf("Open requests are no longer shown in %s: %s. Their cards were deleted there, or are no longer Countersign's to edit, were posted again, and are gone again; Countersign does not post them a third time. "+
-		"Decide them wherever else they are shown, by the home tab or in the EPM console; /%s tickets pending lists them. Please find out who, or which app, deletes messages there.",
+	return fmt.Sprintf("Open requests are no longer shown in %s: %s. Their cards were deleted there, or Countersign can no longer edit them, and it does not post them again. "+
+		"Decide these requests where else they are shown, in the home tab or in the EPM console; /%s tickets pending lists them. Please find out who, or which app, deletes messages there.",
 		PlaceName(place), strings.Join(shown, ", "), CommandName)
 }
 

@@ -25,13 +25,14 @@ type Parsed struct {
 
 // What is answered to EPM, where admins read it, when a body says nothing.
 var (
-	errEmpty     = errors.New("the body is empty; fill the webhook's template in EPM with the output of \"countersign templates\"")
-	errCutOff    = errors.New("the body is cut off: its last brace is missing; send it again")
-	errNoEvent   = errors.New("the body has no EventType; use the webhook templates that \"countersign templates\" prints")
-	errOpenEvent = errors.New("the body's EventType was left unfilled: write the event's name into the webhook's template, as in the output of \"countersign templates\"")
-	errNoRequest = errors.New("the body has no RequestId, or one that was left unfilled; use the webhook templates that \"countersign templates\" prints")
-	errRequestID = errors.New("the RequestId is not an identifier")
-	errTenant    = errors.New("the webhook is of another tenant: its TenantId is not the one in COUNTERSIGN_EPM_TENANT_ID; correct that, or let this tenant's EPM send its webhooks elsewhere")
+	errEmpty       = errors.New("the body is empty; fill the webhook's template in EPM with the output of \"countersign templates\"")
+	errCutOff      = errors.New("the body is cut off: its last brace is missing; send it again")
+	errNoEvent     = errors.New("the body has no EventType; use the webhook templates that \"countersign templates\" prints")
+	errOpenEvent   = errors.New("the body's EventType was left unfilled: write the event's name into the webhook's template, as in the output of \"countersign templates\"")
+	errNoRequest   = errors.New("the body has no RequestId, or one that was left unfilled; use the webhook templates that \"countersign templates\" prints")
+	errOpenRequest = errors.New("the body's RequestId was left unfilled or is null; use the webhook templates that \"countersign templates\" prints")
+	errRequestID   = errors.New("the RequestId is not an identifier")
+	errTenant      = errors.New("the webhook is of another tenant: its TenantId is not the one in COUNTERSIGN_EPM_TENANT_ID; correct that, or let this tenant's EPM send its webhooks elsewhere")
 )
 
 // Reader is how webhooks are read.
@@ -79,12 +80,16 @@ var unfilled = map[error]*regexp.Regexp{
 // located is err with the line and column of what it is about, if at finds it.
 func located(err error, body []byte, at *regexp.Regexp) error {
 	s := string(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
-	found := at.FindStringSubmatchIndex(s)
-	if found == nil {
+	all := at.FindAllStringSubmatchIndex(s, -1)
+	if len(all) == 0 {
 		return err
 	}
-	if err == errNoEvent { // it was dropped as not given
+	found := all[len(all)-1] // somebody may have written the same into a value before
+	switch err {             // what was dropped as not given
+	case errNoEvent:
 		err = errOpenEvent
+	case errNoRequest:
+		err = errOpenRequest
 	}
 	line, column := position(s, found[2])
 	return fmt.Errorf("%w (line %d, column %d)", err, line, column)

@@ -150,7 +150,7 @@ func TestUnfilledSaysWhere(t *testing.T) {
 		"\ufeff{\r\n\"Reason\": \"é\",\r\n\"Name\": \"ü\", \"EventType\":\"%%Type%%\"\r\n}": " (line 3, column 27)",
 		"{\n“eventtype” : “%%EVENTTYPE%%”,\n\"RequestId\": \"x\"}":                          " (line 2, column 16)",
 		"{'EventType': '%%EventType%%', // the event\n'RequestId': 'x',}":                   " (line 1, column 16)",
-		"{\n\"EventType\": \"JIT_ADMIN_TICKET_CREATED\",\n\"RequestId\": %%RequestId%%}":    "one that was left unfilled; use the webhook templates that \"countersign templates\" prints (line 3, column 14)",
+		"{\n\"EventType\": \"JIT_ADMIN_TICKET_CREATED\",\n\"RequestId\": %%RequestId%%}":    "left unfilled or is null; use the webhook templates that \"countersign templates\" prints (line 3, column 14)",
 		`{"EventType": "JIT_ADMIN_TICKET_CREATED", "RequestId": null}`:                      " (line 1, column 56)",
 	} {
 		_, err := Parse([]byte(body))

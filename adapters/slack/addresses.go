@@ -28,8 +28,10 @@ const emailDisplay = "Tools & settings, Workspace settings, Email display (for a
 const (
 	sayAddressesHidden = "Slack hides e-mail addresses from Countersign, so it cannot tell whether this request is your own, and does not let you decide it. " +
 		"An owner of the Slack workspace has to show them: " + emailDisplay
-	sayNoAddress = "Slack tells Countersign no e-mail address of your account, as of some guests, so it cannot tell whether this request is your own, and does not let you decide it. " +
-		"Please let somebody else decide it. Slack tells those of other people, so that its setting Email display is not the reason"
+	sayNoAddress = "Slack gives Countersign no e-mail address for your account (some guests have none), so it cannot tell whether this request is your own, and does not let you decide it. " +
+		"Please let somebody else decide it. Other people's addresses are visible, so the setting Email display is not the cause"
+	sayAddressUnknown = "Slack gave Countersign no e-mail address for your account, so it cannot tell whether this request is your own, and does not let you decide it. " +
+		"The Slack workspace may hide addresses: " + emailDisplay
 )
 
 var (
@@ -42,10 +44,16 @@ var (
 		fix: "Let an owner of the Slack workspace show them, to members of the organisation at least: " + emailDisplay +
 			". Without them nobody can decide, because nobody can be told from who asked.",
 	}
+	// ofUnknown is for what cannot be found out.
+	ofUnknown = missing{
+		say:     sayAddressUnknown,
+		problem: "Slack gives no e-mail address for this account, and it cannot be found out right now whether the workspace hides those of all: " + emailDisplay,
+		fix:     "Try again in a minute. If it lasts, let an owner of the Slack workspace show addresses: " + emailDisplay + ".",
+	}
 	// ofOne is for an account without one.
 	ofOne = missing{
 		say:     sayNoAddress,
-		problem: "Slack tells no e-mail address of this account, though it tells those of others, so that they cannot decide",
+		problem: "Slack gives no e-mail address for this account, although it does for others, so this person cannot decide",
 		fix:     "Name another account of theirs, or somebody else, in COUNTERSIGN_APPROVERS: accounts of some guests and of apps have no address.",
 	}
 )
@@ -65,15 +73,15 @@ func granted(h http.Header) []string {
 	return strings.FieldsFunc(strings.Join(h.Values("X-OAuth-Scopes"), ","), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// unaddressed tells why Slack tells no address of somebody. If it does not say
-// whether it hides those of all, it is taken to do so: that is the likelier
-// reason, and its sentence names the setting.
+// unaddressed tells why Slack tells no address of somebody.
 func (c *Chat) unaddressed(ctx context.Context) missing {
 	why, err := c.everybodys(ctx)
 	switch {
+	case slackError(err) == "missing_scope":
+		return ofScope
 	case err != nil:
 		c.log.Warn("cannot find out whether slack hides the addresses of all", "err", err)
-		return ofAll
+		return ofUnknown
 	case why == nil:
 		return ofOne
 	}

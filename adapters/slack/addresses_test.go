@@ -33,8 +33,8 @@ func TestNoAddress(t *testing.T) {
 		say     []string  // what they read, nil if they have an address; "" for a sentence of no reason
 		reach   [4]string // why, of who
 	}{
-		{"All", func() {}, person, nil, [4]string{"", "of this account", "", ""}},
-		{"Guest", func() {}, guest, []string{"of your account", "somebody else"}, [4]string{"", "of this account", "", ""}},
+		{"All", func() {}, person, nil, [4]string{"", "for this account", "", ""}},
+		{"Guest", func() {}, guest, []string{"for your account", "somebody else"}, [4]string{"", "for this account", "", ""}},
 		{"Hidden", func() { w.fake.HideAddresses(true) }, person, []string{"Slack hides e-mail addresses", display}, [4]string{display, display, display, display}},
 		{"HiddenGuest", func() { w.fake.HideAddresses(true) }, guest, []string{"Slack hides e-mail addresses", display}, [4]string{display, display, display, display}},
 		{"Scope", func() { w.fake.RemoveScopes("users:read.email") }, person, []string{""},

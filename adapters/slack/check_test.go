@@ -188,7 +188,7 @@ func TestCheckFinds(t *testing.T) {
 		"Stranger":    {breakIt: user(slacktest.User{TeamID: "T0OTHER"}), want: []string{"the user ann (U0ANN)", "another workspace"}},
 		"AddressesHidden": {breakIt: func(w *world) { w.fake.HideAddresses(true) },
 			want: []string{"the e-mail addresses of people", "Slack hides e-mail addresses", "Workspace settings, Email display", "nobody can decide"}},
-		"NoAddress": {breakIt: user(slacktest.User{Guest: true}), want: []string{"the user ann (U0ANN)", "no e-mail address of this account", "COUNTERSIGN_APPROVERS"}},
+		"NoAddress": {breakIt: user(slacktest.User{Guest: true}), want: []string{"the user ann (U0ANN)", "no e-mail address for this account", "COUNTERSIGN_APPROVERS"}},
 		"UserFails": {breakIt: named("users.info", "fatal_error"), want: []string{"the user U0ANN", "fatal_error"}},
 
 		"NoGroup":       {who: []tickets.Principal{principal(tickets.Group, "S0NONE")}, want: []string{"the user group S0NONE", "no such user group", "Copy group ID"}},

@@ -12,11 +12,11 @@ const SayRotation = "token rotation is on, which Countersign does not support an
 func SayRotating(token string) string {
 	switch {
 	case strings.HasPrefix(token, "xoxe.xoxb-"):
-		return "is a bot token that expires: " + SayRotation
+		return "expires: " + SayRotation
 	case strings.HasPrefix(token, "xoxe.xoxp-"):
-		return "is not a bot token but one of a person, or for configuring apps, and expires: " + SayRotation
+		return "is a user or configuration token, not a bot token, and expires: " + SayRotation
 	case strings.HasPrefix(token, "xoxe-"), strings.HasPrefix(token, "xoxe."):
-		return "is not a bot token but one that renews others: " + SayRotation
+		return "is a refresh token, not a bot token: " + SayRotation
 	}
 	return ""
 }

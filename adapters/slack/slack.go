@@ -629,7 +629,7 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 				return err
 			})
 			if isGone(err) {
-				c.log.Warn("a user group is deleted or disabled, so nobody is in it", "principal", p.String())
+				c.log.Warn("a user group or channel does not exist, is disabled, or the plan has none, so nobody is in it", "principal", p.String())
 				return nil, nil
 			}
 			return users, err

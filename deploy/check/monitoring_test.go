@@ -408,7 +408,7 @@ func TestAlertRules(t *testing.T) {
 		if !strings.Contains(tests, `alertname="`+r.Alert+`",alertstate="firing"`) {
 			t.Errorf("alerts_test.yaml does not let %s fire", r.Alert)
 		}
-		if !strings.Contains(operating, "`"+r.Alert+"`") {
+		if !strings.Contains(operating, "| `"+r.Alert+"` | "+r.Labels["severity"]+" | ") {
 			t.Errorf("docs/operating.md does not say what %s means", r.Alert)
 		}
 	}

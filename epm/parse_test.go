@@ -411,7 +411,7 @@ func TestUnreadable(t *testing.T) {
 		"OpenBareEvent": {`{"EventType": %%EventType%%, "RequestId": "x"}`, errOpenEvent},
 		"CutOff":        {clean[:len(clean)/2], errCutOff},
 		"NoRequestID":   {`{"EventType": "JIT_ADMIN_TICKET_CREATED"}`, errNoRequest},
-		"RequestIDNull": {`{"EventType": "JIT_ADMIN_TICKET_CREATED", "RequestId": null}`, errNoRequest},
+		"RequestIDNull": {`{"EventType": "JIT_ADMIN_TICKET_CREATED", "RequestId": null}`, errOpenRequest},
 		"RequestIDText": {`{"EventType": "JIT_ADMIN_TICKET_CREATED", "RequestId": "a b\n"}`, errRequestID},
 		"RequestIDLong": {`{"EventType": "JIT_ADMIN_TICKET_CREATED", "RequestId": "` + strings.Repeat("x", 200) + `"}`, errRequestID},
 		"Nested":        {`{"a":` + strings.Repeat(`{"a":`, 100) + `1` + strings.Repeat("}", 100) + `}`, errTooNested},
@@ -524,8 +524,8 @@ func TestTemplates(t *testing.T) {
 			t.Errorf("%s differs from the vendor's", got[i].Event)
 		}
 		// A template that EPM posts without filling it has no request.
-		if _, err := Parse([]byte(got[i].Body)); !errors.Is(err, errNoRequest) {
-			t.Errorf("%s unfilled: %v, want %v", got[i].Event, err, errNoRequest)
+		if _, err := Parse([]byte(got[i].Body)); !errors.Is(err, errOpenRequest) {
+			t.Errorf("%s unfilled: %v, want %v", got[i].Event, err, errOpenRequest)
 		}
 		if events[squeeze(got[i].Event)] != events[squeeze(string(e))] {
 			t.Errorf("%s is not known under the name that EPM's settings use", got[i].Event)

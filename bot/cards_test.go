@@ -136,6 +136,7 @@ func TestManyCardsAreToldTogether(t *testing.T) {
 		w.move(n, "New")
 		w.until(n, "given up", func(t *tickets.Ticket) bool { return t.Message(placeOne).Dead })
 	}
+	w.eventually("they are to be told", func() bool { return w.bot.CardsToTell() == len(list) })
 	w.advance(time.Minute)
 	w.eventually("admins are told", func() bool { return len(c.texts()) > 0 })
 	if texts := c.texts(); len(texts) != 1 || texts[0] != adapters.SayCardsGone(placeOne, list) || !strings.Contains(texts[0], "2 more") {

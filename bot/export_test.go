@@ -4,3 +4,13 @@ import "context"
 
 // Written returns when everything is written that is written beside answers.
 func (b *Bot) Written(ctx context.Context) { b.late.wait(ctx) }
+
+// CardsToTell returns of how many cards the admins have to be told still.
+func (b *Bot) CardsToTell() (cards int) {
+	b.places.mu.Lock()
+	defer b.places.mu.Unlock()
+	for _, n := range b.places.notes {
+		cards += len(n.cards)
+	}
+	return cards
+}

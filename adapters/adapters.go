@@ -52,20 +52,20 @@ type Chat interface {
 	// if since is not zero, as for Post.
 	Reply(ctx context.Context, m tickets.Message, t *tickets.Ticket, event int, since time.Time) error
 
-	// Holds reports whether a is the principal p, or belongs to it; nobody
+	// HasRole reports whether a is the principal p, or belongs to it; nobody
 	// belongs to what is gone, as a group that was deleted. An error means that
 	// it could not be found out: nobody is let in then.
-	Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error)
+	HasRole(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error)
 
 	// Sees reports whether a, who acts in the place in, sees what is posted in
 	// place, by what the platform told of its members at most a minute ago. An
 	// error means that it could not be found out: nobody reads then.
 	Sees(ctx context.Context, a tickets.Actor, in, place tickets.Place) (bool, error)
 
-	// Reach returns what the platform knows at the moment of each of who, in
+	// Resolve returns what the platform knows at the moment of each of who, in
 	// their order. It asks for several at once, and what it may ask for only
 	// seldom once for all.
-	Reach(ctx context.Context, who []tickets.Principal) []Reach
+	Resolve(ctx context.Context, who []tickets.Principal) []Reach
 
 	// Identify returns what the platform knows of a, at most a minute old: the
 	// addresses that it vouches for, and names. An error means that it could
@@ -73,23 +73,23 @@ type Chat interface {
 	// own request.
 	Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error)
 
-	// Tell writes text to p alone, as a direct message: for what admins must
+	// DirectMessage writes text to p alone, as a direct message: for what admins must
 	// know and nobody asked for. It is plain text and may be lost or come
 	// twice. Class Refused means that p cannot be written to.
-	Tell(ctx context.Context, p tickets.Principal, text string) error
+	DirectMessage(ctx context.Context, p tickets.Principal, text string) error
 
-	// Check looks at everything that the chat needs: its credentials and
+	// Diagnose looks at everything that the chat needs: its credentials and
 	// permissions, each of places, each of who, and the way in for what
 	// people do. It changes nothing that people see. It needs no Run.
-	Check(ctx context.Context, places []tickets.Place, who []tickets.Principal) []Finding
+	Diagnose(ctx context.Context, places []tickets.Place, who []tickets.Principal) []Finding
 
 	// Endpoints are the signed HTTP paths that the platform calls, each with
 	// its handler. It is empty if the platform is not configured for them.
 	Endpoints(h Handler) map[string]http.Handler
 
-	// Limits says in a sentence for people how fast the platform takes new
+	// RateNote says in a sentence for people how fast the platform takes new
 	// messages.
-	Limits() string
+	RateNote() string
 
 	// Warnings are sentences for admins, without a full stop, about what does
 	// not keep the chat from working and has to be put right all the same.
@@ -135,12 +135,12 @@ type Handler interface {
 	// Command answers what was typed. If that takes longer than about 2 s
 	// the person reads [SayMoment] until then.
 	Command(ctx context.Context, c Command) Answer
-	// Configure takes the form of [Settings], likewise.
-	Configure(ctx context.Context, c Configuration) Answer
-	// Complete suggests what somebody who is typing may mean. Whoever may not
+	// SubmitSettings takes the form of [Settings], likewise.
+	SubmitSettings(ctx context.Context, c Configuration) Answer
+	// Autocomplete suggests what somebody who is typing may mean. Whoever may not
 	// use the word learns nothing: there are no suggestions then, as if nothing
 	// can be found out in time. ctx ends after about 2 s.
-	Complete(ctx context.Context, c Completion) Suggestions
+	Autocomplete(ctx context.Context, c Completion) Suggestions
 	// Home is what a sees on the page that a chat may have for each person, as
 	// things are when they open it or have decided there: a Home, or a Note in
 	// its place.
@@ -161,7 +161,7 @@ const (
 	// ActionForm is a change inside an open form that may change its fields,
 	// such as another unit.
 	ActionForm Action = "form"
-	// ActionNewer and ActionOlder are on the buttons of [Pages]; they come as
+	// ActionNewer and ActionOlder are on the buttons of [Page]; they come as
 	// a Command.
 	ActionNewer Action = "newer"
 	ActionOlder Action = "older"
@@ -208,7 +208,7 @@ type Command struct {
 	Actor    tickets.Actor
 	Place    tickets.Place
 	Text     string
-	// Turned says that a button of [Pages] carried Text. It comes from outside
+	// Turned says that a button of [Page] carried Text. It comes from outside
 	// like any other.
 	Turned bool
 }
@@ -226,7 +226,7 @@ type Configuration struct {
 type Completion struct {
 	Actor tickets.Actor
 	Place tickets.Place
-	Word  string            // one of [Words]
+	Word  string            // one of [Commands]
 	Arg   string            // that is being typed
 	Typed string            // of it so far
 	Given map[string]string // the other arguments, by name
@@ -333,15 +333,15 @@ type Picture struct {
 // (discord.com/developers/docs/components/reference#media-gallery).
 const MaxAlt = 1024
 
-// Pages is a Note of which there is more. Newer and Older are the commands, as
+// Page is a Note of which there is more. Newer and Older are the commands, as
 // typed after /epm, that show what stands before and after it; empty for
 // none. Buttons carry them, and what they show replaces the Note. A command of
-// more than [MaxTurn] characters gets no button.
-type Pages struct{ Text, Newer, Older string }
+// more than [MaxPagerCommand] characters gets no button.
+type Page struct{ Text, Newer, Older string }
 
-// MaxTurn is how long a command of [Pages] may be, in characters: Discord
+// MaxPagerCommand is how long a command of [Page] may be, in characters: Discord
 // takes 100 for a button, with its name.
-const MaxTurn = 90
+const MaxPagerCommand = 90
 
 // Done needs no words: the card will tell.
 type Done struct{}
@@ -352,5 +352,5 @@ func (Settings) answer()    {}
 func (Home) answer()        {}
 func (Suggestions) answer() {}
 func (Note) answer()        {}
-func (Pages) answer()       {}
+func (Page) answer()        {}
 func (Done) answer()        {}

@@ -35,12 +35,12 @@ func NewDeadlines(wait time.Duration) Deadlines {
 // [AnswerTime] it leaves time to send the answer.
 const lastWords = 500 * time.Millisecond
 
-// Ask makes one call of a [Handler]: until the deadline, and without letting
+// CallHandler makes one call of a [Handler]: until the deadline, and without letting
 // a panic end the program. A nil answer is Done. A call that does not return,
 // as when the disk hangs under it, is left behind: the person is told that
 // nobody knows what came of it. So they are if chat is cancelled, which means
 // that the program stops: what was called has given up then, whatever it says.
-func Ask(chat context.Context, deadline time.Time, log *slog.Logger, call func(context.Context) Answer) Answer {
+func CallHandler(chat context.Context, deadline time.Time, log *slog.Logger, call func(context.Context) Answer) Answer {
 	ctx, cancel := context.WithDeadline(chat, deadline)
 	answered := make(chan Answer, 1)
 	go func() {
@@ -76,8 +76,8 @@ func Ask(chat context.Context, deadline time.Time, log *slog.Logger, call func(c
 	}
 }
 
-// By returns what was asked, or false if there is no answer by then.
-func By(then time.Time, asked <-chan Answer) (Answer, bool) {
+// AwaitUntil returns what was asked, or false if there is no answer by then.
+func AwaitUntil(then time.Time, asked <-chan Answer) (Answer, bool) {
 	late := time.NewTimer(time.Until(then))
 	defer late.Stop()
 	select {

@@ -26,7 +26,7 @@ func TestAskAnswersInTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hang = make(chan struct{})
 				start := time.Now()
-				got := Ask(t.Context(), start.Add(time.Second), log, c.call)
+				got := CallHandler(t.Context(), start.Add(time.Second), log, c.call)
 				if took := time.Since(start); got != c.want || took != c.took {
 					t.Errorf("Ask = %+v after %v, want %+v after %v", got, took, c.want, c.took)
 				}
@@ -43,17 +43,17 @@ func TestAskOutlastsAndStops(t *testing.T) {
 		chat, stop := context.WithCancel(t.Context())
 		asked := make(chan Answer, 1)
 		go func() {
-			asked <- Ask(chat, time.Now().Add(CommandTime), log, func(ctx context.Context) Answer {
+			asked <- CallHandler(chat, time.Now().Add(CommandTime), log, func(ctx context.Context) Answer {
 				<-ctx.Done()
 				return Note{Text: "EPM does not answer: " + ctx.Err().Error()}
 			})
 		}()
-		if a, ok := By(time.Now().Add(2*time.Second), asked); ok {
+		if a, ok := AwaitUntil(time.Now().Add(2*time.Second), asked); ok {
 			t.Errorf("answered at once: %+v", a)
 		}
 		start := time.Now()
 		stop()
-		if a, ok := By(start.Add(time.Second), asked); !ok || a != (Note{Text: SayStopping, Again: true}) || time.Since(start) > lastWords {
+		if a, ok := AwaitUntil(start.Add(time.Second), asked); !ok || a != (Note{Text: SayStopping, Again: true}) || time.Since(start) > lastWords {
 			t.Errorf("after %v: %+v, %v; want to be told that the program stops", time.Since(start), a, ok)
 		}
 	})

@@ -9,8 +9,8 @@ import (
 // CommandName is the slash command, on every platform.
 const CommandName = "epm"
 
-// Word is one word of the slash command: /epm NAME and what follows.
-type Word struct {
+// CommandSpec is one word of the slash command: /epm NAME and what follows.
+type CommandSpec struct {
 	Name  string
 	Help  string // what it does, for people, without a full stop
 	Admin bool   // only for admins
@@ -28,10 +28,10 @@ type Arg struct {
 	Complete bool     // values are suggested while it is typed; see [Handler]
 }
 
-// Words lists the words of the slash command in the order of help.
-func Words() []Word {
+// Commands lists the words of the slash command in the order of help.
+func Commands() []CommandSpec {
 	number := Arg{Name: "number", Help: "The request's number, for example JIT-1042", Required: true, Complete: true}
-	return []Word{
+	return []CommandSpec{
 		{Name: "help", Help: "what Countersign understands", Open: true},
 		{Name: "status", Help: "what waits, and whether every connection works"},
 		{Name: "tickets", Help: "the newest requests, or those in a state, or that mention something", Args: []Arg{
@@ -65,7 +65,7 @@ func Words() []Word {
 }
 
 // Usage is how w is typed: "tickets [pending|final]", "state NUMBER STATE".
-func (w Word) Usage() string {
+func (w CommandSpec) Usage() string {
 	s := w.Name
 	for _, a := range w.Args {
 		shown := strings.ToUpper(a.Name)

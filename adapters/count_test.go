@@ -84,7 +84,7 @@ func TestListTellsTheTruth(t *testing.T) {
 	tk := started()
 	tk.Request.Product = strings.Repeat("x", 100_000)
 	tk.Request.User = "ACME\\" + strings.Repeat("u", 100_000)
-	for _, got := range []string{adapters.Row(tk, "slack"), adapters.Cut(adapters.Fallback(tk, "slack"), 100)} {
+	for _, got := range []string{adapters.ListLine(tk, "slack"), adapters.Cut(adapters.PlainText(tk, "slack"), 100)} {
 		for _, m := range regexp.MustCompile(`and (more than )?(\d+) more`).FindAllStringSubmatch(got, -1) {
 			if n, _ := strconv.Atoi(m[2]); m[1] == "" && n < 90_000 {
 				t.Errorf("%q says %q, and nearly all of 100,000 characters are hidden", got, m[0])

@@ -55,9 +55,9 @@ func SayNoTicket(n tickets.Number) string {
 // their own, or "".
 func SayOwn(m tickets.Match) string {
 	switch {
-	case m.Likeness == tickets.Same:
+	case m.SelfMatch == tickets.SelfMatchYes:
 		return SayOwnRequest
-	case m.Likeness == tickets.Different:
+	case m.SelfMatch == tickets.SelfMatchNo:
 		return ""
 	case m.Asked == "":
 		return SayUnknownAsker
@@ -73,7 +73,7 @@ func SayDecided(t *tickets.Ticket) string {
 	if d == nil {
 		return "This request is already decided"
 	}
-	return fmt.Sprintf("%s has already %s this request in %s, %s", Name(d.By), d.Verdict.Past(), PlatformName(d.By.Platform), Moment(d.At))
+	return fmt.Sprintf("%s has already %s this request in %s, %s", DisplayName(d.By), d.Verdict.Past(), PlatformName(d.By.Platform), FormatTime(d.At))
 }
 
 // PlatformName is what people call p.
@@ -116,15 +116,15 @@ type Part struct {
 // String is s in plain text, with times in UTC.
 func (s Sentence) String() string { return s.On("") }
 
-// On is String for readers on platform on, which may be empty; see [NameOn].
+// On is String for readers on platform on, which may be empty; see [DisplayNameOn].
 func (s Sentence) On(on tickets.Platform) string {
 	var b strings.Builder
 	for _, p := range s {
 		switch {
 		case !p.Time.IsZero():
-			b.WriteString(Moment(p.Time))
+			b.WriteString(FormatTime(p.Time))
 		case p.Actor.ID != "":
-			b.WriteString(NameOn(on, p.Actor))
+			b.WriteString(DisplayNameOn(on, p.Actor))
 		default:
 			b.WriteString(p.Text)
 		}
@@ -132,25 +132,25 @@ func (s Sentence) On(on tickets.Platform) string {
 	return b.String()
 }
 
-// Moment is a time for people who may be anywhere.
-func Moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+// FormatTime is a time for people who may be anywhere.
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// Name is what to call a.
-func Name(a tickets.Actor) string {
+// DisplayName is what to call a.
+func DisplayName(a tickets.Actor) string {
 	if name := short(a.Name, 80); name != "" {
 		return name
 	}
 	return short(a.ID, 40)
 }
 
-// NameOn is what to call a in a message on platform on: people of another
+// DisplayNameOn is what to call a in a message on platform on: people of another
 // platform are named with it, because the same name may be somebody else
 // there. An empty platform names everybody without.
-func NameOn(on tickets.Platform, a tickets.Actor) string {
+func DisplayNameOn(on tickets.Platform, a tickets.Actor) string {
 	if a.Platform == on || a.Platform == "" || on == "" {
-		return Name(a)
+		return DisplayName(a)
 	}
-	return Name(a) + " (" + PlatformName(a.Platform) + ")"
+	return DisplayName(a) + " (" + PlatformName(a.Platform) + ")"
 }
 
 // Emoji is a picture of how far t has come. It never stands without words.
@@ -264,8 +264,8 @@ func sayDenied(why string) string {
 	return capital(strings.TrimRight(why, ". ")) + ". The decision is kept and sent again every 10 minutes; nobody has to decide again"
 }
 
-// Why is the reason that was given with the decision on t, or empty.
-func Why(t *tickets.Ticket) string {
+// DecisionReason is the reason that was given with the decision on t, or empty.
+func DecisionReason(t *tickets.Ticket) string {
 	if t.Decision == nil {
 		return ""
 	}
@@ -371,9 +371,9 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// Tell is event number i of t as a line of its thread. An EPM refusal names
+// ThreadLine is event number i of t as a line of its thread. An EPM refusal names
 // the approver, whom the platform may notify.
-func Tell(t *tickets.Ticket, i int) Sentence {
+func ThreadLine(t *tickets.Ticket, i int) Sentence {
 	if i < 0 || i >= len(t.Events) {
 		return text("Something happened to " + string(t.Number))
 	}
@@ -502,10 +502,10 @@ func Subject(t *tickets.Ticket) string {
 	return s
 }
 
-// Fallback is t in one plain paragraph for readers on platform on, for
+// PlainText is t in one plain paragraph for readers on platform on, for
 // notifications and for screen readers, which read it instead of the card. It
 // is shorter than 2000 runes.
-func Fallback(t *tickets.Ticket, on tickets.Platform) string {
+func PlainText(t *tickets.Ticket, on tickets.Platform) string {
 	s := fmt.Sprintf("%s %s, %s: %s. %s.", Emoji(t), t.Number, strings.ToLower(access(t)), Subject(t), strings.TrimRight(Status(t).On(on), "."))
 	if r := t.Request; r != nil {
 		if reason := strings.TrimRight(short(r.Reason, 200), "."); reason != "" && t.Progress() == tickets.Pending {
@@ -549,12 +549,12 @@ func sayNobody(t *tickets.Ticket) string {
 }
 
 func warned(t *tickets.Ticket) bool {
-	return (t.Request != nil && t.Request.Imitates) || (t.Outcome != nil && t.Outcome.Imitates)
+	return (t.Request != nil && t.Request.SuspectedForgery) || (t.Outcome != nil && t.Outcome.Imitates)
 }
 
-// Row is t on one line of a list for readers on platform on, in at most 260
+// ListLine is t on one line of a list for readers on platform on, in at most 260
 // characters.
-func Row(t *tickets.Ticket, on tickets.Platform) string {
+func ListLine(t *tickets.Ticket, on tickets.Platform) string {
 	return fmt.Sprintf("%s %s · %s · %s", Emoji(t), t.Number, short(Subject(t), 110), short(Status(t).On(on), 110))
 }
 

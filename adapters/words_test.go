@@ -48,14 +48,14 @@ func TestSayOwn(t *testing.T) {
 		m    tickets.Match
 		want string
 	}{
-		{tickets.Match{Likeness: tickets.Different}, ""},
-		{tickets.Match{Likeness: tickets.Same, Asked: "jdoe@acme.com", Known: "jdoe@acme.com"}, "You cannot decide your own request"},
-		{tickets.Match{Likeness: tickets.Perhaps, Asked: `ACME\jdoe`, Known: "jdoe@acme.com"},
+		{tickets.Match{SelfMatch: tickets.SelfMatchNo}, ""},
+		{tickets.Match{SelfMatch: tickets.SelfMatchYes, Asked: "jdoe@acme.com", Known: "jdoe@acme.com"}, "You cannot decide your own request"},
+		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: `ACME\jdoe`, Known: "jdoe@acme.com"},
 			`This request may be your own: it was made by ACME\jdoe, and you are jdoe@acme.com. Please let somebody else decide it`},
-		{tickets.Match{Likeness: tickets.Perhaps, Asked: "jd\u202eoe\napproved by Ann" + strings.Repeat("x", 200), Known: "jdoe"},
+		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: "jd\u202eoe\napproved by Ann" + strings.Repeat("x", 200), Known: "jdoe"},
 			"This request may be your own: it was made by jd⟦U+202E⟧oe ⏎ approved by Ann" + strings.Repeat("x", 45) + "… and 155 more characters, and you are jdoe. Please let somebody else decide it"},
-		{tickets.Match{Likeness: tickets.Perhaps}, adapters.SayUnknownAsker},
-		{tickets.Match{Likeness: tickets.Perhaps, Asked: "jdoe"}, adapters.SayCannotTell},
+		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe}, adapters.SayUnknownAsker},
+		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: "jdoe"}, adapters.SayCannotTell},
 		{tickets.Match{}, adapters.SayUnknownAsker}, // whatever is not known to be different
 	} {
 		if got := adapters.SayOwn(tt.m); got != tt.want {
@@ -152,7 +152,7 @@ func started() *tickets.Ticket {
 func decided(t *testing.T) *tickets.Ticket {
 	t.Helper()
 	tk := started()
-	if err := tk.Decide(tickets.Decision{Verdict: tickets.Approve, Reason: "ok", Duration: tickets.For(2 * time.Hour), By: ann, At: now}, rules); err != nil {
+	if err := tk.Decide(tickets.Decision{Verdict: tickets.Approve, Reason: "ok", Duration: tickets.Lasting(2 * time.Hour), By: ann, At: now}, rules); err != nil {
 		t.Fatal(err)
 	}
 	return tk
@@ -179,7 +179,7 @@ func TestStatus(t *testing.T) {
 		"RefusedAndInactive": {
 			func(t *testing.T) *tickets.Ticket {
 				tk := decided(t)
-				tk.Refuse(*tk.Decision, "expired", now)
+				tk.RecordRejection(*tk.Decision, "expired", now)
 				tk.Move("Closed", ann, rules, now)
 				return tk
 			},
@@ -202,7 +202,7 @@ func TestStatus(t *testing.T) {
 		"Confirmed": {
 			func(t *testing.T) *tickets.Ticket {
 				tk := decided(t)
-				tk.Acknowledge(*tk.Decision, now)
+				tk.RecordAccepted(*tk.Decision, now)
 				tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", At: now.Add(5 * time.Minute)}, rules, now)
 				return tk
 			},
@@ -227,7 +227,7 @@ func TestStatus(t *testing.T) {
 			if got := adapters.Status(tk).String(); got != tt.status {
 				t.Errorf("Status() = %q, want %q", got, tt.status)
 			}
-			fallback := adapters.Fallback(tk, "slack")
+			fallback := adapters.PlainText(tk, "slack")
 			if !strings.Contains(fallback, string(tk.Number)) || !strings.Contains(fallback, strings.TrimRight(tt.status, ".")) {
 				t.Errorf("Fallback() = %q", fallback)
 			}
@@ -248,11 +248,11 @@ func TestNothingIsGrantedBeforeEPMSays(t *testing.T) {
 
 func TestFallbackIsShort(t *testing.T) {
 	r := adaptertest.Hostile()
-	r.Imitates = true
+	r.SuspectedForgery = true
 	tk := tickets.Start("JIT-1042", r.ID, rules, now)
 	tk.Ask(r, rules, now)
 	tk.Outcome = &tickets.Outcome{Verdict: tickets.Other, Raw: r.Reason, By: r.Command, Duration: r.Command}
-	if n := utf8.RuneCountInString(adapters.Fallback(tk, "slack")); n > 2000 {
+	if n := utf8.RuneCountInString(adapters.PlainText(tk, "slack")); n > 2000 {
 		t.Errorf("the fallback has %d runes", n)
 	}
 }

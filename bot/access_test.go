@@ -46,7 +46,7 @@ func TestWhoMayRead(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w.chat.sees, w.chat.holds = tt.sees, tt.holds
 			defer func() { w.chat.sees, w.chat.holds = nil, nil }()
-			for _, word := range adapters.Words() {
+			for _, word := range adapters.Commands() {
 				if word.Admin {
 					continue
 				}
@@ -73,7 +73,7 @@ func TestWhoMayRead(t *testing.T) {
 			}
 			for _, arg := range []string{"ticket number", "tickets state"} {
 				word, name, _ := strings.Cut(arg, " ")
-				got := w.bot.Complete(t.Context(), adapters.Completion{Actor: tt.by, Place: tt.in, Word: word, Arg: name})
+				got := w.bot.Autocomplete(t.Context(), adapters.Completion{Actor: tt.by, Place: tt.in, Word: word, Arg: name})
 				if (len(got) > 0) != (tt.no == "") {
 					t.Errorf("for %s %v is suggested; refused: %q", arg, got, tt.no)
 				}

@@ -37,7 +37,7 @@ const recordTimeout = 5 * time.Second
 // wake starts the lanes in which t owes something now.
 func (b *Bot) wake(t *tickets.Ticket) {
 	now := b.Now()
-	for name, at := range t.Due() {
+	for name, at := range t.NextDue() {
 		if l := b.lanes[name]; l != nil && !at.After(now) {
 			l.signal()
 		}
@@ -242,7 +242,7 @@ func isOver(ctx context.Context) bool {
 func whereOf(t *tickets.Ticket, s tickets.Step) []any {
 	of := []any{"ticket", t.Number, "step", s.Kind}
 	if s.Kind == tickets.StepDeliver {
-		return append(of, "receiver", s.Receiver)
+		return append(of, "receiver", s.Sink)
 	}
 	return append(of, "platform", s.Place.Platform, "channel", s.Place.Channel)
 }
@@ -315,7 +315,7 @@ func (b *Bot) panicked(t *tickets.Ticket, s tickets.Step) func(*tickets.Ticket) 
 	case tickets.StepPoll:
 		return func(t *tickets.Ticket) { t.RecordPoll(next, now) }
 	case tickets.StepDeliver:
-		return func(t *tickets.Ticket) { t.DeliveryFailed(s.Receiver, "panic", next) }
+		return func(t *tickets.Ticket) { t.DeliveryFailed(s.Sink, "panic", next) }
 	}
 	return func(t *tickets.Ticket) { t.ShowFailed(s.Place, "panic", next, false, now) }
 }
@@ -329,13 +329,13 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 	case tickets.StepPost:
 		var id string
 		id, err = chat.Post(ctx, s.Place, t, m.Since())
-		done = func(now *tickets.Ticket) { now.Posted(s.Place, id, t, b.Now()) }
+		done = func(now *tickets.Ticket) { now.RecordPost(s.Place, id, t, b.Now()) }
 	case tickets.StepEdit:
 		err = chat.Edit(ctx, m, t)
-		done = func(now *tickets.Ticket) { now.Edited(s.Place, t.Rev, b.Now()) }
+		done = func(now *tickets.Ticket) { now.RecordEdit(s.Place, t.Rev, b.Now()) }
 	case tickets.StepReply:
 		err = chat.Reply(ctx, m, t, s.Event, m.Since())
-		done = func(now *tickets.Ticket) { now.Told(s.Place, s.Event, b.Now()) }
+		done = func(now *tickets.Ticket) { now.RecordReply(s.Place, s.Event, b.Now()) }
 	}
 	if err == nil {
 		b.places.worked(useOf(s))
@@ -346,22 +346,22 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 		return func(now *tickets.Ticket) {
 			now.ShowFailed(s.Place, f.Error(), next, dead, b.Now())
 			// A platform that says "limited" has been seen to have done it.
-			if f.Class != tickets.Unclear && f.Class != tickets.Limited && s.Kind != tickets.StepEdit {
-				now.NothingThere(s.Place)
+			if f.Class != tickets.Ambiguous && f.Class != tickets.RateLimited && s.Kind != tickets.StepEdit {
+				now.UndoAttempt(s.Place)
 			}
 		}
 	}
 	if blamesPlace(f, s.Kind) {
 		return failed(b.placeLost(s, f), false), err
 	}
-	if f.Class == tickets.Refused && s.Kind == tickets.StepReply {
+	if f.Class == tickets.Rejected && s.Kind == tickets.StepReply {
 		return done, err // a locked thread: the card tells all the same
 	}
 	now := b.Now()
 	b.places.failed(useOf(s), f, now)
 	// A message that cannot be edited or replied to any more stays so. One that
 	// was deleted before its post was recorded is not posted again.
-	if f.Class == tickets.Gone {
+	if f.Class == tickets.NotFound {
 		if s.Kind == tickets.StepPost || f.Stays {
 			return failed(now.Add(slowRetry), true), err
 		}
@@ -386,7 +386,7 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 		case err == nil:
 			now := b.Now()
 			clear := *t
-			clear.NotThere(d, now)
+			clear.ConfirmAbsent(d, now)
 			unclear = clear.Sending.Unclear
 		default:
 			b.Log.Warn("cannot ask EPM for the outcome", "ticket", t.Number, "err", err)
@@ -395,23 +395,23 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	err := b.EPM.Decide(ctx, t)
 	now := b.Now()
 	if err == nil {
-		return func(t *tickets.Ticket) { t.Acknowledge(d, now) }, nil
+		return func(t *tickets.Ticket) { t.RecordAccepted(d, now) }, nil
 	}
 	f := tickets.FailureOf(err)
-	say := f.Say
+	say := f.UserMessage
 	next := now.Add(retryAfter(f, firstRetry, t.Sending.Attempts-1))
 	switch f.Class {
-	case tickets.Denied:
+	case tickets.Unauthorized:
 		return func(t *tickets.Ticket) {
 			if !unclear {
-				t.NotThere(d, now)
+				t.ConfirmAbsent(d, now)
 			}
-			t.SendNotPermitted(d, say, now.Add(max(deniedRetry, f.After)), now)
+			t.SendNotPermitted(d, say, now.Add(max(deniedRetry, f.RetryAfter)), now)
 		}, err
-	case tickets.Refused:
+	case tickets.Rejected:
 		if !unclear {
 			return func(t *tickets.Ticket) {
-				t.Refuse(d, say, now)
+				t.RecordRejection(d, say, now)
 				t.Move(t.State, tickets.Actor{}, b.rulesOf(t), now) // the settings may have changed meanwhile
 			}, err
 		}
@@ -419,9 +419,9 @@ func (b *Bot) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 	}
 	return func(t *tickets.Ticket) {
 		if !unclear {
-			t.NotThere(d, now)
+			t.ConfirmAbsent(d, now)
 		}
-		t.SendFailed(d, f.Class == tickets.Unclear, say, next, now)
+		t.SendFailed(d, f.Class == tickets.Ambiguous, say, next, now)
 	}, err
 }
 
@@ -441,10 +441,10 @@ func (b *Bot) look(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket
 func retryAfter(f *tickets.Failure, first time.Duration, n int) time.Duration {
 	d := backoff(first, lastRetry, n)
 	switch f.Class {
-	case tickets.Gone, tickets.Refused, tickets.Denied:
+	case tickets.NotFound, tickets.Rejected, tickets.Unauthorized:
 		d = slowRetry
 	}
-	return max(d, f.After)
+	return max(d, f.RetryAfter)
 }
 
 // backoff doubles from first to last, and moves each by up to a fifth, so

@@ -28,7 +28,7 @@ type EPM interface {
 	// time, and skips records that it does not understand. A long list is not
 	// read whole. Class Denied means that the account may not, Refused that
 	// there is no such list.
-	List(ctx context.Context, kind tickets.Kind, take func([]tickets.Listed)) (tickets.Listing, error)
+	List(ctx context.Context, kind tickets.Kind, take func([]tickets.ListedRequest)) (tickets.ListResult, error)
 }
 
 // Meter counts what the bot does.
@@ -46,12 +46,12 @@ type Config struct {
 	EPM      EPM               // required
 	Chats    []adapters.Chat   // at least one
 	Settings map[string]string // what the program was started with, by key; see [Read]. Must have no problems
-	World    World             // what settings may name; all of it is required
+	Registry Registry          // what settings may name; all of it is required
 
-	// Receivers are told of every event; each has a lane of its own. Default: none.
-	Receivers map[tickets.Receiver]Receiver
+	// EventSinks are told of every event; each has a lane of its own. Default: none.
+	EventSinks map[tickets.EventSink]EventSink
 
-	Shared store.Shared // what the processes on one store agree on; nil if this one is alone
+	Shared store.Coordinator // what the processes on one store agree on; nil if this one is alone
 
 	Log    *slog.Logger     // required
 	Now    func() time.Time // default time.Now
@@ -67,13 +67,13 @@ type Config struct {
 
 	Cards time.Duration // how often the cards of open requests are looked for; default 10 min, never if negative
 
-	Workers int           // steps at once in each lane; default 4
-	Poll    time.Duration // how often a lane looks for what became due; default 500 ms
-	Lease   time.Duration // how long a step's claim lasts; default 60 s
-	Timeout time.Duration // of one step, less than Lease; default 25 s
-	Grace   time.Duration // given to steps under way when Run is told to end; default 10 s
-	Purge   time.Duration // how often what is kept is looked through for what to forget; default 1 h
-	Ages    Ages          // how long what is kept
+	Workers   int           // steps at once in each lane; default 4
+	Poll      time.Duration // how often a lane looks for what became due; default 500 ms
+	Lease     time.Duration // how long a step's claim lasts; default 60 s
+	Timeout   time.Duration // of one step, less than Lease; default 25 s
+	Grace     time.Duration // given to steps under way when Run is told to end; default 10 s
+	Purge     time.Duration // how often what is kept is looked through for what to forget; default 1 h
+	Retention Retention     // how long what is kept
 }
 
 // Bot moves tickets through their lives. Make one with [New].
@@ -107,7 +107,7 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: no EPM")
 	case len(c.Chats) == 0:
 		return nil, errors.New("bot: no chat")
-	case len(c.World.Types) == 0 || c.World.Principal == nil || c.World.Place == nil:
+	case len(c.Registry.Types) == 0 || c.Registry.Principal == nil || c.Registry.Place == nil:
 		return nil, errors.New("bot: no world")
 	case c.Log == nil:
 		return nil, errors.New("bot: no log")
@@ -120,8 +120,8 @@ func New(c Config) (*Bot, error) {
 	setDefault(&c.Timeout, 25*time.Second)
 	setDefault(&c.Grace, 10*time.Second)
 	setDefault(&c.Purge, time.Hour)
-	setDefault(&c.Ages.Failed, KeepFailed)
-	setDefault(&c.Ages.Applied, KeepApplied)
+	setDefault(&c.Retention.Failed, KeepFailed)
+	setDefault(&c.Retention.Applied, KeepApplied)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -145,11 +145,11 @@ func New(c Config) (*Bot, error) {
 		add(tickets.PostLane(p), true)
 		add(tickets.EditLane(p), false)
 	}
-	for to := range c.Receivers {
+	for to := range c.EventSinks {
 		add(tickets.DeliverLane(to), false)
 	}
-	b.Store = Following(c.Store, slices.Sorted(maps.Keys(c.Receivers))...)
-	start, problems := Read(c.Settings, c.World)
+	b.Store = TrackingSinks(c.Store, slices.Sorted(maps.Keys(c.EventSinks))...)
+	start, problems := Read(c.Settings, c.Registry)
 	for key, err := range problems {
 		return nil, fmt.Errorf("bot: setting %s: %w", key, err)
 	}
@@ -179,7 +179,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(func() { b.runResync(ctx) })
 	wg.Go(func() { b.runCards(ctx) })
 	wg.Go(func() { b.runInspect(ctx) })
-	for to := range b.Receivers {
+	for to := range b.EventSinks {
 		wg.Go(func() { b.runChanges(ctx, to) })
 	}
 	for p, chat := range b.chats {
@@ -202,7 +202,7 @@ func (b *Bot) Lanes() []tickets.Lane { return slices.Sorted(maps.Keys(b.lanes)) 
 
 // Ready says for each neighbour why it is not ready; an empty map means that
 // everything is. A place that is out of use is no reason: others work. See
-// [Bot.Places].
+// [Bot.ChannelOutages].
 func (b *Bot) Ready(ctx context.Context) map[string]error {
 	problems := map[string]error{}
 	if err := b.Store.Ping(ctx); err != nil {
@@ -225,12 +225,12 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 	}
 	now := b.Now()
 	var apply store.Apply
-	if in.News != nil && in.Error == "" {
+	if in.Update != nil && in.Error == "" {
 		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 			return take(in, b.rulesOf(t), t, seq, now)
 		}
 	}
-	ctx, end := b.news(ctx, "webhook", in.News, now)
+	ctx, end := b.news(ctx, "webhook", in.Update, now)
 	r, t, err := b.Store.Accept(ctx, in, apply)
 	end(t, r, err)
 	if err != nil {
@@ -244,13 +244,13 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 
 // take does to a ticket, or to none, what a webhook says.
 func take(in tickets.Incoming, rules tickets.Rules, t *tickets.Ticket, seq int64, now time.Time) (*tickets.Ticket, tickets.Status) {
-	if in.News.Waiting {
+	if in.Update.Waiting {
 		return nil, tickets.StatusDuplicate // says nothing that is not known
 	}
 	if t == nil {
-		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), in.News.ID, rules, now)
+		t = tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), in.Update.ID, rules, now)
 	}
-	status := t.Take(in, rules, now)
+	status := t.ApplyUpdate(in, rules, now)
 	if status == tickets.StatusDuplicate {
 		return nil, status
 	}

@@ -47,8 +47,8 @@ func TestDeletedCardIsPostedAgainOnce(t *testing.T) {
 	if want := []tickets.EventKind{"received", "card_posted", "state", "card_gone", "card_posted"}; !slices.Equal(kindsOf(again), want) {
 		t.Errorf("events %v, want %v", kindsOf(again), want)
 	}
-	if len(w.bot.Places()) > 0 {
-		t.Errorf("the channel is out of use: %+v", w.bot.Places())
+	if len(w.bot.ChannelOutages()) > 0 {
+		t.Errorf("the channel is out of use: %+v", w.bot.ChannelOutages())
 	}
 	w.restart()
 	w.move(n, "New")
@@ -91,7 +91,7 @@ func TestOldCardStillWorks(t *testing.T) {
 	w.start()
 	n := w.ask("r")
 	card := w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" }).Message(placeOne).ID
-	c.breaks(only("C1", failure(tickets.Down, false), tickets.StepPost))
+	c.breaks(only("C1", failure(tickets.Unavailable, false), tickets.StepPost))
 	c.in(placeOne).delete(card)
 	w.move(n, "On Hold")
 	w.until(n, "to be posted again", func(t *tickets.Ticket) bool { return t.Message(placeOne).Reposted })
@@ -129,7 +129,7 @@ func TestManyCardsAreToldTogether(t *testing.T) {
 		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
 	}
 	w.freeze() // what is told is told of some seconds together
-	c.breaks(only("C1", failure(tickets.Gone, false), tickets.StepEdit))
+	c.breaks(only("C1", failure(tickets.NotFound, false), tickets.StepEdit))
 	for _, n := range list {
 		w.move(n, "On Hold")
 		w.until(n, "posted again", func(t *tickets.Ticket) bool { return t.Message(placeOne).Reposted && t.Message(placeOne).ID != "" })
@@ -155,7 +155,7 @@ func TestDeletedCardIsLookedFor(t *testing.T) {
 	c.breaks(func(kind tickets.StepKind, _ tickets.Place) error {
 		if kind == "present" {
 			asked.Add(1)
-			return failure(tickets.Gone, true)
+			return failure(tickets.NotFound, true)
 		}
 		return nil
 	})

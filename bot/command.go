@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// words is what each of [adapters.Words] does. It is a function because help
+// words is what each of [adapters.Commands] does. It is a function because help
 // lists them all.
 func words() map[string]func(*Bot, context.Context, adapters.Command, []string) adapters.Answer {
 	return map[string]func(*Bot, context.Context, adapters.Command, []string) adapters.Answer{
@@ -47,7 +47,7 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 	if len(fields) == 0 {
 		fields = []string{"help"}
 	}
-	for _, w := range adapters.Words() {
+	for _, w := range adapters.Commands() {
 		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
 		}
@@ -56,7 +56,7 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 			return adapters.Note{Text: sayOldButton}
 		}
 		// Damaged settings are mended with config, by the admins of the start.
-		if err := b.ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" && (w.Name != "config" || !errors.Is(err, store.ErrDamaged)) {
+		if err := b.ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" && (w.Name != "config" || !errors.Is(err, store.ErrCorrupt)) {
 			b.Log.Error("cannot read the settings", "err", err)
 			return adapters.Note{Text: sayUnread(err)}
 		}
@@ -88,7 +88,7 @@ func (b *Bot) Command(ctx context.Context, c adapters.Command) adapters.Answer {
 func (b *Bot) help(context.Context, adapters.Command, []string) string {
 	var s strings.Builder
 	s.WriteString("What I understand:")
-	for _, w := range adapters.Words() {
+	for _, w := range adapters.Commands() {
 		s.WriteString("\n/" + adapters.CommandName + " " + w.Usage() + " – " + w.Help)
 		if w.Admin {
 			s.WriteString(" (admins)")
@@ -124,7 +124,7 @@ func (b *Bot) health(ctx context.Context, stats store.Stats, err error, now time
 	for name, err := range problems {
 		fmt.Fprintf(&s, "\nNot ready: %s: %v", name, err)
 	}
-	out := b.Places()
+	out := b.ChannelOutages()
 	for _, o := range out {
 		s.WriteString("\n" + sayOut(o))
 	}
@@ -151,11 +151,11 @@ func (b *Bot) health(ctx context.Context, stats store.Stats, err error, now time
 	if say := b.Current().SayFirstInactive(); say != "" {
 		s.WriteString("\n" + say + ".")
 	}
-	if _, err := b.Store.Settings(ctx); errors.Is(err, store.ErrDamaged) {
+	if _, err := b.Store.Settings(ctx); errors.Is(err, store.ErrCorrupt) {
 		s.WriteString("\n" + sayDamaged)
 	}
-	for _, key := range slices.Sorted(maps.Keys(b.Broken())) {
-		fmt.Fprintf(&s, "\nThe setting %s cannot be used: %s.", key, b.Broken()[key])
+	for _, key := range slices.Sorted(maps.Keys(b.InvalidSettings())) {
+		fmt.Fprintf(&s, "\nThe setting %s cannot be used: %s.", key, b.InvalidSettings()[key])
 	}
 	return s.String()
 }
@@ -185,7 +185,7 @@ func (b *Bot) backlog(stats store.Stats, now time.Time) (lines []string, fine bo
 		why, works := b.sayWhy(p, now)
 		fine = fine && works
 		if why == "" && posts != "" {
-			why = b.chats[p].Limits()
+			why = b.chats[p].RateNote()
 		}
 		add(adapters.PlatformName(p), posts, edits, why)
 	}
@@ -204,12 +204,12 @@ func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) str
 	if err != nil {
 		return b.lost(number(args[0]), err).Text
 	}
-	lines := []string{adapters.Fallback(t, c.Actor.Platform), "State: " + string(t.State)}
+	lines := []string{adapters.PlainText(t, c.Actor.Platform), "State: " + string(t.State)}
 	for i, e := range t.Events {
 		if e.Kind != tickets.EventReceived && !e.Kind.InThread() {
 			continue // for auditors
 		}
-		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+adapters.Tell(t, i).On(c.Actor.Platform))
+		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+adapters.ThreadLine(t, i).On(c.Actor.Platform))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -29,7 +29,7 @@ func (b *Bot) cutYes(key, value string) (rest string, sure bool) {
 	}
 	list := items(value)
 	last := list[len(list)-1]
-	for _, t := range b.World.Types { // a name may end in yes
+	for _, t := range b.Registry.Types { // a name may end in yes
 		if _, named := t.FindState(last); named || strings.EqualFold(t.Name, last) {
 			return value, false
 		}

@@ -85,7 +85,7 @@ func (b *Bot) holdsLease(ctx context.Context, name, holder string, d time.Durati
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	mine, err := b.Shared.Hold(ctx, name, holder, d)
+	mine, err := b.Shared.AcquireLease(ctx, name, holder, d)
 	if err != nil && ctx.Err() == nil {
 		b.Log.Warn("cannot agree on who does what only one replica does", "lease", name, "err", err)
 	}
@@ -99,7 +99,7 @@ func (b *Bot) drop(ctx context.Context, name, holder string) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	if err := b.Shared.Drop(ctx, name, holder); err != nil {
+	if err := b.Shared.ReleaseLease(ctx, name, holder); err != nil {
 		b.Log.Warn("cannot leave to another replica what only one does", "lease", name, "err", err)
 	}
 }
@@ -232,7 +232,7 @@ func (b *Bot) damage(ctx context.Context, n tickets.Number, why []string) (*tick
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		if !t.Damage(why, b.Now()) {
+		if !t.MarkDamaged(why, b.Now()) {
 			return errNothing
 		}
 		return nil
@@ -376,6 +376,6 @@ func (b *Bot) alike(ctx context.Context, a, other tickets.Actor) (bool, error) {
 	known := slices.DeleteFunc(slices.Concat(whose.Emails, whose.Names), func(s string) bool { return strings.TrimSpace(s) == "" })
 	return len(known) == 0 || slices.ContainsFunc(known, func(name string) bool {
 		r := tickets.Request{User: name}
-		return r.MadeBy(who).Likeness != tickets.Different
+		return r.CompareRequester(who).SelfMatch != tickets.SelfMatchNo
 	}), nil
 }

@@ -162,7 +162,7 @@ func TestForgedDecisionIsNotSent(t *testing.T) {
 	n, honest := w.shown("a"), w.shown("b")
 	seq, _ := n.Seq()
 	w.forge(n, func(t *tickets.Ticket) {
-		t.Decision = &tickets.Decision{Verdict: tickets.Approve, Reason: "ok", Duration: tickets.For(24 * time.Hour), By: bob, At: w.now(), Place: place}
+		t.Decision = &tickets.Decision{Verdict: tickets.Approve, Reason: "ok", Duration: tickets.Lasting(24 * time.Hour), By: bob, At: w.now(), Place: place}
 	})
 	w.tamper(`INSERT INTO due (lane, at, seq) VALUES ('epm', 1, ?)`, seq)
 	w.until(n, "held", func(tk *tickets.Ticket) bool { return tk.Damaged() && !tk.Broken })
@@ -248,7 +248,7 @@ func TestDecisionInADamagedRecord(t *testing.T) {
 		"Changed": {func(w *world, n tickets.Number) { w.rewrite(n, `"verdict":"deny"`, `"verdict":"approve"`) }, "Other people"},
 		"Forged": {func(w *world, n tickets.Number) {
 			w.forge(n, func(t *tickets.Ticket) {
-				t.Decision.Verdict, t.Decision.Duration = tickets.Approve, tickets.For(24*time.Hour)
+				t.Decision.Verdict, t.Decision.Duration = tickets.Approve, tickets.Lasting(24*time.Hour)
 			})
 		}, "Other people"},
 		"TheirOwn": {func(w *world, n tickets.Number) {
@@ -260,7 +260,7 @@ func TestDecisionInADamagedRecord(t *testing.T) {
 			w := newWorld(t)
 			w.start()
 			n := w.shown("a")
-			w.epm.plan(tickets.StepSend, fault{class: tickets.Down})
+			w.epm.plan(tickets.StepSend, fault{class: tickets.Unavailable})
 			if a := w.bot.Submit(t.Context(), adapters.Submission{Number: n, Actor: bob, Verdict: tickets.Deny, Form: tickets.Form{Reason: "no"}, Digest: w.digest(n)}); a != (adapters.Done{}) {
 				t.Fatalf("Submit = %#v", a)
 			}
@@ -305,7 +305,7 @@ func TestIndexesAreMended(t *testing.T) {
 			w.start()
 			n := w.shown("a")
 			waits := w.shown("b")
-			w.epm.plan(tickets.StepSend, fault{class: tickets.Down})
+			w.epm.plan(tickets.StepSend, fault{class: tickets.Unavailable})
 			if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
 				t.Fatalf("Submit = %#v", a)
 			}

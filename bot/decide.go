@@ -71,7 +71,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	if c.Action != adapters.ActionForm && verdict == tickets.Approve {
 		values.Unit, values.Amount = t.Request.FormDuration()
 	}
-	b.writeLater(t.Number, c.Actor, func(t *tickets.Ticket) bool { return t.Opened(c.Actor, verdict, c.Place, start) })
+	b.writeLater(t.Number, c.Actor, func(t *tickets.Ticket) bool { return t.RecordFormOpened(c.Actor, verdict, c.Place, start) })
 	if c.Digest.Check(t.Request) != nil {
 		return anew(t, verdict, values, nil)
 	}
@@ -128,7 +128,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
 	if problems == nil && s.Verdict == tickets.Approve {
-		problems = s.Form.Stray(t.Request)
+		problems = s.Form.UnusedAmount(t.Request)
 	}
 	if t, err = b.whole(ctx, t); err != nil {
 		return *b.lost(s.Number, err)
@@ -212,7 +212,7 @@ func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
 func (b *Bot) turnAway(a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
 	now := b.Now()
 	b.refused(a, n, why)
-	b.writeLater(n, a, func(t *tickets.Ticket) bool { return t.TurnedAway(a, v, in, why, now) })
+	b.writeLater(n, a, func(t *tickets.Ticket) bool { return t.RecordAccessDenied(a, v, in, why, now) })
 }
 
 // correct makes a card offer its buttons, or not, as the settings now say of

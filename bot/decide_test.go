@@ -47,7 +47,7 @@ func said(a adapters.Answer) string {
 	switch a := a.(type) {
 	case adapters.Note:
 		return a.Text
-	case adapters.Pages:
+	case adapters.Page:
 		return a.Text
 	case adapters.Settings:
 		return a.Text
@@ -129,7 +129,7 @@ func TestOwnRequest(t *testing.T) {
 		"AccountIsAlike":   {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, refusal: `made by ACME\jdoe, and you are jdoe@acme.com`, log: "it is perhaps their own"},
 		"NobodyAsked":      {who: tickets.Identity{Emails: []string{"ann@acme.com"}}, refusal: adapters.SayUnknownAsker, log: "it is perhaps their own"},
 		"CannotBeFoundOut": {user: `ACME\jdoe`, err: away, refusal: adapters.SayCannotTell, again: true, log: "cannot tell whose request it is"},
-		"AddressesAreHidden": {user: `ACME\jdoe`, err: fmt.Errorf("profile: %w", &tickets.Failure{Class: tickets.Refused, Say: "Chat hides addresses: Settings, Display", Err: away}),
+		"AddressesAreHidden": {user: `ACME\jdoe`, err: fmt.Errorf("profile: %w", &tickets.Failure{Class: tickets.Rejected, UserMessage: "Chat hides addresses: Settings, Display", Err: away}),
 			refusal: "Chat hides addresses: Settings, Display", again: true, log: "cannot tell whose request it is"},
 		"NothingIsKnown": {user: `ACME\jdoe`, refusal: adapters.SayCannotTell, again: true, log: "it is perhaps their own"},
 		"SameAndAllowed": {user: "jdoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, own: true},
@@ -142,7 +142,7 @@ func TestOwnRequest(t *testing.T) {
 			w.chat.who = func(tickets.Actor) (tickets.Identity, error) { return c.who, c.err }
 			w.start()
 			in := request("r")
-			in.News.Request.User = c.user
+			in.Update.Request.User = c.user
 			r, err := w.bot.Keep(t.Context(), in)
 			if err != nil {
 				t.Fatal(err)
@@ -371,7 +371,7 @@ func TestWebhooksThatChangeNothing(t *testing.T) {
 	if r := w.conclude("r", older); r.Status != tickets.StatusDuplicate {
 		t.Errorf("older outcome = %+v, want it to change nothing", r)
 	}
-	if r, err := w.bot.Keep(t.Context(), tickets.Incoming{ID: "in-wait", At: time.Now(), News: &tickets.News{ID: "r", Waiting: true}}); err != nil || r.Status != tickets.StatusDuplicate || r.Ticket != n {
+	if r, err := w.bot.Keep(t.Context(), tickets.Incoming{ID: "in-wait", At: time.Now(), Update: &tickets.Update{ID: "r", Waiting: true}}); err != nil || r.Status != tickets.StatusDuplicate || r.Ticket != n {
 		t.Errorf("waiting = %+v, %v; want nothing changed", r, err)
 	}
 	newer := tickets.Outcome{Verdict: tickets.Approve, At: o.At.Add(time.Hour)}
@@ -413,7 +413,7 @@ func TestOutcomeIsReadBackWhenItsWebhookIsLost(t *testing.T) {
 func TestNoReopeningWhileEPMMayHaveTheDecision(t *testing.T) {
 	w, n := started(t)
 	w.epm.unread = true
-	w.epm.plan(tickets.StepSend, fault{tickets.Unclear, true}, fault{tickets.Refused, false})
+	w.epm.plan(tickets.StepSend, fault{tickets.Ambiguous, true}, fault{tickets.Rejected, false})
 	w.approve(n, ann, twoHours)
 	w.until(n, "failing", func(t *tickets.Ticket) bool { return t.Sending.Problem != "" })
 	w.advance(time.Minute)
@@ -428,7 +428,7 @@ func TestNoReopeningWhileEPMMayHaveTheDecision(t *testing.T) {
 // is none is not believed at once.
 func TestNoReopeningSoonAfterAnUnclearAttempt(t *testing.T) {
 	w, n := started(t)
-	w.epm.plan(tickets.StepSend, fault{tickets.Unclear, false}, fault{tickets.Refused, false}, fault{tickets.Refused, false})
+	w.epm.plan(tickets.StepSend, fault{tickets.Ambiguous, false}, fault{tickets.Rejected, false}, fault{tickets.Rejected, false})
 	w.approve(n, ann, twoHours)
 	w.until(n, "failing", func(t *tickets.Ticket) bool { return t.Sending.Problem != "" })
 	w.advance(time.Minute)
@@ -436,7 +436,7 @@ func TestNoReopeningSoonAfterAnUnclearAttempt(t *testing.T) {
 	if got.Progress() != tickets.Submitting {
 		t.Errorf("progress = %s, want submitting", got.Progress())
 	}
-	w.advance(tickets.Settled)
+	w.advance(tickets.AmbiguityWindow)
 	w.until(n, "open again", func(t *tickets.Ticket) bool { return t.Open() && t.Refusal != nil })
 }
 
@@ -483,7 +483,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("/epm %s = %q, want %q in it", text, got, want)
 		}
 	}
-	for _, word := range adapters.Words() {
+	for _, word := range adapters.Commands() {
 		if said(w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: word.Name})) == "" {
 			t.Errorf("/epm %s has no answer", word.Name)
 		}

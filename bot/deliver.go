@@ -17,15 +17,15 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Receiver is told of events outside of the chats, as a SIEM is.
-type Receiver interface {
+// EventSink is told of events outside of the chats, as a SIEM is.
+type EventSink interface {
 	// Deliver tells of what happened, in the order of the list, and returns how
 	// many of it, from the first on, have certainly been taken; the others may
 	// have been. If that is not all of them it returns a [tickets.Failure] too:
 	// class Refused means that the first that was not taken is refused for what
 	// it says, every other class that the receiver takes nothing at present.
 	// The same may be told again, and has the same ID then.
-	Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error)
+	Deliver(ctx context.Context, list []tickets.EventEnvelope) (taken int, err error)
 }
 
 const (
@@ -38,28 +38,28 @@ const (
 
 // deliver tells a receiver of what t owes it.
 func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (func(*tickets.Ticket), error) {
-	list, from := t.Notices(s.Receiver, maxNotices)
-	taken, err := b.Receivers[s.Receiver].Deliver(ctx, list)
+	list, from := t.Envelopes(s.Sink, maxNotices)
+	taken, err := b.EventSinks[s.Sink].Deliver(ctx, list)
 	l := b.lanes[s.Lane]
 	if err == nil {
 		l.worked(list)
-		return func(t *tickets.Ticket) { t.Delivered(s.Receiver, from+len(list)) }, nil
+		return func(t *tickets.Ticket) { t.RecordDelivery(s.Sink, from+len(list)) }, nil
 	}
 	f := tickets.FailureOf(err)
-	alone := f.Class != tickets.Refused && b.ofOne(ctx, s.Receiver, f)
+	alone := f.Class != tickets.Rejected && b.ofOne(ctx, s.Sink, f)
 	now := b.Now()
 	next := now // others go first when the lane has rested: it may be of this ticket alone
 	switch {
-	case f.Class == tickets.Refused:
+	case f.Class == tickets.Rejected:
 		l.worked(list[:taken])
 		next = now.Add(slowRetry)
 	case alone:
-		tries := t.Delivery(s.Receiver).Attempts
+		tries := t.Delivery(s.Sink).Attempts
 		if taken > 0 {
 			tries = 0
 		}
 		next = now.Add(backoff(firstRetry, slowRetry, tries))
-	case f.Class == tickets.Down:
+	case f.Class == tickets.Unavailable:
 		next = time.Time{} // it cannot be: the ticket keeps its turn
 		fallthrough
 	default:
@@ -67,9 +67,9 @@ func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (f
 	}
 	return func(t *tickets.Ticket) {
 		if taken > 0 {
-			t.Delivered(s.Receiver, from+taken)
+			t.RecordDelivery(s.Sink, from+taken)
 		}
-		t.DeliveryFailed(s.Receiver, f.Error(), next)
+		t.DeliveryFailed(s.Sink, f.Error(), next)
 	}, err
 }
 
@@ -77,9 +77,9 @@ func (b *Bot) deliver(ctx context.Context, t *tickets.Ticket, s tickets.Step) (f
 // something before a SIEM forbids what somebody wrote: whoever asks for access
 // must not be able to let the events of others wait. What the receiver took
 // last is told again, and taken again if it is there.
-func (b *Bot) ofOne(ctx context.Context, to tickets.Receiver, f *tickets.Failure) bool {
+func (b *Bot) ofOne(ctx context.Context, to tickets.EventSink, f *tickets.Failure) bool {
 	switch f.Class {
-	case tickets.Down, tickets.Limited:
+	case tickets.Unavailable, tickets.RateLimited:
 		return false // the text was not looked at, or it wants to be left alone
 	}
 	l := b.lanes[tickets.DeliverLane(to)]
@@ -87,8 +87,8 @@ func (b *Bot) ofOne(ctx context.Context, to tickets.Receiver, f *tickets.Failure
 	if len(took) == 0 {
 		return false
 	}
-	_, err := b.Receivers[to].Deliver(ctx, took)
-	if err != nil && tickets.FailureOf(err).Class != tickets.Refused {
+	_, err := b.EventSinks[to].Deliver(ctx, took)
+	if err != nil && tickets.FailureOf(err).Class != tickets.Rejected {
 		return false
 	}
 	l.worked(nil)
@@ -101,7 +101,7 @@ func (l *lane) failed(f *tickets.Failure, now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.paused.After(now) { // else it was under way when another one failed
-		l.paused = now.Add(max(backoff(firstRetry, lastRetry, l.fails), f.After))
+		l.paused = now.Add(max(backoff(firstRetry, lastRetry, l.fails), f.RetryAfter))
 		l.fails++
 	}
 	l.why = f.Class
@@ -109,7 +109,7 @@ func (l *lane) failed(f *tickets.Failure, now time.Time) time.Time {
 }
 
 // worked notes that the receiver of the lane is there, and what it took.
-func (l *lane) worked(took []tickets.Notice) {
+func (l *lane) worked(took []tickets.EventEnvelope) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fails = 0
@@ -120,7 +120,7 @@ func (l *lane) worked(took []tickets.Notice) {
 
 // tookLast is the notice that the receiver of the lane took last; nothing
 // while the lane rests, or before it took one.
-func (l *lane) tookLast(now time.Time) []tickets.Notice {
+func (l *lane) tookLast(now time.Time) []tickets.EventEnvelope {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.paused.After(now) {
@@ -137,9 +137,9 @@ func (l *lane) rests() (until time.Time, why tickets.Class, failing bool) {
 	return l.paused, l.why, l.fails > 0
 }
 
-// Following is s, whose tickets owe receivers what happens to them: from the
+// TrackingSinks is s, whose tickets owe receivers what happens to them: from the
 // first event on that comes through it.
-func Following(s store.Store, to ...tickets.Receiver) store.Store {
+func TrackingSinks(s store.Store, to ...tickets.EventSink) store.Store {
 	if len(to) == 0 {
 		return s
 	}
@@ -148,7 +148,7 @@ func Following(s store.Store, to ...tickets.Receiver) store.Store {
 
 type following struct {
 	store.Store
-	to []tickets.Receiver
+	to []tickets.EventSink
 }
 
 // apply lets the ticket of inner owe its events.
@@ -157,10 +157,10 @@ func (s following) apply(inner store.Apply) store.Apply {
 		return nil
 	}
 	return func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
-		heard := t.Heard()
+		heard := t.ObservedEvents()
 		t, status := inner(t, seq)
 		if t != nil {
-			t.Follow(s.to, heard)
+			t.TrackSink(s.to, heard)
 		}
 		return t, status
 	}
@@ -179,17 +179,17 @@ func (s following) Replay(ctx context.Context, in tickets.Incoming, apply store.
 // Update implements [store.Store].
 func (s following) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
 	return s.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		heard := t.Heard()
+		heard := t.ObservedEvents()
 		if err := change(t); err != nil {
 			return err
 		}
-		t.Follow(s.to, heard)
+		t.TrackSink(s.to, heard)
 		return nil
 	})
 }
 
-// Forgotten is what Forget did.
-type Forgotten struct {
+// DroppedEvents is what Forget did.
+type DroppedEvents struct {
 	Tickets int // that knew the receiver
 	Owing   int // of those, that owed it something
 }
@@ -200,12 +200,12 @@ type Archive interface {
 	store.Archive
 }
 
-// Forget lets nothing in s be owed to a receiver that is no longer configured:
+// DropSink lets nothing in s be owed to a receiver that is no longer configured:
 // if it is configured again it begins anew. No history tells of receivers, so
 // none is changed. It may be interrupted and repeated. An error may be of
 // tickets that are left as they are; the others are done all the same.
-func Forget(ctx context.Context, s Archive, to tickets.Receiver) (Forgotten, error) {
-	var done Forgotten
+func DropSink(ctx context.Context, s Archive, to tickets.EventSink) (DroppedEvents, error) {
+	var done DroppedEvents
 	var first error
 	unread := 0
 	for seq := int64(0); ; {
@@ -239,14 +239,14 @@ func Forget(ctx context.Context, s Archive, to tickets.Receiver) (Forgotten, err
 // forgetPage is how many tickets are read together.
 const forgetPage = 128
 
-func (f *Forgotten) forget(ctx context.Context, s store.Store, t *tickets.Ticket, to tickets.Receiver) error {
+func (f *DroppedEvents) forget(ctx context.Context, s store.Store, t *tickets.Ticket, to tickets.EventSink) error {
 	if t.Delivery(to) == nil {
 		return nil
 	}
 	var owed int
 	_, err := s.Update(ctx, t.Number, func(t *tickets.Ticket) error {
 		var known bool
-		if owed, known = t.Forget(to); !known {
+		if owed, known = t.UntrackSink(to); !known {
 			return errNothing
 		}
 		return nil
@@ -265,15 +265,15 @@ func (f *Forgotten) forget(ctx context.Context, s store.Store, t *tickets.Ticket
 }
 
 // forgetChanges lets a receiver begin anew with the changes of the settings.
-func forgetChanges(ctx context.Context, s store.Store, to tickets.Receiver) error {
+func forgetChanges(ctx context.Context, s store.Store, to tickets.EventSink) error {
 	name := string(tickets.DeliverLane(to))
-	switch _, err := s.Mark(ctx, name); {
+	switch _, err := s.Cursor(ctx, name); {
 	case errors.Is(err, store.ErrNotFound):
 		return nil
 	case err != nil:
 		return err
 	}
-	return s.SetMark(ctx, name, toldNothing)
+	return s.SetCursor(ctx, name, toldNothing)
 }
 
 // toldNothing is the mark of a receiver that begins with what comes next, as
@@ -283,7 +283,7 @@ const toldNothing = -1
 // follower tells one receiver of the changes of the settings. What it has told
 // is kept in the store.
 type follower struct {
-	to     tickets.Receiver
+	to     tickets.EventSink
 	name   string // of its mark, and of its lease
 	holder string
 	begins int64     // the version after which it is told, if it is new
@@ -294,7 +294,7 @@ type follower struct {
 }
 
 // runChanges tells a receiver of the changes of the settings until ctx ends.
-func (b *Bot) runChanges(ctx context.Context, to tickets.Receiver) {
+func (b *Bot) runChanges(ctx context.Context, to tickets.EventSink) {
 	select {
 	case <-b.loaded:
 	case <-ctx.Done():
@@ -322,7 +322,7 @@ func (b *Bot) leaveChanges(ctx context.Context, f *follower) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	if err := b.Shared.Drop(ctx, f.name, f.holder); err != nil {
+	if err := b.Shared.ReleaseLease(ctx, f.name, f.holder); err != nil {
 		b.Log.Warn("cannot leave the changes of the settings to another replica", "receiver", f.to, "err", err)
 	}
 }
@@ -339,7 +339,7 @@ func (b *Bot) deliverChanges(ctx context.Context, f *follower) error {
 	err := b.tellChanges(ctx, f, version)
 	switch failure := tickets.FailureOf(err); {
 	case err == nil:
-	case failure.Class == tickets.Refused:
+	case failure.Class == tickets.Rejected:
 		f.next = b.Now().Add(slowRetry) // the tickets' events may be taken all the same
 	default:
 		l.failed(failure, b.Now())
@@ -350,10 +350,10 @@ func (b *Bot) deliverChanges(ctx context.Context, f *follower) error {
 func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
+			err = &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
 		}
 	}()
-	told, err := b.Store.Mark(ctx, f.name)
+	told, err := b.Store.Cursor(ctx, f.name)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		told = toldNothing
@@ -364,12 +364,12 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 		return nil
 	}
 	if b.Shared != nil {
-		if mine, err := b.Shared.Hold(ctx, f.name, f.holder, changesLease); err != nil || !mine {
+		if mine, err := b.Shared.AcquireLease(ctx, f.name, f.holder, changesLease); err != nil || !mine {
 			return err
 		}
 	}
 	if told == toldNothing { // a new receiver
-		if err := b.Store.SetMark(ctx, f.name, f.begins); err != nil {
+		if err := b.Store.SetCursor(ctx, f.name, f.begins); err != nil {
 			return err
 		}
 		f.told = f.begins
@@ -381,7 +381,7 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 			return err
 		}
 		b.Log.Warn("the store has lost changes of the settings that were delivered", "receiver", f.to, "settings", set.Version)
-		return b.Store.SetMark(ctx, f.name, set.Version)
+		return b.Store.SetCursor(ctx, f.name, set.Version)
 	}
 	list, err := b.changesAfter(ctx, told)
 	if err != nil {
@@ -393,12 +393,12 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 		for n < len(list) && list[n].Version == list[0].Version {
 			n++
 		}
-		notices := tickets.ChangeNotices(list[:n])
+		notices := tickets.ChangeEnvelopes(list[:n])
 		if f.partly != notices[0].ID {
 			f.partly, f.taken = notices[0].ID, 0
 		}
 		if left := notices[f.taken:]; len(left) > 0 {
-			taken, err := b.Receivers[f.to].Deliver(ctx, left)
+			taken, err := b.EventSinks[f.to].Deliver(ctx, left)
 			f.taken += taken
 			if err != nil {
 				return err
@@ -406,7 +406,7 @@ func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err 
 			b.lanes[tickets.DeliverLane(f.to)].worked(left)
 		}
 		told = list[0].Version
-		if err := b.Store.SetMark(ctx, f.name, told); err != nil {
+		if err := b.Store.SetCursor(ctx, f.name, told); err != nil {
 			return err
 		}
 		list = list[n:]

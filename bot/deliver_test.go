@@ -19,10 +19,10 @@ import (
 )
 
 // follow configures a receiver, from the next start on.
-func (w *world) follow(name tickets.Receiver) *fakeReceiver {
+func (w *world) follow(name tickets.EventSink) *fakeReceiver {
 	r := &fakeReceiver{}
 	if w.receivers == nil {
-		w.receivers = map[tickets.Receiver]bot.Receiver{}
+		w.receivers = map[tickets.EventSink]bot.EventSink{}
 	}
 	w.receivers[name] = r
 	return r
@@ -38,7 +38,7 @@ func (w *world) delivered(r *fakeReceiver, t *tickets.Ticket) {
 
 func (w *world) deliveredFrom(r *fakeReceiver, t *tickets.Ticket, from int) {
 	w.t.Helper()
-	next, seen := from+1, map[string]tickets.Notice{}
+	next, seen := from+1, map[string]tickets.EventEnvelope{}
 	for _, n := range r.all() {
 		if n.Data.Ticket != t.Number {
 			continue
@@ -72,7 +72,7 @@ func TestDeliveredInOrder(t *testing.T) {
 	r := w.follow("siem")
 	r.takes = 2
 	for i := range 15 {
-		r.plan(tickets.StepDeliver, fault{tickets.Down, false}, fault{tickets.Unclear, i%2 == 0})
+		r.plan(tickets.StepDeliver, fault{tickets.Unavailable, false}, fault{tickets.Ambiguous, i%2 == 0})
 	}
 	w.start()
 	defer w.hurry()()
@@ -112,8 +112,8 @@ func TestSlowReceiverDelaysNothing(t *testing.T) {
 		w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 		w.conclude(fmt.Sprintf("r%d", i), *outcome(w.epm.first(tickets.RequestID(fmt.Sprintf("r%d", i)))))
 		got := w.until(n, "final, shown, and told to the other one", func(t *tickets.Ticket) bool {
-			for _, s := range t.Owes(time.Now()) {
-				if s.Receiver != "slow" {
+			for _, s := range t.PendingSteps(time.Now()) {
+				if s.Sink != "slow" {
 					return false
 				}
 			}
@@ -130,7 +130,7 @@ func TestSlowReceiverDelaysNothing(t *testing.T) {
 	}
 	close(r.hangs)
 	for _, n := range numbers {
-		w.delivered(r, w.until(n, "settled", func(t *tickets.Ticket) bool { return len(t.Owes(time.Now())) == 0 }))
+		w.delivered(r, w.until(n, "settled", func(t *tickets.Ticket) bool { return len(t.PendingSteps(time.Now())) == 0 }))
 	}
 }
 
@@ -142,7 +142,7 @@ const firstRest = 800 * time.Millisecond
 // fail, leave out waitFor, or let failed pause nothing, or ofOne report true.
 func TestDeadReceiverIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	for class, most := range map[tickets.Class]int{tickets.Down: 30, tickets.Denied: 60, tickets.Unclear: 60} {
+	for class, most := range map[tickets.Class]int{tickets.Unavailable: 30, tickets.Unauthorized: 60, tickets.Ambiguous: 60} {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			leftAlone(t, class, most)
@@ -195,7 +195,7 @@ func TestRefusedEventHoldsUpItsTicket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.follow("siem")
-	r.plan(tickets.StepDeliver, fault{tickets.Refused, false})
+	r.plan(tickets.StepDeliver, fault{tickets.Rejected, false})
 	w.start()
 	first := w.ask("a")
 	w.until(first, "refused", func(t *tickets.Ticket) bool { return t.Deliveries[0].Attempts == 1 && t.Deliveries[0].Problem != "" })
@@ -216,9 +216,9 @@ func TestTicketsThatFailHoldUpNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.follow("siem")
-	r.bad = func(n tickets.Notice) *tickets.Failure {
+	r.bad = func(n tickets.EventEnvelope) *tickets.Failure {
 		if strings.HasPrefix(string(n.Data.Request.ID), "bad") {
-			return &tickets.Failure{Class: tickets.Unclear, Err: errors.New("it answers with HTTP status 500")}
+			return &tickets.Failure{Class: tickets.Ambiguous, Err: errors.New("it answers with HTTP status 500")}
 		}
 		return nil
 	}
@@ -242,13 +242,13 @@ func TestTicketsThatFailHoldUpNoOther(t *testing.T) {
 // minutes. To see it fail, let ofOne report false.
 func TestForbiddenTextHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	for _, class := range []tickets.Class{tickets.Denied, tickets.Unclear, tickets.Gone} {
+	for _, class := range []tickets.Class{tickets.Unauthorized, tickets.Ambiguous, tickets.NotFound} {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			r := w.follow("siem")
 			var allowed atomic.Bool
-			r.bad = func(n tickets.Notice) *tickets.Failure {
+			r.bad = func(n tickets.EventEnvelope) *tickets.Failure {
 				if !allowed.Load() && strings.HasPrefix(string(n.Data.Request.ID), "bad") {
 					return &tickets.Failure{Class: class, Err: errors.New("it is forbidden")}
 				}
@@ -301,7 +301,7 @@ func TestReceiverBegins(t *testing.T) {
 		t.Fatalf("Submit = %+v, want Done", a)
 	}
 	got := w.until(old, "told", func(t *tickets.Ticket) bool {
-		return t.Progress() == tickets.Submitted && len(t.Owes(time.Now())) == 0
+		return t.Progress() == tickets.Submitted && len(t.PendingSteps(time.Now())) == 0
 	})
 	w.deliveredFrom(first, got, before)
 	w.receivers = nil
@@ -351,8 +351,8 @@ func TestForgetGoesOn(t *testing.T) {
 		want int
 		says string
 	}{{torn{s}, 2, "left as they are: 1, the first: "}, {s, 1, ""}, {s, 0, ""}} {
-		done, err := bot.Forget(t.Context(), run.s, "siem")
-		if done != (bot.Forgotten{Tickets: run.want}) || (err != nil) != (run.says != "") || err != nil && !(errors.Is(err, store.ErrNewerForm) && strings.Contains(err.Error(), run.says)) {
+		done, err := bot.DropSink(t.Context(), run.s, "siem")
+		if done != (bot.DroppedEvents{Tickets: run.want}) || (err != nil) != (run.says != "") || err != nil && !(errors.Is(err, store.ErrNewerForm) && strings.Contains(err.Error(), run.says)) {
 			t.Errorf("Forget = %+v, %v; want %d tickets and %q", done, err, run.want, run.says)
 		}
 	}
@@ -391,7 +391,7 @@ func TestChangesAreDelivered(t *testing.T) {
 	w.restart()
 	marked := func(want int64) func() bool {
 		return func() bool {
-			at, err := w.store.Mark(context.Background(), "events/siem")
+			at, err := w.store.Cursor(context.Background(), "events/siem")
 			return err == nil && at == want
 		}
 	}
@@ -400,7 +400,7 @@ func TestChangesAreDelivered(t *testing.T) {
 		set(fmt.Sprint(i))
 	}
 	w.eventually("they are told", marked(4))
-	r.plan(tickets.StepDeliver, fault{tickets.Down, false}, fault{tickets.Unclear, true}, fault{class: panics})
+	r.plan(tickets.StepDeliver, fault{tickets.Unavailable, false}, fault{tickets.Ambiguous, true}, fault{class: panics})
 	set("down")
 	w.eventually("it is asked", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.calls > 3 })
 	set("more")
@@ -431,11 +431,11 @@ type markless struct {
 	tried atomic.Int64
 }
 
-func (s *markless) SetMark(ctx context.Context, name string, at int64) error {
+func (s *markless) SetCursor(ctx context.Context, name string, at int64) error {
 	if s.tried.Add(1); !s.heals.Load() {
 		return errors.New("planned")
 	}
-	return s.Store.SetMark(ctx, name, at)
+	return s.Store.SetCursor(ctx, name, at)
 }
 
 // What is changed after a receiver begins is told, also if the store could not
@@ -469,7 +469,7 @@ func TestChangesOfOneVersionGoOn(t *testing.T) {
 	r := w.follow("siem")
 	r.takes = 2
 	w.start()
-	w.eventually("it begins", func() bool { _, err := w.store.Mark(t.Context(), "events/siem"); return err == nil })
+	w.eventually("it begins", func() bool { _, err := w.store.Cursor(t.Context(), "events/siem"); return err == nil })
 	for _, s := range []string{"category x", "auto_close true", "short_description z", "self_approval allow"} {
 		w.wants("config set "+s, " is now ")
 	}
@@ -480,7 +480,7 @@ func TestChangesOfOneVersionGoOn(t *testing.T) {
 	}
 	last := newest[0].Version
 	defer w.hurry()()
-	w.eventually("all are told", func() bool { at, err := w.store.Mark(t.Context(), "events/siem"); return err == nil && at == last })
+	w.eventually("all are told", func() bool { at, err := w.store.Cursor(t.Context(), "events/siem"); return err == nil && at == last })
 	var keys []string
 	for _, n := range r.all() {
 		if c := n.Data.Change; c != nil && c.Version == last {
@@ -500,7 +500,7 @@ func TestOneReplicaTellsOfChanges(t *testing.T) {
 	w.shared = shared
 	r := w.follow("siem")
 	w.start()
-	w.eventually("it begins", func() bool { _, err := w.store.Mark(t.Context(), "events/siem"); return err == nil })
+	w.eventually("it begins", func() bool { _, err := w.store.Cursor(t.Context(), "events/siem"); return err == nil })
 	shared.take("events/siem", "other")
 	w.says("config set category x")
 	tk := w.ask("a")
@@ -520,7 +520,7 @@ func TestOneReplicaTellsOfChanges(t *testing.T) {
 	if changes() != 0 {
 		t.Error("both tell of a change")
 	}
-	if err := shared.Drop(t.Context(), "events/siem", "other"); err != nil {
+	if err := shared.ReleaseLease(t.Context(), "events/siem", "other"); err != nil {
 		t.Fatal(err)
 	}
 	w.eventually("it takes over", func() bool { return changes() == 1 })

@@ -5,7 +5,7 @@
 // Record first, then do what is owed. A webhook, a click and a form each do
 // one thing: they change a ticket in the store, in one durable commit, and
 // are answered. Everything that touches the outside world afterwards is owed
-// by the ticket and computed from it ([tickets.Ticket.Owes]): a place without
+// by the ticket and computed from it ([tickets.Ticket.PendingSteps]): a place without
 // a message is owed a post, a message that shows an older Rev an edit, a
 // thread that has not heard of an event a reply, a decision that EPM has not
 // acknowledged a send, a receiver that has not taken an event a delivery.

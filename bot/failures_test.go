@@ -26,45 +26,45 @@ func TestFailures(t *testing.T) {
 		sends    int // that took effect at EPM
 		ends     tickets.Progress
 	}{
-		{step: tickets.StepPost, fault: fault{tickets.Down, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepPost, fault: fault{tickets.Limited, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepPost, fault: fault{tickets.Limited, true}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepPost, fault: fault{tickets.Unclear, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepPost, fault: fault{tickets.Unclear, true}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepPost, fault: fault{tickets.Gone, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepPost, fault: fault{tickets.Refused, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepPost, fault: fault{tickets.Denied, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepEdit, fault: fault{tickets.Down, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepEdit, fault: fault{tickets.Unclear, true}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepEdit, fault: fault{tickets.Unclear, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepEdit, fault: fault{tickets.Limited, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepReply, fault: fault{tickets.Down, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepReply, fault: fault{tickets.Unclear, true}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepReply, fault: fault{tickets.Unclear, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepSend, fault: fault{tickets.Down, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepSend, fault: fault{tickets.Limited, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepSend, fault: fault{tickets.Unclear, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepSend, fault: fault{tickets.Unclear, true}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.Unavailable, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.RateLimited, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.RateLimited, true}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.Ambiguous, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.Ambiguous, true}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.NotFound, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.Rejected, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepPost, fault: fault{tickets.Unauthorized, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepEdit, fault: fault{tickets.Unavailable, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepEdit, fault: fault{tickets.Ambiguous, true}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepEdit, fault: fault{tickets.Ambiguous, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepEdit, fault: fault{tickets.RateLimited, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepReply, fault: fault{tickets.Unavailable, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepReply, fault: fault{tickets.Ambiguous, true}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepReply, fault: fault{tickets.Ambiguous, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.Unavailable, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.RateLimited, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.Ambiguous, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.Ambiguous, true}, messages: 1, sends: 1, ends: tickets.Final},
 		// Nobody can tell whether EPM has it: the same decision goes twice.
-		{step: tickets.StepSend, fault: fault{tickets.Unclear, true}, unread: true, messages: 1, sends: 2, ends: tickets.Final},
-		{step: tickets.StepSend, fault: fault{tickets.Unclear, false}, unread: true, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.Ambiguous, true}, unread: true, messages: 1, sends: 2, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.Ambiguous, false}, unread: true, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepSend, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepPost, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepEdit, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepReply, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
 		// However a delivery fails, every event is told, in order.
-		{step: tickets.StepDeliver, fault: fault{tickets.Down, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepDeliver, fault: fault{tickets.Limited, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepDeliver, fault: fault{tickets.Unclear, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepDeliver, fault: fault{tickets.Unclear, true}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepDeliver, fault: fault{tickets.Refused, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepDeliver, fault: fault{tickets.Denied, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepDeliver, fault: fault{tickets.Gone, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Unavailable, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.RateLimited, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Ambiguous, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Ambiguous, true}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Rejected, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.Unauthorized, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepDeliver, fault: fault{tickets.NotFound, false}, messages: 1, sends: 1, ends: tickets.Final},
 		{step: tickets.StepDeliver, fault: fault{class: panics}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepSend, fault: fault{tickets.Refused, false}, messages: 1, sends: 0, ends: tickets.Pending},
+		{step: tickets.StepSend, fault: fault{tickets.Rejected, false}, messages: 1, sends: 0, ends: tickets.Pending},
 		// EPM does not let us: the decision waits until it does, and is made once.
-		{step: tickets.StepSend, fault: fault{tickets.Denied, false}, messages: 1, sends: 1, ends: tickets.Final},
-		{step: tickets.StepSend, fault: fault{tickets.Denied, false}, unread: true, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.Unauthorized, false}, messages: 1, sends: 1, ends: tickets.Final},
+		{step: tickets.StepSend, fault: fault{tickets.Unauthorized, false}, unread: true, messages: 1, sends: 1, ends: tickets.Final},
 	} {
 		name := fmt.Sprintf("%s_%s_did=%t_unread=%t", c.step, c.fault.class, c.fault.did, c.unread)
 		t.Run(name, func(t *testing.T) {
@@ -307,7 +307,7 @@ func (w *world) story(m *mortal) (died bool) {
 	try("final", func() bool {
 		attempt++
 		o := *outcome(w.epm.first("r"))
-		_, err := w.bot.Keep(context.Background(), tickets.Incoming{ID: fmt.Sprintf("in-%d", attempt), At: time.Now(), News: &tickets.News{ID: "r", Outcome: &o}})
+		_, err := w.bot.Keep(context.Background(), tickets.Incoming{ID: fmt.Sprintf("in-%d", attempt), At: time.Now(), Update: &tickets.Update{ID: "r", Outcome: &o}})
 		return err == nil
 	}, func(t *tickets.Ticket) bool { return t.Progress() == tickets.Final })
 	try("settled", func() bool { return true }, settled)
@@ -328,11 +328,11 @@ func TestNoEffectIsNotLookedFor(t *testing.T) {
 		faults []fault
 		looks  int
 	}{
-		{[]fault{{tickets.Down, false}, {tickets.Down, false}}, 0},
-		{[]fault{{tickets.Limited, false}}, 1},
-		{[]fault{{tickets.Unclear, false}}, 1},
-		{[]fault{{tickets.Unclear, false}, {tickets.Down, false}}, 2},
-		{[]fault{{tickets.Down, false}, {tickets.Unclear, false}}, 1},
+		{[]fault{{tickets.Unavailable, false}, {tickets.Unavailable, false}}, 0},
+		{[]fault{{tickets.RateLimited, false}}, 1},
+		{[]fault{{tickets.Ambiguous, false}}, 1},
+		{[]fault{{tickets.Ambiguous, false}, {tickets.Unavailable, false}}, 2},
+		{[]fault{{tickets.Unavailable, false}, {tickets.Ambiguous, false}}, 1},
 	} {
 		t.Run(fmt.Sprint(c.faults), func(t *testing.T) {
 			t.Parallel()

@@ -77,8 +77,8 @@ func (f *faults) call(kind tickets.StepKind, effect func()) error {
 		effect()
 	}
 	// Before there is a message, only the channel can be gone.
-	gone := now.class == tickets.Gone && kind == tickets.StepPost
-	return &tickets.Failure{Class: now.class, Place: gone, Say: "a planned failure", Err: errors.New("planned")}
+	gone := now.class == tickets.NotFound && kind == tickets.StepPost
+	return &tickets.Failure{Class: now.class, ChannelFault: gone, UserMessage: "a planned failure", Err: errors.New("planned")}
 }
 
 type posted struct {
@@ -171,7 +171,7 @@ func (c *fakeChat) Present(_ context.Context, m tickets.Message) (bool, error) {
 
 func (c *fakeChat) Edit(_ context.Context, m tickets.Message, t *tickets.Ticket) error {
 	if c.isGone(m.ID) {
-		return &tickets.Failure{Class: tickets.Gone, Err: errors.New("planned")}
+		return &tickets.Failure{Class: tickets.NotFound, Err: errors.New("planned")}
 	}
 	return c.call(tickets.StepEdit, func() { c.at(m.ID, func(p *posted) { p.shown = t }) })
 }
@@ -185,7 +185,7 @@ func (c *fakeChat) Reply(_ context.Context, m tickets.Message, _ *tickets.Ticket
 	return c.call(tickets.StepReply, func() { c.at(m.ID, func(p *posted) { p.replies = append(p.replies, event) }) })
 }
 
-func (c *fakeChat) Reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+func (c *fakeChat) Resolve(ctx context.Context, who []tickets.Principal) []adapters.Reach {
 	if c.reached != nil {
 		c.reached(ctx)
 	}
@@ -207,7 +207,7 @@ func (c *fakeChat) Sees(_ context.Context, a tickets.Actor, in, place tickets.Pl
 	return in == place, nil
 }
 
-func (c *fakeChat) Holds(_ context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
+func (c *fakeChat) HasRole(_ context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
 	if c.holds != nil {
 		return c.holds(p, a)
 	}
@@ -221,16 +221,16 @@ func (c *fakeChat) Identify(_ context.Context, a tickets.Actor) (tickets.Identit
 	return tickets.Identity{Names: []string{a.Name}}, nil
 }
 
-func (c *fakeChat) Tell(context.Context, tickets.Principal, string) error { return nil }
+func (c *fakeChat) DirectMessage(context.Context, tickets.Principal, string) error { return nil }
 
-func (c *fakeChat) Check(context.Context, []tickets.Place, []tickets.Principal) []adapters.Finding {
+func (c *fakeChat) Diagnose(context.Context, []tickets.Place, []tickets.Principal) []adapters.Finding {
 	return nil
 }
 
 func (c *fakeChat) Endpoints(adapters.Handler) map[string]http.Handler { return nil }
 func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error  { <-ctx.Done(); return nil }
 func (c *fakeChat) Warnings() []string                                 { return c.warnings }
-func (c *fakeChat) Limits() string                                     { return "Chat takes what it takes" }
+func (c *fakeChat) RateNote() string                                   { return "Chat takes what it takes" }
 func (c *fakeChat) Ready() error                                       { return nil }
 
 // fakeEPM remembers the decisions that took effect.
@@ -242,7 +242,7 @@ type fakeEPM struct {
 	unread   bool // reading back is not allowed
 	outcomes map[tickets.RequestID]*tickets.Outcome
 
-	lists  map[tickets.Kind][]tickets.Listed
+	lists  map[tickets.Kind][]tickets.ListedRequest
 	errs   map[tickets.Kind]error
 	long   bool // only the ends of a list are read
 	listed int  // calls of List
@@ -277,12 +277,12 @@ func (e *fakeEPM) Outcome(_ context.Context, t *tickets.Ticket) (*tickets.Outcom
 		out = e.outcomes[t.ID]
 	})
 	if err == nil && e.unread {
-		err = &tickets.Failure{Class: tickets.Denied, Err: errors.New("reading is not allowed")}
+		err = &tickets.Failure{Class: tickets.Unauthorized, Err: errors.New("reading is not allowed")}
 	}
 	return out, err
 }
 
-func (e *fakeEPM) List(_ context.Context, kind tickets.Kind, take func([]tickets.Listed)) (tickets.Listing, error) {
+func (e *fakeEPM) List(_ context.Context, kind tickets.Kind, take func([]tickets.ListedRequest)) (tickets.ListResult, error) {
 	e.mu.Lock()
 	list, err, long := slices.Clone(e.lists[kind]), e.errs[kind], e.long
 	e.listed++
@@ -290,7 +290,7 @@ func (e *fakeEPM) List(_ context.Context, kind tickets.Kind, take func([]tickets
 	for page := range slices.Chunk(list, 2) {
 		take(page)
 	}
-	return tickets.Listing{Whole: !long}, err
+	return tickets.ListResult{Complete: !long}, err
 }
 
 // fakeReceiver remembers what it took, repeats included.
@@ -300,12 +300,12 @@ type fakeReceiver struct {
 	takes int // at most at once; 0: everything
 	calls int
 	asked map[tickets.Number][]time.Time // when it was told of which ticket, taken or not
-	got   []tickets.Notice
-	hangs chan struct{}                         // until it is closed nothing returns; nil: no
-	bad   func(tickets.Notice) *tickets.Failure // of one notice; nil: none is
+	got   []tickets.EventEnvelope
+	hangs chan struct{}                                // until it is closed nothing returns; nil: no
+	bad   func(tickets.EventEnvelope) *tickets.Failure // of one notice; nil: none is
 }
 
-func (r *fakeReceiver) Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error) {
+func (r *fakeReceiver) Deliver(ctx context.Context, list []tickets.EventEnvelope) (taken int, err error) {
 	r.mu.Lock()
 	n, hangs := len(list), r.hangs
 	r.calls++
@@ -341,13 +341,13 @@ func (r *fakeReceiver) Deliver(ctx context.Context, list []tickets.Notice) (take
 	case err != nil:
 		return 0, err
 	case n < len(list):
-		return n, &tickets.Failure{Class: tickets.Limited, Err: errors.New("that is enough")}
+		return n, &tickets.Failure{Class: tickets.RateLimited, Err: errors.New("that is enough")}
 	}
 	return n, nil
 }
 
 // copied is n as somebody else reads it.
-func copied(n tickets.Notice) (c tickets.Notice) {
+func copied(n tickets.EventEnvelope) (c tickets.EventEnvelope) {
 	b, err := json.Marshal(n)
 	if err == nil {
 		err = json.Unmarshal(b, &c)
@@ -358,7 +358,7 @@ func copied(n tickets.Notice) (c tickets.Notice) {
 	return c
 }
 
-func (r *fakeReceiver) all() []tickets.Notice {
+func (r *fakeReceiver) all() []tickets.EventEnvelope {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.got)
@@ -377,16 +377,16 @@ type world struct {
 	tampered atomic.Bool // something else has written to the store
 
 	approvers []tickets.Principal
-	admins    []tickets.Principal               // default: the first approver
-	chats     []adapters.Chat                   // default: chat
-	decides   bot.EPM                           // default: epm
-	log       slog.Handler                      // default: none
-	types     []tickets.Type                    // beside the built-in ones
-	own       bool                              // people may decide their own requests
-	cards     time.Duration                     // default: never
-	resync    time.Duration                     // default: never
-	shared    store.Shared                      // default: none
-	receivers map[tickets.Receiver]bot.Receiver // default: none
+	admins    []tickets.Principal                 // default: the first approver
+	chats     []adapters.Chat                     // default: chat
+	decides   bot.EPM                             // default: epm
+	log       slog.Handler                        // default: none
+	types     []tickets.Type                      // beside the built-in ones
+	own       bool                                // people may decide their own requests
+	cards     time.Duration                       // default: never
+	resync    time.Duration                       // default: never
+	shared    store.Coordinator                   // default: none
+	receivers map[tickets.EventSink]bot.EventSink // default: none
 	read      func(tickets.Incoming) tickets.Incoming
 	purge     time.Duration
 	timeout   time.Duration // of a step, default the bot's
@@ -394,7 +394,7 @@ type world struct {
 	picture   bot.Picture
 	tracer    bot.Tracer
 	meter     *damages
-	ages      bot.Ages
+	ages      bot.Retention
 	store     store.Store
 	under     store.Store // what store is wrapped around
 	bot       *bot.Bot
@@ -516,8 +516,8 @@ func (w *world) build(s store.Store) {
 	w.bot, err = bot.New(bot.Config{
 		Meter:  meter,
 		Resync: resync, Cards: cards,
-		Store: w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), World: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, Receivers: maps.Clone(w.receivers),
-		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Ages: w.ages,
+		Store: w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), Registry: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, EventSinks: maps.Clone(w.receivers),
+		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Retention: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
 		Lease: 1000 * time.Hour, Timeout: w.timeout, Grace: w.grace,
@@ -570,8 +570,8 @@ func values(s bot.Settings) map[string]string {
 }
 
 // anywhere is a world in which everything may be named.
-func anywhere(first ...tickets.Type) bot.World {
-	return bot.World{
+func anywhere(first ...tickets.Type) bot.Registry {
+	return bot.Registry{
 		Types:     append(first, tickets.Types()...),
 		Principal: func(tickets.Principal) error { return nil },
 		Place:     func(tickets.Place) error { return nil },
@@ -602,12 +602,14 @@ func (w *world) until(n tickets.Number, what string, ok func(*tickets.Ticket) bo
 	return nil
 }
 
-func settled(t *tickets.Ticket) bool { return len(t.Owes(time.Now().Add(time.Hour*24*365))) == 0 }
+func settled(t *tickets.Ticket) bool {
+	return len(t.PendingSteps(time.Now().Add(time.Hour*24*365))) == 0
+}
 
 // request is a webhook that asks.
 func request(id string) tickets.Incoming {
 	rid := tickets.RequestID(id)
-	return tickets.Incoming{ID: "in-" + id, At: time.Now(), News: &tickets.News{ID: rid, Request: &tickets.Request{
+	return tickets.Incoming{ID: "in-" + id, At: time.Now(), Update: &tickets.Update{ID: rid, Request: &tickets.Request{
 		ID: rid, Kind: tickets.Application, User: `ACME\jdoe`, Host: "PC-0815", Product: "7-Zip", Reason: "please",
 	}}}
 }
@@ -623,7 +625,7 @@ func (w *world) ask(id string) tickets.Number {
 
 func (w *world) conclude(id string, o tickets.Outcome) tickets.Receipt {
 	w.t.Helper()
-	r, err := w.bot.Keep(context.Background(), tickets.Incoming{ID: fmt.Sprintf("up-%s-%d", id, time.Now().UnixNano()), At: time.Now(), News: &tickets.News{ID: tickets.RequestID(id), Outcome: &o}})
+	r, err := w.bot.Keep(context.Background(), tickets.Incoming{ID: fmt.Sprintf("up-%s-%d", id, time.Now().UnixNano()), At: time.Now(), Update: &tickets.Update{ID: tickets.RequestID(id), Outcome: &o}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

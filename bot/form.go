@@ -27,7 +27,7 @@ func (b *Bot) settingsForm(ctx context.Context) adapters.Answer {
 
 // formOf is the form of set. What was typed stands in place of what is set.
 func (b *Bot) formOf(set tickets.Settings, text string, typed, problems map[string]string) adapters.Settings {
-	now, broken := Merged(b.Config.Settings, set, b.World)
+	now, broken := Effective(b.Config.Settings, set, b.Registry)
 	out := adapters.Settings{Text: text, Version: set.Version}
 	for _, key := range tickets.SettingKeys() {
 		i := slices.IndexFunc(settings, func(one setting) bool { return one.key == key })
@@ -54,7 +54,7 @@ func labelOf(key string) string {
 func (b *Bot) options(key string, s *Settings) (values []string, many bool) {
 	switch key {
 	case tickets.KeyTicketType:
-		for _, t := range b.World.Types {
+		for _, t := range b.Registry.Types {
 			values = append(values, t.Name)
 		}
 	case tickets.KeyActiveStates:
@@ -70,10 +70,10 @@ func (b *Bot) options(key string, s *Settings) (values []string, many bool) {
 	return values, false
 }
 
-// Configure implements [adapters.Handler]: it saves what somebody has changed
+// SubmitSettings implements [adapters.Handler]: it saves what somebody has changed
 // in the form, all in one change. What others have changed since it was opened
 // stays, or is shown before it is overwritten.
-func (b *Bot) Configure(ctx context.Context, c adapters.Configuration) adapters.Answer {
+func (b *Bot) SubmitSettings(ctx context.Context, c adapters.Configuration) adapters.Answer {
 	if err := b.ensure(ctx); err != nil {
 		b.Log.Error("cannot read the settings", "err", err)
 		return adapters.Note{Text: sayStoreAway, Again: true}
@@ -175,7 +175,7 @@ func before(set tickets.Settings, changes []tickets.Change, version int64) (then
 
 // touched is what somebody has changed in a form that showed then.
 func (b *Bot) touched(then tickets.Settings, values map[string]string) map[string]*string {
-	shown, _ := Merged(b.Config.Settings, then, b.World)
+	shown, _ := Effective(b.Config.Settings, then, b.Registry)
 	out := map[string]*string{}
 	for key, value := range values {
 		value = strings.TrimSpace(value)
@@ -189,7 +189,7 @@ func (b *Bot) touched(then tickets.Settings, values map[string]string) map[strin
 // overtaken says by key what others have set meanwhile, where values would
 // overwrite it.
 func (b *Bot) overtaken(set tickets.Settings, since map[string]tickets.Change, values map[string]*string) map[string]string {
-	now, _ := Merged(b.Config.Settings, set, b.World)
+	now, _ := Effective(b.Config.Settings, set, b.Registry)
 	problems := map[string]string{}
 	for key, value := range values {
 		if c, changed := since[key]; changed && now.Show(key) != *value {
@@ -201,7 +201,7 @@ func (b *Bot) overtaken(set tickets.Settings, since map[string]tickets.Change, v
 
 // unusable says by key what is wrong with values.
 func (b *Bot) unusable(set tickets.Settings, values map[string]*string) map[string]string {
-	_, broken := Merged(b.Config.Settings, set.With(asChanges(set, values)), b.World)
+	_, broken := Effective(b.Config.Settings, set.With(asChanges(set, values)), b.Registry)
 	problems := map[string]string{}
 	for key := range values {
 		if err := broken[key]; err != nil {

@@ -35,7 +35,7 @@ func fill(f adapters.Settings, changed map[string]string) adapters.Configuration
 // sends sends the form with changes, and wants it to be shown again.
 func (w *world) sends(f adapters.Settings, changed map[string]string) adapters.Settings {
 	w.t.Helper()
-	a := w.bot.Configure(w.t.Context(), fill(f, changed))
+	a := w.bot.SubmitSettings(w.t.Context(), fill(f, changed))
 	again, ok := a.(adapters.Settings)
 	if !ok {
 		w.t.Fatalf("%v is answered with %#v, want the form again", changed, a)
@@ -73,9 +73,9 @@ func TestSettingsFormSaves(t *testing.T) {
 	if one := w.field(f, "auto_close"); one.Many || strings.Join(one.Options, " ") != "true false" || one.Value != "false" {
 		t.Errorf("auto_close is %+v", one)
 	}
-	note(t, w.bot.Configure(t.Context(), fill(f, nil)), "Nothing to change")
+	note(t, w.bot.SubmitSettings(t.Context(), fill(f, nil)), "Nothing to change")
 	w.version(0)
-	a := w.bot.Configure(t.Context(), fill(f, map[string]string{"category": " Security ", "auto_close": "true", "active_states": "New, On Hold"}))
+	a := w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": " Security ", "auto_close": "true", "active_states": "New, On Hold"}))
 	note(t, a, "category is now “Security”, it was empty.")
 	note(t, a, "auto_close is now “true”")
 	note(t, a, "active_states is now “New, On Hold”")
@@ -87,7 +87,7 @@ func TestSettingsFormSaves(t *testing.T) {
 	for _, who := range []tickets.Actor{sam, bob} { // Bob is an approver
 		c := fill(w.settingsForm(), map[string]string{"category": "mine"})
 		c.Actor = who
-		note(t, w.bot.Configure(t.Context(), c), adapters.SayNotAdmin)
+		note(t, w.bot.SubmitSettings(t.Context(), c), adapters.SayNotAdmin)
 		note(t, w.bot.Command(t.Context(), adapters.Command{Actor: who, Text: "config"}), adapters.SayNotAdmin)
 	}
 	w.version(1)
@@ -129,7 +129,7 @@ func TestSettingsFormOverwritesNothingUnseen(t *testing.T) {
 	w.wants("config set category Storage", "category is now")
 
 	// What the form has not changed stays as others have set it.
-	note(t, w.bot.Configure(t.Context(), fill(f, map[string]string{"auto_close": "true"})), "auto_close is now “true”")
+	note(t, w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"auto_close": "true"})), "auto_close is now “true”")
 	w.wants("config list", "category: “Storage”", "short_description: “Please”", "auto_close: “true”")
 	w.version(4)
 
@@ -145,14 +145,14 @@ func TestSettingsFormOverwritesNothingUnseen(t *testing.T) {
 		t.Errorf("what was typed is %+v, version %d", one, again.Version)
 	}
 	w.version(4)
-	a := w.bot.Configure(t.Context(), fill(again, nil))
+	a := w.bot.SubmitSettings(t.Context(), fill(again, nil))
 	note(t, a, "category is now “Security”, it was “Storage”.")
 	w.version(5)
 
 	// To set what others have set already is no conflict.
 	f = w.settingsForm()
 	w.wants("config set category Storage", "category is now")
-	note(t, w.bot.Configure(t.Context(), fill(f, map[string]string{"category": "Storage", "auto_close": "false"})), "auto_close is now “false”")
+	note(t, w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": "Storage", "auto_close": "false"})), "auto_close is now “false”")
 
 	// A form of settings that nobody knows, as after a restore.
 	for _, version := range []int64{99, -1} {
@@ -213,7 +213,7 @@ func TestDoubtKeepsTheForm(t *testing.T) {
 	for name, a := range map[string]adapters.Answer{
 		"Submit":    w.approve(n, ann, twoHours),
 		"Change":    w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Private: true, Action: adapters.ActionForm, Verdict: tickets.Approve, Form: twoHours}),
-		"Configure": w.bot.Configure(t.Context(), fill(f, map[string]string{"category": "x"})),
+		"Configure": w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": "x"})),
 	} {
 		if n, ok := a.(adapters.Note); !ok || !n.Again || n.Text != adapters.SayCannotCheck {
 			t.Errorf("%s = %#v, want to be asked to try again", name, a)

@@ -13,7 +13,7 @@ import (
 // /epm status says.
 func (b *Bot) Home(ctx context.Context, a tickets.Actor) adapters.Answer {
 	err := b.ensure(ctx)
-	if err != nil && !errors.Is(err, store.ErrDamaged) {
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		b.Log.Error("cannot read the settings", "err", err)
 		return adapters.Note{Text: sayUnread(err)}
 	}

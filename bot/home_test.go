@@ -109,7 +109,7 @@ func TestHomeOfWhoAsked(t *testing.T) {
 			w.start()
 			w.ask("r")
 			in := request("s")
-			in.News.Request.User = "mia@acme.com"
+			in.Update.Request.User = "mia@acme.com"
 			if _, err := w.bot.Keep(t.Context(), in); err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +253,7 @@ func TestHomeReadsAPage(t *testing.T) {
 			m := &many{Store: s}
 			for i := range all {
 				one := tickets.Start(tickets.NewNumber("JIT", store.FirstSeq+int64(i)), tickets.RequestID(fmt.Sprint(i)), w.rules, time.Now())
-				one.Take(request(fmt.Sprint(i)), w.rules, time.Now())
+				one.ApplyUpdate(request(fmt.Sprint(i)), w.rules, time.Now())
 				if i < c.onHold {
 					one.Move("Closed", ann, w.rules, time.Now())
 				}

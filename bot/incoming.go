@@ -25,8 +25,8 @@ const (
 	KeepMost = 100_000
 )
 
-// Ages is how long what is kept.
-type Ages struct {
+// Retention is how long what is kept.
+type Retention struct {
 	Tickets time.Duration // that are final, since anything happened to them; default forever
 	Applied time.Duration // webhooks; default KeepApplied
 	Failed  time.Duration // those that failed; default KeepFailed
@@ -64,7 +64,7 @@ func (b *Bot) purge(ctx context.Context) (int, error) {
 	total := 0
 	for {
 		n, err := b.Store.Purge(ctx, store.Retention{
-			Failed: now.Add(-b.Ages.Failed), Applied: now.Add(-b.Ages.Applied), Most: KeepMost, Limit: purgeBatch,
+			Failed: now.Add(-b.Retention.Failed), Applied: now.Add(-b.Retention.Applied), Most: KeepMost, Limit: purgeBatch,
 		})
 		total += n
 		if err != nil || n < purgeBatch || !sleep(ctx, purgePause) {
@@ -75,13 +75,13 @@ func (b *Bot) purge(ctx context.Context) (int, error) {
 
 // retire forgets the tickets that are old enough, if any ever are.
 func (b *Bot) retire(ctx context.Context) (int, error) {
-	if b.Ages.Tickets <= 0 {
+	if b.Retention.Tickets <= 0 {
 		return 0, nil
 	}
 	now := b.Now()
 	total := 0
 	for {
-		e, err := b.Store.Retire(ctx, now.Add(-b.Ages.Tickets), now, purgeBatch)
+		e, err := b.Store.Retire(ctx, now.Add(-b.Retention.Tickets), now, purgeBatch)
 		total += len(e.Tickets)
 		if err != nil || len(e.Tickets) == 0 || !sleep(ctx, purgePause) {
 			return total, err
@@ -120,30 +120,30 @@ const shortID = 8
 // FindIncoming returns the kept webhook whose ID is id or, if that is of 8
 // characters or more, alone begins with it. If there is none the error is an
 // Advice.
-func FindIncoming(ctx context.Context, s store.Store, id string) (store.Kept, error) {
+func FindIncoming(ctx context.Context, s store.Store, id string) (store.StoredIncoming, error) {
 	id = strings.ToLower(strings.TrimSpace(id))
 	if id == "" || strings.Trim(id, "0123456789abcdefghijklmnopqrstuvwxyz-") != "" {
-		return store.Kept{}, sayIDShape
+		return store.StoredIncoming{}, sayIDShape
 	}
 	k, err := s.Incoming(ctx, id)
 	switch {
 	case !errors.Is(err, store.ErrNotFound):
 		return k, err
 	case len(id) < shortID:
-		return store.Kept{}, sayIDShape
+		return store.StoredIncoming{}, sayIDShape
 	}
 	list, err := s.Incomings(ctx, store.IncomingQuery{Prefix: id, Limit: 2})
 	switch {
 	case err != nil:
-		return store.Kept{}, err
+		return store.StoredIncoming{}, err
 	case len(list) > 1:
-		return store.Kept{}, sayIDSeveral
+		return store.StoredIncoming{}, sayIDSeveral
 	case len(list) == 1:
 		if k, err = s.Incoming(ctx, list[0].ID); !errors.Is(err, store.ErrNotFound) {
 			return k, err
 		}
 	}
-	return store.Kept{}, sayIDUnknown
+	return store.StoredIncoming{}, sayIDUnknown
 }
 
 // Replayer applies kept webhooks once more.
@@ -156,8 +156,8 @@ type Replayer struct {
 
 // RulesOf are the rules of a bot that was started with start, once it has read
 // set from its store.
-func RulesOf(start map[string]string, set tickets.Settings, w World) func(*tickets.Ticket) tickets.Rules {
-	s, _ := Merged(start, set, w)
+func RulesOf(start map[string]string, set tickets.Settings, w Registry) func(*tickets.Ticket) tickets.Rules {
+	s, _ := Effective(start, set, w)
 	return func(t *tickets.Ticket) tickets.Rules { return s.rulesOf(t, w) }
 }
 
@@ -185,7 +185,7 @@ func (r Replayer) Replay(ctx context.Context, id string) (Replayed, error) {
 	}
 	in := r.Read(k.Incoming)
 	var apply store.Apply
-	if in.News != nil && in.Error == "" {
+	if in.Update != nil && in.Error == "" {
 		now := r.Now()
 		apply = func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 			if outdated(in, t) {
@@ -212,7 +212,7 @@ func (r Replayer) Replay(ctx context.Context, id string) (Replayed, error) {
 // that EPM gives do not tell which of the two is the later one: then in, which
 // waited to be replayed, is not.
 func outdated(in tickets.Incoming, t *tickets.Ticket) bool {
-	o := in.News.Outcome
+	o := in.Update.Outcome
 	if o == nil || t == nil || t.Outcome == nil || !o.At.IsZero() && !t.Outcome.At.IsZero() {
 		return false
 	}
@@ -278,7 +278,7 @@ func (b *Bot) incoming(ctx context.Context, c adapters.Command, args []string) s
 }
 
 // sayKept is a kept webhook on one line.
-func sayKept(k store.Kept) string {
+func sayKept(k store.StoredIncoming) string {
 	s := k.At.UTC().Format("2006-01-02 15:04:05 UTC") + " · " + string(k.Receipt.Status) + " · " + k.ID
 	if k.Receipt.Ticket != "" {
 		s += " · " + string(k.Receipt.Ticket)
@@ -303,7 +303,7 @@ func (b *Bot) replay(ctx context.Context, by tickets.Actor, id string) string {
 	r := done.Receipt
 	b.Log.Info("webhook replayed", "incoming", r.Incoming, "ticket", r.Ticket, "status", r.Status, "before", done.Before, "actor", by.String())
 	if done.Ticket != nil {
-		_, end := b.news(ctx, "replay", &tickets.News{ID: done.Ticket.ID}, start)
+		_, end := b.news(ctx, "replay", &tickets.Update{ID: done.Ticket.ID}, start)
 		end(done.Ticket, r, nil)
 		b.wake(done.Ticket)
 	}

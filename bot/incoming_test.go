@@ -18,18 +18,18 @@ import (
 // reads is a parser that understands "ask ID" and "deny ID", and says of
 // anything else that it does not.
 func reads(in tickets.Incoming) tickets.Incoming {
-	in.News, in.Error = nil, ""
+	in.Update, in.Error = nil, ""
 	verb, id, _ := strings.Cut(string(in.Raw), " ")
 	rid := tickets.RequestID(id)
 	switch verb {
 	case "ask":
-		in.News = request(id).News
+		in.Update = request(id).Update
 	case "deny":
-		in.News = &tickets.News{ID: rid, Outcome: &tickets.Outcome{Verdict: tickets.Deny, By: "console"}}
+		in.Update = &tickets.Update{ID: rid, Outcome: &tickets.Outcome{Verdict: tickets.Deny, By: "console"}}
 	case "approve":
-		in.News = &tickets.News{ID: rid, Outcome: &tickets.Outcome{Verdict: tickets.Approve, By: "console"}}
+		in.Update = &tickets.Update{ID: rid, Outcome: &tickets.Outcome{Verdict: tickets.Approve, By: "console"}}
 	case "wait":
-		in.News = &tickets.News{ID: rid, Waiting: true}
+		in.Update = &tickets.Update{ID: rid, Waiting: true}
 	default:
 		in.Error = "the body is <neither> one\nnor the \u202eother"
 	}

@@ -41,12 +41,12 @@ func (b *Bot) Card(on tickets.Platform) adapters.Card {
 	return card
 }
 
-// Broken tells by key what was set and cannot be read, and is as if it had
+// InvalidSettings tells by key what was set and cannot be read, and is as if it had
 // not been set.
-func (b *Bot) Broken() map[string]error { return b.set.Load().broken }
+func (b *Bot) InvalidSettings() map[string]error { return b.set.Load().broken }
 
 // rulesOf are the rules for t, or for a new ticket if t is nil.
-func (b *Bot) rulesOf(t *tickets.Ticket) tickets.Rules { return b.Current().rulesOf(t, b.World) }
+func (b *Bot) rulesOf(t *tickets.Ticket) tickets.Rules { return b.Current().rulesOf(t, b.Registry) }
 
 // Load reads the settings from the store. Run does it too, again and again.
 func (b *Bot) Load(ctx context.Context) error {
@@ -80,7 +80,7 @@ func (b *Bot) enforce(was *inForce, set tickets.Settings) {
 		return
 	}
 	now := &inForce{stored: set}
-	now.Settings, now.broken = Merged(b.Config.Settings, set, b.World)
+	now.Settings, now.broken = Effective(b.Config.Settings, set, b.Registry)
 	if !b.set.CompareAndSwap(was, now) {
 		return
 	}
@@ -228,7 +228,7 @@ func (b *Bot) locksOut(ctx context.Context, by tickets.Actor, set tickets.Settin
 	if !slices.ContainsFunc(changes, func(c tickets.Change) bool { return c.Key == tickets.KeyAdmins }) {
 		return ""
 	}
-	after, _ := Merged(b.Config.Settings, set.With(changes), b.World)
+	after, _ := Effective(b.Config.Settings, set.With(changes), b.Registry)
 	switch ok, err := b.holds(ctx, by, after.Admins); {
 	case err != nil && !ok:
 		b.Log.Error("cannot check admin", "actor", by.String(), "err", err)
@@ -243,7 +243,7 @@ func (b *Bot) locksOut(ctx context.Context, by tickets.Actor, set tickets.Settin
 // what has to be meant before; none if they must not be made, or there is
 // nothing to do.
 func (b *Bot) changes(set tickets.Settings, values map[string]*string) (list []tickets.Change, say, ask string) {
-	changes, does, ask, problems := Plan(b.Config.Settings, b.World, set, values)
+	changes, does, ask, problems := PlanChanges(b.Config.Settings, b.Registry, set, values)
 	switch {
 	case len(problems) > 0:
 		return nil, problems[0], ""
@@ -330,7 +330,7 @@ func (b *Bot) showConfig(ctx context.Context) (say string, ok bool) {
 		line := key + ": " + sayValue(now.Show(key))
 		i := slices.IndexFunc(changes, func(c tickets.Change) bool { return c.Key == key })
 		if _, set := now.stored.Values[key]; set && i >= 0 {
-			line += fmt.Sprintf(" (set by %s, %s)", sayBy(changes[i].By), adapters.Moment(changes[i].At))
+			line += fmt.Sprintf(" (set by %s, %s)", sayBy(changes[i].By), adapters.FormatTime(changes[i].At))
 		}
 		if err := now.broken[key]; err != nil {
 			line += fmt.Sprintf(". What was set cannot be used: %s. Set it again, or use /epm config reset %s", err, key)
@@ -356,11 +356,11 @@ func rest(text string, n int) string {
 func sayBy(a tickets.Actor) string {
 	switch {
 	case a.ID == "" && a.Name != "":
-		return "the operator (" + adapters.Name(a) + ")"
+		return "the operator (" + adapters.DisplayName(a) + ")"
 	case a.ID == "":
 		return "the operator"
 	}
-	return adapters.NameOn("", a) + " in " + adapters.PlatformName(a.Platform)
+	return adapters.DisplayNameOn("", a) + " in " + adapters.PlatformName(a.Platform)
 }
 
 func sayNoSetting(key string) string {

@@ -118,12 +118,12 @@ func TestSettingsFromElsewhere(t *testing.T) {
 	w.eventually("in force", func() bool { return w.bot.Current().Rules.Category == "Elsewhere" })
 	set(1, tickets.KeyAutoClose, "perhaps")
 	set(2, "of_a_later_version", "x")
-	w.eventually("known as broken", func() bool { return len(w.bot.Broken()) == 2 })
+	w.eventually("known as broken", func() bool { return len(w.bot.InvalidSettings()) == 2 })
 	w.wants("config", "auto_close: “false” (set by the operator, ", "What was set cannot be used: write true or false")
 	w.wants("status", "The setting auto_close cannot be used", "The setting of_a_later_version cannot be used")
 	w.wants("config reset yes", "auto_close is now “false”.")
-	if len(w.bot.Broken()) != 0 {
-		t.Errorf("after a reset these are broken: %v", w.bot.Broken())
+	if len(w.bot.InvalidSettings()) != 0 {
+		t.Errorf("after a reset these are broken: %v", w.bot.InvalidSettings())
 	}
 }
 

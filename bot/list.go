@@ -91,7 +91,7 @@ func (b *Bot) states() []string {
 	for _, p := range progresses {
 		all = append(all, string(p))
 	}
-	for _, typ := range append([]tickets.Type{b.Current().Rules.Type}, b.World.Types...) {
+	for _, typ := range append([]tickets.Type{b.Current().Rules.Type}, b.Registry.Types...) {
 		for _, s := range typ.States {
 			if !slices.ContainsFunc(all, func(known string) bool { return strings.EqualFold(known, string(s)) }) {
 				all = append(all, string(s))
@@ -223,7 +223,7 @@ func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) adapt
 	}
 	var lines []string
 	for _, t := range p.found {
-		lines = append(lines, adapters.Row(t, c.Actor.Platform))
+		lines = append(lines, adapters.ListLine(t, c.Actor.Platform))
 	}
 	switch {
 	case len(p.found) > 0:
@@ -241,7 +241,7 @@ func (b *Bot) list(ctx context.Context, c adapters.Command, args []string) adapt
 	if p.problem != nil {
 		lines = append(lines, "There are more, which cannot be read.")
 	}
-	out := adapters.Pages{Text: strings.Join(lines, "\n")}
+	out := adapters.Page{Text: strings.Join(lines, "\n")}
 	turn := func(where string, from tickets.Number) string {
 		return strings.Join(strings.Fields("tickets "+s.typed+" "+where+string(from)), " ")
 	}

@@ -49,7 +49,7 @@ func shelved(t *testing.T, n int, shape func(i int, r *tickets.Request, tk *tick
 	w.build(inner) // which does not run: it would look through the list too
 	rules := w.rules
 	for i := range n {
-		r := *request(fmt.Sprint("r", i)).News.Request
+		r := *request(fmt.Sprint("r", i)).Update.Request
 		tk := tickets.Start(tickets.NewNumber("JIT", int64(1001+i)), r.ID, rules, w.now())
 		if shape != nil {
 			shape(i, &r, tk)
@@ -63,9 +63,9 @@ func shelved(t *testing.T, n int, shape func(i int, r *tickets.Request, tk *tick
 var someNumber = regexp.MustCompile(`JIT-[0-9]+`)
 
 // pages asks for a page and returns the numbers on it.
-func (w *world) pages(text string) (adapters.Pages, string) {
+func (w *world) pages(text string) (adapters.Page, string) {
 	w.t.Helper()
-	p, ok := w.bot.Command(w.t.Context(), adapters.Command{Actor: sam, Place: place, Text: text}).(adapters.Pages)
+	p, ok := w.bot.Command(w.t.Context(), adapters.Command{Actor: sam, Place: place, Text: text}).(adapters.Page)
 	if !ok {
 		w.t.Fatalf("%s is answered with a %T", text, p)
 	}
@@ -184,7 +184,7 @@ func TestListIsBounded(t *testing.T) {
 		}
 	}
 	for _, command := range []string{p.Newer, p.Older} {
-		if len(command) > adapters.MaxTurn {
+		if len(command) > adapters.MaxPagerCommand {
 			t.Errorf("%q does not fit a button", command)
 		}
 	}

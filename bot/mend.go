@@ -12,7 +12,7 @@ import (
 // read.
 func sayUnread(err error) string {
 	switch {
-	case errors.Is(err, store.ErrDamaged):
+	case errors.Is(err, store.ErrCorrupt):
 		return sayDamaged
 	case errors.Is(err, store.ErrUnreadable):
 		return sayUnreadable
@@ -27,7 +27,7 @@ func (b *Bot) mendSettings(ctx context.Context, by tickets.Actor) string {
 	if no := b.locksOut(ctx, by, none, []tickets.Change{{Key: tickets.KeyAdmins}}); no != "" {
 		return no
 	}
-	after, err := b.Store.Mend(ctx, tickets.Change{At: b.Now(), By: by})
+	after, err := b.Store.ResetSettings(ctx, tickets.Change{At: b.Now(), By: by})
 	switch {
 	case errors.Is(err, store.ErrChanged):
 		return "Somebody else has just changed the settings. Please look at /epm config."

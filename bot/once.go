@@ -27,7 +27,7 @@ func (b *Bot) once(ctx context.Context, a tickets.Actor, delivery adapters.Deliv
 	if delivery == "" {
 		return nil
 	}
-	switch first, err := b.Store.First(ctx, "delivery "+string(a.Platform)+" "+string(delivery), keepDelivery); {
+	switch first, err := b.Store.ClaimOnce(ctx, "delivery "+string(a.Platform)+" "+string(delivery), keepDelivery); {
 	case err != nil:
 		b.Log.Error("cannot tell whether somebody did this before", "actor", a.String(), "err", err)
 		return &adapters.Note{Text: sayStoreAway, Again: true}

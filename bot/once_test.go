@@ -75,7 +75,7 @@ func acts() map[string]act {
 			do: func(w *world, d adapters.Delivery) adapters.Answer {
 				c := fill(w.settingsForm(), map[string]string{tickets.KeyCategory: "Hardware"})
 				c.Delivery = d
-				return w.bot.Configure(w.t.Context(), c)
+				return w.bot.SubmitSettings(w.t.Context(), c)
 			},
 			undo: func(w *world) { w.told(ann, "config reset yes") }, is: category, want: "",
 		},
@@ -90,7 +90,7 @@ func acts() map[string]act {
 // acting is a world with a ticket, whose first decision EPM refuses.
 func acting(t *testing.T) *world {
 	w := replaying(t)
-	w.epm.plan(tickets.StepSend, fault{tickets.Refused, false})
+	w.epm.plan(tickets.StepSend, fault{tickets.Rejected, false})
 	w.until(w.ask("r"), "posted", func(t *tickets.Ticket) bool { return t.Message(place).ID != "" })
 	w.keepsFailed(firstID, "ask other", time.Now())
 	w.told(ann, "config set category Games") // which can be reset
@@ -137,12 +137,12 @@ type forgetful struct {
 	asked atomic.Int32
 }
 
-func (f *forgetful) First(ctx context.Context, key string, keep time.Duration) (bool, error) {
+func (f *forgetful) ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error) {
 	f.asked.Add(1)
 	if f.away.Load() {
 		return false, errors.New("away")
 	}
-	return f.Store.First(ctx, key, keep)
+	return f.Store.ClaimOnce(ctx, key, keep)
 }
 
 // While the store cannot say whether a delivery is new nothing is changed, and

@@ -39,7 +39,7 @@ func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 	d.away = false
 	if failure != nil {
 		switch tickets.FailureOf(failure).Class {
-		case tickets.Down, tickets.Unclear, tickets.Limited:
+		case tickets.Unavailable, tickets.Ambiguous, tickets.RateLimited:
 			d.away = true
 		}
 	}
@@ -64,10 +64,10 @@ func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 		return
 	}
 	f := tickets.FailureOf(failure)
-	if f.Class != tickets.Denied {
+	if f.Class != tickets.Unauthorized {
 		return
 	}
-	why := f.Say
+	why := f.UserMessage
 	if why == "" {
 		why = f.Error()
 	}
@@ -142,5 +142,5 @@ func (b *Bot) sayDenial() string {
 		return ""
 	}
 	return fmt.Sprintf("EPM takes no decisions since %s: %s. They are kept and sent again every 10 minutes.",
-		adapters.Moment(d.since), d.why)
+		adapters.FormatTime(d.since), d.why)
 }

@@ -38,7 +38,7 @@ func (e *lockedEPM) Decide(ctx context.Context, t *tickets.Ticket) error {
 	e.tries[t.ID]++
 	e.mu.Unlock()
 	if why != "" {
-		return &tickets.Failure{Class: tickets.Denied, Say: why, Err: errors.New("403")}
+		return &tickets.Failure{Class: tickets.Unauthorized, UserMessage: why, Err: errors.New("403")}
 	}
 	return e.fakeEPM.Decide(ctx, t)
 }
@@ -50,7 +50,7 @@ type toldChat struct {
 	said []string
 }
 
-func (c *toldChat) Tell(_ context.Context, who tickets.Principal, text string) error {
+func (c *toldChat) DirectMessage(_ context.Context, who tickets.Principal, text string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.said = append(c.said, who.ID+": "+text)

@@ -27,8 +27,8 @@ const (
 	firstTell = 10 * time.Second
 )
 
-// Outage is a place that cannot be used at present.
-type Outage struct {
+// ChannelOutage is a place that cannot be used at present.
+type ChannelOutage struct {
 	Place   tickets.Place
 	Since   time.Time
 	Why     string             // for admins
@@ -97,7 +97,7 @@ func useOf(s tickets.Step) use { return use{s.Place, s.Kind} }
 func blamesPlace(f *tickets.Failure, kind tickets.StepKind) bool {
 	switch kind {
 	case tickets.StepPost, tickets.StepEdit, tickets.StepReply:
-		return f.Place || f.Class == tickets.Denied
+		return f.ChannelFault || f.Class == tickets.Unauthorized
 	}
 	return false // EPM is no place
 }
@@ -115,8 +115,8 @@ type pause struct {
 // may be that of old messages alone, and is left to the chat.
 func (p *places) failed(u use, f *tickets.Failure, now time.Time) {
 	switch f.Class {
-	case tickets.Down, tickets.Unclear:
-	case tickets.Limited:
+	case tickets.Unavailable, tickets.Ambiguous:
+	case tickets.RateLimited:
 		if u.kind != tickets.StepPost {
 			return
 		}
@@ -136,7 +136,7 @@ func (p *places) failed(u use, f *tickets.Failure, now time.Time) {
 	if o.until.After(now) {
 		return // it was under way when another one failed
 	}
-	o.class, o.until = f.Class, now.Add(max(backoff(firstPause, lastPause, o.fails), f.After))
+	o.class, o.until = f.Class, now.Add(max(backoff(firstPause, lastPause, o.fails), f.RetryAfter))
 	o.fails++
 }
 
@@ -165,7 +165,7 @@ func (p *places) pausedOn(platform tickets.Platform, now time.Time, call time.Du
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for u, o := range p.pauses {
-		limited := o.class == tickets.Limited
+		limited := o.class == tickets.RateLimited
 		end := o.until
 		if !limited {
 			end = end.Add(call)
@@ -173,7 +173,7 @@ func (p *places) pausedOn(platform tickets.Platform, now time.Time, call time.Du
 		if u.place.Platform != platform || !end.After(now) {
 			continue
 		}
-		if class == "" || class == tickets.Limited && !limited || limited == (class == tickets.Limited) && o.until.After(until) {
+		if class == "" || class == tickets.RateLimited && !limited || limited == (class == tickets.RateLimited) && o.until.After(until) {
 			until, class = o.until, o.class
 		}
 	}
@@ -202,7 +202,7 @@ func (p *places) enter(s tickets.Step, now time.Time) pass {
 // placeLost notes that s failed with f for its place, and returns when to try
 // again.
 func (b *Bot) placeLost(s tickets.Step, f *tickets.Failure) time.Time {
-	why := f.Say
+	why := f.UserMessage
 	if why == "" {
 		why = f.Error()
 	}
@@ -243,7 +243,7 @@ func (b *Bot) placeTried(s tickets.Step, n tickets.Number, pass pass, failure er
 		switch f := tickets.FailureOf(failure); {
 		case blamesPlace(f, s.Kind):
 			return
-		case f.Class != tickets.Gone:
+		case f.Class != tickets.NotFound:
 			o.next = now.Add(firstRetry / 2) // it says nothing about the place; n itself may try next
 			return
 		}
@@ -265,9 +265,9 @@ func (b *Bot) placeTried(s tickets.Step, n tickets.Number, pass pass, failure er
 	}
 }
 
-// Renewed has what waits because a neighbour refused our credentials go on at
+// RetryNow has what waits because a neighbour refused our credentials go on at
 // once: they are others now.
-func (b *Bot) Renewed() {
+func (b *Bot) RetryNow() {
 	p := &b.places
 	now := b.Now()
 	p.mu.Lock()
@@ -378,15 +378,15 @@ func (b *Bot) goOn(ctx context.Context, r recall) {
 	}
 }
 
-// Places lists the places that are out of use.
-func (b *Bot) Places() []Outage {
+// ChannelOutages lists the places that are out of use.
+func (b *Bot) ChannelOutages() []ChannelOutage {
 	b.places.mu.Lock()
 	defer b.places.mu.Unlock()
-	found := map[tickets.Place]*Outage{}
+	found := map[tickets.Place]*ChannelOutage{}
 	for u, o := range b.places.out {
 		out := found[u.place]
 		if out == nil {
-			out = &Outage{Place: u.place, Since: o.since, Why: o.why}
+			out = &ChannelOutage{Place: u.place, Since: o.since, Why: o.why}
 			found[u.place] = out
 		}
 		if o.since.Before(out.Since) {
@@ -395,12 +395,12 @@ func (b *Bot) Places() []Outage {
 		out.Steps = append(out.Steps, u.kind)
 		out.Waiting += len(o.waiting)
 	}
-	list := make([]Outage, 0, len(found))
+	list := make([]ChannelOutage, 0, len(found))
 	for _, out := range found {
 		slices.Sort(out.Steps)
 		list = append(list, *out)
 	}
-	slices.SortFunc(list, func(a, b Outage) int { return cmp.Compare(a.Place.String(), b.Place.String()) })
+	slices.SortFunc(list, func(a, b ChannelOutage) int { return cmp.Compare(a.Place.String(), b.Place.String()) })
 	return list
 }
 
@@ -495,9 +495,9 @@ func (b *Bot) tell(ctx context.Context, n *note) {
 		}
 		b.Log.Warn("cannot tell an admin", "actor", n.left[i].String(), "platform", n.place.Platform, "channel", n.place.Channel, "err", err)
 		switch f := tickets.FailureOf(err); f.Class {
-		case tickets.Down, tickets.Limited, tickets.Unclear: // better twice than never
+		case tickets.Unavailable, tickets.RateLimited, tickets.Ambiguous: // better twice than never
 			left = append(left, n.left[i])
-			wait = max(wait, f.After)
+			wait = max(wait, f.RetryAfter)
 		}
 	}
 	n.tries++
@@ -518,9 +518,9 @@ func (b *Bot) tells(ctx context.Context, n *note) bool {
 		return true
 	}
 	key := fmt.Sprintf("lost %s %s", n.place.Platform, n.place.Channel)
-	ask := b.Shared.Forget
+	ask := b.Shared.Unclaim
 	if n.lost {
-		ask = func(ctx context.Context, key string) (bool, error) { return b.Shared.First(ctx, key, keepTold) }
+		ask = func(ctx context.Context, key string) (bool, error) { return b.Shared.ClaimOnce(ctx, key, keepTold) }
 	}
 	first, err := ask(ctx, key)
 	return first || err != nil
@@ -529,14 +529,14 @@ func (b *Bot) tells(ctx context.Context, n *note) bool {
 func (b *Bot) tellOne(ctx context.Context, who tickets.Principal, text string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
+			err = &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
 		}
 	}()
 	chat := b.chats[who.Platform]
 	if chat == nil {
-		return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("no chat on %s", who.Platform)}
+		return &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("no chat on %s", who.Platform)}
 	}
-	return chat.Tell(ctx, who, text)
+	return chat.DirectMessage(ctx, who, text)
 }
 
 // signal wakes the one that waits for c, which holds one value.

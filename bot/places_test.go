@@ -109,7 +109,7 @@ func (c *placesChat) Reply(ctx context.Context, m tickets.Message, t *tickets.Ti
 	return c.in(m.Place).Reply(ctx, m, t, event, since)
 }
 
-func (c *placesChat) Tell(ctx context.Context, who tickets.Principal, text string) error {
+func (c *placesChat) DirectMessage(ctx context.Context, who tickets.Principal, text string) error {
 	c.mu.Lock()
 	c.tries++
 	tell := c.tell
@@ -126,7 +126,7 @@ func (c *placesChat) Tell(ctx context.Context, who tickets.Principal, text strin
 }
 
 func failure(class tickets.Class, place bool) error {
-	return &tickets.Failure{Class: class, Place: place, Err: errors.New("planned")}
+	return &tickets.Failure{Class: class, ChannelFault: place, Err: errors.New("planned")}
 }
 
 // only breaks what is done of kinds in channel.
@@ -169,13 +169,13 @@ func (w *world) eventually(what string, ok func() bool) {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("never: %s; out of use: %+v", what, w.bot.Places())
+			w.t.Fatalf("never: %s; out of use: %+v", what, w.bot.ChannelOutages())
 		}
 	}
 }
 
 func (w *world) isOut(want bool) func() bool {
-	return func() bool { return (len(w.bot.Places()) > 0) == want }
+	return func() bool { return (len(w.bot.ChannelOutages()) > 0) == want }
 }
 
 // TestPlaceFailures states for each way in which a step in a chat can fail
@@ -183,13 +183,13 @@ func (w *world) isOut(want bool) func() bool {
 // see it fail, change any case of blamesPlace.
 func TestPlaceFailures(t *testing.T) {
 	for _, kind := range []tickets.StepKind{tickets.StepPost, tickets.StepEdit, tickets.StepReply} {
-		for _, class := range []tickets.Class{tickets.Down, tickets.Limited, tickets.Unclear, tickets.Refused, tickets.Denied, tickets.Gone} {
+		for _, class := range []tickets.Class{tickets.Unavailable, tickets.RateLimited, tickets.Ambiguous, tickets.Rejected, tickets.Unauthorized, tickets.NotFound} {
 			for _, place := range []bool{false, true} {
-				out := place || class == tickets.Denied
-				gone := class == tickets.Gone && !place
+				out := place || class == tickets.Unauthorized
+				gone := class == tickets.NotFound && !place
 				dead := gone && kind == tickets.StepPost
 				again := gone && !dead // in place of the message that is gone
-				skipped := class == tickets.Refused && kind == tickets.StepReply && !place
+				skipped := class == tickets.Rejected && kind == tickets.StepReply && !place
 				t.Run(fmt.Sprintf("%s_%s_place=%t", kind, class, place), func(t *testing.T) {
 					t.Parallel()
 					w, c := newPlacesWorld(t)
@@ -208,11 +208,11 @@ func TestPlaceFailures(t *testing.T) {
 						m := t.Message(placeOne)
 						return m.Problem != "" || m.Reposted || skipped && m.Told == len(t.Events)
 					})
-					if got := len(w.bot.Places()) > 0; got != out {
+					if got := len(w.bot.ChannelOutages()) > 0; got != out {
 						t.Errorf("out of use is %t, want %t", got, out)
 					}
 					if out {
-						o := w.bot.Places()[0]
+						o := w.bot.ChannelOutages()[0]
 						if o.Place != placeOne || !slices.Equal(o.Steps, []tickets.StepKind{kind}) || o.Since.IsZero() || !strings.Contains(o.Why, "planned") {
 							t.Errorf("Places() = %+v", o)
 						}
@@ -293,7 +293,7 @@ func TestStormIntoDeadPlace(t *testing.T) {
 	w, c := newPlacesWorld(t)
 	writes := &busy{}
 	w.wrap = func(s store.Store) store.Store { writes.Store = s; return writes }
-	c.breaks(only("C1", failure(tickets.Denied, true)))
+	c.breaks(only("C1", failure(tickets.Unauthorized, true)))
 	w.start()
 	numbers := make([]tickets.Number, storm)
 	var wg sync.WaitGroup
@@ -333,7 +333,7 @@ func TestStormIntoDeadPlace(t *testing.T) {
 	if n := writes.take(); n > storm+workers {
 		t.Errorf("%d writes in five minutes for %d tickets", n, storm)
 	}
-	if o := w.bot.Places(); len(o) != 1 || o[0].Waiting != storm {
+	if o := w.bot.ChannelOutages(); len(o) != 1 || o[0].Waiting != storm {
 		t.Errorf("Places() = %+v, want one for which %d wait", o, storm)
 	}
 
@@ -352,8 +352,8 @@ func TestStormIntoDeadPlace(t *testing.T) {
 			t.Errorf("%s is shown %d times, want once", n, seen[n])
 		}
 	}
-	if len(w.bot.Places()) > 0 {
-		t.Errorf("Places() = %+v, want none", w.bot.Places())
+	if len(w.bot.ChannelOutages()) > 0 {
+		t.Errorf("Places() = %+v, want none", w.bot.ChannelOutages())
 	}
 }
 
@@ -371,14 +371,14 @@ func TestAdminsAreToldOnce(t *testing.T) {
 	w.admins = []tickets.Principal{user("chat", "U1"), group, user("chat", "U2"), user("other", "U3"), user("nowhere", "U4")}
 	c.tell = func(_ context.Context, who tickets.Principal) error {
 		if who == group {
-			return failure(tickets.Refused, false)
+			return failure(tickets.Rejected, false)
 		}
 		return nil
 	}
 	// Every worker of the lane is inside a call before the first one fails.
 	var mu sync.Mutex
 	inside, open := 0, make(chan struct{})
-	broken := only("C1", failure(tickets.Gone, true), tickets.StepEdit)
+	broken := only("C1", failure(tickets.NotFound, true), tickets.StepEdit)
 	c.breaks(func(kind tickets.StepKind, p tickets.Place) error {
 		if kind != tickets.StepEdit { // of which several are made at once
 			return nil
@@ -400,7 +400,7 @@ func TestAdminsAreToldOnce(t *testing.T) {
 		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
 		w.approve(n, ann, twoHours)
 	}
-	w.eventually("all wait", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 20 })
+	w.eventually("all wait", func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == 20 })
 	told := func(n int) func() bool {
 		return func() bool { _, a, _ := c.count(); _, b, _ := other.count(); return a == 2*n && b == n }
 	}
@@ -435,7 +435,7 @@ func TestTellFails(t *testing.T) {
 		log := &logged{}
 		w.admins, w.log, c.tell = two, slog.NewTextHandler(log, nil), tell
 		w.rules.Places = []tickets.Place{placeOne, placeTwo}
-		c.breaks(only("C1", failure(tickets.Gone, true)))
+		c.breaks(only("C1", failure(tickets.NotFound, true)))
 		w.start()
 		return w, c, log
 	}
@@ -447,7 +447,7 @@ func TestTellFails(t *testing.T) {
 			defer mu.Unlock()
 			if who.ID == "U2" {
 				if n++; n < 4 {
-					return failure(tickets.Down, false)
+					return failure(tickets.Unavailable, false)
 				}
 			}
 			return nil
@@ -463,7 +463,7 @@ func TestTellFails(t *testing.T) {
 		}
 	})
 	t.Run("DownForGood", func(t *testing.T) {
-		w, c, log := begin(t, func(context.Context, tickets.Principal) error { return failure(tickets.Down, false) })
+		w, c, log := begin(t, func(context.Context, tickets.Principal) error { return failure(tickets.Unavailable, false) })
 		defer w.hurry()()
 		w.ask("r")
 		w.eventually("logged", func() bool { return log.has("no admin could be told") })
@@ -472,7 +472,7 @@ func TestTellFails(t *testing.T) {
 		}
 	})
 	t.Run("NobodyToTell", func(t *testing.T) {
-		w, _, log := begin(t, func(context.Context, tickets.Principal) error { return failure(tickets.Refused, false) })
+		w, _, log := begin(t, func(context.Context, tickets.Principal) error { return failure(tickets.Rejected, false) })
 		w.ask("r")
 		w.eventually("logged", func() bool { return log.has("no admin could be told") })
 	})
@@ -489,7 +489,7 @@ func TestTellFails(t *testing.T) {
 		w, c, _ := begin(t, func(ctx context.Context, _ tickets.Principal) error {
 			hanging <- struct{}{}
 			<-ctx.Done()
-			return failure(tickets.Unclear, false)
+			return failure(tickets.Ambiguous, false)
 		})
 		first := w.ask("r0")
 		<-hanging
@@ -518,9 +518,9 @@ func TestTellFails(t *testing.T) {
 		})
 		w.ask("r0")
 		w.eventually("telling", func() bool { _, _, tries := c.count(); return tries == 2 })
-		c.breaks(only("C2", failure(tickets.Gone, true)))
+		c.breaks(only("C2", failure(tickets.NotFound, true)))
 		n := w.ask("r1")
-		w.eventually("both out", func() bool { return len(w.bot.Places()) == 2 })
+		w.eventually("both out", func() bool { return len(w.bot.ChannelOutages()) == 2 })
 		c.breaks(nil)
 		w.advance(5*time.Minute + time.Second)
 		w.until(n, "shown in both", func(t *tickets.Ticket) bool {
@@ -559,17 +559,17 @@ func (l *logged) has(s string) bool {
 // until a week later.
 func TestRestartWhilePlaceIsOut(t *testing.T) {
 	w, c := newPlacesWorld(t)
-	c.breaks(only("C1", failure(tickets.Gone, true)))
+	c.breaks(only("C1", failure(tickets.NotFound, true)))
 	w.start()
 	for i := range 30 {
 		w.ask(fmt.Sprint("r", i))
 	}
 	waiting := func(n int) func() bool {
-		return func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == n }
+		return func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == n }
 	}
 	w.eventually("all wait", waiting(30))
 	w.restart()
-	if out := w.bot.Places(); len(out) > 0 {
+	if out := w.bot.ChannelOutages(); len(out) > 0 {
 		t.Errorf("Places() = %+v before any step", out)
 	}
 	before, _, _ := c.count()
@@ -599,7 +599,7 @@ func TestReadOnlyPlace(t *testing.T) {
 	w.start()
 	old := w.ask("old")
 	w.until(old, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
-	c.breaks(only("C1", failure(tickets.Refused, true), tickets.StepPost))
+	c.breaks(only("C1", failure(tickets.Rejected, true), tickets.StepPost))
 	w.ask("new")
 	w.eventually("out", w.isOut(true))
 	w.approve(old, ann, twoHours)
@@ -607,7 +607,7 @@ func TestReadOnlyPlace(t *testing.T) {
 		m := t.Message(placeOne)
 		return t.Progress() == tickets.Submitted && m.Shown == t.Rev && m.Told == len(t.Events)
 	})
-	if o := w.bot.Places(); len(o) != 1 || !slices.Equal(o[0].Steps, []tickets.StepKind{tickets.StepPost}) {
+	if o := w.bot.ChannelOutages(); len(o) != 1 || !slices.Equal(o[0].Steps, []tickets.StepKind{tickets.StepPost}) {
 		t.Errorf("Places() = %+v, want posts alone", o)
 	}
 	if failed, _, _ := c.count(); failed != 1 {
@@ -627,20 +627,20 @@ func TestPlaceBackForEverything(t *testing.T) {
 		w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
 		old = append(old, n)
 	}
-	c.breaks(only("C1", failure(tickets.Down, true))) // as Slack's adapter says it of edits
+	c.breaks(only("C1", failure(tickets.Unavailable, true))) // as Slack's adapter says it of edits
 	for i := range old {
 		w.ask(fmt.Sprint("new", i))
 	}
-	w.eventually("posts wait", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 10 })
+	w.eventually("posts wait", func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == 10 })
 	w.advance(4 * time.Minute)
 	for _, n := range old {
 		w.approve(n, ann, twoHours)
 	}
-	w.eventually("all wait", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 20 })
+	w.eventually("all wait", func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == 20 })
 	for _, n := range old { // nothing of EPM's waits
 		w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 	}
-	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.Moment(w.bot.Places()[0].Since)+
+	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.FormatTime(w.bot.ChannelOutages()[0].Since)+
 		": channel C1 on Chat (messages are not updated, new requests are not shown): down: planned. Requests waiting for it: 20.")
 	if failed, _, _ := c.count(); failed > 8 {
 		t.Errorf("%d forbidden calls, want at most 8", failed)
@@ -671,12 +671,12 @@ func TestProbe(t *testing.T) {
 		back  bool // the place works
 		soon  bool // it does not tell: another step may try at once
 	}{
-		"Down":         {fails: failure(tickets.Down, false), soon: true},
-		"Unclear":      {fails: failure(tickets.Unclear, false), soon: true},
-		"Limited":      {fails: failure(tickets.Limited, false), soon: true},
-		"RefusedAlone": {fails: failure(tickets.Refused, false), soon: true},
-		"Deleted":      {fails: failure(tickets.Gone, false), back: true},
-		"StillOut":     {fails: failure(tickets.Gone, true)},
+		"Down":         {fails: failure(tickets.Unavailable, false), soon: true},
+		"Unclear":      {fails: failure(tickets.Ambiguous, false), soon: true},
+		"Limited":      {fails: failure(tickets.RateLimited, false), soon: true},
+		"RefusedAlone": {fails: failure(tickets.Rejected, false), soon: true},
+		"Deleted":      {fails: failure(tickets.NotFound, false), back: true},
+		"StillOut":     {fails: failure(tickets.NotFound, true)},
 		"Works":        {back: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -685,16 +685,16 @@ func TestProbe(t *testing.T) {
 			w.start()
 			n := w.ask("r")
 			w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
-			chat.breaks(only("C1", failure(tickets.Denied, false), tickets.StepEdit))
+			chat.breaks(only("C1", failure(tickets.Unauthorized, false), tickets.StepEdit))
 			w.approve(n, ann, twoHours)
-			w.eventually("waits", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 1 })
+			w.eventually("waits", func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == 1 })
 			chat.breaks(only("C1", c.fails, tickets.StepEdit))
 			w.advance(5*time.Minute + time.Second)
 			w.until(n, "tried", func(t *tickets.Ticket) bool {
 				m := t.Message(placeOne)
 				return m.Dead || m.Problem == "" || c.fails != nil && m.Problem == c.fails.Error()
 			})
-			if got := len(w.bot.Places()) == 0; got != c.back {
+			if got := len(w.bot.ChannelOutages()) == 0; got != c.back {
 				t.Fatalf("in use is %t, want %t", got, c.back)
 			}
 			if c.back {
@@ -723,10 +723,10 @@ func TestProbeThatNeverWasMade(t *testing.T) {
 	w, c := newPlacesWorld(t)
 	sick := &sickStore{}
 	w.wrap = func(s store.Store) store.Store { sick.Store = s; return sick }
-	c.breaks(only("C1", failure(tickets.Gone, true)))
+	c.breaks(only("C1", failure(tickets.NotFound, true)))
 	w.start()
 	n := w.ask("r")
-	w.eventually("waits", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 1 })
+	w.eventually("waits", func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == 1 })
 	c.breaks(nil)
 	sick.left.Store(1)
 	w.advance(5*time.Minute + time.Second)
@@ -765,7 +765,7 @@ func TestSuccessUnderWayTellsNothing(t *testing.T) {
 		first := false
 		once.Do(func() { first = true })
 		if !first {
-			return failure(tickets.Gone, true)
+			return failure(tickets.NotFound, true)
 		}
 		close(entered)
 		<-free
@@ -777,7 +777,7 @@ func TestSuccessUnderWayTellsNothing(t *testing.T) {
 	w.eventually("out", w.isOut(true))
 	close(free)
 	w.until(slow, "edited", func(t *tickets.Ticket) bool { return t.Message(placeOne).Shown > 1 })
-	if len(w.bot.Places()) != 1 {
+	if len(w.bot.ChannelOutages()) != 1 {
 		t.Error("the place is in use, which nobody has tried")
 	}
 }
@@ -801,9 +801,9 @@ func notKeptWaiting(t *testing.T) (told bool) {
 	for _, n := range []tickets.Number{first, second} {
 		w.until(n, "shown", shown)
 	}
-	c.breaks(only("C1", failure(tickets.Gone, true), tickets.StepEdit))
+	c.breaks(only("C1", failure(tickets.NotFound, true), tickets.StepEdit))
 	w.approve(first, ann, twoHours)
-	w.eventually("waits", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 1 })
+	w.eventually("waits", func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == 1 })
 	slow.hold(second)
 	w.approve(second, ann, twoHours)
 	<-slow.held
@@ -865,23 +865,25 @@ func (s *slowStore) Update(ctx context.Context, n tickets.Number, change func(*t
 
 // told is what several replicas agree on about what admins were told.
 type told struct {
-	store.Shared // the bot asks for nothing else than what is below
-	mu           sync.Mutex
-	keys         map[string]bool
-	away         bool
-	asked        int
+	store.Coordinator // the bot asks for nothing else than what is below
+	mu                sync.Mutex
+	keys              map[string]bool
+	away              bool
+	asked             int
 }
 
-func (t *told) First(_ context.Context, key string, _ time.Duration) (bool, error) {
+func (t *told) ClaimOnce(_ context.Context, key string, _ time.Duration) (bool, error) {
 	return t.set(key, true)
 }
 
-// Hold gives every lease to everybody: one process runs in each test.
-func (t *told) Hold(context.Context, string, string, time.Duration) (bool, error) { return true, nil }
+// AcquireLease gives every lease to everybody: one process runs in each test.
+func (t *told) AcquireLease(context.Context, string, string, time.Duration) (bool, error) {
+	return true, nil
+}
 
-func (t *told) Drop(context.Context, string, string) error { return nil }
+func (t *told) ReleaseLease(context.Context, string, string) error { return nil }
 
-func (t *told) Forget(_ context.Context, key string) (bool, error) { return t.set(key, false) }
+func (t *told) Unclaim(_ context.Context, key string) (bool, error) { return t.set(key, false) }
 
 func (t *told) set(key string, to bool) (changed bool, err error) {
 	t.mu.Lock()
@@ -912,7 +914,7 @@ func TestReplicasTellOnce(t *testing.T) {
 			for range 2 { // each with tickets of its own: both meet the place
 				w, c := newPlacesWorld(t)
 				w.shared = shared
-				c.breaks(only("C1", failure(tickets.Gone, true)))
+				c.breaks(only("C1", failure(tickets.NotFound, true)))
 				worlds, chats = append(worlds, w), append(chats, c)
 			}
 			count := func() (n int) {
@@ -954,14 +956,14 @@ func TestReplicasTellOnce(t *testing.T) {
 // next try where it was.
 func TestRenewedCredentials(t *testing.T) {
 	w, c := newPlacesWorld(t)
-	c.breaks(only("C1", failure(tickets.Denied, false)))
+	c.breaks(only("C1", failure(tickets.Unauthorized, false)))
 	w.start()
 	for i := range 5 {
 		w.ask(fmt.Sprint("r", i))
 	}
-	w.eventually("all wait", func() bool { o := w.bot.Places(); return len(o) == 1 && o[0].Waiting == 5 })
+	w.eventually("all wait", func() bool { o := w.bot.ChannelOutages(); return len(o) == 1 && o[0].Waiting == 5 })
 	c.breaks(nil)
-	w.bot.Renewed()
+	w.bot.RetryNow()
 	for i := range 5 {
 		w.until(tickets.NewNumber(w.rules.Type.Prefix, int64(1001+i)), "shown", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
 	}

@@ -16,14 +16,14 @@ type Difference struct {
 	Type          string // of new tickets after the change
 }
 
-// Plan is how set, over the values base that the program was started with,
+// PlanChanges is how set, over the values base that the program was started with,
 // comes to hold values; nil takes a setting back to base. It is nothing if
 // there is nothing to do, and nothing if something may not be: problems are
 // sentences that say what, all at once. ask is a sentence about what has to be
 // meant before the changes are made; "" if nothing has to.
-func Plan(base map[string]string, w World, set tickets.Settings, values map[string]*string) (changes []tickets.Change, does []Difference, ask string, problems []string) {
-	before, brokenBefore := Merged(base, set, w)
-	now, broken := Merged(base, set.With(asChanges(set, values)), w)
+func PlanChanges(base map[string]string, w Registry, set tickets.Settings, values map[string]*string) (changes []tickets.Change, does []Difference, ask string, problems []string) {
+	before, brokenBefore := Effective(base, set, w)
+	now, broken := Effective(base, set.With(asChanges(set, values)), w)
 	values = maps.Clone(values)
 	taken := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(broken)) {
@@ -62,8 +62,8 @@ func Plan(base map[string]string, w World, set tickets.Settings, values map[stri
 	return changes, does, ask, nil
 }
 
-// Whole are values that leave set with nothing but wanted.
-func Whole(set tickets.Settings, wanted map[string]string) map[string]*string {
+// ReplaceAll are values that leave set with nothing but wanted.
+func ReplaceAll(set tickets.Settings, wanted map[string]string) map[string]*string {
 	values := map[string]*string{}
 	for key := range set.Values {
 		values[key] = nil

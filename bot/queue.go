@@ -38,12 +38,12 @@ type lane struct {
 	line    line
 
 	mu     sync.Mutex
-	paused time.Time        // by the bot's clock
-	deaf   bool             // the store's last answer was an error
-	said   time.Time        // when the log was last told so
-	fails  int              // that let the lane rest, in a row
-	why    tickets.Class    // of the last of them
-	took   []tickets.Notice // the last that its receiver took; empty if none yet
+	paused time.Time               // by the bot's clock
+	deaf   bool                    // the store's last answer was an error
+	said   time.Time               // when the log was last told so
+	fails  int                     // that let the lane rest, in a row
+	why    tickets.Class           // of the last of them
+	took   []tickets.EventEnvelope // the last that its receiver took; empty if none yet
 
 	kept  map[tickets.Number]time.Time // leases, with when to end them
 	waits map[wait]time.Time           // steps of these that failed, with when to try again
@@ -197,7 +197,7 @@ func (b *Bot) giveBack(ctx context.Context, l *lane, t *tickets.Ticket, leased t
 func (b *Bot) waiting(l *lane, t *tickets.Ticket) time.Time {
 	var first time.Time
 	now := b.Now()
-	for _, s := range t.Owes(now) {
+	for _, s := range t.PendingSteps(now) {
 		if s.Lane != l.name {
 			continue
 		}
@@ -267,7 +267,7 @@ func (q *line) leave(place tickets.Place, n tickets.Number) {
 
 // enqueue puts t into the lines of the places in which it is to be posted.
 func (l *lane) enqueue(t *tickets.Ticket, now time.Time) {
-	for _, s := range t.Owes(now) {
+	for _, s := range t.PendingSteps(now) {
 		if s.Lane == l.name && s.Kind == tickets.StepPost {
 			l.line.join(s.Place, t.Number)
 		}
@@ -280,7 +280,7 @@ func (b *Bot) next(ctx context.Context, l *lane, t *tickets.Ticket, until time.T
 	for {
 		now := b.Now()
 		var moved <-chan struct{}
-		for _, s := range t.Owes(now) {
+		for _, s := range t.PendingSteps(now) {
 			if s.Lane != l.name || b.readyAt(l, t.Number, s, now).After(now) {
 				continue
 			}

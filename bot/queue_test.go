@@ -43,11 +43,11 @@ func (w *world) storm(n int) []tickets.Number {
 func TestPostsAreInOrder(t *testing.T) {
 	for name, fails := range map[string]func(call int) error{
 		"Never":    func(int) error { return nil },
-		"Down":     func(n int) error { return when(n == 3 || n == 4 || n == 11, tickets.Down) },
-		"Unclear":  func(n int) error { return when(n == 5 || n == 6, tickets.Unclear) },
-		"AtOnce":   func(n int) error { return when(n <= 2, tickets.Down) },
-		"Limited":  func(n int) error { return when(n == 7, tickets.Limited) },
-		"LongDown": func(n int) error { return when(n > 5 && n < 15, tickets.Down) },
+		"Down":     func(n int) error { return when(n == 3 || n == 4 || n == 11, tickets.Unavailable) },
+		"Unclear":  func(n int) error { return when(n == 5 || n == 6, tickets.Ambiguous) },
+		"AtOnce":   func(n int) error { return when(n <= 2, tickets.Unavailable) },
+		"Limited":  func(n int) error { return when(n == 7, tickets.RateLimited) },
+		"LongDown": func(n int) error { return when(n > 5 && n < 15, tickets.Unavailable) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +109,7 @@ func TestOneChannelHoldsUpNoOther(t *testing.T) {
 	w, c := newPlacesWorld(t)
 	other := tickets.Place{Platform: placeOne.Platform, Channel: "C-other"}
 	w.rules.Places = []tickets.Place{placeOne, other}
-	limited := &tickets.Failure{Class: tickets.Limited, After: time.Minute, Err: fmt.Errorf("planned")}
+	limited := &tickets.Failure{Class: tickets.RateLimited, RetryAfter: time.Minute, Err: fmt.Errorf("planned")}
 	c.breaks(only(placeOne.Channel, limited, tickets.StepPost))
 	w.start()
 	numbers := w.storm(storm)
@@ -176,7 +176,7 @@ func TestRestartWhileWaiting(t *testing.T) {
 	t.Parallel()
 	w, c := newPlacesWorld(t)
 	w.rules.Places = []tickets.Place{placeOne}
-	c.breaks(only(placeOne.Channel, failure(tickets.Down, false), tickets.StepPost))
+	c.breaks(only(placeOne.Channel, failure(tickets.Unavailable, false), tickets.StepPost))
 	w.start()
 	numbers := w.storm(20)
 	w.eventually("tried", func() bool { failed, _, _ := c.count(); return failed > 0 })

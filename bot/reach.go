@@ -47,7 +47,7 @@ func (b *Bot) reach(ctx context.Context, who []tickets.Principal) []adapters.Rea
 			if len(theirs) == 0 {
 				return
 			}
-			for i, r := range b.chats[p].Reach(ctx, theirs) {
+			for i, r := range b.chats[p].Resolve(ctx, theirs) {
 				out[at[i]] = r
 			}
 		})
@@ -71,7 +71,7 @@ func (b *Bot) mentions(ctx context.Context, set tickets.Settings, changes []tick
 	if !slices.ContainsFunc(changes, func(c tickets.Change) bool { return c.Key == tickets.KeyAssignmentGroup && c.New != nil }) {
 		return "", ""
 	}
-	after, _ := Merged(b.Config.Settings, set.With(changes), b.World)
+	after, _ := Effective(b.Config.Settings, set.With(changes), b.Registry)
 	if len(after.Assign) == 0 {
 		return "", ""
 	}
@@ -108,7 +108,7 @@ func (b *Bot) roles(ctx context.Context, c adapters.Command, _ []string) string 
 	}
 	lines = append(lines, b.sayRole("Admins", "nobody can change the settings in chat", s.Admins, reach[len(s.Approvers):])...)
 	for _, key := range []string{tickets.KeyApprovers, tickets.KeyAdmins} {
-		if err := b.Broken()[key]; err != nil {
+		if err := b.InvalidSettings()[key]; err != nil {
 			lines = append(lines, fmt.Sprintf("The setting %s cannot be read in whole, and what can be read counts: %s.", key, err))
 		}
 	}

@@ -112,7 +112,7 @@ func TestRolesOfWhatCannotBeRead(t *testing.T) {
 	if _, err := w.store.Configure(t.Context(), 0, []tickets.Change{{Key: tickets.KeyApprovers, New: &text}}); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("known as broken", func() bool { return len(w.bot.Broken()) == 1 })
+	w.eventually("known as broken", func() bool { return len(w.bot.InvalidSettings()) == 1 })
 	w.wants("roles", "Approvers, in Chat:\n• chat:U1\n", "The setting approvers cannot be read in whole, and what can be read counts: item 2: write platform:ID")
 }
 

@@ -99,21 +99,21 @@ type Report struct {
 	Median float64 `json:"median_seconds"`
 	P95    float64 `json:"p95_seconds"`
 
-	Approvers    []Tally `json:"approvers"`       // who decided here, the most decisions first
-	Applications []Tally `json:"applications"`    // what was asked for
-	Groups       []Tally `json:"computer_groups"` // of EPM, where it sends them
+	Approvers    []Breakdown `json:"approvers"`       // who decided here, the most decisions first
+	Applications []Breakdown `json:"applications"`    // what was asked for
+	Groups       []Breakdown `json:"computer_groups"` // of EPM, where it sends them
 
 	AfterHours []tickets.Number `json:"after_hours"` // decided here outside of Hours
 	Hasty      []tickets.Number `json:"hasty"`       // approved within ten seconds
 	// Often are files that were approved more than once, by their hash: a rule
 	// in EPM may serve better.
-	Often []Tally `json:"often_approved"`
+	Often []Breakdown `json:"often_approved"`
 
 	Days []Day `json:"days"` // all of them, the oldest first
 
-	// Looked is how many tickets were looked through, the newest first, if
+	// Scanned is how many tickets were looked through, the newest first, if
 	// those were not all that it takes; else 0.
-	Looked int `json:"looked_through,omitempty"`
+	Scanned int `json:"looked_through,omitempty"`
 	// Damaged says that there are tickets that cannot be read and are missing
 	// in the numbers.
 	Damaged bool `json:"damaged,omitempty"`
@@ -122,12 +122,12 @@ type Report struct {
 
 	took                            []time.Duration
 	days                            map[string]*Day
-	approvers, applications, groups map[string]*Tally
-	files                           map[string]*Tally
+	approvers, applications, groups map[string]*Breakdown
+	files                           map[string]*Breakdown
 }
 
-// Tally counts requests that have something in common.
-type Tally struct {
+// Breakdown counts requests that have something in common.
+type Breakdown struct {
 	Name string `json:"name"`
 	Hash string `json:"hash,omitempty"` // of a file, SHA-256 or, without one, SHA-1
 	Counts
@@ -148,7 +148,7 @@ func NewReport(since, until time.Time, hours Hours) *Report {
 		Since: since, Until: until, Hours: hours,
 		AfterHours: []tickets.Number{}, Hasty: []tickets.Number{},
 		days:      map[string]*Day{},
-		approvers: map[string]*Tally{}, applications: map[string]*Tally{}, groups: map[string]*Tally{}, files: map[string]*Tally{},
+		approvers: map[string]*Breakdown{}, applications: map[string]*Breakdown{}, groups: map[string]*Breakdown{}, files: map[string]*Breakdown{},
 	}
 }
 
@@ -160,7 +160,7 @@ func (r *Report) Read(ctx context.Context, s store.Store, most int) error {
 	defer r.end()
 	var wrong error
 	q := store.Query{Limit: reportPage}
-	for read := 0; read < most; r.Looked = read {
+	for read := 0; read < most; r.Scanned = read {
 		list, err := s.List(ctx, q)
 		if err != nil && read > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return wrong
@@ -180,7 +180,7 @@ func (r *Report) Read(ctx context.Context, s store.Store, most int) error {
 		}
 		// Clocks may have been wrong for a while: a whole page is before it.
 		if len(list) < q.Limit && err == nil || older == len(list) {
-			r.Looked = 0
+			r.Scanned = 0
 			return wrong
 		}
 		read += len(list)
@@ -226,7 +226,7 @@ func (r *Report) add(t *tickets.Ticket) {
 	took := max(d.At.Sub(t.Created), 0)
 	r.took, day.took = append(r.took, took), append(day.took, took)
 	by := tally(r.approvers, d.By.String(), d.Verdict)
-	by.Name = adapters.Name(d.By) + " (" + adapters.PlatformName(d.By.Platform) + ")"
+	by.Name = adapters.DisplayName(d.By) + " (" + adapters.PlatformName(d.By.Platform) + ")"
 	if !r.Hours.hold(d.At) {
 		r.AfterHours = append(r.AfterHours, t.Number)
 	}
@@ -235,10 +235,10 @@ func (r *Report) add(t *tickets.Ticket) {
 	}
 }
 
-func tally(in map[string]*Tally, key string, v tickets.Verdict) *Tally {
+func tally(in map[string]*Breakdown, key string, v tickets.Verdict) *Breakdown {
 	c := in[key]
 	if c == nil {
-		c = &Tally{Name: key}
+		c = &Breakdown{Name: key}
 		in[key] = c
 	}
 	c.Counts.add(v)
@@ -257,7 +257,7 @@ func (r *Report) end() {
 		r.Days = append(r.Days, *day)
 	}
 	r.Approvers, r.Applications, r.Groups = ranked(r.approvers), ranked(r.applications), ranked(r.groups)
-	r.Often = slices.DeleteFunc(ranked(r.files), func(c Tally) bool { return c.Approved < often })
+	r.Often = slices.DeleteFunc(ranked(r.files), func(c Breakdown) bool { return c.Approved < often })
 	slices.Reverse(r.AfterHours) // the oldest first
 	slices.Reverse(r.Hasty)
 }
@@ -365,12 +365,12 @@ func (r *Report) Bars() (unit string, bars []Day) {
 	return unit, bars
 }
 
-func ranked(in map[string]*Tally) []Tally {
-	list := make([]Tally, 0, len(in))
+func ranked(in map[string]*Breakdown) []Breakdown {
+	list := make([]Breakdown, 0, len(in))
 	for _, c := range slices.Collect(maps.Values(in)) {
 		list = append(list, *c)
 	}
-	slices.SortFunc(list, func(a, b Tally) int {
+	slices.SortFunc(list, func(a, b Breakdown) int {
 		return cmp.Or(b.Requests-a.Requests, strings.Compare(a.Name, b.Name), strings.Compare(a.Hash, b.Hash))
 	})
 	return list
@@ -414,15 +414,15 @@ func (r *Report) line() string {
 }
 
 // name is what is counted, for people.
-func (c *Tally) name() string { return adapters.Cut(adapters.Line(c.Name), 80) }
+func (c *Breakdown) name() string { return adapters.Cut(adapters.Line(c.Name), 80) }
 
 // Text is the report for people, with at most top of each list.
 func (r *Report) Text(top int) string {
 	var s strings.Builder
 	const layout = "2006-01-02 15:04"
 	fmt.Fprintf(&s, "Requests from %s to %s UTC: %d.", r.Since.UTC().Format(layout), r.Until.UTC().Format(layout), r.Requests)
-	if r.Looked > 0 {
-		fmt.Fprintf(&s, " Only the newest %d tickets were looked through: what is older is missing here.", r.Looked)
+	if r.Scanned > 0 {
+		fmt.Fprintf(&s, " Only the newest %d tickets were looked through: what is older is missing here.", r.Scanned)
 	}
 	if r.Damaged {
 		s.WriteString(" There are tickets that cannot be read: they are missing here.")
@@ -441,7 +441,7 @@ func (r *Report) Text(top int) string {
 		fmt.Fprintf(&s, "\nTime to a decision: half within %s, 95 of 100 within %s.", spell(r.Median), spell(r.P95))
 	}
 	s.WriteString(r.line())
-	counts := func(title string, list []Tally) {
+	counts := func(title string, list []Breakdown) {
 		if len(list) == 0 {
 			return
 		}

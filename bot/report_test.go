@@ -69,8 +69,8 @@ func TestReport(t *testing.T) {
 	add(monday.Add(24*time.Hour), rights) // after
 
 	r := bot.NewReport(monday, monday.Add(24*time.Hour), bot.Hours{From: 7, To: 19, In: time.UTC})
-	if err := r.Read(t.Context(), keep, math.MaxInt); err != nil || r.Looked != 0 {
-		t.Fatalf("Read = %v, %d looked through", err, r.Looked)
+	if err := r.Read(t.Context(), keep, math.MaxInt); err != nil || r.Scanned != 0 {
+		t.Fatalf("Read = %v, %d looked through", err, r.Scanned)
 	}
 	want := `Requests from 2026-03-02 07:00 to 2026-03-03 07:00 UTC: 7.
 Approved: 3. Denied: 2. Undecided: 1. Ended otherwise: 1. Decided in EPM itself: 2.
@@ -116,8 +116,8 @@ func TestReportReadsPages(t *testing.T) {
 	} {
 		r := bot.NewReport(monday.Add(-time.Duration(c.hours)*time.Hour), monday, bot.OfficeHours())
 		err := r.Read(t.Context(), keep, c.most)
-		if err != nil || r.Looked != c.looked || r.Requests != c.requests {
-			t.Errorf("%d hours, %d tickets at most: %v, %d looked through, %d requests; want %d, %d", c.hours, c.most, err, r.Looked, r.Requests, c.looked, c.requests)
+		if err != nil || r.Scanned != c.looked || r.Requests != c.requests {
+			t.Errorf("%d hours, %d tickets at most: %v, %d looked through, %d requests; want %d, %d", c.hours, c.most, err, r.Scanned, r.Requests, c.looked, c.requests)
 		}
 		if said := strings.Contains(r.Text(1), "the newest 400 tickets"); said != (c.looked > 0) {
 			t.Errorf("%d hours, %d tickets at most: %s", c.hours, c.most, r.Text(1))
@@ -141,8 +141,8 @@ func TestReportTellsOfDamage(t *testing.T) {
 	} {
 		keep := partly{hours(1000), broken, c.fails}
 		r := bot.NewReport(monday.Add(-5000*time.Hour), monday, bot.OfficeHours())
-		if err := r.Read(t.Context(), keep, math.MaxInt); !errors.Is(err, c.err) || r.Damaged != c.damaged || r.Looked != c.looked || r.Requests != c.requests {
-			t.Errorf("Read = %v, damaged %v, %d looked through, %d requests", err, r.Damaged, r.Looked, r.Requests)
+		if err := r.Read(t.Context(), keep, math.MaxInt); !errors.Is(err, c.err) || r.Damaged != c.damaged || r.Scanned != c.looked || r.Requests != c.requests {
+			t.Errorf("Read = %v, damaged %v, %d looked through, %d requests", err, r.Damaged, r.Scanned, r.Requests)
 		}
 		if said := strings.Contains(r.Text(1), "cannot be read"); said != c.damaged {
 			t.Errorf("Text = %s", r.Text(1))
@@ -157,8 +157,8 @@ func TestReportTellsOfDamage(t *testing.T) {
 	defer cancel()
 	late := partly{hours(1000), context.DeadlineExceeded, func(q store.Query) bool { return q.Before != "" }}
 	r := bot.NewReport(monday.Add(-5000*time.Hour), monday, bot.OfficeHours())
-	if err := r.Read(ctx, late, math.MaxInt); err != nil || r.Looked != 200 || r.Damaged || r.Requests != 199 {
-		t.Errorf("Read whose time is over = %v, %d looked through, damaged %v, %d requests", err, r.Looked, r.Damaged, r.Requests)
+	if err := r.Read(ctx, late, math.MaxInt); err != nil || r.Scanned != 200 || r.Damaged || r.Requests != 199 {
+		t.Errorf("Read whose time is over = %v, %d looked through, damaged %v, %d requests", err, r.Scanned, r.Damaged, r.Requests)
 	}
 }
 
@@ -302,7 +302,7 @@ func TestReportCommand(t *testing.T) {
 	for _, who := range []tickets.Actor{bob, sam} {
 		note(t, ask(who, "report"), adapters.SayNotAdmin)
 	}
-	if list := w.bot.Complete(t.Context(), adapters.Completion{Actor: ann, Word: "report", Arg: "span", Typed: "4"}); len(list) != 2 || list[0].Value != "4w" {
+	if list := w.bot.Autocomplete(t.Context(), adapters.Completion{Actor: ann, Word: "report", Arg: "span", Typed: "4"}); len(list) != 2 || list[0].Value != "4w" {
 		t.Errorf("suggested %v", list)
 	}
 }

@@ -22,7 +22,7 @@ const (
 // what would change.
 func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor, words []string) string {
 	set, err := b.Store.Settings(ctx)
-	damaged := errors.Is(err, store.ErrDamaged)
+	damaged := errors.Is(err, store.ErrCorrupt)
 	if err != nil && !damaged {
 		b.Log.Error("cannot read the settings", "err", err)
 		return sayStoreAway
@@ -36,7 +36,7 @@ func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor, words []string)
 	case damaged:
 		return sayDamaged
 	case all:
-		values := Whole(set, nil)
+		values := ReplaceAll(set, nil)
 		if len(values) == 0 {
 			return sayNothingSet
 		}
@@ -58,11 +58,11 @@ func (b *Bot) resetConfig(ctx context.Context, by tickets.Actor, words []string)
 // sayReset says what a reset of all of set would change, or why it would not be
 // done.
 func (b *Bot) sayReset(ctx context.Context, by tickets.Actor, set tickets.Settings) string {
-	values := Whole(set, nil)
+	values := ReplaceAll(set, nil)
 	if len(values) == 0 {
 		return sayNothingSet
 	}
-	changes, does, ask, problems := Plan(b.Config.Settings, b.World, set, values)
+	changes, does, ask, problems := PlanChanges(b.Config.Settings, b.Registry, set, values)
 	if len(problems) > 0 {
 		return problems[0]
 	}

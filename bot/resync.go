@@ -151,7 +151,7 @@ func (b *Bot) compare(ctx context.Context) {
 	if b.Shared != nil {
 		// Held until the next comparison, so that all replicas together make
 		// no more than one alone would.
-		mine, err := b.Shared.Hold(ctx, resyncLease, b.resync.holder, b.Resync+resyncTimeout)
+		mine, err := b.Shared.AcquireLease(ctx, resyncLease, b.resync.holder, b.Resync+resyncTimeout)
 		if err != nil {
 			b.Log.Warn("cannot agree on who compares with EPM", "err", err)
 			return
@@ -182,13 +182,13 @@ func (b *Bot) compared(k *kindResync, c Comparison, err error) {
 	k.next = time.Time{}
 	if err != nil {
 		f := tickets.FailureOf(err)
-		if why = f.Say; why == "" {
+		if why = f.UserMessage; why == "" {
 			why = "Countersign has a problem of its own, which its log tells"
 		}
-		if f.Class == tickets.Denied || f.Class == tickets.Refused {
+		if f.Class == tickets.Unauthorized || f.Class == tickets.Rejected {
 			k.next = now.Add(seldomResync)
-		} else if f.After > 0 {
-			k.next = now.Add(f.After)
+		} else if f.RetryAfter > 0 {
+			k.next = now.Add(f.RetryAfter)
 		}
 		if why != k.Why {
 			b.Log.Warn("cannot compare with EPM's list", "kind", k.Kind, "err", err)
@@ -250,14 +250,14 @@ func (b *Bot) compareKind(ctx context.Context, k *kindResync) (c Comparison, err
 	}
 	seen := map[tickets.RequestID]bool{}
 	var stored error
-	listing, err := b.EPM.List(ctx, k.Kind, func(page []tickets.Listed) {
+	listing, err := b.EPM.List(ctx, k.Kind, func(page []tickets.ListedRequest) {
 		for _, l := range page {
 			if stored == nil {
 				stored = b.weigh(ctx, k, ours, l, seen, &c)
 			}
 		}
 	})
-	c.Unknown, c.Whole = c.Unknown+listing.Skipped, listing.Whole
+	c.Unknown, c.Whole = c.Unknown+listing.Skipped, listing.Complete
 	if stored != nil {
 		return c, stored
 	}
@@ -270,14 +270,14 @@ func (b *Bot) compareKind(ctx context.Context, k *kindResync) (c Comparison, err
 		}
 	}
 	k.compared = true
-	if !listing.Whole {
+	if !listing.Complete {
 		b.askFor(ctx, k, ours, seen, &c)
 	}
 	return c, nil
 }
 
 // weigh looks at one record of EPM's list.
-func (b *Bot) weigh(ctx context.Context, k *kindResync, ours open, l tickets.Listed, seen map[tickets.RequestID]bool, c *Comparison) error {
+func (b *Bot) weigh(ctx context.Context, k *kindResync, ours open, l tickets.ListedRequest, seen map[tickets.RequestID]bool, c *Comparison) error {
 	for _, id := range l.IDs {
 		again := seen[id]
 		seen[id] = true
@@ -304,7 +304,7 @@ func (b *Bot) weigh(ctx context.Context, k *kindResync, ours open, l tickets.Lis
 			return err
 		}
 	}
-	if !l.Sure && !k.proven || ours.numbers[l.Request.EPMNumber] != "" {
+	if !l.IDCertain && !k.proven || ours.numbers[l.Request.EPMNumber] != "" {
 		// Under another name it may be here already, or come by its webhook.
 		c.Unknown++
 		if !k.unsure {
@@ -318,7 +318,7 @@ func (b *Bot) weigh(ctx context.Context, k *kindResync, ours open, l tickets.Lis
 
 // missed makes a ticket of a request that was listed and is not known, once
 // it is old enough for its webhook to have come.
-func (b *Bot) missed(ctx context.Context, k *kindResync, l tickets.Listed, c *Comparison) error {
+func (b *Bot) missed(ctx context.Context, k *kindResync, l tickets.ListedRequest, c *Comparison) error {
 	now, id := b.Now(), l.Request.ID
 	at := l.Request.Time
 	if at.IsZero() || at.After(now) { // or it is not of the zone we think
@@ -335,7 +335,7 @@ func (b *Bot) missed(ctx context.Context, k *kindResync, l tickets.Listed, c *Co
 	if age := now.Sub(at); age < settle || age > maxAge || c.Missed >= maxMissed {
 		return nil
 	}
-	made, err := b.acceptListed(ctx, l, &tickets.News{ID: id, Request: &l.Request})
+	made, err := b.acceptListed(ctx, l, &tickets.Update{ID: id, Request: &l.Request})
 	if made {
 		c.Missed++
 	}
@@ -343,11 +343,11 @@ func (b *Bot) missed(ctx context.Context, k *kindResync, l tickets.Listed, c *Co
 }
 
 // close gives t, which waits here, what EPM lists as its outcome.
-func (b *Bot) close(ctx context.Context, t *tickets.Ticket, l tickets.Listed, c *Comparison) error {
+func (b *Bot) close(ctx context.Context, t *tickets.Ticket, l tickets.ListedRequest, c *Comparison) error {
 	if age := b.Now().Sub(l.Outcome.At); age.Abs() < settle {
 		return nil // its webhook is on its way
 	}
-	closed, err := b.acceptListed(ctx, l, &tickets.News{ID: t.ID, Outcome: l.Outcome})
+	closed, err := b.acceptListed(ctx, l, &tickets.Update{ID: t.ID, Outcome: l.Outcome})
 	if closed {
 		c.Closed++
 	}
@@ -357,13 +357,13 @@ func (b *Bot) close(ctx context.Context, t *tickets.Ticket, l tickets.Listed, c 
 // acceptListed keeps the record l like a webhook, with what news makes of its
 // ticket, and reports whether that changed anything. The ticket is looked at
 // once more in the commit: a webhook or a person may have been faster.
-func (b *Bot) acceptListed(ctx context.Context, l tickets.Listed, news *tickets.News) (bool, error) {
+func (b *Bot) acceptListed(ctx context.Context, l tickets.ListedRequest, news *tickets.Update) (bool, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return false, err
 	}
 	now := b.Now()
-	in := tickets.Incoming{ID: id.String(), At: now, Remote: tickets.FromList, Raw: l.Raw, News: news}
+	in := tickets.Incoming{ID: id.String(), At: now, Remote: tickets.RemoteList, Raw: l.Raw, Update: news}
 	ctx, end := b.news(ctx, "listed", news, now)
 	r, t, err := b.Store.Accept(ctx, in, func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 		if news.Outcome != nil && (t == nil || t.Progress() != tickets.Pending) {
@@ -400,7 +400,7 @@ func (b *Bot) askFor(ctx context.Context, k *kindResync, ours open, seen map[tic
 		if err != nil || out == nil {
 			continue // nothing is concluded from that
 		}
-		if err := b.close(ctx, t, tickets.Listed{Outcome: out}, c); err != nil {
+		if err := b.close(ctx, t, tickets.ListedRequest{Outcome: out}, c); err != nil {
 			b.Log.Warn("cannot record what EPM lists", "ticket", t.Number, "err", err)
 		}
 	}
@@ -422,7 +422,7 @@ func (b *Bot) sayComparisons() (say string, fine bool) {
 		name := c.Kind.Plural()
 		s := "Compared with EPM's list of " + name + ": not yet."
 		if !c.At.IsZero() {
-			s = fmt.Sprintf("Compared with EPM's list of %s %s: %s missed, %s closed by it since the start.", name, adapters.Moment(c.At), count(c.Missed), count(c.Closed))
+			s = fmt.Sprintf("Compared with EPM's list of %s %s: %s missed, %s closed by it since the start.", name, adapters.FormatTime(c.At), count(c.Missed), count(c.Closed))
 		}
 		if c.Unknown > 0 {
 			s += fmt.Sprintf(" Not understood and left out: %d.", c.Unknown)
@@ -432,7 +432,7 @@ func (b *Bot) sayComparisons() (say string, fine bool) {
 		}
 		if c.Why != "" {
 			fine = false
-			s += fmt.Sprintf(" The last try, %s, failed: %s.", adapters.Moment(c.Tried), c.Why)
+			s += fmt.Sprintf(" The last try, %s, failed: %s.", adapters.FormatTime(c.Tried), c.Why)
 		}
 		lines = append(lines, s)
 	}

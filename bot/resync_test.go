@@ -16,14 +16,14 @@ import (
 )
 
 // listed is a record of EPM's list that was made so long before now.
-func listed(id string, age time.Duration) tickets.Listed {
+func listed(id string, age time.Duration) tickets.ListedRequest {
 	rid := tickets.RequestID(id)
-	return tickets.Listed{IDs: []tickets.RequestID{rid}, Sure: true, Raw: []byte(`{"requestId":"` + id + `"}`), Request: tickets.Request{
+	return tickets.ListedRequest{IDs: []tickets.RequestID{rid}, IDCertain: true, Raw: []byte(`{"requestId":"` + id + `"}`), Request: tickets.Request{
 		ID: rid, Kind: tickets.Application, Listed: true, EPMNumber: "EPM-" + id, Time: time.Now().Add(-age), User: `ACME\jdoe`, Product: "7-Zip",
 	}}
 }
 
-func decided(l tickets.Listed, age time.Duration) tickets.Listed {
+func decided(l tickets.ListedRequest, age time.Duration) tickets.ListedRequest {
 	l.Outcome = &tickets.Outcome{Verdict: tickets.Deny, By: "console"}
 	if age > 0 {
 		l.Outcome.At = time.Now().Add(-age)
@@ -32,10 +32,10 @@ func decided(l tickets.Listed, age time.Duration) tickets.Listed {
 }
 
 // lists sets what EPM lists of application requests.
-func (w *world) lists(list ...tickets.Listed) {
+func (w *world) lists(list ...tickets.ListedRequest) {
 	w.epm.mu.Lock()
 	defer w.epm.mu.Unlock()
-	w.epm.lists = map[tickets.Kind][]tickets.Listed{tickets.Application: list}
+	w.epm.lists = map[tickets.Kind][]tickets.ListedRequest{tickets.Application: list}
 }
 
 // compares waits until a comparison has begun and ended after now.
@@ -60,7 +60,7 @@ func (w *world) all() []*tickets.Ticket {
 	return list
 }
 
-func (w *world) kept() []store.Kept {
+func (w *world) kept() []store.StoredIncoming {
 	w.t.Helper()
 	list, err := w.store.Incomings(context.Background(), store.IncomingQuery{Limit: 1000})
 	if err != nil {
@@ -92,12 +92,12 @@ func TestMissed(t *testing.T) {
 	if tk.ID != "a" || !tk.Request.Listed || tk.Request.User != `ACME\jdoe` || !tk.Open() || len(w.chat.posts) != 1 {
 		t.Errorf("ticket %+v, request %+v, %d posts", tk, tk.Request, len(w.chat.posts))
 	}
-	if tell := adapters.Tell(tk, 0).String(); !strings.Contains(tell, "EPM's list") {
+	if tell := adapters.ThreadLine(tk, 0).String(); !strings.Contains(tell, "EPM's list") {
 		t.Errorf("the history begins with %q", tell)
 	}
 	w.compares()
 	kept := w.kept()
-	if len(kept) != 1 || kept[0].Remote != tickets.FromList || kept[0].Receipt.Ticket != tk.Number || kept[0].Receipt.Status != tickets.StatusCreated {
+	if len(kept) != 1 || kept[0].Remote != tickets.RemoteList || kept[0].Receipt.Ticket != tk.Number || kept[0].Receipt.Status != tickets.StatusCreated {
 		t.Fatalf("kept %+v; want the record, once", kept)
 	}
 	if k, err := w.store.Incoming(t.Context(), kept[0].ID); err != nil || string(k.Raw) != `{"requestId":"a"}` {
@@ -121,25 +121,25 @@ func TestMissed(t *testing.T) {
 // ticket, and nothing is kept of it.
 func TestNotMissed(t *testing.T) {
 	t.Parallel()
-	unsure := func(l tickets.Listed) tickets.Listed { l.Sure = false; return l }
-	numbered := func(l tickets.Listed, n string) tickets.Listed { l.Request.EPMNumber = n; return l }
+	unsure := func(l tickets.ListedRequest) tickets.ListedRequest { l.IDCertain = false; return l }
+	numbered := func(l tickets.ListedRequest, n string) tickets.ListedRequest { l.Request.EPMNumber = n; return l }
 	for name, c := range map[string]struct {
 		known []string
-		list  func() tickets.Listed // made when it is listed: how old it is counts
+		list  func() tickets.ListedRequest // made when it is listed: how old it is counts
 	}{
-		"New":    {nil, func() tickets.Listed { return listed("a", 0) }},
-		"Old":    {nil, func() tickets.Listed { return listed("a", 30*24*time.Hour) }},
-		"Future": {nil, func() tickets.Listed { return listed("a", -5*time.Hour) }},
-		"NoTime": {nil, func() tickets.Listed {
-			return tickets.Listed{IDs: []tickets.RequestID{"a"}, Sure: true, Request: tickets.Request{ID: "a", Kind: tickets.Application}}
+		"New":    {nil, func() tickets.ListedRequest { return listed("a", 0) }},
+		"Old":    {nil, func() tickets.ListedRequest { return listed("a", 30*24*time.Hour) }},
+		"Future": {nil, func() tickets.ListedRequest { return listed("a", -5*time.Hour) }},
+		"NoTime": {nil, func() tickets.ListedRequest {
+			return tickets.ListedRequest{IDs: []tickets.RequestID{"a"}, IDCertain: true, Request: tickets.Request{ID: "a", Kind: tickets.Application}}
 		}},
-		"Known": {[]string{"a"}, func() tickets.Listed { return listed("a", time.Hour) }},
-		"KnownAsOther": {[]string{"a"}, func() tickets.Listed {
-			return tickets.Listed{IDs: []tickets.RequestID{"x", "a"}, Sure: true, Request: listed("x", time.Hour).Request}
+		"Known": {[]string{"a"}, func() tickets.ListedRequest { return listed("a", time.Hour) }},
+		"KnownAsOther": {[]string{"a"}, func() tickets.ListedRequest {
+			return tickets.ListedRequest{IDs: []tickets.RequestID{"x", "a"}, IDCertain: true, Request: listed("x", time.Hour).Request}
 		}},
-		"NotSure":    {nil, func() tickets.Listed { return unsure(listed("a", time.Hour)) }},
-		"Decided":    {nil, func() tickets.Listed { return decided(listed("a", time.Hour), time.Hour) }},
-		"SameNumber": {[]string{"a"}, func() tickets.Listed { return numbered(listed("b", time.Hour), "EPM-1") }},
+		"NotSure":    {nil, func() tickets.ListedRequest { return unsure(listed("a", time.Hour)) }},
+		"Decided":    {nil, func() tickets.ListedRequest { return decided(listed("a", time.Hour), time.Hour) }},
+		"SameNumber": {[]string{"a"}, func() tickets.ListedRequest { return numbered(listed("b", time.Hour), "EPM-1") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -147,7 +147,7 @@ func TestNotMissed(t *testing.T) {
 			w.start()
 			for _, id := range c.known {
 				in := request(id)
-				in.News.Request.EPMNumber = "EPM-1"
+				in.Update.Request.EPMNumber = "EPM-1"
 				if _, err := w.bot.Keep(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
@@ -173,7 +173,7 @@ func TestNotMissed(t *testing.T) {
 // after it was first seen.
 func TestMissedLater(t *testing.T) {
 	t.Parallel()
-	for name, l := range map[string]tickets.Listed{"Future": listed("a", -5*time.Hour), "NoTime": func() tickets.Listed {
+	for name, l := range map[string]tickets.ListedRequest{"Future": listed("a", -5*time.Hour), "NoTime": func() tickets.ListedRequest {
 		l := listed("a", 0)
 		l.Request.Time = time.Time{}
 		return l
@@ -220,7 +220,7 @@ func TestProvenIdentifiers(t *testing.T) {
 	t.Parallel()
 	w := newComparing(t)
 	a, b := listed("a", time.Hour), listed("b", time.Hour)
-	a.Sure, b.Sure = false, false
+	a.IDCertain, b.IDCertain = false, false
 	w.lists(a, b)
 	w.start()
 	w.compares()
@@ -250,7 +250,7 @@ func TestDecidedElsewhere(t *testing.T) {
 			w := newComparing(t)
 			if c.decide {
 				for range 20 {
-					w.epm.plan(tickets.StepSend, fault{tickets.Down, false})
+					w.epm.plan(tickets.StepSend, fault{tickets.Unavailable, false})
 				}
 			}
 			w.start()
@@ -314,7 +314,7 @@ func TestLongList(t *testing.T) {
 // fails for the moment soon; status says so.
 func TestCannotCompare(t *testing.T) {
 	t.Parallel()
-	for class, seldom := range map[tickets.Class]bool{tickets.Denied: true, tickets.Refused: true, tickets.Down: false} {
+	for class, seldom := range map[tickets.Class]bool{tickets.Unauthorized: true, tickets.Rejected: true, tickets.Unavailable: false} {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			w := newComparing(t)
@@ -324,7 +324,7 @@ func TestCannotCompare(t *testing.T) {
 				defer w.epm.mu.Unlock()
 				w.epm.errs = map[tickets.Kind]error{tickets.Admin: err}
 			}
-			set(&tickets.Failure{Class: class, Say: "EPM does not want to", Err: errors.New("planned")})
+			set(&tickets.Failure{Class: class, UserMessage: "EPM does not want to", Err: errors.New("planned")})
 			w.start()
 			status := func() string {
 				return said(w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}))
@@ -359,7 +359,7 @@ func TestCannotCompare(t *testing.T) {
 func TestListAndWebhookAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newComparing(t)
-	var list []tickets.Listed
+	var list []tickets.ListedRequest
 	for i := range 40 {
 		list = append(list, listed(fmt.Sprint("r", i), time.Hour))
 	}
@@ -419,14 +419,14 @@ func TestWebhookAfterTheList(t *testing.T) {
 	}
 }
 
-// leases is a store.Shared whose leases somebody else may have.
+// leases is a store.Coordinator whose leases somebody else may have.
 type leases struct {
-	store.Shared
+	store.Coordinator
 	mu      sync.Mutex
 	holders map[string]string // by the name of the lease
 }
 
-func (l *leases) Hold(_ context.Context, name, holder string, _ time.Duration) (bool, error) {
+func (l *leases) AcquireLease(_ context.Context, name, holder string, _ time.Duration) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.holders[name] == "" {
@@ -435,7 +435,7 @@ func (l *leases) Hold(_ context.Context, name, holder string, _ time.Duration) (
 	return l.holders[name] == holder, nil
 }
 
-func (l *leases) Drop(_ context.Context, name, holder string) error {
+func (l *leases) ReleaseLease(_ context.Context, name, holder string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.holders[name] == holder {
@@ -461,7 +461,7 @@ func TestOneReplicaCompares(t *testing.T) {
 		t.Error("both compare")
 	}
 	w.epm.mu.Unlock()
-	if err := shared.Drop(t.Context(), "resync", "other"); err != nil {
+	if err := shared.ReleaseLease(t.Context(), "resync", "other"); err != nil {
 		t.Fatal(err)
 	}
 	w.eventually("a ticket", func() bool { return len(w.all()) == 1 })
@@ -479,7 +479,7 @@ type faster struct {
 }
 
 func (f *faster) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
-	if in.Remote == tickets.FromList {
+	if in.Remote == tickets.RemoteList {
 		f.once.Do(f.first)
 	}
 	return f.Store.Accept(ctx, in, apply)
@@ -491,7 +491,7 @@ func TestDecidedMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := newComparing(t)
 	for range 20 {
-		w.epm.plan(tickets.StepSend, fault{tickets.Down, false})
+		w.epm.plan(tickets.StepSend, fault{tickets.Unavailable, false})
 	}
 	var n tickets.Number
 	f := &faster{first: func() { w.approve(n, ann, twoHours) }}

@@ -54,16 +54,16 @@ func (b *Bot) owns(ctx context.Context, a tickets.Actor) func(*tickets.Request) 
 	who, err := b.chats[a.Platform].Identify(ctx, a)
 	if err != nil {
 		b.Log.Error("cannot tell whose request it is", "actor", a.String(), "err", err)
-		no := cmp.Or(tickets.FailureOf(err).Say, adapters.SayCannotTell)
+		no := cmp.Or(tickets.FailureOf(err).UserMessage, adapters.SayCannotTell)
 		return func(*tickets.Request) objection { return objection{say: no, why: no, again: true} }
 	}
 	return func(r *tickets.Request) objection {
-		m := r.MadeBy(who)
+		m := r.CompareRequester(who)
 		no := adapters.SayOwn(m)
 		if no == "" {
 			return objection{}
 		}
-		return objection{say: no, why: "it is " + string(m.Likeness) + " their own request", again: inDoubt(no)}
+		return objection{say: no, why: "it is " + string(m.SelfMatch) + " their own request", again: inDoubt(no)}
 	}
 }
 
@@ -129,7 +129,7 @@ func (b *Bot) holds(ctx context.Context, a tickets.Actor, ps []tickets.Principal
 			if p.Platform != a.Platform || (p.Kind != tickets.User) != byCall {
 				continue
 			}
-			ok, err := chat.Holds(ctx, p, a)
+			ok, err := chat.HasRole(ctx, p, a)
 			if ok && err == nil {
 				return true, nil
 			}

@@ -54,7 +54,7 @@ func (b *Bot) sayWhy(p tickets.Platform, now time.Time) (say string, works bool)
 	switch {
 	case class == "":
 		return "", true
-	case class == tickets.Limited:
+	case class == tickets.RateLimited:
 		return fmt.Sprintf("%s has asked Countersign to wait for another %s", name, until.Sub(now).Round(time.Second)), true
 	case !until.After(now):
 		return name + " did not take the last one, and Countersign is trying again", false
@@ -63,7 +63,7 @@ func (b *Bot) sayWhy(p tickets.Platform, now time.Time) (say string, works bool)
 }
 
 // sayOut says that a place is out of use.
-func sayOut(o Outage) string {
+func sayOut(o ChannelOutage) string {
 	var not []string
 	for _, kind := range o.Steps {
 		switch kind {
@@ -76,5 +76,5 @@ func sayOut(o Outage) string {
 		}
 	}
 	return fmt.Sprintf("Out of use since %s: %s (%s): %s. Requests waiting for it: %d.",
-		adapters.Moment(o.Since), adapters.PlaceName(o.Place), strings.Join(not, ", "), o.Why, o.Waiting)
+		adapters.FormatTime(o.Since), adapters.PlaceName(o.Place), strings.Join(not, ", "), o.Why, o.Waiting)
 }

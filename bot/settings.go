@@ -26,8 +26,8 @@ type Settings struct {
 	SelfApproval bool                // whether people may decide what they asked for themselves
 }
 
-// World is what settings may name.
-type World struct {
+// Registry is what settings may name.
+type Registry struct {
 	Types []tickets.Type // of tickets; the first is the default
 	// Principal checks a person, group, role or channel in the way of its
 	// platform. Its error is a sentence for people, without a full stop.
@@ -41,7 +41,7 @@ type World struct {
 // of.
 type setting struct {
 	key, help string
-	read      func(s *Settings, text string, w World) error
+	read      func(s *Settings, text string, w Registry) error
 	show      func(s *Settings) string
 }
 
@@ -49,7 +49,7 @@ type setting struct {
 var settings = []setting{
 	{
 		tickets.KeyTicketType, "the type of new tickets, with its number prefix and its states",
-		func(s *Settings, text string, w World) error {
+		func(s *Settings, text string, w Registry) error {
 			if text == "" {
 				s.Rules.Type = w.Types[0]
 				return nil
@@ -70,7 +70,7 @@ var settings = []setting{
 	},
 	{
 		tickets.KeyActiveStates, "the states in which a request may be decided",
-		func(s *Settings, text string, _ World) error {
+		func(s *Settings, text string, _ Registry) error {
 			s.Rules.Active = s.Rules.Type.Active
 			if text == "" {
 				return nil
@@ -94,12 +94,12 @@ var settings = []setting{
 	},
 	{
 		tickets.KeyShortDescription, "the short description of new tickets",
-		func(s *Settings, text string, _ World) error { return oneLine(&s.Rules.Title, text, 160) },
+		func(s *Settings, text string, _ Registry) error { return oneLine(&s.Rules.Title, text, 160) },
 		func(s *Settings) string { return s.Rules.Title },
 	},
 	{
 		tickets.KeyAssignmentGroup, "who is mentioned on new tickets, at most one on each platform",
-		func(s *Settings, text string, w World) (err error) {
+		func(s *Settings, text string, w Registry) (err error) {
 			if s.Assign, err = principals(text, w); err != nil {
 				return err
 			}
@@ -117,17 +117,19 @@ var settings = []setting{
 	},
 	{
 		tickets.KeyCategory, "the category of new tickets, free text",
-		func(s *Settings, text string, _ World) error { return oneLine(&s.Rules.Category, text, 80) },
+		func(s *Settings, text string, _ Registry) error { return oneLine(&s.Rules.Category, text, 80) },
 		func(s *Settings) string { return s.Rules.Category },
 	},
 	{
 		tickets.KeyAutoClose, "whether a ticket is moved to its type's closed state when EPM has recorded the decision: true or false",
-		func(s *Settings, text string, _ World) error { return yesNo(&s.Rules.AutoClose, text, "true", "false") },
+		func(s *Settings, text string, _ Registry) error {
+			return yesNo(&s.Rules.AutoClose, text, "true", "false")
+		},
 		func(s *Settings) string { return strconv.FormatBool(s.Rules.AutoClose) },
 	},
 	{
 		tickets.KeyApprovers, "who may decide requests",
-		func(s *Settings, text string, w World) (err error) {
+		func(s *Settings, text string, w Registry) (err error) {
 			s.Approvers, err = principals(text, w)
 			return err
 		},
@@ -135,12 +137,15 @@ var settings = []setting{
 	},
 	{
 		tickets.KeyAdmins, "who may use the words of admins",
-		func(s *Settings, text string, w World) (err error) { s.Admins, err = principals(text, w); return err },
+		func(s *Settings, text string, w Registry) (err error) {
+			s.Admins, err = principals(text, w)
+			return err
+		},
 		func(s *Settings) string { return sayPrincipals(s.Admins) },
 	},
 	{
 		tickets.KeyChannels, "where new requests are shown, for example slack:C0123ABC, discord:1234567890123456789",
-		func(s *Settings, text string, w World) error {
+		func(s *Settings, text string, w Registry) error {
 			s.Rules.Places = nil
 			for i, item := range items(text) {
 				platform, channel, ok := strings.Cut(item, ":")
@@ -171,7 +176,7 @@ var settings = []setting{
 	},
 	{
 		tickets.KeyFields, "what cards show, in this order; empty for what suits each kind of request",
-		func(s *Settings, text string, _ World) error {
+		func(s *Settings, text string, _ Registry) error {
 			s.Fields = nil
 			for i, item := range items(strings.ToLower(text)) {
 				if !slices.Contains(adapters.Fields(), item) {
@@ -187,7 +192,7 @@ var settings = []setting{
 	},
 	{
 		tickets.KeySelfApproval, "whether people may decide what they asked for themselves: deny or allow",
-		func(s *Settings, text string, _ World) error { return yesNo(&s.SelfApproval, text, "allow", "deny") },
+		func(s *Settings, text string, _ Registry) error { return yesNo(&s.SelfApproval, text, "allow", "deny") },
 		func(s *Settings) string {
 			if s.SelfApproval {
 				return "allow"
@@ -200,7 +205,7 @@ var settings = []setting{
 // Read makes Settings of text by key. What a key says that is not in values
 // is the default. problems tells by key what is wrong, in sentences without a
 // full stop; such a key has its default too.
-func Read(values map[string]string, w World) (s Settings, problems map[string]error) {
+func Read(values map[string]string, w Registry) (s Settings, problems map[string]error) {
 	problems = map[string]error{}
 	for _, one := range settings {
 		text, ok := values[one.key]
@@ -221,12 +226,12 @@ func Read(values map[string]string, w World) (s Settings, problems map[string]er
 	return s, problems
 }
 
-// Merged is Settings of what the program was started with and what was set
+// Effective is Settings of what the program was started with and what was set
 // since. What was set and cannot be read is as if it had not been set, and
 // broken tells why; but of approvers and admins what can be read counts, since
 // those of the start may be people whose right was taken. What the program was started with and does not fit what
 // was set, such as states of another ticket type, has its default.
-func Merged(base map[string]string, set tickets.Settings, w World) (s Settings, broken map[string]error) {
+func Effective(base map[string]string, set tickets.Settings, w Registry) (s Settings, broken map[string]error) {
 	values := maps.Clone(base)
 	maps.Copy(values, set.Values)
 	s, problems := Read(values, w)
@@ -253,7 +258,7 @@ func Merged(base map[string]string, set tickets.Settings, w World) (s Settings, 
 
 // rulesOf are the rules for t, which may be of a type that new tickets are
 // not of any more: it keeps that type's states.
-func (s *Settings) rulesOf(t *tickets.Ticket, w World) tickets.Rules {
+func (s *Settings) rulesOf(t *tickets.Ticket, w Registry) tickets.Rules {
 	rules := s.Rules
 	rules.NoApprovers, rules.OwnRefused = len(s.Approvers) == 0, !s.SelfApproval
 	if t == nil || t.Type == rules.Type.Name {
@@ -306,7 +311,7 @@ func (s *Settings) SayFirstInactive() string {
 	return fmt.Sprintf("New requests begin in %s, which is not an active state: nobody can decide one before an admin moves it to %s", first, orJoin(s.Rules.Active))
 }
 
-func principals(text string, w World) ([]tickets.Principal, error) {
+func principals(text string, w Registry) ([]tickets.Principal, error) {
 	var list []tickets.Principal
 	for i, item := range items(text) {
 		p, err := tickets.ParsePrincipal(item)
@@ -324,7 +329,7 @@ func principals(text string, w World) ([]tickets.Principal, error) {
 }
 
 // usable is text without the principals that cannot be read.
-func usable(text string, w World) string {
+func usable(text string, w Registry) string {
 	return strings.Join(slices.DeleteFunc(items(text), func(item string) bool {
 		p, err := tickets.ParsePrincipal(item)
 		return err != nil || w.Principal(p) != nil

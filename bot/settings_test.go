@@ -11,14 +11,14 @@ import (
 )
 
 // somewhere is a world with two platforms.
-func somewhere() bot.World {
+func somewhere() bot.Registry {
 	known := func(p tickets.Platform) error {
 		if p != "slack" && p != "discord" {
 			return errors.New("there is no such platform")
 		}
 		return nil
 	}
-	return bot.World{
+	return bot.Registry{
 		Types:     tickets.Types(),
 		Principal: func(p tickets.Principal) error { return known(p.Platform) },
 		Place:     func(p tickets.Place) error { return known(p.Platform) },

@@ -132,14 +132,14 @@ func TestRestoredStoreGivesNumbersAgain(t *testing.T) {
 func fuller(id string) tickets.Incoming {
 	in := request(id)
 	in.ID += "-webhook"
-	in.News.Request.Fields = []tickets.Field{{Name: "user", Value: `ACME\jdoe`}, {Name: "parent", Value: "evil.exe"}}
+	in.Update.Request.Fields = []tickets.Field{{Name: "user", Value: `ACME\jdoe`}, {Name: "parent", Value: "evil.exe"}}
 	return in
 }
 
 func less(id string) tickets.Incoming {
 	in := request(id)
-	in.News.Request.Listed = true
-	in.News.Request.Fields = []tickets.Field{{Name: "user", Value: `ACME\jdoe`}}
+	in.Update.Request.Listed = true
+	in.Update.Request.Fields = []tickets.Field{{Name: "user", Value: `ACME\jdoe`}}
 	return in
 }
 

@@ -44,7 +44,7 @@ func TestStatusAgreesWithItself(t *testing.T) {
 			w.until(first, "told", toldAll)
 			f := c.faults(w, r)
 			for range 6 {
-				f.plan(c.kind, fault{tickets.Down, false})
+				f.plan(c.kind, fault{tickets.Unavailable, false})
 			}
 			n := w.ask("second")
 			if c.kind != tickets.StepPost {

@@ -14,14 +14,14 @@ import (
 // those that wait and of all.
 const suggestLooked = 200
 
-// Complete implements [adapters.Handler].
-func (b *Bot) Complete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
-	i := slices.IndexFunc(adapters.Words(), func(w adapters.Word) bool { return w.Name == c.Word })
+// Autocomplete implements [adapters.Handler].
+func (b *Bot) Autocomplete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
+	i := slices.IndexFunc(adapters.Commands(), func(w adapters.CommandSpec) bool { return w.Name == c.Word })
 	if i < 0 || b.ensure(ctx) != nil {
 		return nil
 	}
 	// Without a word, as for what nobody can find out.
-	switch w := adapters.Words()[i]; {
+	switch w := adapters.Commands()[i]; {
 	case w.Admin && b.mayAdmin(ctx, c.Actor) != "":
 		return nil
 	case !w.Admin && !w.Open && b.mayRead(ctx, c.Actor, c.Place) != "":
@@ -152,7 +152,7 @@ func (b *Bot) suggestIncoming(ctx context.Context, c adapters.Completion) adapte
 	var out adapters.Suggestions
 	for _, k := range list {
 		if strings.HasPrefix(k.ID, strings.ToLower(c.Typed)) {
-			out = append(out, adapters.Suggestion{Text: adapters.Moment(k.At) + " · " + k.Error, Value: k.ID})
+			out = append(out, adapters.Suggestion{Text: adapters.FormatTime(k.At) + " · " + k.Error, Value: k.ID})
 		}
 	}
 	return out

@@ -19,7 +19,7 @@ func (w *world) suggested(by tickets.Actor, word, arg, typed string, given ...st
 		c.Given[pair[0]] = pair[1]
 	}
 	var values []string
-	for _, one := range w.bot.Complete(w.t.Context(), c) {
+	for _, one := range w.bot.Autocomplete(w.t.Context(), c) {
 		values = append(values, one.Value)
 	}
 	return values
@@ -97,7 +97,7 @@ func TestCompleteWithoutAnAnswer(t *testing.T) {
 	w.ask("a")
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := w.bot.Complete(over, adapters.Completion{Actor: ann, Word: "ticket", Arg: "number"}); len(got) > 0 {
+	if got := w.bot.Autocomplete(over, adapters.Completion{Actor: ann, Word: "ticket", Arg: "number"}); len(got) > 0 {
 		t.Errorf("suggested %v when the time was over", got)
 	}
 }

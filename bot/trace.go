@@ -48,7 +48,7 @@ func (b *Bot) stepSpan(ctx context.Context, t *tickets.Ticket, s tickets.Step) (
 }
 
 // news is the span of what EPM tells, which may be of no request.
-func (b *Bot) news(ctx context.Context, name string, n *tickets.News, start time.Time) (context.Context, func(*tickets.Ticket, tickets.Receipt, error)) {
+func (b *Bot) news(ctx context.Context, name string, n *tickets.Update, start time.Time) (context.Context, func(*tickets.Ticket, tickets.Receipt, error)) {
 	if b.Tracer == nil || n == nil {
 		return ctx, func(*tickets.Ticket, tickets.Receipt, error) {}
 	}

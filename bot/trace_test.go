@@ -66,7 +66,7 @@ func TestTracerHearsOfEachThing(t *testing.T) {
 	w := newWorld(t)
 	w.tracer = h
 	w.start()
-	w.epm.plan(tickets.StepSend, fault{tickets.Down, false})
+	w.epm.plan(tickets.StepSend, fault{tickets.Unavailable, false})
 	n := w.ask("one")
 	again := request("one")
 	again.ID = "in-again"
@@ -131,7 +131,7 @@ func TestTracerHearsOfEveryEnd(t *testing.T) {
 	w.lists()
 	h.list = nil
 	w.start()
-	w.epm.plan(tickets.StepSend, fault{tickets.Unclear, true})
+	w.epm.plan(tickets.StepSend, fault{tickets.Ambiguous, true})
 	asked := w.ask("two")
 	w.approve(asked, ann, twoHours)
 	w.until(asked, "final", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Final })

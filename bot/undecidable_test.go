@@ -18,7 +18,7 @@ func TestNobodyCanDecide(t *testing.T) {
 	w.start()
 	known := w.shown("known")
 	in := request("unknown")
-	in.News.Request.User = ""
+	in.Update.Request.User = ""
 	r, err := w.bot.Keep(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
@@ -74,13 +74,13 @@ func TestRefusedWhileSettingsChanged(t *testing.T) {
 	w.own = true
 	w.start()
 	in := request("r")
-	in.News.Request.User = ""
+	in.Update.Request.User = ""
 	r, err := w.bot.Keep(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := r.Ticket
-	w.epm.plan(tickets.StepSend, fault{class: tickets.Down}, fault{class: tickets.Refused})
+	w.epm.plan(tickets.StepSend, fault{class: tickets.Unavailable}, fault{class: tickets.Rejected})
 	if a := w.approve(n, ann, twoHours); a != (adapters.Done{}) {
 		t.Fatalf("Submit() = %#v", a)
 	}

@@ -175,14 +175,14 @@ type door struct {
 func (d *door) RoundTrip(q *http.Request) (*http.Response, error) {
 	if q.Method != http.MethodGet && q.Method != http.MethodHead && creates(q.URL) {
 		closeBody(q)
-		return nil, &tickets.Failure{Class: tickets.Refused, Say: sayCreates, Err: errors.New("the call would create a request; it was not made")}
+		return nil, &tickets.Failure{Class: tickets.Rejected, UserMessage: sayCreates, Err: errors.New("the call would create a request; it was not made")}
 	}
 	if err := d.limit.Wait(q.Context()); err != nil {
 		closeBody(q)
 		if q.Context().Err() != nil {
-			return nil, &tickets.Failure{Class: tickets.Down, Say: sayUnreachable, Err: q.Context().Err()}
+			return nil, &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayUnreachable, Err: q.Context().Err()}
 		}
-		return nil, &tickets.Failure{Class: tickets.Limited, After: time.Second, Say: sayPace, Err: errors.New("our own pace: the turn would come too late")}
+		return nil, &tickets.Failure{Class: tickets.RateLimited, RetryAfter: time.Second, UserMessage: sayPace, Err: errors.New("our own pace: the turn would come too late")}
 	}
 	return d.next.RoundTrip(q)
 }
@@ -312,7 +312,7 @@ func (c *Client) Ready() error {
 // errors hold a [tickets.Failure].
 func (c *Client) Decide(ctx context.Context, t *tickets.Ticket) error {
 	if t.Decision == nil || t.Request == nil || t.Decision.Verdict != tickets.Approve && t.Decision.Verdict != tickets.Deny || t.Decision.Duration.IsZero() {
-		return &tickets.Failure{Class: tickets.Refused, Say: sayNothing, Err: errors.New("the ticket has no decision to send")}
+		return &tickets.Failure{Class: tickets.Rejected, UserMessage: sayNothing, Err: errors.New("the ticket has no decision to send")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
 	defer cancel()
@@ -405,7 +405,7 @@ func (c *Client) ConsoleURL(r *tickets.Request) string {
 // or understood is one too, since nothing may be concluded from it.
 func (c *Client) Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outcome, error) {
 	if t.Request == nil {
-		return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the kind of the request is not known")}
+		return nil, &tickets.Failure{Class: tickets.Rejected, Err: errors.New("the kind of the request is not known")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -421,7 +421,7 @@ func (c *Client) Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outco
 	}
 	o, ok := rec.outcome()
 	if !ok {
-		return nil, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: errors.New("EPM's record has an unknown shape")}
+		return nil, &tickets.Failure{Class: tickets.Rejected, UserMessage: sayUnreadable, Err: errors.New("EPM's record has an unknown shape")}
 	}
 	return o, nil
 }
@@ -439,7 +439,7 @@ func (c *Client) find(ctx context.Context, list, id string) (record, error) {
 			if rec, ok := findRecord(body, id); ok {
 				return rec, nil
 			}
-		case status == 0 || tickets.FailureOf(err).Class != tickets.Refused:
+		case status == 0 || tickets.FailureOf(err).Class != tickets.Rejected:
 			return nil, err
 		}
 	}
@@ -456,7 +456,7 @@ func (c *Client) find(ctx context.Context, list, id string) (record, error) {
 		}
 		last = max(last, page.PageCount)
 	}
-	return nil, &tickets.Failure{Class: tickets.Refused, Say: sayNoRequest, Err: errors.New("EPM lists no such request")}
+	return nil, &tickets.Failure{Class: tickets.Rejected, UserMessage: sayNoRequest, Err: errors.New("EPM lists no such request")}
 }
 
 // page reads one page of a list.
@@ -473,7 +473,7 @@ func (c *Client) call(ctx context.Context, method, p string, q url.Values, body 
 	if body != nil {
 		var err error
 		if payload, err = json.Marshal(body); err != nil {
-			return nil, 0, &tickets.Failure{Class: tickets.Refused, Err: err}
+			return nil, 0, &tickets.Failure{Class: tickets.Rejected, Err: err}
 		}
 	}
 	for again := false; ; again = true {
@@ -485,7 +485,7 @@ func (c *Client) call(ctx context.Context, method, p string, q url.Values, body 
 		}
 		c.refused.accepted()
 		answer, status, err := c.once(ctx, method, p, q, payload, correlation, token)
-		if status == http.StatusUnauthorized && !again && tickets.FailureOf(err).Class == tickets.Denied {
+		if status == http.StatusUnauthorized && !again && tickets.FailureOf(err).Class == tickets.Unauthorized {
 			// Regenerating the secret ends all tokens at once.
 			// https://docs.beyondtrust.com/epm-wm/docs/api
 			c.tokens.drop(token)
@@ -507,8 +507,8 @@ func (c *Client) remember(method string, err error) {
 		}
 		return
 	}
-	if f := tickets.FailureOf(err); f.Class == tickets.Denied && (method == http.MethodPost || f.Say != sayPermission) {
-		c.problem.Store(&f.Say)
+	if f := tickets.FailureOf(err); f.Class == tickets.Unauthorized && (method == http.MethodPost || f.UserMessage != sayPermission) {
+		c.problem.Store(&f.UserMessage)
 	}
 }
 
@@ -522,7 +522,7 @@ func (c *Client) once(ctx context.Context, method, p string, q url.Values, paylo
 	var trace sending
 	req, err := http.NewRequestWithContext(trace.watch(ctx), method, u.String(), bytes.NewReader(payload))
 	if err != nil {
-		return nil, 0, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the address of the call is not valid")}
+		return nil, 0, &tickets.Failure{Class: tickets.Rejected, Err: errors.New("the address of the call is not valid")}
 	}
 	token.SetAuthHeader(req)
 	req.Header.Set("Accept", "application/json")

@@ -126,10 +126,10 @@ func (b *bench) class(t *testing.T, err error, want tickets.Class) *tickets.Fail
 	if !errors.As(err, &f) {
 		t.Fatalf("error %v, want a failure of class %s", err, want)
 	}
-	if f.Class != want || f.Say == "" {
-		t.Errorf("class %s (%q, %v), want %s", f.Class, f.Say, f.Err, want)
+	if f.Class != want || f.UserMessage == "" {
+		t.Errorf("class %s (%q, %v), want %s", f.Class, f.UserMessage, f.Err, want)
 	}
-	b.quiet(t, fmt.Sprintf("%v %+v %#v %s", err, f, f.Err, f.Say))
+	b.quiet(t, fmt.Sprintf("%v %+v %#v %s", err, f, f.Err, f.UserMessage))
 	return f
 }
 
@@ -142,8 +142,8 @@ func TestDecideBodies(t *testing.T) {
 		d    tickets.Duration
 		want string
 	}{
-		{tickets.Approve, tickets.Once(), "Once"}, {tickets.Approve, tickets.For(5 * time.Minute), "300"},
-		{tickets.Approve, tickets.For(24 * time.Hour), "86400"}, {tickets.Deny, tickets.Once(), "Once"},
+		{tickets.Approve, tickets.Once(), "Once"}, {tickets.Approve, tickets.Lasting(5 * time.Minute), "300"},
+		{tickets.Approve, tickets.Lasting(24 * time.Hour), "86400"}, {tickets.Deny, tickets.Once(), "Once"},
 	} {
 		for _, kind := range both {
 			tk := b.ticket(kind, c.v, c.d)
@@ -173,7 +173,7 @@ func TestDecideNothing(t *testing.T) {
 		bad, d := *tk, *tk.Decision
 		bad.Decision = &d
 		spoil(&bad)
-		b.class(t, b.Decide(t.Context(), &bad), tickets.Refused)
+		b.class(t, b.Decide(t.Context(), &bad), tickets.Rejected)
 	}
 	if n := b.fake.Count(); n != 0 {
 		t.Errorf("%d calls", n)
@@ -193,51 +193,51 @@ func TestAnswers(t *testing.T) {
 		after time.Duration
 		calls int // decisions that EPM received
 	}{
-		"400":                 {answer(400), tickets.Refused, 0, 1},
+		"400":                 {answer(400), tickets.Rejected, 0, 1},
 		"401Once":             {once(answer(401)), "", 0, 2},
-		"401Always":           {answer(401), tickets.Denied, 0, 2},
-		"403":                 {answer(403), tickets.Denied, 0, 1},
-		"404":                 {answer(404), tickets.Refused, 0, 1},
-		"405":                 {answer(405), tickets.Refused, 0, 1},
-		"408":                 {answer(408), tickets.Unclear, 0, 1},
-		"409":                 {answer(409), tickets.Unclear, 0, 1},
-		"409ButDid":           {did(answer(409)), tickets.Unclear, 0, 1},
-		"422":                 {answer(422), tickets.Refused, 0, 1},
-		"418":                 {answer(418), tickets.Refused, 0, 1},
-		"429":                 {answer(429), tickets.Limited, 0, 1},
-		"429RetryAfter":       {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 7 * time.Second}, tickets.Limited, 7 * time.Second, 1},
-		"429RetryAfterDays":   {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 72 * time.Hour}, tickets.Limited, time.Hour, 1},
-		"503":                 {answer(503), tickets.Unclear, 0, 1},
-		"503RetryAfterDid":    {epmtest.Fault{Kind: epmtest.Answer, Status: 503, RetryAfter: 9 * time.Second, Did: true}, tickets.Unclear, 9 * time.Second, 1},
-		"500":                 {answer(500), tickets.Unclear, 0, 1},
-		"500ButDid":           {did(answer(500)), tickets.Unclear, 0, 1},
-		"502Page":             {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Unclear, 0, 1},
-		"502PageButDid":       {epmtest.Fault{Kind: epmtest.HTMLPage, Did: true}, tickets.Unclear, 0, 1},
-		"200Page":             {page(200), tickets.Unclear, 0, 1},
-		"200PageButDid":       {did(page(200)), tickets.Unclear, 0, 1},
-		"301Page":             {page(301), tickets.Down, 0, 1},
-		"302":                 {answer(302), tickets.Down, 0, 1},
-		"400Page":             {page(400), tickets.Down, 0, 1},
-		"401Page":             {page(401), tickets.Down, 0, 1},
-		"403Page":             {page(403), tickets.Down, 0, 1},
-		"404Page":             {page(404), tickets.Down, 0, 1},
-		"405Page":             {page(405), tickets.Down, 0, 1},
-		"407":                 {answer(407), tickets.Down, 0, 1},
-		"409Page":             {page(409), tickets.Down, 0, 1},
-		"422Page":             {page(422), tickets.Down, 0, 1},
-		"429Page":             {page(429), tickets.Limited, 0, 1},
-		"503Page":             {page(503), tickets.Unclear, 0, 1},
-		"UnnamedPage200":      {unnamed(page(200)), tickets.Unclear, 0, 1},
-		"UnnamedPage403":      {unnamed(page(403)), tickets.Down, 0, 1},
-		"504":                 {answer(504), tickets.Unclear, 0, 1},
-		"504ButDid":           {did(answer(504)), tickets.Unclear, 0, 1},
-		"501":                 {answer(501), tickets.Unclear, 0, 1},
-		"Cut":                 {epmtest.Fault{Kind: epmtest.Drop}, tickets.Unclear, 0, 1},
-		"CutButDid":           {epmtest.Fault{Kind: epmtest.Drop, Did: true}, tickets.Unclear, 0, 1},
-		"Hangs":               {epmtest.Fault{Kind: epmtest.Hang}, tickets.Unclear, 0, 1},
-		"HangsButDid":         {epmtest.Fault{Kind: epmtest.Hang, Did: true}, tickets.Unclear, 0, 1},
+		"401Always":           {answer(401), tickets.Unauthorized, 0, 2},
+		"403":                 {answer(403), tickets.Unauthorized, 0, 1},
+		"404":                 {answer(404), tickets.Rejected, 0, 1},
+		"405":                 {answer(405), tickets.Rejected, 0, 1},
+		"408":                 {answer(408), tickets.Ambiguous, 0, 1},
+		"409":                 {answer(409), tickets.Ambiguous, 0, 1},
+		"409ButDid":           {did(answer(409)), tickets.Ambiguous, 0, 1},
+		"422":                 {answer(422), tickets.Rejected, 0, 1},
+		"418":                 {answer(418), tickets.Rejected, 0, 1},
+		"429":                 {answer(429), tickets.RateLimited, 0, 1},
+		"429RetryAfter":       {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 7 * time.Second}, tickets.RateLimited, 7 * time.Second, 1},
+		"429RetryAfterDays":   {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: 72 * time.Hour}, tickets.RateLimited, time.Hour, 1},
+		"503":                 {answer(503), tickets.Ambiguous, 0, 1},
+		"503RetryAfterDid":    {epmtest.Fault{Kind: epmtest.Answer, Status: 503, RetryAfter: 9 * time.Second, Did: true}, tickets.Ambiguous, 9 * time.Second, 1},
+		"500":                 {answer(500), tickets.Ambiguous, 0, 1},
+		"500ButDid":           {did(answer(500)), tickets.Ambiguous, 0, 1},
+		"502Page":             {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Ambiguous, 0, 1},
+		"502PageButDid":       {epmtest.Fault{Kind: epmtest.HTMLPage, Did: true}, tickets.Ambiguous, 0, 1},
+		"200Page":             {page(200), tickets.Ambiguous, 0, 1},
+		"200PageButDid":       {did(page(200)), tickets.Ambiguous, 0, 1},
+		"301Page":             {page(301), tickets.Unavailable, 0, 1},
+		"302":                 {answer(302), tickets.Unavailable, 0, 1},
+		"400Page":             {page(400), tickets.Unavailable, 0, 1},
+		"401Page":             {page(401), tickets.Unavailable, 0, 1},
+		"403Page":             {page(403), tickets.Unavailable, 0, 1},
+		"404Page":             {page(404), tickets.Unavailable, 0, 1},
+		"405Page":             {page(405), tickets.Unavailable, 0, 1},
+		"407":                 {answer(407), tickets.Unavailable, 0, 1},
+		"409Page":             {page(409), tickets.Unavailable, 0, 1},
+		"422Page":             {page(422), tickets.Unavailable, 0, 1},
+		"429Page":             {page(429), tickets.RateLimited, 0, 1},
+		"503Page":             {page(503), tickets.Ambiguous, 0, 1},
+		"UnnamedPage200":      {unnamed(page(200)), tickets.Ambiguous, 0, 1},
+		"UnnamedPage403":      {unnamed(page(403)), tickets.Unavailable, 0, 1},
+		"504":                 {answer(504), tickets.Ambiguous, 0, 1},
+		"504ButDid":           {did(answer(504)), tickets.Ambiguous, 0, 1},
+		"501":                 {answer(501), tickets.Ambiguous, 0, 1},
+		"Cut":                 {epmtest.Fault{Kind: epmtest.Drop}, tickets.Ambiguous, 0, 1},
+		"CutButDid":           {epmtest.Fault{Kind: epmtest.Drop, Did: true}, tickets.Ambiguous, 0, 1},
+		"Hangs":               {epmtest.Fault{Kind: epmtest.Hang}, tickets.Ambiguous, 0, 1},
+		"HangsButDid":         {epmtest.Fault{Kind: epmtest.Hang, Did: true}, tickets.Ambiguous, 0, 1},
 		"LateButInTime":       {epmtest.Fault{Kind: epmtest.Late, Delay: 20 * time.Millisecond}, "", 0, 1},
-		"TooLateButDid":       {epmtest.Fault{Kind: epmtest.Late, Delay: time.Hour, Did: true}, tickets.Unclear, 0, 1},
+		"TooLateButDid":       {epmtest.Fault{Kind: epmtest.Late, Delay: time.Hour, Did: true}, tickets.Ambiguous, 0, 1},
 		"AcceptedWithGarbage": {epmtest.Fault{Kind: epmtest.Garbage, Did: true}, "", 0, 1},
 	} {
 		for _, kind := range both {
@@ -253,8 +253,8 @@ func TestAnswers(t *testing.T) {
 					defer cancel()
 				}
 				f := b.class(t, b.Decide(ctx, tk), c.want)
-				if f != nil && f.After != c.after {
-					t.Errorf("After = %v, want %v", f.After, c.after)
+				if f != nil && f.RetryAfter != c.after {
+					t.Errorf("After = %v, want %v", f.RetryAfter, c.after)
 				}
 				if n := b.fake.Count(epmtest.Decide); n != c.calls {
 					t.Errorf("%d decisions sent, want %d", n, c.calls)
@@ -262,7 +262,7 @@ func TestAnswers(t *testing.T) {
 				if _, done := b.fake.Effective(string(tk.ID)); done != (c.want == "" || c.fault.Did) {
 					t.Errorf("in effect: %t", done)
 				}
-				if ready := b.Ready(); (ready != nil) != (c.want == tickets.Denied) {
+				if ready := b.Ready(); (ready != nil) != (c.want == tickets.Unauthorized) {
 					t.Errorf("Ready = %v", ready)
 				}
 			})
@@ -283,8 +283,8 @@ func TestSayTellsWhatToDo(t *testing.T) {
 		b := newBench(t, nil, nil)
 		b.fake.Fail(epmtest.Fault{On: epmtest.Decide, Kind: epmtest.Answer, Status: c.status})
 		f := tickets.FailureOf(b.Decide(t.Context(), b.ticket(c.kind, tickets.Deny, tickets.Once())))
-		if !strings.Contains(f.Say, c.want) {
-			t.Errorf("%s %d: %q, want %q in it", c.kind, c.status, f.Say, c.want)
+		if !strings.Contains(f.UserMessage, c.want) {
+			t.Errorf("%s %d: %q, want %q in it", c.kind, c.status, f.UserMessage, c.want)
 		}
 	}
 }
@@ -297,7 +297,7 @@ func TestSecondDecision(t *testing.T) {
 	b.class(t, b.Decide(t.Context(), tk), "")
 	b.class(t, b.Decide(t.Context(), tk), "")
 	tk.Decision.Verdict = tickets.Deny
-	b.class(t, b.Decide(t.Context(), tk), tickets.Unclear)
+	b.class(t, b.Decide(t.Context(), tk), tickets.Ambiguous)
 	if n := b.fake.TimesInEffect(string(tk.ID)); n != 1 {
 		t.Errorf("%d decisions in effect, want 1", n)
 	}
@@ -311,7 +311,7 @@ func TestNotSent(t *testing.T) {
 		b.class(t, b.Decide(t.Context(), first), "") // a token is at hand
 		b.transport.CloseIdleConnections()
 		b.fake.Close()
-		b.class(t, b.Decide(t.Context(), second), tickets.Down)
+		b.class(t, b.Decide(t.Context(), second), tickets.Unavailable)
 	})
 	t.Run("StaleConnection", func(t *testing.T) {
 		// EPM closed the idle connection and the new one is refused.
@@ -320,13 +320,13 @@ func TestNotSent(t *testing.T) {
 		tk := b.ticket(tickets.Application, tickets.Approve, tickets.Once())
 		b.fake.Close()
 		f := tickets.FailureOf(b.Decide(t.Context(), tk))
-		if f.Class != tickets.Down && f.Class != tickets.Unclear { // by who is faster
+		if f.Class != tickets.Unavailable && f.Class != tickets.Ambiguous { // by who is faster
 			t.Errorf("class %s: %v", f.Class, f.Err)
 		}
 	})
 	t.Run("NoSuchHost", func(t *testing.T) {
 		b := newBench(t, nil, func(c *Config) { c.Host = "https://epm.invalid" })
-		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Admin, tickets.Approve, tickets.Once())), tickets.Down)
+		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Admin, tickets.Approve, tickets.Once())), tickets.Unavailable)
 	})
 	t.Run("UntrustedCertificate", func(t *testing.T) {
 		s := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -334,9 +334,9 @@ func TestNotSent(t *testing.T) {
 		s.StartTLS()
 		defer s.Close()
 		b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
-		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Admin, tickets.Approve, tickets.Once())), tickets.Down)
-		if f.Say != sayTLS {
-			t.Errorf("Say = %q", f.Say)
+		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Admin, tickets.Approve, tickets.Once())), tickets.Unavailable)
+		if f.UserMessage != sayTLS {
+			t.Errorf("Say = %q", f.UserMessage)
 		}
 	})
 	t.Run("Cancelled", func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestNotSent(t *testing.T) {
 		b.class(t, b.Decide(t.Context(), tk), "")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		b.class(t, b.Decide(ctx, tk), tickets.Down)
+		b.class(t, b.Decide(ctx, tk), tickets.Unavailable)
 	})
 	for name, fault := range map[string]epmtest.Fault{
 		"TokenCut": {Kind: epmtest.Drop}, "TokenHangs": {Kind: epmtest.Hang}, "Token500": {Kind: epmtest.Answer, Status: 500},
@@ -357,7 +357,7 @@ func TestNotSent(t *testing.T) {
 			b.fake.Fail(fault)
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
-			b.class(t, b.Decide(ctx, b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Down)
+			b.class(t, b.Decide(ctx, b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Unavailable)
 			if n := b.fake.Count(epmtest.Decide); n != 0 {
 				t.Errorf("%d decisions sent", n)
 			}
@@ -366,9 +366,9 @@ func TestNotSent(t *testing.T) {
 	t.Run("TokenLimited", func(t *testing.T) {
 		b := newBench(t, nil, nil)
 		b.fake.Fail(epmtest.Fault{On: epmtest.Token, Kind: epmtest.Answer, Status: 429, RetryAfter: 3 * time.Second})
-		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Limited)
-		if f.After != 3*time.Second {
-			t.Errorf("After = %v", f.After)
+		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.RateLimited)
+		if f.RetryAfter != 3*time.Second {
+			t.Errorf("After = %v", f.RetryAfter)
 		}
 	})
 }
@@ -385,7 +385,7 @@ func TestSilentTransport(t *testing.T) {
 			return nil, errors.New("something broke")
 		})
 	})
-	inner.class(t, inner.Decide(t.Context(), inner.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Unclear)
+	inner.class(t, inner.Decide(t.Context(), inner.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Ambiguous)
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -438,17 +438,17 @@ func TestToken(t *testing.T) {
 		if err := b.Ready(); err != nil {
 			t.Errorf("Ready before any call = %v", err)
 		}
-		f := decide(t, b, tickets.Denied)
+		f := decide(t, b, tickets.Unauthorized)
 		tokens(t, b, 1)
-		if err := b.Ready(); err == nil || err.Error() != f.Say || !strings.Contains(f.Say, "COUNTERSIGN_EPM_CLIENT_SECRET") || !strings.Contains(f.Error(), "invalid_client") {
-			t.Errorf("Ready = %v, Say = %q, error %v", err, f.Say, f)
+		if err := b.Ready(); err == nil || err.Error() != f.UserMessage || !strings.Contains(f.UserMessage, "COUNTERSIGN_EPM_CLIENT_SECRET") || !strings.Contains(f.Error(), "invalid_client") {
+			t.Errorf("Ready = %v, Say = %q, error %v", err, f.UserMessage, f)
 		}
 	})
 	t.Run("RotatedSecret", func(t *testing.T) {
 		b := newBench(t, nil, nil)
 		decide(t, b, "")
 		b.fake.RotateSecret()
-		decide(t, b, tickets.Denied)
+		decide(t, b, tickets.Unauthorized)
 		tokens(t, b, 2)
 		if b.Ready() == nil {
 			t.Error("Ready = nil")
@@ -461,18 +461,18 @@ func TestToken(t *testing.T) {
 		decide(t, b, "")
 		secret := b.fake.RotateSecret()
 		b.secrets[secret] = true
-		if f := decide(t, b, tickets.Down); f.Say != sayChanging || b.Ready() != nil {
-			t.Errorf("while the secret is on its way: Say = %q, Ready = %v", f.Say, b.Ready())
+		if f := decide(t, b, tickets.Unavailable); f.UserMessage != sayChanging || b.Ready() != nil {
+			t.Errorf("while the secret is on its way: Say = %q, Ready = %v", f.UserMessage, b.Ready())
 		}
-		if err := b.Try(t.Context(), "wrong-"+hush); tickets.FailureOf(err).Class != tickets.Denied {
+		if err := b.Try(t.Context(), "wrong-"+hush); tickets.FailureOf(err).Class != tickets.Unauthorized {
 			t.Errorf("Try a wrong secret = %v", err)
 		}
 		if err := b.Try(t.Context(), secret); err != nil {
 			t.Errorf("Try the new secret = %v", err)
 		}
 		b.add(changing)
-		if f := decide(t, b, tickets.Denied); f.Say != sayCredentials || b.Ready() == nil {
-			t.Errorf("when it never came: Say = %q, Ready = %v", f.Say, b.Ready())
+		if f := decide(t, b, tickets.Unauthorized); f.UserMessage != sayCredentials || b.Ready() == nil {
+			t.Errorf("when it never came: Say = %q, Ready = %v", f.UserMessage, b.Ready())
 		}
 		now.Store(secret)
 		decide(t, b, "")
@@ -482,12 +482,12 @@ func TestToken(t *testing.T) {
 	})
 	t.Run("NeverAccepted", func(t *testing.T) {
 		b := newBench(t, nil, func(c *Config) { c.Current = func() string { return "wrong-" + hush } })
-		decide(t, b, tickets.Denied)
+		decide(t, b, tickets.Unauthorized)
 	})
 	t.Run("ReadyAgain", func(t *testing.T) {
 		b := newBench(t, nil, nil)
 		b.fake.Fail(epmtest.Fault{On: epmtest.Token, Kind: epmtest.Answer, Status: 401, Times: 1})
-		decide(t, b, tickets.Denied)
+		decide(t, b, tickets.Unauthorized)
 		decide(t, b, "")
 		if err := b.Ready(); err != nil {
 			t.Errorf("Ready = %v", err)
@@ -539,7 +539,7 @@ func TestToken(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- b.Decide(t.Context(), two) }()
 		cancel()
-		b.class(t, <-errs, tickets.Down)
+		b.class(t, <-errs, tickets.Unavailable)
 		b.class(t, <-done, "")
 		tokens(t, b, 2)
 	})
@@ -553,25 +553,25 @@ func TestTokenErrorsTellNothing(t *testing.T) {
 		body   string
 		want   tickets.Class
 	}{
-		"JSON400":   {400, `{"error":"` + hush + `","error_description":"secret ` + hush + `"}`, tickets.Denied},
-		"Text401":   {401, "who is " + hush, tickets.Denied},
-		"Page403":   {403, "<html>" + hush, tickets.Down},
-		"BOMPage":   {401, "\xef\xbb\xbf\r\n<!DOCTYPE html>" + hush, tickets.Down},
-		"407":       {407, hush, tickets.Down},
-		"404":       {404, hush, tickets.Denied},
-		"405":       {405, hush, tickets.Denied},
-		"500":       {500, hush, tickets.Down},
-		"503":       {503, hush, tickets.Limited},
-		"200Text":   {200, hush, tickets.Down},
-		"200Error":  {200, `{"error":"` + hush + `"}`, tickets.Down},
-		"200Empty":  {200, `{}`, tickets.Down},
-		"200Secret": {200, `{"error":"invalid_client","error_description":"` + hush + `"}`, tickets.Denied},
-		"200BOM":    {200, "\xef\xbb\xbf{\"error\":\" Invalid_Client\"}", tickets.Denied},
-		"200Grant":  {200, `{"access_token":null,"error":"unauthorized_client"}`, tickets.Denied},
-		"200Later":  {200, `{"error":"temporarily_unavailable"}`, tickets.Down},
-		"200Page":   {200, "  <html>" + hush, tickets.Down},
-		"200Header": {200, `{"access_token":"a\r\nb"}`, tickets.Down},
-		"302":       {302, hush, tickets.Down},
+		"JSON400":   {400, `{"error":"` + hush + `","error_description":"secret ` + hush + `"}`, tickets.Unauthorized},
+		"Text401":   {401, "who is " + hush, tickets.Unauthorized},
+		"Page403":   {403, "<html>" + hush, tickets.Unavailable},
+		"BOMPage":   {401, "\xef\xbb\xbf\r\n<!DOCTYPE html>" + hush, tickets.Unavailable},
+		"407":       {407, hush, tickets.Unavailable},
+		"404":       {404, hush, tickets.Unauthorized},
+		"405":       {405, hush, tickets.Unauthorized},
+		"500":       {500, hush, tickets.Unavailable},
+		"503":       {503, hush, tickets.RateLimited},
+		"200Text":   {200, hush, tickets.Unavailable},
+		"200Error":  {200, `{"error":"` + hush + `"}`, tickets.Unavailable},
+		"200Empty":  {200, `{}`, tickets.Unavailable},
+		"200Secret": {200, `{"error":"invalid_client","error_description":"` + hush + `"}`, tickets.Unauthorized},
+		"200BOM":    {200, "\xef\xbb\xbf{\"error\":\" Invalid_Client\"}", tickets.Unauthorized},
+		"200Grant":  {200, `{"access_token":null,"error":"unauthorized_client"}`, tickets.Unauthorized},
+		"200Later":  {200, `{"error":"temporarily_unavailable"}`, tickets.Unavailable},
+		"200Page":   {200, "  <html>" + hush, tickets.Unavailable},
+		"200Header": {200, `{"access_token":"a\r\nb"}`, tickets.Unavailable},
+		"302":       {302, hush, tickets.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32
@@ -667,9 +667,9 @@ func TestTokenAnswers(t *testing.T) {
 		}))
 		defer s.Close()
 		b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
-		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Denied)
-		if f.Say != sayCredentials || b.Ready() == nil {
-			t.Errorf("Say = %q, Ready = %v", f.Say, b.Ready())
+		f := b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Unauthorized)
+		if f.UserMessage != sayCredentials || b.Ready() == nil {
+			t.Errorf("Say = %q, Ready = %v", f.UserMessage, b.Ready())
 		}
 	})
 }
@@ -689,7 +689,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			http.Redirect(w, q, other.URL, status)
 		}))
 		b := newBench(t, nil, func(c *Config) { c.Host = s.URL })
-		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Down)
+		b.class(t, b.Decide(t.Context(), b.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Unavailable)
 		if elsewhere.Load() != 0 {
 			t.Errorf("%d was followed", status)
 		}
@@ -720,9 +720,9 @@ func TestPace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	slow := newBench(t, nil, func(c *Config) { c.Rate = rate.Every(time.Hour) })
-	f := slow.class(t, slow.Decide(ctx, slow.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.Limited)
-	if f.After <= 0 || ctx.Err() != nil {
-		t.Errorf("After = %v, and the wait ended with %v; want to be told at once", f.After, ctx.Err())
+	f := slow.class(t, slow.Decide(ctx, slow.ticket(tickets.Application, tickets.Approve, tickets.Once())), tickets.RateLimited)
+	if f.RetryAfter <= 0 || ctx.Err() != nil {
+		t.Errorf("After = %v, and the wait ended with %v; want to be told at once", f.RetryAfter, ctx.Err())
 	}
 	if n := slow.fake.Count(epmtest.Decide); n != 0 {
 		t.Errorf("%d decisions sent", n)
@@ -817,7 +817,7 @@ func TestDoor(t *testing.T) {
 	before := b.fake.Count()
 	for _, p := range createPaths {
 		b.config.AdminDecisionPath = p
-		if err := b.Decide(t.Context(), tk); err == nil || tickets.FailureOf(err).Class != tickets.Refused {
+		if err := b.Decide(t.Context(), tk); err == nil || tickets.FailureOf(err).Class != tickets.Rejected {
 			t.Errorf("Decide to %q = %v", p, err)
 		}
 		if u, err := url.Parse(b.fake.URL() + p); err == nil {
@@ -907,7 +907,7 @@ func TestDeciderComesBack(t *testing.T) {
 	} {
 		for _, kind := range both {
 			b := newBench(t, nil, nil)
-			tk := b.ticket(kind, tickets.Approve, tickets.For(time.Hour))
+			tk := b.ticket(kind, tickets.Approve, tickets.Lasting(time.Hour))
 			tk.Decision.By = tickets.Actor{Platform: "discord", ID: "42", Name: name}
 			tk.BeginSend(noon)
 			as := tk.Sending.As
@@ -944,7 +944,7 @@ func TestOutcome(t *testing.T) {
 		for _, own := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/own ids %t", kind, own), func(t *testing.T) {
 				b := newBench(t, func(c *epmtest.Config) { c.OwnRecordIDs = own }, nil)
-				tk := b.ticket(kind, tickets.Approve, tickets.For(time.Hour))
+				tk := b.ticket(kind, tickets.Approve, tickets.Lasting(time.Hour))
 				o, err := b.Outcome(t.Context(), tk)
 				if o != nil || err != nil {
 					t.Fatalf("while undecided: %+v, %v", o, err)
@@ -971,18 +971,18 @@ func TestOutcomeFailures(t *testing.T) {
 		fault epmtest.Fault
 		want  tickets.Class
 	}{
-		"403":     {epmtest.Fault{Kind: epmtest.Answer, Status: 403}, tickets.Denied},
-		"401":     {epmtest.Fault{Kind: epmtest.Answer, Status: 401}, tickets.Denied},
-		"429":     {epmtest.Fault{Kind: epmtest.Answer, Status: 429}, tickets.Limited},
-		"500":     {epmtest.Fault{Kind: epmtest.Answer, Status: 500}, tickets.Down},
-		"Page":    {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Down},
-		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Down},
-		"403Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 403}, tickets.Down},
-		"404Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 404}, tickets.Down},
-		"Cut":     {epmtest.Fault{Kind: epmtest.Drop}, tickets.Down},
-		"Garbage": {epmtest.Fault{Kind: epmtest.Garbage}, tickets.Refused},
-		"404":     {epmtest.Fault{Kind: epmtest.Answer, Status: 404}, tickets.Refused},
-		"400":     {epmtest.Fault{Kind: epmtest.Answer, Status: 400}, tickets.Refused},
+		"403":     {epmtest.Fault{Kind: epmtest.Answer, Status: 403}, tickets.Unauthorized},
+		"401":     {epmtest.Fault{Kind: epmtest.Answer, Status: 401}, tickets.Unauthorized},
+		"429":     {epmtest.Fault{Kind: epmtest.Answer, Status: 429}, tickets.RateLimited},
+		"500":     {epmtest.Fault{Kind: epmtest.Answer, Status: 500}, tickets.Unavailable},
+		"Page":    {epmtest.Fault{Kind: epmtest.HTMLPage}, tickets.Unavailable},
+		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Unavailable},
+		"403Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 403}, tickets.Unavailable},
+		"404Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 404}, tickets.Unavailable},
+		"Cut":     {epmtest.Fault{Kind: epmtest.Drop}, tickets.Unavailable},
+		"Garbage": {epmtest.Fault{Kind: epmtest.Garbage}, tickets.Rejected},
+		"404":     {epmtest.Fault{Kind: epmtest.Answer, Status: 404}, tickets.Rejected},
+		"400":     {epmtest.Fault{Kind: epmtest.Answer, Status: 400}, tickets.Rejected},
 	} {
 		for _, kind := range both {
 			t.Run(name+"/"+string(kind), func(t *testing.T) {
@@ -1005,7 +1005,7 @@ func TestOutcomeFailures(t *testing.T) {
 		b := newBench(t, nil, nil)
 		for _, id := range []tickets.RequestID{epmtest.OtherRequestID, "../x", "a/b?c"} {
 			_, err := b.Outcome(t.Context(), &tickets.Ticket{ID: id, Request: &tickets.Request{Kind: tickets.Admin}})
-			b.class(t, err, tickets.Refused)
+			b.class(t, err, tickets.Rejected)
 		}
 	})
 }
@@ -1055,7 +1055,7 @@ func TestOutcomeShapes(t *testing.T) {
 			}
 			o, err := client.Outcome(t.Context(), &tickets.Ticket{ID: id, Request: &tickets.Request{ID: id, Kind: tickets.Admin}})
 			if !c.found {
-				b.class(t, err, tickets.Refused)
+				b.class(t, err, tickets.Rejected)
 				return
 			}
 			if err != nil || o == nil || o.Verdict != tickets.Approve || o.Duration != "3600" {

@@ -45,17 +45,17 @@ func networkFailure(err error, method string, sent bool) *tickets.Failure {
 	if errors.As(err, &own) {
 		return own // the door
 	}
-	f := &tickets.Failure{Class: tickets.Down, Say: sayUnreachable, Err: plain(err)}
+	f := &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayUnreachable, Err: plain(err)}
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	switch {
 	case sent:
-		f.Say = sayNoAnswer
+		f.UserMessage = sayNoAnswer
 		if method != http.MethodGet { // reading has no effect to be unclear about
-			f.Class = tickets.Unclear
+			f.Class = tickets.Ambiguous
 		}
 	case errors.As(err, &certificate), errors.As(err, &record):
-		f.Say = sayTLS
+		f.UserMessage = sayTLS
 	}
 	return f
 }
@@ -73,43 +73,43 @@ func plain(err error) error {
 // of it is kept: its body may hold anything.
 func (c *Client) statusFailure(res *http.Response, page bool, method, p string) *tickets.Failure {
 	status := strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode)
-	f := &tickets.Failure{Class: tickets.Refused, Say: sayRefused + " (" + strings.TrimSpace(status) + ")", Err: fmt.Errorf("%s %s: %s", method, c.callPath(p), status)}
+	f := &tickets.Failure{Class: tickets.Rejected, UserMessage: sayRefused + " (" + strings.TrimSpace(status) + ")", Err: fmt.Errorf("%s %s: %s", method, c.callPath(p), status)}
 	if page {
 		f.Err = fmt.Errorf("%w: %w", f.Err, &pageError{res.StatusCode})
 	}
 	switch code := res.StatusCode; {
 	case code/100 == 2:
 		// Whoever wrote it may have passed the call on to EPM.
-		f.Class, f.Say = tickets.Unclear, sayPage
+		f.Class, f.UserMessage = tickets.Ambiguous, sayPage
 		if method == http.MethodGet {
-			f.Class = tickets.Down
+			f.Class = tickets.Unavailable
 		}
 	case code/100 == 3:
-		f.Class, f.Say = tickets.Down, sayRedirect
+		f.Class, f.UserMessage = tickets.Unavailable, sayRedirect
 	case page && code < 500 && code != http.StatusTooManyRequests, code == http.StatusProxyAuthRequired:
 		// Somebody before EPM answers, and it is not EPM that refuses.
-		f.Class, f.Say = tickets.Down, sayPage
+		f.Class, f.UserMessage = tickets.Unavailable, sayPage
 	case code == http.StatusUnauthorized:
-		f.Class, f.Say = tickets.Denied, sayToken // which was fresh: call sees to that
+		f.Class, f.UserMessage = tickets.Unauthorized, sayToken // which was fresh: call sees to that
 	case code == http.StatusForbidden:
-		f.Class, f.Say = tickets.Denied, sayPermission
+		f.Class, f.UserMessage = tickets.Unauthorized, sayPermission
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && method == http.MethodGet:
-		f.Class, f.Say, f.After = tickets.Limited, sayBusy, retryAfterOf(res, c.config.Now())
+		f.Class, f.UserMessage, f.RetryAfter = tickets.RateLimited, sayBusy, retryAfterOf(res, c.config.Now())
 	case code == http.StatusServiceUnavailable:
 		// A gateway may say so after EPM has taken the decision.
-		f.Class, f.Say, f.After = tickets.Unclear, sayBusy, retryAfterOf(res, c.config.Now())
+		f.Class, f.UserMessage, f.RetryAfter = tickets.Ambiguous, sayBusy, retryAfterOf(res, c.config.Now())
 	case code == http.StatusRequestTimeout, code >= 500:
-		f.Class, f.Say = tickets.Unclear, sayBroken+" ("+strconv.Itoa(code)+")"
+		f.Class, f.UserMessage = tickets.Ambiguous, sayBroken+" ("+strconv.Itoa(code)+")"
 		if method == http.MethodGet {
-			f.Class = tickets.Down
+			f.Class = tickets.Unavailable
 		}
 	case code == http.StatusMethodNotAllowed, code == http.StatusNotFound && p == c.config.AdminDecisionPath:
-		f.Say = sayWrongPath
+		f.UserMessage = sayWrongPath
 	case code == http.StatusNotFound:
-		f.Say = sayNoRequest
+		f.UserMessage = sayNoRequest
 	case code == http.StatusConflict:
 		// EPM has a decision, and it may be this one.
-		f.Class, f.Say = tickets.Unclear, sayConflict
+		f.Class, f.UserMessage = tickets.Ambiguous, sayConflict
 	}
 	return f
 }
@@ -150,19 +150,19 @@ func tokenFailure(err error) *tickets.Failure {
 		code := told.status
 		switch {
 		case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-			return &tickets.Failure{Class: tickets.Limited, Say: sayBusy, After: told.after, Err: told}
+			return &tickets.Failure{Class: tickets.RateLimited, UserMessage: sayBusy, RetryAfter: told.after, Err: told}
 		case code >= 500:
-			return &tickets.Failure{Class: tickets.Down, Say: sayBroken + " (" + strconv.Itoa(code) + ")", Err: told}
+			return &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayBroken + " (" + strconv.Itoa(code) + ")", Err: told}
 		case code/100 == 2 && !told.page && told.code == "":
-			return &tickets.Failure{Class: tickets.Down, Say: sayUnreadable, Err: told}
+			return &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayUnreadable, Err: told}
 		case code/100 == 3:
-			return &tickets.Failure{Class: tickets.Down, Say: sayRedirect, Err: told}
+			return &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayRedirect, Err: told}
 		case told.page, code == http.StatusProxyAuthRequired:
-			return &tickets.Failure{Class: tickets.Down, Say: sayPage, Err: told}
+			return &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayPage, Err: told}
 		case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
-			return &tickets.Failure{Class: tickets.Denied, Say: sayNoEPM, Err: told}
+			return &tickets.Failure{Class: tickets.Unauthorized, UserMessage: sayNoEPM, Err: told}
 		}
-		return &tickets.Failure{Class: tickets.Denied, Say: sayCredentials, Err: told}
+		return &tickets.Failure{Class: tickets.Unauthorized, UserMessage: sayCredentials, Err: told}
 	}
 	return networkFailure(err, http.MethodPost, false) // no decision was on its way
 }

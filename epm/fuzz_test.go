@@ -154,8 +154,8 @@ func FuzzValues(f *testing.F) {
 				t.Fatal(err)
 			}
 			q := p.News.Request
-			if p.Repaired || q.Imitates || q.Reason != givenText(reason) || e == epmtest.AppCreated && q.Command != givenText(command) {
-				t.Fatalf("repaired %t, imitates %t, reason %q, command %q; want %q, %q", p.Repaired, q.Imitates, q.Reason, q.Command, reason, command)
+			if p.Repaired || q.SuspectedForgery || q.Reason != givenText(reason) || e == epmtest.AppCreated && q.Command != givenText(command) {
+				t.Fatalf("repaired %t, imitates %t, reason %q, command %q; want %q, %q", p.Repaired, q.SuspectedForgery, q.Reason, q.Command, reason, command)
 			}
 		}
 	})

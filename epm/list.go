@@ -23,8 +23,8 @@ import (
 // It waits until a call takes no decision's turn. Records of an unknown shape
 // are skipped; the log tells of the first. Errors hold a [tickets.Failure]:
 // Denied if the account may not, Refused if this tenant has no such list.
-func (c *Client) List(ctx context.Context, kind tickets.Kind, take func([]tickets.Listed)) (tickets.Listing, error) {
-	var listing tickets.Listing
+func (c *Client) List(ctx context.Context, kind tickets.Kind, take func([]tickets.ListedRequest)) (tickets.ListResult, error) {
+	var listing tickets.ListResult
 	var err error
 	for _, list := range lists(kind) {
 		if listing, err = c.list(ctx, list, kind, take); !errors.Is(err, errNoSuchPath) {
@@ -42,12 +42,12 @@ func lists(kind tickets.Kind) []string {
 	return []string{appListPath, appListPathV2}
 }
 
-func (c *Client) list(ctx context.Context, list string, kind tickets.Kind, take func([]tickets.Listed)) (tickets.Listing, error) {
-	var out tickets.Listing
+func (c *Client) list(ctx context.Context, list string, kind tickets.Kind, take func([]tickets.ListedRequest)) (tickets.ListResult, error) {
+	var out tickets.ListResult
 	last := 1
 	for n := range listPages {
 		if n >= last {
-			out.Whole = true
+			out.Complete = true
 			return out, nil
 		}
 		if err := c.spare(ctx); err != nil {
@@ -58,10 +58,10 @@ func (c *Client) list(ctx context.Context, list string, kind tickets.Kind, take 
 			return out, err
 		}
 		last = max(last, page.PageCount)
-		found := make([]tickets.Listed, 0, len(page.Data))
+		found := make([]tickets.ListedRequest, 0, len(page.Data))
 		for _, raw := range page.Data {
 			rec, ok := readRecord(raw)
-			var l tickets.Listed
+			var l tickets.ListedRequest
 			if ok {
 				l, ok = rec.listed(kind, raw)
 			}
@@ -74,7 +74,7 @@ func (c *Client) list(ctx context.Context, list string, kind tickets.Kind, take 
 		}
 		take(found)
 	}
-	out.Whole = last <= listPages
+	out.Complete = last <= listPages
 	return out, nil
 }
 
@@ -98,14 +98,14 @@ type envelope struct {
 func (c *Client) records(ctx context.Context, list string, number int, correlation string) (envelope, error) {
 	body, status, err := c.page(ctx, list, pageSize, number, correlation)
 	if err != nil {
-		if f := tickets.FailureOf(err); f.Class == tickets.Refused && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
-			err = &tickets.Failure{Class: tickets.Refused, Say: f.Say, Err: errors.Join(errNoSuchPath, err)}
+		if f := tickets.FailureOf(err); f.Class == tickets.Rejected && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+			err = &tickets.Failure{Class: tickets.Rejected, UserMessage: f.UserMessage, Err: errors.Join(errNoSuchPath, err)}
 		}
 		return envelope{}, err
 	}
 	var page envelope
 	if json.Unmarshal(body, &page) != nil || page.Data == nil {
-		return envelope{}, &tickets.Failure{Class: tickets.Refused, Say: sayUnreadable, Err: errors.New("EPM's list has an unknown shape")}
+		return envelope{}, &tickets.Failure{Class: tickets.Rejected, UserMessage: sayUnreadable, Err: errors.New("EPM's list has an unknown shape")}
 	}
 	return page, nil
 }
@@ -124,7 +124,7 @@ func (c *Client) spare(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return &tickets.Failure{Class: tickets.Down, Say: sayNoAnswer, Err: err}
+		return &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayNoAnswer, Err: err}
 	}
 	return nil
 }
@@ -146,15 +146,15 @@ func (c *Client) tellShape(kind tickets.Kind, rec record) {
 
 // listed is what r tells of a request; false if not who asks for what, or
 // whether it is decided.
-func (r record) listed(kind tickets.Kind, raw []byte) (tickets.Listed, bool) {
-	l := tickets.Listed{Raw: raw}
+func (r record) listed(kind tickets.Kind, raw []byte) (tickets.ListedRequest, bool) {
+	l := tickets.ListedRequest{Raw: raw}
 	for i, name := range recordIDs {
 		id := identifier(givenText(r[name]))
 		if id == "" || slices.Contains(l.IDs, id) {
 			continue
 		}
 		l.IDs = append(l.IDs, id)
-		l.Sure = l.Sure || i < sureIDs
+		l.IDCertain = l.IDCertain || i < sureIDs
 	}
 	if len(l.IDs) == 0 {
 		return l, false

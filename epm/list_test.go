@@ -12,8 +12,8 @@ import (
 )
 
 // listAll reads a list into one slice.
-func (b *bench) listAll(ctx context.Context, kind tickets.Kind) (list []tickets.Listed, l tickets.Listing, err error) {
-	l, err = b.List(ctx, kind, func(page []tickets.Listed) { list = append(list, page...) })
+func (b *bench) listAll(ctx context.Context, kind tickets.Kind) (list []tickets.ListedRequest, l tickets.ListResult, err error) {
+	l, err = b.List(ctx, kind, func(page []tickets.ListedRequest) { list = append(list, page...) })
 	return list, l, err
 }
 
@@ -27,17 +27,17 @@ func TestList(t *testing.T) {
 			t.Fatal(err)
 		}
 		list, l, err := b.listAll(t.Context(), tickets.Application)
-		if err != nil || l != (tickets.Listing{Whole: true}) || len(list) != 1 {
+		if err != nil || l != (tickets.ListResult{Complete: true}) || len(list) != 1 {
 			t.Fatalf("applications: %+v, %+v, %v", list, l, err)
 		}
 		q := list[0].Request
-		if q.ID != tickets.RequestID(app.ID) || list[0].IDs[0] != q.ID || !list[0].Sure || list[0].Outcome != nil || !q.Listed || q.Kind != tickets.Application ||
+		if q.ID != tickets.RequestID(app.ID) || list[0].IDs[0] != q.ID || !list[0].IDCertain || list[0].Outcome != nil || !q.Listed || q.Kind != tickets.Application ||
 			q.User != `CORP\bob` || q.Product != "7-Zip" || q.Path != `C:\new\7z.exe` || q.Command != "x <!channel>" || q.Publisher != "Igor Pavlov" || q.Host != "LAPTOP-0142" ||
 			q.Reason != "patch day" || q.EPMNumber != app.Number || !q.Time.Equal(noon) || len(q.Fields) == 0 || !strings.Contains(string(list[0].Raw), app.ID) {
 			t.Errorf("application: %+v", list[0])
 		}
 		list, l, err = b.listAll(t.Context(), tickets.Admin)
-		if err != nil || l != (tickets.Listing{Whole: true}) || len(list) != 2 {
+		if err != nil || l != (tickets.ListResult{Complete: true}) || len(list) != 2 {
 			t.Fatalf("admin: %+v, %+v, %v", list, l, err)
 		}
 		if o := list[0].Outcome; o == nil || o.Verdict != tickets.Deny || o.By != "boss" || list[0].IDs[0] != tickets.RequestID(gone.ID) {
@@ -75,7 +75,7 @@ func TestListedShapes(t *testing.T) {
 				if l.Outcome != nil {
 					got = string(l.IDs[0]) + " decided"
 				}
-				if l.Sure {
+				if l.IDCertain {
 					got = "sure " + got
 				}
 				n := 0
@@ -100,7 +100,7 @@ func TestListSkips(t *testing.T) {
 	b.fake.ListAlso(epmtest.KindAdmin, `[1]`, `"planted"`, `{"who":"planted","Strange Näme":1,"when":{"at":"planted"}}`)
 	for range 2 {
 		list, l, err := b.listAll(t.Context(), tickets.Admin)
-		if err != nil || len(list) != 1 || l != (tickets.Listing{Whole: true, Skipped: 3}) {
+		if err != nil || len(list) != 1 || l != (tickets.ListResult{Complete: true, Skipped: 3}) {
 			t.Errorf("%d records, %+v, %v", len(list), l, err)
 		}
 	}
@@ -119,7 +119,7 @@ func TestLongLists(t *testing.T) {
 		ids = append(ids, b.fake.RequestAdminQuietly(epmtest.Admin{}).ID)
 	}
 	list, l, err := b.listAll(t.Context(), tickets.Admin)
-	if err != nil || l.Whole || b.fake.Count(epmtest.Read) != listPages {
+	if err != nil || l.Complete || b.fake.Count(epmtest.Read) != listPages {
 		t.Fatalf("%d records, %+v, %v, %d calls", len(list), l, err, b.fake.Count(epmtest.Read))
 	}
 	have := map[string]bool{}
@@ -136,15 +136,15 @@ func TestListFailures(t *testing.T) {
 		fault epmtest.Fault
 		want  tickets.Class
 	}{
-		"403":     {epmtest.Fault{Kind: epmtest.Answer, Status: 403}, tickets.Denied},
-		"404":     {epmtest.Fault{Kind: epmtest.Answer, Status: 404}, tickets.Refused},
-		"405":     {epmtest.Fault{Kind: epmtest.Answer, Status: 405}, tickets.Refused},
-		"429":     {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: time.Minute}, tickets.Limited},
-		"500":     {epmtest.Fault{Kind: epmtest.Answer, Status: 500}, tickets.Down},
-		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Down},
-		"404Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 404}, tickets.Down},
-		"Cut":     {epmtest.Fault{Kind: epmtest.Drop}, tickets.Down},
-		"Garbage": {epmtest.Fault{Kind: epmtest.Garbage}, tickets.Refused},
+		"403":     {epmtest.Fault{Kind: epmtest.Answer, Status: 403}, tickets.Unauthorized},
+		"404":     {epmtest.Fault{Kind: epmtest.Answer, Status: 404}, tickets.Rejected},
+		"405":     {epmtest.Fault{Kind: epmtest.Answer, Status: 405}, tickets.Rejected},
+		"429":     {epmtest.Fault{Kind: epmtest.Answer, Status: 429, RetryAfter: time.Minute}, tickets.RateLimited},
+		"500":     {epmtest.Fault{Kind: epmtest.Answer, Status: 500}, tickets.Unavailable},
+		"200Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 200}, tickets.Unavailable},
+		"404Page": {epmtest.Fault{Kind: epmtest.HTMLPage, Status: 404}, tickets.Unavailable},
+		"Cut":     {epmtest.Fault{Kind: epmtest.Drop}, tickets.Unavailable},
+		"Garbage": {epmtest.Fault{Kind: epmtest.Garbage}, tickets.Rejected},
 	} {
 		for _, kind := range both {
 			t.Run(name+"/"+string(kind), func(t *testing.T) {
@@ -152,8 +152,8 @@ func TestListFailures(t *testing.T) {
 				c.fault.On = epmtest.Read
 				b.fake.Fail(c.fault)
 				_, _, err := b.listAll(t.Context(), kind)
-				if f := b.class(t, err, c.want); f.After != c.fault.RetryAfter {
-					t.Errorf("to wait %v", f.After)
+				if f := b.class(t, err, c.want); f.RetryAfter != c.fault.RetryAfter {
+					t.Errorf("to wait %v", f.RetryAfter)
 				}
 				if b.Ready() != nil {
 					t.Errorf("reading is a help, but Ready = %v", b.Ready())
@@ -181,7 +181,7 @@ func TestListLeavesDecisionsTheirTurn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	_, _, err := b.listAll(ctx, tickets.Admin)
-	if f := b.class(t, err, tickets.Down); !errors.Is(f, context.DeadlineExceeded) {
+	if f := b.class(t, err, tickets.Unavailable); !errors.Is(f, context.DeadlineExceeded) {
 		t.Errorf("List = %v", err)
 	}
 	if n := b.fake.Count(epmtest.Any); n != 0 {

@@ -16,8 +16,8 @@ import (
 
 // Parsed is what a webhook's body says.
 type Parsed struct {
-	News     *tickets.News // nil if Ignored
-	Repaired bool          // the body was not valid JSON, or not meant as it reads
+	News     *tickets.Update // nil if Ignored
+	Repaired bool            // the body was not valid JSON, or not meant as it reads
 	// Ignored is set for an event that is none of ours; Event says which.
 	Ignored bool
 	Event   string // untrusted
@@ -102,12 +102,12 @@ func Read(in tickets.Incoming) tickets.Incoming { return Reader{}.Read(in) }
 // serves webhooks that arrive and those that are replayed, and never fails
 // otherwise.
 func (x Reader) Read(in tickets.Incoming) tickets.Incoming {
-	in.News, in.Error, in.Repaired, in.Ignored = nil, "", false, false
+	in.Update, in.Error, in.Repaired, in.Ignored = nil, "", false, false
 	defer func() {
 		// What cannot be read must still be kept. A panic would make EPM
 		// send the same body again, to the same end.
 		if recover() != nil {
-			in.News, in.Error = nil, "the body could not be read because of a fault in Countersign; it was kept and can be replayed"
+			in.Update, in.Error = nil, "the body could not be read because of a fault in Countersign; it was kept and can be replayed"
 		}
 	}()
 	p, err := x.Parse(in.Raw)
@@ -118,7 +118,7 @@ func (x Reader) Read(in tickets.Incoming) tickets.Incoming {
 		in.Ignored = true
 		in.Error = fmt.Sprintf("the event %.60q is not one that Countersign handles; it was kept and changes nothing", p.Event)
 	default:
-		in.News, in.Repaired = p.News, p.Repaired
+		in.Update, in.Repaired = p.News, p.Repaired
 	}
 	return in
 }
@@ -367,7 +367,7 @@ func (b *body) interpret(x Reader) (Parsed, error) {
 	}
 	r := reading{Reader: x, event: e, values: limit(b.values), imitates: b.strange}
 	r.weigh()
-	p.News = &tickets.News{ID: request}
+	p.News = &tickets.Update{ID: request}
 	if e.created {
 		p.News.Request = r.request(p.News.ID)
 		return p, nil
@@ -436,7 +436,7 @@ func (r *reading) request(id tickets.RequestID) *tickets.Request {
 		Group: r.get(kGroup, kGroupID), Reason: r.get(kReason), Requested: r.get(kRequested),
 		Product: r.get(kProduct...), Version: r.get(kVersions...), Publisher: r.get(kMaker),
 		Path: r.get(kPath, kHosted), Command: r.get(kCommand), Parent: r.get(kParent), Source: r.get(kSource),
-		SHA256: r.get(kSHA256), SHA1: r.get(kSHA1), Imitates: r.imitates,
+		SHA256: r.get(kSHA256), SHA1: r.get(kSHA1), SuspectedForgery: r.imitates,
 		Reputation: reputation(r.get(kScore), r.get(kScorer), r.get(kScoreAt)),
 		Fields:     make([]tickets.Field, 0, len(r.values)),
 	}

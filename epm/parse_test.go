@@ -97,8 +97,8 @@ func TestBreakagesGolden(t *testing.T) {
 				if p.News.ID != requestID || (p.News.Request != nil) != created {
 					t.Errorf("News = %+v, want request %t of %s", p.News, created, requestID)
 				}
-				if q := p.News.Request; q != nil && q.Imitates != b.Forged {
-					t.Errorf("Imitates = %t, want %t\n%s", q.Imitates, b.Forged, body)
+				if q := p.News.Request; q != nil && q.SuspectedForgery != b.Forged {
+					t.Errorf("Imitates = %t, want %t\n%s", q.SuspectedForgery, b.Forged, body)
 				}
 				if b.Valid && p.Repaired && b.Name != "rawPathOfValidEscapes" && b.Name != "rawUserOfValidEscapes" {
 					t.Errorf("Repaired, want read as it is\n%s", body)
@@ -181,8 +181,8 @@ func TestRawValues(t *testing.T) {
 				if e == epmtest.AppCreated && (q.Path != winPath || q.Command != `/log C:\temp\new`) {
 					t.Errorf("path %q, command %q", q.Path, q.Command)
 				}
-				if !p.Repaired || q.Imitates {
-					t.Errorf("%s: repaired %t imitates %t, want true, false", e, p.Repaired, q.Imitates)
+				if !p.Repaired || q.SuspectedForgery {
+					t.Errorf("%s: repaired %t imitates %t, want true, false", e, p.Repaired, q.SuspectedForgery)
 				}
 			}
 		})
@@ -196,8 +196,8 @@ func TestEscapedValues(t *testing.T) {
 	for _, reason := range []string{`C:\Users\x and "quotes"`, "line\nbreak\ttab", `\\server\new`, `x", "RequestId": "y`, `\" \\" \n`, "\x01\x00", "a\u2028b"} {
 		for _, e := range []epmtest.Event{epmtest.AppCreated, epmtest.AdminCreated} {
 			p := parse(t, w.body(e, epmtest.BodyOptions{Values: map[string]string{"Reason": reason}}))
-			if q := p.News.Request; q.Reason != reason || p.Repaired || q.Imitates {
-				t.Errorf("%s: reason %q repaired %t imitates %t, want %q", e, q.Reason, p.Repaired, q.Imitates, reason)
+			if q := p.News.Request; q.Reason != reason || p.Repaired || q.SuspectedForgery {
+				t.Errorf("%s: reason %q repaired %t imitates %t, want %q", e, q.Reason, p.Repaired, q.SuspectedForgery, reason)
 			}
 		}
 	}
@@ -241,16 +241,16 @@ func TestRescueFails(t *testing.T) {
 				o.Values[field] = account
 				body := regexp.MustCompile(`\n\s*`).ReplaceAllString(string(w.body(e, o)), "")
 				q := parse(t, []byte(body)).News.Request
-				if q.User != account || !q.Imitates || q.ID != requestID {
-					t.Errorf("%s %s: user %q, suspected %t, want %q and suspected", name, e, q.User, q.Imitates, account)
+				if q.User != account || !q.SuspectedForgery || q.ID != requestID {
+					t.Errorf("%s %s: user %q, suspected %t, want %q and suspected", name, e, q.User, q.SuspectedForgery, account)
 				}
 			}
 		}
 	}
 	// A quote alone, from a sender that escapes, is no reason to suspect.
 	body := regexp.MustCompile(`\n\s*`).ReplaceAllString(string(w.body(epmtest.AdminCreated, epmtest.BodyOptions{Values: map[string]string{"Reason": `"x"`, "UserName": `ACME\bob`}})), "")
-	if q := parse(t, []byte(body)).News.Request; q.User != `ACME\bob` || q.Imitates || q.Reason != `"x"` {
-		t.Errorf("escaped: user %q, reason %q, suspected %t", q.User, q.Reason, q.Imitates)
+	if q := parse(t, []byte(body)).News.Request; q.User != `ACME\bob` || q.SuspectedForgery || q.Reason != `"x"` {
+		t.Errorf("escaped: user %q, reason %q, suspected %t", q.User, q.Reason, q.SuspectedForgery)
 	}
 }
 
@@ -286,7 +286,7 @@ func TestInjection(t *testing.T) {
 				if q == nil {
 					t.Fatalf("%s %s: a request decides", name, e)
 				}
-				if !q.Imitates {
+				if !q.SuspectedForgery {
 					t.Errorf("%s %s broken %t: not marked\n%.500s", name, e, broken, body)
 				}
 				if q.ID != requestID || !strings.HasSuffix(q.User, "alice") || q.Requested == "86400" || e == epmtest.AppCreated && (q.UserID != "" || q.Host != "LAPTOP-0142") {
@@ -299,8 +299,8 @@ func TestInjection(t *testing.T) {
 		reason := `x", "user": "CEO"}, "rest": {"a": "b`
 		q := parse(t, w.body(epmtest.AppCreated, epmtest.BodyOptions{Escape: epmtest.Raw, Values: map[string]string{"Reason": reason,
 			"User": "ann", "FilePathObjectId": "x.exe", "CmdArgs": "", "ParentProcess": ""}})).News.Request
-		if !q.Imitates || q.User != "ann" || q.Host != "LAPTOP-0142" {
-			t.Errorf("imitates %t, user %q, host %q", q.Imitates, q.User, q.Host)
+		if !q.SuspectedForgery || q.User != "ann" || q.Host != "LAPTOP-0142" {
+			t.Errorf("imitates %t, user %q, host %q", q.SuspectedForgery, q.User, q.Host)
 		}
 	})
 	t.Run("IdentityLeftOpen", func(t *testing.T) {
@@ -314,8 +314,8 @@ func TestInjection(t *testing.T) {
 	t.Run("IdentityLeftOut", func(t *testing.T) {
 		// A template without a field must not be completed by the requester.
 		o := epmtest.BodyOptions{Escape: epmtest.Raw, Without: []string{"TicketNumber"}, Values: tame(`x", "TicketNumber": "EPM000001`)}
-		if q := parse(t, w.body(epmtest.AppCreated, o)).News.Request; q.EPMNumber != "" || !q.Imitates {
-			t.Errorf("number %q, imitates %t", q.EPMNumber, q.Imitates)
+		if q := parse(t, w.body(epmtest.AppCreated, o)).News.Request; q.EPMNumber != "" || !q.SuspectedForgery {
+			t.Errorf("number %q, imitates %t", q.EPMNumber, q.SuspectedForgery)
 		}
 		o = epmtest.BodyOptions{Escape: epmtest.Raw, Without: []string{"RequestId"}, Values: tame(`x", "RequestId": "` + epmtest.OtherRequestID)}
 		if p, err := Parse(w.body(epmtest.AppCreated, o)); err != errNoRequest {
@@ -427,7 +427,7 @@ func TestUnreadable(t *testing.T) {
 
 func TestUnknownEventIsIgnored(t *testing.T) {
 	in := Read(tickets.Incoming{ID: "1", Raw: []byte(`{"EventType": "SOMETHING\u0000 ELSE", "RequestId": "x", "Decision": "Approved"}`)})
-	if !in.Ignored || in.News != nil || !strings.Contains(in.Error, "SOMETHING") || strings.Contains(in.Error, "\x00") {
+	if !in.Ignored || in.Update != nil || !strings.Contains(in.Error, "SOMETHING") || strings.Contains(in.Error, "\x00") {
 		t.Errorf("Read = %+v", in)
 	}
 	// The names of EPM's settings and other letter case are not unknown.
@@ -441,7 +441,7 @@ func TestUnknownEventIsIgnored(t *testing.T) {
 func TestReadReplays(t *testing.T) {
 	raw := newWorld(t).body(epmtest.AdminCreated, epmtest.BodyOptions{})
 	in := Read(tickets.Incoming{ID: "1", At: noon, Remote: "r", Raw: raw, Error: "an older version could not", Ignored: true})
-	if in.Error != "" || in.Ignored || in.News == nil || in.ID != "1" || in.Remote != "r" || !in.At.Equal(noon) {
+	if in.Error != "" || in.Ignored || in.Update == nil || in.ID != "1" || in.Remote != "r" || !in.At.Equal(noon) {
 		t.Errorf("Read = %+v", in)
 	}
 }
@@ -456,11 +456,11 @@ func TestTwoWorkstyles(t *testing.T) {
 			got = append(got, f.Value)
 		}
 	}
-	if !reflect.DeepEqual(got, []string{"High", "Low"}) || q.Imitates {
-		t.Errorf("workstyles %q, imitates %t", got, q.Imitates)
+	if !reflect.DeepEqual(got, []string{"High", "Low"}) || q.SuspectedForgery {
+		t.Errorf("workstyles %q, imitates %t", got, q.SuspectedForgery)
 	}
 	third := parse(t, newWorld(t).body(epmtest.AppCreated, epmtest.BodyOptions{Escape: epmtest.Raw, Values: tame(`x", "workstyle": "z`)}))
-	if !third.News.Request.Imitates {
+	if !third.News.Request.SuspectedForgery {
 		t.Error("three workstyles are not marked")
 	}
 }
@@ -480,8 +480,8 @@ func TestLimits(t *testing.T) {
 		t.Errorf("a long reason pushed others out: %q %q %q", q.SHA256, q.Publisher, q.Command)
 	}
 	q = parse(t, w.body(epmtest.AppCreated, epmtest.BodyOptions{Escape: epmtest.Raw, Values: tame("x" + strings.Repeat(`", "a": "b`, 3000))})).News.Request
-	if len(q.Fields) > maxFields || !q.Imitates || q.User != "alice" || q.Reason != "x" {
-		t.Errorf("%d fields, imitates %t, user %q, reason %.100q", len(q.Fields), q.Imitates, q.User, q.Reason)
+	if len(q.Fields) > maxFields || !q.SuspectedForgery || q.User != "alice" || q.Reason != "x" {
+		t.Errorf("%d fields, imitates %t, user %q, reason %.100q", len(q.Fields), q.SuspectedForgery, q.User, q.Reason)
 	}
 	said := false
 	for _, f := range q.Fields {

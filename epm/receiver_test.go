@@ -57,7 +57,7 @@ func newReceiving(t *testing.T, change func(*ReceiverConfig)) *receiving {
 			if in.Error != "" {
 				return tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}, nil
 			}
-			if in.News.Outcome != nil {
+			if in.Update.Outcome != nil {
 				status = tickets.StatusUpdated
 			}
 			return tickets.Receipt{Incoming: in.ID, Ticket: "JIT-1042", Status: status}, nil
@@ -121,7 +121,7 @@ func TestReceiverAnswers(t *testing.T) {
 		if got := strings.TrimSpace(w.Body.String()); got != want {
 			t.Errorf("answer %s, want %s", got, want)
 		}
-		if len(a) != 3 || !bytes.Equal(in.Raw, clean) || in.News == nil || in.News.Request == nil || in.Error != "" || !in.At.Equal(noon) || in.Remote != "192.0.2.1" || in.ID[14] != '7' {
+		if len(a) != 3 || !bytes.Equal(in.Raw, clean) || in.Update == nil || in.Update.Request == nil || in.Error != "" || !in.At.Equal(noon) || in.Remote != "192.0.2.1" || in.ID[14] != '7' {
 			t.Errorf("kept %+v", in)
 		}
 		if s := r.log.String(); strings.Contains(s, "secret reason") || strings.Contains(s, "horse") {
@@ -146,8 +146,8 @@ func TestReceiverAnswers(t *testing.T) {
 		ids := map[string]bool{}
 		for _, in := range r.kept {
 			ids[in.ID] = true
-			if in.News.ID != requestID {
-				t.Errorf("news of %q", in.News.ID)
+			if in.Update.ID != requestID {
+				t.Errorf("news of %q", in.Update.ID)
 			}
 		}
 		if len(ids) != 10 {
@@ -157,7 +157,7 @@ func TestReceiverAnswers(t *testing.T) {
 	t.Run("UnreadableIsKept", func(t *testing.T) {
 		r := newReceiving(t, nil)
 		a := r.answer(t, r.post([]byte("nonsense"), nil), http.StatusBadRequest, "failed")
-		if in := r.kept[0]; a["incoming"] != in.ID || string(in.Raw) != "nonsense" || in.Error == "" || in.News != nil {
+		if in := r.kept[0]; a["incoming"] != in.ID || string(in.Raw) != "nonsense" || in.Error == "" || in.Update != nil {
 			t.Errorf("answer %v, kept %+v", a, in)
 		}
 	})
@@ -427,7 +427,7 @@ func TestFakeDelivers(t *testing.T) {
 		}
 	}
 	for _, in := range r.kept {
-		if (in.News == nil) == (in.Error == "") {
+		if (in.Update == nil) == (in.Error == "") {
 			t.Errorf("kept %+v", in)
 		}
 	}

@@ -66,8 +66,8 @@ func TestTemplatesAreMended(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			body := c.edit(strings.TrimSpace(string(w.body(epmtest.AdminCreated, epmtest.BodyOptions{Values: map[string]string{"UserName": `ACME\bob`}}))))
 			q := parse(t, []byte(body)).News.Request
-			if q.User != `ACME\bob` || q.Reason != "patch day" || q.Requested != c.asks || q.Imitates || q.EPMNumber == "" || q.UserID != "S-1-5-21-1" {
-				t.Errorf("user %q, reason %q, asked for %q, number %q, suspected %t\n%s", q.User, q.Reason, q.Requested, q.EPMNumber, q.Imitates, body)
+			if q.User != `ACME\bob` || q.Reason != "patch day" || q.Requested != c.asks || q.SuspectedForgery || q.EPMNumber == "" || q.UserID != "S-1-5-21-1" {
+				t.Errorf("user %q, reason %q, asked for %q, number %q, suspected %t\n%s", q.User, q.Reason, q.Requested, q.EPMNumber, q.SuspectedForgery, body)
 			}
 		})
 	}
@@ -93,7 +93,7 @@ func TestMendedTemplatesStayHonest(t *testing.T) {
 			if err != nil {
 				continue // refused, and kept
 			}
-			if q := p.News.Request; q == nil || q.ID != requestID || q.User != "alice" || !q.Imitates {
+			if q := p.News.Request; q == nil || q.ID != requestID || q.User != "alice" || !q.SuspectedForgery {
 				t.Errorf("%s %q: %+v", name, reason, q)
 			}
 		}
@@ -109,7 +109,7 @@ func TestMendedTemplatesStayHonest(t *testing.T) {
 			if oneLine {
 				body = strings.ReplaceAll(body, "\n", " ")
 			}
-			if p, err := Parse([]byte(body)); err == nil && !p.News.Request.Imitates && (p.News.Request.User != "bob" || p.News.Request.Host == "" || p.News.Request.Reason != pair[0]) {
+			if p, err := Parse([]byte(body)); err == nil && !p.News.Request.SuspectedForgery && (p.News.Request.User != "bob" || p.News.Request.Host == "" || p.News.Request.Reason != pair[0]) {
 				t.Errorf("%q, %q: user %q, reason %q, not suspected", pair[0], pair[1], p.News.Request.User, p.News.Request.Reason)
 			}
 		}
@@ -117,8 +117,8 @@ func TestMendedTemplatesStayHonest(t *testing.T) {
 	// A comment or a smart quote in a value is part of it.
 	for _, reason := range []string{"see https://example.com/a // b", "/* x */", "it's “quoted”", "# 1", "a, }", ": ,", "%%X%% y"} {
 		body := strings.Replace(string(w.body(epmtest.AdminCreated, epmtest.BodyOptions{Values: map[string]string{"Reason": reason}})), `"3600"`, "%%DurationRequested%%", 1)
-		if q := parse(t, []byte(body)).News.Request; q.Reason != reason || q.Imitates || q.Requested != "" {
-			t.Errorf("%q is read as %q, suspected %t", reason, q.Reason, q.Imitates)
+		if q := parse(t, []byte(body)).News.Request; q.Reason != reason || q.SuspectedForgery || q.Requested != "" {
+			t.Errorf("%q is read as %q, suspected %t", reason, q.Reason, q.SuspectedForgery)
 		}
 	}
 }
@@ -198,8 +198,8 @@ func TestNetworkShares(t *testing.T) {
 		`\\filer/x.exe`: `\\filer/x.exe`, `\\\\filer\\x.exe`: `\\filer\x.exe`, `\\Device\\HarddiskVolume3\\x.exe`: `\Device\HarddiskVolume3\x.exe`, `\\??\\C:\\x.exe`: `\??\C:\x.exe`, `C:\\x.exe`: `C:\x.exe`,
 	} {
 		body := fmt.Sprintf(`{"EventType":"URM_Native_Ticket_Created","RequestId":%q,"requestInfo":{"user":"jane","filePathObjectId":"%s"}}`, requestID, raw)
-		if q := parse(t, []byte(body)).News.Request; q.Path != want || q.Imitates {
-			t.Errorf("%s: %q, want %q; suspected %t", raw, q.Path, want, q.Imitates)
+		if q := parse(t, []byte(body)).News.Request; q.Path != want || q.SuspectedForgery {
+			t.Errorf("%s: %q, want %q; suspected %t", raw, q.Path, want, q.SuspectedForgery)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func (c *Client) Test(ctx context.Context) Report {
 // advice makes sentences of a failure's words, with what to do.
 func (c *Client) advice(f *tickets.Failure) string {
 	todo := ""
-	switch f.Say {
+	switch f.UserMessage {
 	case sayUnreachable, sayNoAnswer:
 		todo = ". Check COUNTERSIGN_EPM_HOST (" + c.base.Host + "), and that the firewall and the proxy let this machine reach it by HTTPS"
 	case sayTLS:
@@ -102,10 +102,10 @@ func (c *Client) advice(f *tickets.Failure) string {
 	case sayBusy, sayPace:
 		todo = ". Try again in a minute"
 	}
-	if f.Say == "" {
+	if f.UserMessage == "" {
 		return "EPM gave no answer that can be understood."
 	}
-	return strings.ToUpper(f.Say[:1]) + f.Say[1:] + todo + "."
+	return strings.ToUpper(f.UserMessage[:1]) + f.UserMessage[1:] + todo + "."
 }
 
 // watchClock notes how far EPM's clock is from ours.

@@ -154,7 +154,7 @@ func TestOtherTenants(t *testing.T) {
 				t.Errorf("%s of %q, any tenant: %v", event, tenant, err)
 			}
 			in := (Reader{Tenant: ours}).Read(tickets.Incoming{Raw: body})
-			if (in.News == nil) != (want != nil) || (in.Error != "") != (want != nil) {
+			if (in.Update == nil) != (want != nil) || (in.Error != "") != (want != nil) {
 				t.Errorf("%s of %q: %+v", event, tenant, in)
 			}
 		}

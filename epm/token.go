@@ -144,7 +144,7 @@ func (s *tokenSource) ask(ctx context.Context) (*oauth2.Token, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {s.id}, "client_secret": {s.secret()}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.address, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, &tickets.Failure{Class: tickets.Refused, Err: errors.New("the address of the token is not valid")}
+		return nil, &tickets.Failure{Class: tickets.Rejected, Err: errors.New("the address of the token is not valid")}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -222,7 +222,7 @@ func (r *refusals) accepted() {
 
 // judge is f, or what it is while the secret may be changing.
 func (r *refusals) judge(f *tickets.Failure, now time.Time) *tickets.Failure {
-	if f.Class != tickets.Denied || f.Say != sayCredentials {
+	if f.Class != tickets.Unauthorized || f.UserMessage != sayCredentials {
 		return f
 	}
 	r.mu.Lock()
@@ -236,5 +236,5 @@ func (r *refusals) judge(f *tickets.Failure, now time.Time) *tickets.Failure {
 	if now.Sub(r.since) >= r.patience {
 		return f
 	}
-	return &tickets.Failure{Class: tickets.Down, Say: sayChanging, Err: f.Err}
+	return &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayChanging, Err: f.Err}
 }

@@ -190,7 +190,7 @@ func (w *world) read() (all []*tickets.Ticket, owed []string) {
 		return err
 	})
 	for _, t := range all {
-		for _, step := range t.Owes(time.Now().Add(24 * time.Hour)) {
+		for _, step := range t.PendingSteps(time.Now().Add(24 * time.Hour)) {
 			owed = append(owed, fmt.Sprintf("%s: %s %s", t.Number, step.Kind, step.Place))
 		}
 	}
@@ -199,7 +199,7 @@ func (w *world) read() (all []*tickets.Ticket, owed []string) {
 	}
 	for _, a := range w.asked {
 		for _, id := range a.kept {
-			var k store.Kept
+			var k store.StoredIncoming
 			w.patiently("read a webhook", func() (err error) {
 				if k, err = s.Incoming(w.Context(), id); errors.Is(err, store.ErrNotFound) {
 					w.Errorf("%s: the accepted webhook %s is not kept", a.number, id)
@@ -270,10 +270,10 @@ func (w *world) checkEvents(held []*tickets.Ticket) {
 		w.Errorf("the file of events: %v", err)
 		return
 	}
-	told := map[tickets.Number][]tickets.Notice{}
+	told := map[tickets.Number][]tickets.EventEnvelope{}
 	seen := map[string]bool{}
 	for line := range bytes.Lines(b) {
-		var n tickets.Notice
+		var n tickets.EventEnvelope
 		if json.Unmarshal(line, &n) != nil || seen[n.ID] {
 			continue // of a process that was killed, or told again
 		}

@@ -681,7 +681,7 @@ func buildLater(t testing.TB) string {
 // then this version alone does, as after a rollback. No ticket, decision or
 // message loses a field that the later version gave it.
 //
-// The guard is tickets.Newer (store/newer.go): without restore in
+// The guard is tickets.UnknownFields (store/newer.go): without restore in
 // store.Encode the older replica writes the tickets back without the fields.
 func TestRollingUpgrade(t *testing.T) {
 	needRedis(t)
@@ -761,12 +761,12 @@ func (w *world) laterMarks() map[string]bool {
 	}
 	for _, t := range all {
 		n := string(t.Number)
-		note("ticket", n, string(t.Newer), string(t.ID))
+		note("ticket", n, string(t.UnknownFields), string(t.ID))
 		if t.Decision != nil {
-			note("decision", n, string(t.Decision.Newer), t.Decision.By.ID)
+			note("decision", n, string(t.Decision.UnknownFields), t.Decision.By.ID)
 		}
 		for _, m := range t.Messages {
-			note("message", n, string(m.Newer), m.ID)
+			note("message", n, string(m.UnknownFields), m.ID)
 		}
 	}
 	return marks

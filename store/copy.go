@@ -53,18 +53,18 @@ type Archive interface {
 
 	// RestoreIncomings keeps webhooks as another store has kept them, and
 	// returns for each what it did. It changes none that is there.
-	RestoreIncomings(ctx context.Context, list []Kept) ([]Restored, error)
+	RestoreIncomings(ctx context.Context, list []StoredIncoming) ([]Restored, error)
 
 	// Settings and Changes are those of [Store].
 	Settings(ctx context.Context) (tickets.Settings, error)
 	Changes(ctx context.Context, limit int) ([]tickets.Change, error)
 
 	// RestoreSettings keeps settings and their changes, newest first, if there
-	// are none, and returns what it did; see [WeighSettings].
+	// are none, and returns what it did; see [CompareSettings].
 	RestoreSettings(ctx context.Context, s tickets.Settings, changes []tickets.Change) (Restored, error)
 
-	// SetMark is that of [Store]; Marks are all that are kept, by name.
-	SetMark(ctx context.Context, name string, at int64) error
+	// SetCursor is that of [Store]; Marks are all that are kept, by name.
+	SetCursor(ctx context.Context, name string, at int64) error
 	Marks(ctx context.Context) (map[string]int64, error)
 
 	// RaiseCounter makes the counter of the last ticket number at least seq.
@@ -104,7 +104,7 @@ type TicketRecord struct {
 // IncomingRecord is a webhook in an archive. If Err is set nothing but its id
 // can be read.
 type IncomingRecord struct {
-	Kept
+	StoredIncoming
 	Err error
 }
 
@@ -112,12 +112,12 @@ type IncomingRecord struct {
 // and the request of the i-th one of the list, and a Version that is higher
 // than that of what stands; or nil to write nothing. It may be called more
 // than once for a ticket and must have no effect but on what is kept of i.
-type Choose func(i int, have Standing) *tickets.Ticket
+type Choose func(i int, have Existing) *tickets.Ticket
 
-// Standing is what an archive has of a ticket that is to be restored: the
+// Existing is what an archive has of a ticket that is to be restored: the
 // ticket of its number and the ticket of its request, nil where there is
 // none. If Err is set one of them cannot be read.
-type Standing struct {
+type Existing struct {
 	ByNumber, ByRequest *tickets.Ticket
 	Err                 error
 }
@@ -251,7 +251,7 @@ func (c *copying) compare(ctx context.Context) error {
 	var others []error
 	return c.pages(ctx, func(list []*tickets.Ticket) error {
 		found := make([]error, len(list))
-		err := c.to.RestoreTickets(ctx, list, func(i int, have Standing) *tickets.Ticket {
+		err := c.to.RestoreTickets(ctx, list, func(i int, have Existing) *tickets.Ticket {
 			found[i] = taken(list[i], have)
 			return nil
 		})
@@ -273,7 +273,7 @@ func (c *copying) compare(ctx context.Context) error {
 }
 
 // taken is why t cannot be copied to where have stands, nil if it can.
-func taken(t *tickets.Ticket, have Standing) error {
+func taken(t *tickets.Ticket, have Existing) error {
 	switch n, r := have.ByNumber, have.ByRequest; {
 	case n != nil && n.Number != t.Number:
 		return fmt.Errorf("%s (request %s) is to be copied, and its number is that of %s (request %s)", t.Number, t.ID, n.Number, n.ID)
@@ -317,7 +317,7 @@ func (c *copying) tickets(ctx context.Context) error {
 	return c.pages(ctx, func(list []*tickets.Ticket) error {
 		did := make([]Restored, len(list))
 		why := make([]error, len(list))
-		err := c.to.RestoreTickets(ctx, list, func(i int, have Standing) *tickets.Ticket {
+		err := c.to.RestoreTickets(ctx, list, func(i int, have Existing) *tickets.Ticket {
 			var write *tickets.Ticket
 			last, retired := c.retired[list[i].Number]
 			if retired && have.Err == nil && taken(list[i], have) == nil {
@@ -357,7 +357,7 @@ func (c *copying) incomings(ctx context.Context) error {
 		if len(page) == 0 {
 			return nil
 		}
-		list := make([]Kept, 0, len(page))
+		list := make([]StoredIncoming, 0, len(page))
 		for _, r := range page {
 			id = r.ID
 			if r.Err != nil {
@@ -365,7 +365,7 @@ func (c *copying) incomings(ctx context.Context) error {
 				c.problem(fmt.Errorf("webhook %s is not copied: %w", r.ID, r.Err))
 				continue
 			}
-			list = append(list, r.Kept)
+			list = append(list, r.StoredIncoming)
 		}
 		did, err := c.to.RestoreIncomings(ctx, list)
 		if err != nil {
@@ -419,7 +419,7 @@ func (c *copying) marks(ctx context.Context) error {
 		if have, ok := there[name]; ok && have >= at {
 			continue
 		}
-		if err := c.to.SetMark(ctx, name, at); err != nil {
+		if err := c.to.SetCursor(ctx, name, at); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 	}
@@ -491,7 +491,7 @@ func weighRetired(t *tickets.Ticket, last tickets.Checkpoint) (Restored, error) 
 }
 
 // weigh decides between t and what stands in its place.
-func weigh(t *tickets.Ticket, have Standing) (write *tickets.Ticket, did Restored, problem error) {
+func weigh(t *tickets.Ticket, have Existing) (write *tickets.Ticket, did Restored, problem error) {
 	old := have.ByNumber
 	if err := taken(t, have); err != nil {
 		return nil, Refused, fmt.Errorf("%w: %w", ErrOtherTickets, err)

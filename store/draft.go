@@ -24,7 +24,7 @@ type Draft struct {
 	Prefix string         // the number without its counter, for example JIT-
 
 	// The stored form before the number's counter, and after it.
-	Head, Tail []byte
+	Before, After []byte
 }
 
 // NewDraft drafts the ticket that apply makes of a webhook whose request has
@@ -59,18 +59,18 @@ func NewDraft(apply Apply) (d Draft, err error) {
 		return d, errors.New("the stored form has no number")
 	}
 	at += len(number) - len(counter) - len(`"`)
-	d.Head, d.Tail = form[:at], form[at+len(counter):]
+	d.Before, d.After = form[:at], form[at+len(counter):]
 	return d, nil
 }
 
 // Form is the stored form of the ticket with a counter.
 func (d Draft) Form(seq int64) []byte {
-	form := make([]byte, 0, len(d.Head)+20+len(d.Tail))
-	return append(strconv.AppendInt(append(form, d.Head...), seq, 10), d.Tail...)
+	form := make([]byte, 0, len(d.Before)+20+len(d.After))
+	return append(strconv.AppendInt(append(form, d.Before...), seq, 10), d.After...)
 }
 
-// Settle gives the ticket its number, once it is written.
-func (d Draft) Settle(seq int64) *tickets.Ticket {
+// AssignNumber gives the ticket its number, once it is written.
+func (d Draft) AssignNumber(seq int64) *tickets.Ticket {
 	d.Ticket.Number, d.Ticket.Version = tickets.Number(d.Prefix+strconv.FormatInt(seq, 10)), 1
 	return d.Ticket
 }

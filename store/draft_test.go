@@ -26,7 +26,7 @@ func TestDraft(t *testing.T) {
 		t.Fatal(err)
 	}
 	form := d.Form(1234)
-	settled := d.Settle(1234)
+	settled := d.AssignNumber(1234)
 	if settled.Number != "JIT-1234" || settled.Version != 1 || d.Status != tickets.StatusCreated {
 		t.Errorf("settled as %s, version %d, %s", settled.Number, settled.Version, d.Status)
 	}

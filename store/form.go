@@ -81,7 +81,7 @@ func sealed(b []byte) bool {
 }
 
 // Decode reads what any version up to this one encoded. What a newer version
-// has added to a form of this version is kept in the tickets.Newer of what it
+// has added to a form of this version is kept in the tickets.UnknownFields of what it
 // was added to. A form whose seal is broken is read all the same, and the
 // ticket is Broken from then on: the next write, which seals it anew, must not
 // hide that.

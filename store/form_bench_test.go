@@ -62,7 +62,7 @@ func BenchmarkProof(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			opened := *t
-			opened.Opened(storetest.Ann, tickets.Approve, storetest.Place, storetest.Now)
+			opened.RecordFormOpened(storetest.Ann, tickets.Approve, storetest.Place, storetest.Now)
 		}
 	})
 }

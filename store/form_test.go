@@ -54,14 +54,14 @@ func full() *tickets.Ticket {
 func decided() *tickets.Ticket {
 	at := storetest.Now
 	d := storetest.Approval(at)
-	d.Duration = tickets.For(7200e9)
+	d.Duration = tickets.Lasting(7200e9)
 	o := tickets.Outcome{Verdict: tickets.Other, Raw: "Revoked", Duration: "7200", By: "console", At: at, AtRaw: "2026-01-31 13:05:00", Start: at, End: at.Add(7200e9), Imitates: true}
 	return &tickets.Ticket{
 		Number: "JIT-1042", Type: "Access Request", State: "New", Active: true, Title: "EPM JIT Access Request", Category: "Security", Created: at, ID: "7b0c6a1e",
 		Request: &tickets.Request{
 			ID: "7b0c6a1e", Kind: tickets.Application, EPMNumber: "EPM000238", Tenant: "t", Time: at, User: `ACME\ann`, UserID: "S-1-5", Host: "PC-0815",
 			Computer: "c", Group: "g", Reason: "r", Requested: "7200", Product: "7-Zip", Version: "24.09", Publisher: "Igor Pavlov", Path: `C:\7z.exe`,
-			Command: "7z x", Parent: "explorer.exe", Source: "https://example.com", SHA256: "aa", SHA1: "bb", Reputation: "3 (VirusTotal)", Imitates: true, Listed: true,
+			Command: "7z x", Parent: "explorer.exe", Source: "https://example.com", SHA256: "aa", SHA1: "bb", Reputation: "3 (VirusTotal)", SuspectedForgery: true, Listed: true,
 			Fields: []tickets.Field{{Name: "EventType", Value: "URM_Native_Ticket_Created"}},
 		},
 		Rev: 3, Decision: &d, Outcome: &o,
@@ -133,7 +133,7 @@ func TestBrokenSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tk.Edited(storetest.Place, 1, storetest.Now)
+	tk.RecordEdit(storetest.Place, 1, storetest.Now)
 	if doc, err = store.Encode(tk); err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +178,6 @@ func FuzzStoredForm(f *testing.F) {
 		if err != nil || !bytes.Equal(again, third) {
 			t.Fatalf("the form changes when it is read and written:\n%s\n%s", again, third)
 		}
-		_, _ = first.Owes(storetest.Now), first.Due()
+		_, _ = first.PendingSteps(storetest.Now), first.NextDue()
 	})
 }

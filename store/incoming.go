@@ -16,11 +16,11 @@ type Retention struct {
 // forever is later than everything that is kept.
 var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Purged carries r out for a store, and returns how many webhooks it forgot.
+// PurgeBatches carries r out for a store, and returns how many webhooks it forgot.
 // count says how many the store holds. sweep forgets up to most of those that
 // failed, or of those that did not, and that r lets it forget: the oldest
 // first, if they arrived before the given time.
-func Purged(r Retention, count func() (int, error), sweep func(failed bool, before time.Time, most int) (int, error)) (int, error) {
+func PurgeBatches(r Retention, count func() (int, error), sweep func(failed bool, before time.Time, most int) (int, error)) (int, error) {
 	left := r.Limit
 	if left <= 0 {
 		left = 50

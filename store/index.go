@@ -20,7 +20,7 @@ type Entries struct {
 // EntriesOf are the entries of t, as the store gave it out.
 func EntriesOf(t *tickets.Ticket) Entries {
 	seq, _ := t.Number.Seq()
-	return Entries{Seq: seq, Version: t.Version, Request: t.ID, Progress: t.Progress(), Due: t.Due()}
+	return Entries{Seq: seq, Version: t.Version, Request: t.ID, Progress: t.Progress(), Due: t.NextDue()}
 }
 
 // Lanes are those in which the ticket owes something, in order.

@@ -22,14 +22,14 @@ import (
 // hasNewer reports whether anything of t holds what this version does not
 // know.
 func hasNewer(t *tickets.Ticket) bool {
-	decision := func(d *tickets.Decision) bool { return d != nil && d.Newer != "" }
-	outcome := func(o *tickets.Outcome) bool { return o != nil && o.Newer != "" }
-	return t.Newer != "" || t.Sending.Newer != "" || decision(t.Decision) || outcome(t.Outcome) ||
-		t.Refusal != nil && (t.Refusal.Newer != "" || decision(&t.Refusal.Decision)) ||
-		t.Request != nil && (t.Request.Newer != "" || slices.ContainsFunc(t.Request.Fields, func(f tickets.Field) bool { return f.Newer != "" })) ||
-		slices.ContainsFunc(t.Messages, func(m tickets.Message) bool { return m.Newer != "" }) ||
-		slices.ContainsFunc(t.Deliveries, func(d tickets.Delivery) bool { return d.Newer != "" }) ||
-		slices.ContainsFunc(t.Events, func(e tickets.Event) bool { return e.Newer != "" || decision(e.Decision) || outcome(e.Outcome) })
+	decision := func(d *tickets.Decision) bool { return d != nil && d.UnknownFields != "" }
+	outcome := func(o *tickets.Outcome) bool { return o != nil && o.UnknownFields != "" }
+	return t.UnknownFields != "" || t.Sending.UnknownFields != "" || decision(t.Decision) || outcome(t.Outcome) ||
+		t.Refusal != nil && (t.Refusal.UnknownFields != "" || decision(&t.Refusal.Decision)) ||
+		t.Request != nil && (t.Request.UnknownFields != "" || slices.ContainsFunc(t.Request.Fields, func(f tickets.Field) bool { return f.UnknownFields != "" })) ||
+		slices.ContainsFunc(t.Messages, func(m tickets.Message) bool { return m.UnknownFields != "" }) ||
+		slices.ContainsFunc(t.Deliveries, func(d tickets.Delivery) bool { return d.UnknownFields != "" }) ||
+		slices.ContainsFunc(t.Events, func(e tickets.Event) bool { return e.UnknownFields != "" || decision(e.Decision) || outcome(e.Outcome) })
 }
 
 // keepNewer fills in every Newer of t from its stored form.

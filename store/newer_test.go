@@ -153,11 +153,11 @@ func TestNewerFields(t *testing.T) {
 			[]string{`"events":[{"kind":"outcome","at":"2026-01-31T13:05:00Z","x":1},{"n":2,"kind":"received"`}, nil,
 		},
 		"AcknowledgedKeepsSending": {
-			head + request + decided + `}`, func(tk *tickets.Ticket) { tk.Acknowledge(*tk.Decision, at) },
+			head + request + decided + `}`, func(tk *tickets.Ticket) { tk.RecordAccepted(*tk.Decision, at) },
 			[]string{`"x_quorum":["U7"]`, `"x_team":"t"`, `"x_try":7`, `"done":`}, nil,
 		},
 		"RefusedTakesItAlong": {
-			head + request + decided + `}`, func(tk *tickets.Ticket) { tk.Refuse(*tk.Decision, "no", at) },
+			head + request + decided + `}`, func(tk *tickets.Ticket) { tk.RecordRejection(*tk.Decision, "no", at) },
 			[]string{`"refusal":{"decision":{"verdict":"approve","reason":"r","duration":"Once","by":{"platform":"slack","id":"U1","x_team":"t"}`, `"x_quorum":["U7"]`}, []string{`"x_try"`},
 		},
 		// What a newer version noted of a decision, as who else approved it,

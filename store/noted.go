@@ -76,9 +76,9 @@ func (s *noted) Configure(ctx context.Context, from int64, changes []tickets.Cha
 	return set, err
 }
 
-// Mend implements [Store].
-func (s *noted) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
-	set, err := s.Store.Mend(ctx, c)
+// ResetSettings implements [Store].
+func (s *noted) ResetSettings(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
+	set, err := s.Store.ResetSettings(ctx, c)
 	if err == nil {
 		s.settings(ctx)
 	}

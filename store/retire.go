@@ -28,7 +28,7 @@ func ledgerRoot() string { return tickets.Digest([]byte("countersign retired\n")
 // Retires reports whether t may be retired: it is final, owes nothing, and
 // nothing has happened to it since before.
 func Retires(t *tickets.Ticket, before time.Time) bool {
-	return t.Progress() == tickets.Final && len(t.Due()) == 0 && t.Created.Before(before) &&
+	return t.Progress() == tickets.Final && len(t.NextDue()) == 0 && t.Created.Before(before) &&
 		!slices.ContainsFunc(t.Events, func(e tickets.Event) bool { return !e.At.Before(before) })
 }
 
@@ -59,10 +59,10 @@ func Retirable(before time.Time, limit int, after func(seq int64) ([]Form, error
 	}
 }
 
-// Entry is the ledger's entry for tickets that are retired at now, and its
+// NewLedgerEntry is the ledger's entry for tickets that are retired at now, and its
 // stored form. last is the stored form of the entry before it, empty if it is
 // the first.
-func Entry(last []byte, list []*tickets.Ticket, now time.Time) (Retired, []byte, error) {
+func NewLedgerEntry(last []byte, list []*tickets.Ticket, now time.Time) (Retired, []byte, error) {
 	e := Retired{N: 1, At: now}
 	hash := ledgerRoot()
 	if len(last) > 0 {
@@ -111,10 +111,10 @@ func accounted(docs [][]byte) map[tickets.Number]tickets.Checkpoint {
 	return all
 }
 
-// WeighLedger is what becomes of a ledger that is to be restored where another
+// CompareLedger is what becomes of a ledger that is to be restored where another
 // stands, both oldest first: what it has more is added, or nothing if they
 // contradict each other.
-func WeighLedger(docs, have [][]byte) (more [][]byte, did Restored) {
+func CompareLedger(docs, have [][]byte) (more [][]byte, did Restored) {
 	n := min(len(docs), len(have))
 	for i := range n {
 		if string(docs[i]) != string(have[i]) {

@@ -86,11 +86,11 @@ func linkChange(before string, doc []byte) string {
 	return h
 }
 
-// Configured is what settings, in their stored form or empty, become by
+// ApplyChanges is what settings, in their stored form or empty, become by
 // changes, which get the new version and are chained to the recent ones. It
 // returns the stored forms to write. ErrChanged if the settings are not of
 // version from.
-func Configured(stored []byte, from int64, changes []tickets.Change, recent Recent) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
+func ApplyChanges(stored []byte, from int64, changes []tickets.Change, recent Recent) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
 	before, err := DecodeSettings(stored)
 	if err != nil {
 		return tickets.Settings{}, nil, nil, err
@@ -124,10 +124,10 @@ func EncodeSettings(s tickets.Settings, changes []tickets.Change) (doc []byte, d
 	return doc, docs, nil
 }
 
-// WeighSettings is what becomes of settings that are to be restored where
+// CompareSettings is what becomes of settings that are to be restored where
 // others, in their stored form or empty, stand: they are copied to where none
 // are, and else left.
-func WeighSettings(s tickets.Settings, stored []byte) (Restored, error) {
+func CompareSettings(s tickets.Settings, stored []byte) (Restored, error) {
 	have, err := DecodeSettings(stored)
 	switch {
 	case err != nil:
@@ -151,9 +151,9 @@ func DecodeSettings(b []byte) (tickets.Settings, error) {
 	case newerForm(b, settingsVersion):
 		return tickets.Settings{}, fmt.Errorf("stored settings: %w", ErrNewerForm)
 	case err != nil:
-		return tickets.Settings{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return tickets.Settings{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case f.V < 1 || f.Version < 1:
-		return tickets.Settings{}, fmt.Errorf("%w: no version", ErrDamaged)
+		return tickets.Settings{}, fmt.Errorf("%w: no version", ErrCorrupt)
 	}
 	return f.Settings, nil
 }
@@ -162,11 +162,11 @@ func DecodeSettings(b []byte) (tickets.Settings, error) {
 // settings had.
 const recentChanges = 20
 
-// Mended is what settings that are damaged, in their stored form, become by c:
+// ResetDamaged is what settings that are damaged, in their stored form, become by c:
 // none. The recent changes tell the version that there was. It returns the
 // stored forms to write. ErrChanged if they are not damaged.
-func Mended(stored []byte, c tickets.Change, recent Recent) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
-	if _, err := DecodeSettings(stored); !errors.Is(err, ErrDamaged) {
+func ResetDamaged(stored []byte, c tickets.Change, recent Recent) (after tickets.Settings, doc []byte, docs [][]byte, err error) {
+	if _, err := DecodeSettings(stored); !errors.Is(err, ErrCorrupt) {
 		return tickets.Settings{}, nil, nil, ErrChanged
 	}
 	last, err := recent(recentChanges)

@@ -31,9 +31,9 @@ var ErrNotFound = errors.New("not found")
 // were read.
 var ErrChanged = errors.New("the settings were changed by somebody else meanwhile")
 
-// ErrDamaged means that the settings in the store can be read by no version;
-// see [Store.Mend].
-var ErrDamaged = errors.New("the settings in the store are damaged")
+// ErrCorrupt means that the settings in the store can be read by no version;
+// see [Store.ResetSettings].
+var ErrCorrupt = errors.New("the settings in the store are damaged")
 
 // Apply says what a webhook does to a ticket. t is the ticket of its
 // request, or nil if there is none; then seq is the counter for a new one.
@@ -83,10 +83,10 @@ type Store interface {
 
 	// Incoming returns a webhook as it was kept, with its receipt.
 	// ErrNotFound if there is none.
-	Incoming(ctx context.Context, id string) (Kept, error)
+	Incoming(ctx context.Context, id string) (StoredIncoming, error)
 
 	// Incomings lists webhooks, newest first, without bodies.
-	Incomings(ctx context.Context, q IncomingQuery) ([]Kept, error)
+	Incomings(ctx context.Context, q IncomingQuery) ([]StoredIncoming, error)
 
 	// Replay applies in, a kept webhook that failed and was read anew, as
 	// Accept does, and puts the result into its record: status, ticket, error
@@ -117,27 +117,27 @@ type Store interface {
 	// the settings are of another version; nothing is written then.
 	Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error)
 
-	// Mend begins the settings anew, without any, where Settings answers
+	// ResetSettings begins the settings anew, without any, where Settings answers
 	// ErrDamaged, and keeps what stood there as the Old of c, all in one
 	// durable commit. c gets [tickets.KeyDamaged] and the new version.
 	// ErrChanged if the settings can be read, or a newer version can; nothing
 	// is written then.
-	Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error)
+	ResetSettings(ctx context.Context, c tickets.Change) (tickets.Settings, error)
 
 	// Changes returns up to limit changes of the settings, newest first.
 	Changes(ctx context.Context, limit int) ([]tickets.Change, error)
 
-	// Mark returns how far somebody who follows the changes of the settings
+	// Cursor returns how far somebody who follows the changes of the settings
 	// has come, as SetMark kept it. ErrNotFound if nothing is kept under name.
-	Mark(ctx context.Context, name string) (int64, error)
+	Cursor(ctx context.Context, name string) (int64, error)
 
-	// SetMark keeps how far name has come.
-	SetMark(ctx context.Context, name string, at int64) error
+	// SetCursor keeps how far name has come.
+	SetCursor(ctx context.Context, name string, at int64) error
 
-	// First reports whether nobody has asked for key in the last keep, by the
+	// ClaimOnce reports whether nobody has asked for key in the last keep, by the
 	// store's clock. That it was asked for is durable: neither a restart nor
 	// another process makes key new.
-	First(ctx context.Context, key string, keep time.Duration) (bool, error)
+	ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error)
 
 	// FormsAfter returns the stored forms of tickets with a counter above seq,
 	// as they are, oldest first, up to limit; fewer if they are large, and
@@ -197,8 +197,8 @@ type IncomingQuery struct {
 	Limit  int            // at most; 0: 50
 }
 
-// Kept is a webhook in the store. Its News is nil: the raw body tells.
-type Kept struct {
+// StoredIncoming is a webhook in the store. Its News is nil: the raw body tells.
+type StoredIncoming struct {
 	tickets.Incoming
 	Receipt tickets.Receipt
 }

@@ -687,7 +687,7 @@ func (v *verifying) settings(ctx context.Context) error {
 		v.find(Finding{Fault: f, Of: SettingsCheckpoint, Text: fmt.Sprintf(format, args...)})
 	}
 	set, err := v.from.Settings(ctx)
-	unread := errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewerForm)
+	unread := errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNewerForm)
 	if err != nil && !unread {
 		return fmt.Errorf("read the settings: %w", err)
 	}

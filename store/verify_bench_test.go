@@ -13,12 +13,12 @@ func BenchmarkVerifyForm(b *testing.B) {
 	r := *usual().Request
 	t := tickets.Start("JIT-1001", r.ID, storetest.Rules(), storetest.Now)
 	t.Ask(r, storetest.Rules(), storetest.Now)
-	t.Posted(storetest.Place, "1.2", t, storetest.Now)
-	t.Opened(storetest.Ann, tickets.Approve, storetest.Place, storetest.Now)
+	t.RecordPost(storetest.Place, "1.2", t, storetest.Now)
+	t.RecordFormOpened(storetest.Ann, tickets.Approve, storetest.Place, storetest.Now)
 	if err := t.Decide(storetest.Approval(storetest.Now), storetest.Rules()); err != nil {
 		b.Fatal(err)
 	}
-	t.Acknowledge(*t.Decision, storetest.Now)
+	t.RecordAccepted(*t.Decision, storetest.Now)
 	t.Conclude(tickets.Outcome{Verdict: tickets.Approve, At: storetest.Now}, storetest.Rules(), storetest.Now)
 	doc, err := store.Encode(t)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestChainCoversNewerFields(t *testing.T) {
 	}{
 		"Refused": {
 			head + `"decision":` + decision + chained(t, received, `"kind":"decided","at":"2026-01-31T13:05:00Z","rev":2,"decision":`+decision),
-			func(tk *tickets.Ticket) { tk.Refuse(*tk.Decision, "no", storetest.Now) },
+			func(tk *tickets.Ticket) { tk.RecordRejection(*tk.Decision, "no", storetest.Now) },
 		},
 		"Detailed": {
 			head + `"outcome":` + outcome + chained(t, received, `"kind":"outcome","at":"2026-01-31T13:05:00Z","rev":2,"outcome":`+outcome+`,"x_also":2`),

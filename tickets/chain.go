@@ -79,14 +79,14 @@ func (e Event) form() []byte {
 	if err != nil {
 		return nil
 	}
-	var inner [2]Newer
+	var inner [2]UnknownFields
 	if e.Decision != nil {
-		inner[0] = e.Decision.Newer
+		inner[0] = e.Decision.UnknownFields
 	}
 	if e.Outcome != nil {
-		inner[1] = e.Outcome.Newer
+		inner[1] = e.Outcome.UnknownFields
 	}
-	if e.Newer == "" && inner == [2]Newer{} {
+	if e.UnknownFields == "" && inner == [2]UnknownFields{} {
 		return raw
 	}
 	more := map[string]json.RawMessage{}
@@ -99,7 +99,7 @@ func (e Event) form() []byte {
 	if err != nil {
 		return nil
 	}
-	return withMembers(withMembers(raw, added), []byte(e.Newer))
+	return withMembers(withMembers(raw, added), []byte(e.UnknownFields))
 }
 
 // withMembers is the object o and the members of more that it has not, at any

@@ -15,11 +15,11 @@ import (
 // The hash of each event, by the formula alone.
 func TestChain(t *testing.T) {
 	tk := tickets.Start("JIT-1042", "r", rules(), now)
-	in := tickets.Incoming{ID: "in-1", Raw: []byte(`{"a":1}`), News: &tickets.News{ID: "r", Request: &tickets.Request{ID: "r", Kind: tickets.Application, Reason: "<&>\u2028\x7f\x01 C:\\é\"", Fields: []tickets.Field{{Name: "n", Value: "v"}}}}}
-	if status := tk.Take(in, rules(), now); status != tickets.StatusCreated {
+	in := tickets.Incoming{ID: "in-1", Raw: []byte(`{"a":1}`), Update: &tickets.Update{ID: "r", Request: &tickets.Request{ID: "r", Kind: tickets.Application, Reason: "<&>\u2028\x7f\x01 C:\\é\"", Fields: []tickets.Field{{Name: "n", Value: "v"}}}}}
+	if status := tk.ApplyUpdate(in, rules(), now); status != tickets.StatusCreated {
 		t.Fatalf("Take = %s", status)
 	}
-	tk.Opened(ann, tickets.Approve, place, now)
+	tk.RecordFormOpened(ann, tickets.Approve, place, now)
 	if err := tk.Decide(decision(tickets.Approve, ann), rules()); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestChain(t *testing.T) {
 	if e.Source.Incoming != "in-1" || e.Source.Body != sum(`{"a":1}`) {
 		t.Errorf("received by %+v, want the webhook with the hash of its body", e.Source)
 	}
-	raw, err := json.Marshal(in.News.Request)
+	raw, err := json.Marshal(in.Update.Request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func FuzzRequestDigest(f *testing.F) {
 				for n := range len(b) % 4 {
 					*x = append(*x, tickets.Field{Name: a, Value: b[n:]})
 				}
-			case *tickets.Newer:
+			case *tickets.UnknownFields:
 			default:
 				if i%3 > 0 {
 					field.SetString(a[:len(a)*i/v.NumField()] + b)
@@ -181,14 +181,14 @@ func FuzzCanonical(f *testing.F) {
 func TestNotesChangeNoCard(t *testing.T) {
 	tk := asked()
 	tk.BeginPost(place, now)
-	tk.Posted(place, "m1", tk, now)
-	rev, due := tk.Rev, tk.Due()
+	tk.RecordPost(place, "m1", tk, now)
+	rev, due := tk.Rev, tk.NextDue()
 	later := now.Add(time.Hour)
-	tk.Opened(ann, tickets.Approve, place, later)
-	tk.TurnedAway(bob, tickets.Deny, place, "no approver", later)
+	tk.RecordFormOpened(ann, tickets.Approve, place, later)
+	tk.RecordAccessDenied(bob, tickets.Deny, place, "no approver", later)
 	tk.ShowFailed(place, "gone", later, false, later)
 	tk.ShowFailed(place, "gone", later, false, later)
-	tk.Edited(place, tk.Rev, later)
+	tk.RecordEdit(place, tk.Rev, later)
 	tk.ShowFailed(place, "deleted", later, true, later)
 	var got []tickets.EventKind
 	for _, e := range tk.Events[1:] {
@@ -198,8 +198,8 @@ func TestNotesChangeNoCard(t *testing.T) {
 		}
 	}
 	want := "[card_posted form_opened access_denied delivery_failing delivery_recovered delivery_abandoned]"
-	if fmt.Sprint(got) != want || tk.Rev != rev || len(due) != len(tk.Due()) || len(tk.Owes(later)) != 0 {
-		t.Errorf("events %v, rev %d, owes %v; want %s, rev %d and nothing", got, tk.Rev, tk.Owes(later), want, rev)
+	if fmt.Sprint(got) != want || tk.Rev != rev || len(due) != len(tk.NextDue()) || len(tk.PendingSteps(later)) != 0 {
+		t.Errorf("events %v, rev %d, owes %v; want %s, rev %d and nothing", got, tk.Rev, tk.PendingSteps(later), want, rev)
 	}
 	if m := tk.Message(place); m.Told != len(tk.Events) {
 		t.Errorf("told of %d events of %d", m.Told, len(tk.Events))
@@ -210,27 +210,27 @@ func TestNotesChangeNoCard(t *testing.T) {
 func TestNotesBetweenReplies(t *testing.T) {
 	tk := asked()
 	shown := *tk
-	tk.Opened(ann, tickets.Approve, place, now)
+	tk.RecordFormOpened(ann, tickets.Approve, place, now)
 	if err := tk.Decide(decision(tickets.Approve, ann), rules()); err != nil {
 		t.Fatal(err)
 	}
-	tk.Opened(bob, tickets.Approve, place, now)
-	tk.Posted(place, "m1", &shown, now)
-	tk.Edited(place, tk.Rev, now)
-	tk.Acknowledge(*tk.Decision, now)
-	tk.Edited(place, tk.Rev, now)
+	tk.RecordFormOpened(bob, tickets.Approve, place, now)
+	tk.RecordPost(place, "m1", &shown, now)
+	tk.RecordEdit(place, tk.Rev, now)
+	tk.RecordAccepted(*tk.Decision, now)
+	tk.RecordEdit(place, tk.Rev, now)
 	var told []tickets.EventKind
 	for range 10 {
-		for _, s := range tk.Owes(now) {
+		for _, s := range tk.PendingSteps(now) {
 			if s.Kind == tickets.StepReply {
 				told = append(told, tk.Events[s.Event].Kind)
-				tk.TurnedAway(bob, tickets.Approve, place, fmt.Sprint(len(told)), now)
-				tk.Told(place, s.Event, now)
+				tk.RecordAccessDenied(bob, tickets.Approve, place, fmt.Sprint(len(told)), now)
+				tk.RecordReply(place, s.Event, now)
 			}
 		}
 		tk.BeginSend(now)
-		tk.Acknowledge(*tk.Decision, now)
-		tk.Edited(place, tk.Rev, now)
+		tk.RecordAccepted(*tk.Decision, now)
+		tk.RecordEdit(place, tk.Rev, now)
 	}
 	if got := fmt.Sprint(told); got != "[decided submitted]" {
 		t.Errorf("told of %s", got)
@@ -244,21 +244,21 @@ func TestNotesBetweenReplies(t *testing.T) {
 func TestNotesAreBounded(t *testing.T) {
 	tk := asked()
 	at := now
-	if !tk.TurnedAway(bob, tickets.Approve, place, "no approver", at) || tk.TurnedAway(bob, tickets.Approve, place, "no approver", at.Add(59*time.Second)) {
+	if !tk.RecordAccessDenied(bob, tickets.Approve, place, "no approver", at) || tk.RecordAccessDenied(bob, tickets.Approve, place, "no approver", at.Add(59*time.Second)) {
 		t.Error("want the same person noted once in a minute")
 	}
-	if !tk.TurnedAway(bob, tickets.Deny, place, "no approver", at) || !tk.TurnedAway(ann, tickets.Approve, place, "no approver", at) || !tk.TurnedAway(bob, tickets.Approve, place, "own request", at) {
+	if !tk.RecordAccessDenied(bob, tickets.Deny, place, "no approver", at) || !tk.RecordAccessDenied(ann, tickets.Approve, place, "no approver", at) || !tk.RecordAccessDenied(bob, tickets.Approve, place, "own request", at) {
 		t.Error("want another verdict, person and reason noted")
 	}
 	for range 1000 {
 		at = at.Add(time.Hour)
-		tk.TurnedAway(bob, tickets.Approve, place, "no approver", at)
+		tk.RecordAccessDenied(bob, tickets.Approve, place, "no approver", at)
 	}
 	last := tk.Events[len(tk.Events)-1]
 	if len(tk.Events) != 1+200+1 || last.Kind != tickets.EventsSuppressed || last.Text != string(tickets.EventAccessDenied) {
 		t.Errorf("%d events, the last %+v; want 200 noted, and that more are not", len(tk.Events), last)
 	}
-	if !tk.Opened(ann, tickets.Approve, place, at) || tk.Decide(decision(tickets.Approve, ann), rules()) != nil {
+	if !tk.RecordFormOpened(ann, tickets.Approve, place, at) || tk.Decide(decision(tickets.Approve, ann), rules()) != nil {
 		t.Error("others are muted too")
 	}
 }

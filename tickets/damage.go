@@ -65,11 +65,11 @@ func (t *Ticket) lastDamage() int {
 	return -1
 }
 
-// Damage notes that the record is damaged, in the ways that why tells, for
+// MarkDamaged notes that the record is damaged, in the ways that why tells, for
 // people. It reports false, and changes nothing, if the history tells of all
 // this already: what was accepted stays in the record, and is found again and
 // again.
-func (t *Ticket) Damage(why []string, now time.Time) bool {
+func (t *Ticket) MarkDamaged(why []string, now time.Time) bool {
 	why = slices.DeleteFunc(slices.Clone(why), func(w string) bool {
 		return slices.ContainsFunc(t.Events, func(e Event) bool { return e.Kind == EventDamaged && strings.Contains(e.Text, w) })
 	})
@@ -92,7 +92,7 @@ func (t *Ticket) AcceptDamage(by Actor, rules Rules, now time.Time) bool {
 	if !t.Damaged() {
 		return false
 	}
-	t.Damage(nil, now) // if the history does not tell of it
+	t.MarkDamaged(nil, now) // if the history does not tell of it
 	t.Undecidable = t.nobodyUnder(rules)
 	t.happened(Event{Kind: EventAccepted, At: now, Actor: by})
 	return true

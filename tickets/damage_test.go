@@ -21,7 +21,7 @@ func TestLateAnswer(t *testing.T) {
 	tk.SendFailed(d, true, "no answer", at.Add(time.Minute), at)
 	tk.BeginSend(at.Add(time.Minute))
 	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, By: "x"}, rules, at.Add(time.Minute))
-	tk.Acknowledge(d, at.Add(2*time.Minute))
+	tk.RecordAccepted(d, at.Add(2*time.Minute))
 	if s := tk.Sending; s.Problem != "" || s.NotPermitted || s.Begun || !s.NotBefore.IsZero() || s.Done.IsZero() || s.Attempts != 2 || s.As == "" {
 		t.Errorf("the sending is %+v", s)
 	}

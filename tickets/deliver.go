@@ -8,36 +8,36 @@ import (
 	"time"
 )
 
-// Receiver names who is told of events outside of the chats: "syslog",
+// EventSink names who is told of events outside of the chats: "syslog",
 // "webhook" or "file".
-type Receiver string
+type EventSink string
 
 // Delivery is how far a receiver has been told of a ticket's events.
 type Delivery struct {
-	To        Receiver  `json:"to"`
+	To        EventSink `json:"to"`
 	Done      int       `json:"done"`               // how many of the events it has taken, or was never owed
 	Attempts  int       `json:"attempts,omitempty"` // failed in a row
 	NotBefore time.Time `json:"not_before,omitzero"`
 	Problem   string    `json:"problem,omitempty"` // for the operator
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // DeliverLane is the lane of events on their way to a receiver.
-func DeliverLane(to Receiver) Lane { return "events/" + Lane(to) }
+func DeliverLane(to EventSink) Lane { return "events/" + Lane(to) }
 
-// Heard is how many of t's events are over for a receiver that begins now. A
+// ObservedEvents is how many of t's events are over for a receiver that begins now. A
 // ticket whose request has not arrived tells nobody anything yet.
-func (t *Ticket) Heard() int {
+func (t *Ticket) ObservedEvents() int {
 	if t == nil || t.Request == nil {
 		return 0
 	}
 	return len(t.Events)
 }
 
-// Follow lets t owe its events after the first heard to each of to that it
+// TrackSink lets t owe its events after the first heard to each of to that it
 // does not know yet. If there are none it changes nothing.
-func (t *Ticket) Follow(to []Receiver, heard int) {
+func (t *Ticket) TrackSink(to []EventSink, heard int) {
 	if len(t.Events) <= heard {
 		return
 	}
@@ -48,9 +48,9 @@ func (t *Ticket) Follow(to []Receiver, heard int) {
 	}
 }
 
-// Forget lets t owe a receiver nothing, as if t had never known it. It reports
+// UntrackSink lets t owe a receiver nothing, as if t had never known it. It reports
 // whether t did, and how many events it had not taken.
-func (t *Ticket) Forget(to Receiver) (owed int, known bool) {
+func (t *Ticket) UntrackSink(to EventSink) (owed int, known bool) {
 	d := t.Delivery(to)
 	if d == nil {
 		return 0, false
@@ -60,16 +60,16 @@ func (t *Ticket) Forget(to Receiver) (owed int, known bool) {
 	return owed, true
 }
 
-// Delivered notes that a receiver has taken the first done events.
-func (t *Ticket) Delivered(to Receiver, done int) {
+// RecordDelivery notes that a receiver has taken the first done events.
+func (t *Ticket) RecordDelivery(to EventSink, done int) {
 	if d := t.Delivery(to); d != nil {
-		*d = Delivery{To: to, Done: min(max(d.Done, done), len(t.Events)), Newer: d.Newer}
+		*d = Delivery{To: to, Done: min(max(d.Done, done), len(t.Events)), UnknownFields: d.UnknownFields}
 	}
 }
 
 // DeliveryFailed notes that a receiver has not taken the next event, which is
 // told again at next. problem is for the operator.
-func (t *Ticket) DeliveryFailed(to Receiver, problem string, next time.Time) {
+func (t *Ticket) DeliveryFailed(to EventSink, problem string, next time.Time) {
 	if d := t.Delivery(to); d != nil {
 		d.Attempts++
 		d.Problem, d.NotBefore = problem, next
@@ -78,7 +78,7 @@ func (t *Ticket) DeliveryFailed(to Receiver, problem string, next time.Time) {
 
 // Delivery returns how far a receiver has been told, or nil if it is owed
 // nothing.
-func (t *Ticket) Delivery(to Receiver) *Delivery {
+func (t *Ticket) Delivery(to EventSink) *Delivery {
 	i := slices.IndexFunc(t.Deliveries, func(d Delivery) bool { return d.To == to })
 	if i < 0 {
 		return nil
@@ -86,18 +86,18 @@ func (t *Ticket) Delivery(to Receiver) *Delivery {
 	return &t.Deliveries[i]
 }
 
-// Notice is one thing that happened, as a receiver is told of it. Its text is
+// EventEnvelope is one thing that happened, as a receiver is told of it. Its text is
 // as untrusted as that of a request.
-type Notice struct {
-	ID   string     `json:"id"`        // the same each time it is told, and that of no other
-	Type string     `json:"type"`      // "ticket." and the event's kind, or "settings.changed"
-	At   time.Time  `json:"timestamp"` // when it happened
-	Data NoticeData `json:"data"`
+type EventEnvelope struct {
+	ID   string       `json:"id"`        // the same each time it is told, and that of no other
+	Type string       `json:"type"`      // "ticket." and the event's kind, or "settings.changed"
+	At   time.Time    `json:"timestamp"` // when it happened
+	Data EnvelopeData `json:"data"`
 }
 
-// NoticeData is what a notice is about: a ticket and an event of it, or a
+// EnvelopeData is what a notice is about: a ticket and an event of it, or a
 // change of a setting.
-type NoticeData struct {
+type EnvelopeData struct {
 	Ticket   Number   `json:"ticket,omitempty"`
 	Position int      `json:"position,omitempty"` // of the event in the ticket's history, from 1
 	Request  *Request `json:"request,omitempty"`  // without what EPM sent besides
@@ -105,9 +105,9 @@ type NoticeData struct {
 	Change   *Change  `json:"change,omitempty"`
 }
 
-// Notices are up to limit events that t owes a receiver, in their order, and
+// Envelopes are up to limit events that t owes a receiver, in their order, and
 // how many come before them.
-func (t *Ticket) Notices(to Receiver, limit int) (list []Notice, from int) {
+func (t *Ticket) Envelopes(to EventSink, limit int) (list []EventEnvelope, from int) {
 	d := t.Delivery(to)
 	if d == nil || t.Request == nil {
 		return nil, 0
@@ -117,23 +117,23 @@ func (t *Ticket) Notices(to Receiver, limit int) (list []Notice, from int) {
 	from = min(max(d.Done, 0), len(t.Events))
 	for i := from; i < min(len(t.Events), from+limit); i++ {
 		e := &t.Events[i]
-		list = append(list, Notice{
+		list = append(list, EventEnvelope{
 			ID: noticeID("ticket", t.ID, t.Number, i, e.Kind, e.At.UnixNano()), Type: "ticket." + string(e.Kind), At: e.At,
-			Data: NoticeData{Ticket: t.Number, Position: i + 1, Request: &request, Event: e},
+			Data: EnvelopeData{Ticket: t.Number, Position: i + 1, Request: &request, Event: e},
 		})
 	}
 	return list, from
 }
 
-// ChangeNotices are changes of the settings, in their order, as receivers are
+// ChangeEnvelopes are changes of the settings, in their order, as receivers are
 // told of them.
-func ChangeNotices(changes []Change) []Notice {
-	list := make([]Notice, len(changes))
+func ChangeEnvelopes(changes []Change) []EventEnvelope {
+	list := make([]EventEnvelope, len(changes))
 	for i := range changes {
 		c := &changes[i]
-		list[i] = Notice{
+		list[i] = EventEnvelope{
 			ID: noticeID("settings", c.Version, c.Key, c.At.UnixNano()), Type: "settings.changed", At: c.At,
-			Data: NoticeData{Change: c},
+			Data: EnvelopeData{Change: c},
 		}
 	}
 	return list

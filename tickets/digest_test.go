@@ -25,7 +25,7 @@ func TestRequestDigest(t *testing.T) {
 		"Same":       {func(*Request) {}, nil},
 		"TimeRead":   {func(r *Request) { r.Time = time.Unix(1e9, 0) }, nil},
 		"Listed":     {func(r *Request) { r.Listed = true }, nil},
-		"Newer":      {func(r *Request) { r.Newer = `{"later":1}` }, nil},
+		"Newer":      {func(r *Request) { r.UnknownFields = `{"later":1}` }, nil},
 		"Reputation": {func(r *Request) { r.Reputation = "bad" }, nil},
 		"OtherID":    {func(r *Request) { r.ID = "r-2" }, ErrOtherRequest},
 		"OtherCase":  {func(r *Request) { r.ID = "R-1" }, ErrOtherRequest},
@@ -86,10 +86,10 @@ func TestShownIn(t *testing.T) {
 	if !tk.BeginPost(place, time.Now()) || !tk.ShownIn(place) || tk.ShownIn(Place{Platform: "chat", Channel: "C2"}) {
 		t.Error("not shown where the post has begun, or elsewhere")
 	}
-	if tk.NothingThere(place); tk.ShownIn(place) {
+	if tk.UndoAttempt(place); tk.ShownIn(place) {
 		t.Error("shown where the post certainly failed")
 	}
-	tk.Posted(place, "m1", tk, time.Now())
+	tk.RecordPost(place, "m1", tk, time.Now())
 	if !tk.ShownIn(place) {
 		t.Error("not shown where it was posted")
 	}

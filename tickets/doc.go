@@ -21,6 +21,6 @@
 // itself ([Link]), so that a change of what happened can be found.
 //
 // What a ticket owes the outside world (a post, a send, an edit, a reply, a
-// look at EPM, its events to receivers) is computed from the ticket by [Ticket.Owes] and stored
+// look at EPM, its events to receivers) is computed from the ticket by [Ticket.PendingSteps] and stored
 // nowhere else.
 package tickets

@@ -11,32 +11,32 @@ type Class string
 
 // The classes of failure.
 const (
-	// Down: the call had no effect and may be repeated later.
-	Down Class = "down"
-	// Limited: the neighbour asked to wait; the call had, most likely, no
-	// effect. See Failure.After.
-	Limited Class = "limited"
-	// Unclear: the call may have had its effect. Look before repeating what
+	// Unavailable: the call had no effect and may be repeated later.
+	Unavailable Class = "down"
+	// RateLimited: the neighbour asked to wait; the call had, most likely, no
+	// effect. See Failure.RetryAfter.
+	RateLimited Class = "limited"
+	// Ambiguous: the call may have had its effect. Look before repeating what
 	// must not happen twice.
-	Unclear Class = "unclear"
-	// Refused: no effect, and repeating the same call is useless.
-	Refused Class = "refused"
-	// Denied: the neighbour does not accept our credentials or permissions.
+	Ambiguous Class = "unclear"
+	// Rejected: no effect, and repeating the same call is useless.
+	Rejected Class = "refused"
+	// Unauthorized: the neighbour does not accept our credentials or permissions.
 	// No effect; an admin must act.
-	Denied Class = "denied"
-	// Gone: the place or message no longer exists for us.
-	Gone Class = "gone"
+	Unauthorized Class = "denied"
+	// NotFound: the place or message no longer exists for us.
+	NotFound Class = "gone"
 )
 
 // Failure is a failed call to EPM or to a chat, as the loop needs to know it.
 // Neither its text nor Say ever holds a secret or a neighbour's raw answer.
 type Failure struct {
-	Class Class
-	After time.Duration // how long to wait at least; 0 if not said
-	Say   string        // what to tell people; empty if it does not concern them
-	Stays bool          // of Gone: the message is there, and can only not be changed any more
-	Place bool          // the place itself cannot be used, whatever the ticket; an admin may mend it
-	Err   error         // for the operator
+	Class        Class
+	RetryAfter   time.Duration // how long to wait at least; 0 if not said
+	UserMessage  string        // what to tell people; empty if it does not concern them
+	Stays        bool          // of Gone: the message is there, and can only not be changed any more
+	ChannelFault bool          // the place itself cannot be used, whatever the ticket; an admin may mend it
+	Err          error         // for the operator
 }
 
 // Error is for the operator.
@@ -57,5 +57,5 @@ func FailureOf(err error) *Failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	return &Failure{Class: Unclear, Err: err}
+	return &Failure{Class: Ambiguous, Err: err}
 }

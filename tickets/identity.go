@@ -13,14 +13,14 @@ type Identity struct {
 	Names  []string // handles and display names, which people may choose themselves
 }
 
-// Likeness says whether somebody made a request.
-type Likeness string
+// SelfMatch says whether somebody made a request.
+type SelfMatch string
 
 // The likenesses. Only Different lets somebody decide.
 const (
-	Same      Likeness = "same"      // an address of theirs is what EPM says who asked
-	Perhaps   Likeness = "perhaps"   // names are alike, or one side has none
-	Different Likeness = "different" // nothing is alike
+	SelfMatchYes   SelfMatch = "same"      // an address of theirs is what EPM says who asked
+	SelfMatchMaybe SelfMatch = "perhaps"   // names are alike, or one side has none
+	SelfMatchNo    SelfMatch = "different" // nothing is alike
 )
 
 // Match is a Likeness with what it is about: the name in the request and the
@@ -28,11 +28,11 @@ const (
 // Asked means that EPM did not say who asked, and an empty Known that the chat
 // knows nothing of the person.
 type Match struct {
-	Likeness
+	SelfMatch
 	Asked, Known string
 }
 
-// MadeBy compares who made r with a person of a chat.
+// CompareRequester compares who made r with a person of a chat.
 //
 // The same address, or user principal name, is certain. Account names such as
 // ACME\jdoe are not addresses: that one is perhaps the same as
@@ -42,7 +42,7 @@ type Match struct {
 // nobody sees. Letters of other alphabets that look alike are different
 // letters: who wants another name in a chat can simply choose one, which is
 // why no name makes Same. How names are compared is in names.go.
-func (r *Request) MadeBy(p Identity) Match {
+func (r *Request) CompareRequester(p Identity) Match {
 	var asked, known []name
 	addresses := make([]string, len(p.Emails))
 	for i, email := range p.Emails {
@@ -52,7 +52,7 @@ func (r *Request) MadeBy(p Identity) Match {
 		account := clean(text)
 		for i, address := range addresses {
 			if isAddress(account, address) {
-				return Match{Same, text, p.Emails[i]}
+				return Match{SelfMatchYes, text, p.Emails[i]}
 			}
 		}
 		asked = appendName(asked, newAccount(text))
@@ -60,18 +60,18 @@ func (r *Request) MadeBy(p Identity) Match {
 	known = knownNames(p)
 	switch {
 	case len(asked) == 0:
-		return Match{Likeness: Perhaps}
+		return Match{SelfMatch: SelfMatchMaybe}
 	case len(known) == 0:
-		return Match{Likeness: Perhaps, Asked: asked[0].text}
+		return Match{SelfMatch: SelfMatchMaybe, Asked: asked[0].text}
 	}
 	for _, a := range asked {
 		for _, k := range known {
 			if a.alike(k) {
-				return Match{Perhaps, a.text, k.text}
+				return Match{SelfMatchMaybe, a.text, k.text}
 			}
 		}
 	}
-	return Match{Likeness: Different}
+	return Match{SelfMatch: SelfMatchNo}
 }
 
 // notAName is an identifier of a security principal, or a GUID.
@@ -80,7 +80,7 @@ var notAName = regexp.MustCompile(`^(s-1-[0-9-]+|\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}
 // askers are the texts that may name who made r.
 func (r *Request) askers() []string {
 	texts := []string{r.User, r.UserID}
-	if r.Imitates {
+	if r.SuspectedForgery {
 		// Which of its fields EPM wrote cannot be told.
 		for _, f := range r.Fields {
 			texts = append(texts, f.Value)

@@ -6,10 +6,10 @@ import "time"
 type Incoming struct {
 	ID     string // unique and ordered by time
 	At     time.Time
-	Remote string // address of the sender
-	Raw    []byte // the body, unchanged
-	News   *News  // what it says; nil if it could not be read
-	Error  string // why it could not be read, for people; empty if it could
+	Remote string  // address of the sender
+	Raw    []byte  // the body, unchanged
+	Update *Update // what it says; nil if it could not be read
+	Error  string  // why it could not be read, for people; empty if it could
 	// Repaired is set when the body was not valid JSON and was understood
 	// all the same.
 	Repaired bool
@@ -17,8 +17,8 @@ type Incoming struct {
 	Ignored bool
 }
 
-// News is what one webhook says. It either asks or concludes, never both.
-type News struct {
+// Update is what one webhook says. It either asks or concludes, never both.
+type Update struct {
 	ID      RequestID
 	Request *Request // a new request
 	Outcome *Outcome // or what became of one; nil with Waiting

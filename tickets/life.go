@@ -32,10 +32,10 @@ const (
 	maxPolls = 26
 )
 
-// Take does to t what the webhook in says, and reports what became of it:
+// ApplyUpdate does to t what the webhook in says, and reports what became of it:
 // created, updated, or duplicate if t is as it was.
-func (t *Ticket) Take(in Incoming, rules Rules, now time.Time) Status {
-	n, from := in.News, Source{in.ID, Digest(in.Raw)}
+func (t *Ticket) ApplyUpdate(in Incoming, rules Rules, now time.Time) Status {
+	n, from := in.Update, Source{in.ID, Digest(in.Raw)}
 	switch {
 	case n.Request != nil && t.ask(*n.Request, from, rules, now):
 		return StatusCreated
@@ -77,7 +77,7 @@ func (t *Ticket) ask(r Request, from Source, rules Rules, now time.Time) bool {
 // decided: what a decision was made on stays as it was. A request with fields
 // that may be forged completes nothing.
 func (t *Ticket) complete(r Request, from Source, rules Rules, now time.Time) bool {
-	if t.Progress() != Pending || !t.Request.Listed || r.Listed || r.Imitates || t.Request.Kind != r.Kind {
+	if t.Progress() != Pending || !t.Request.Listed || r.Listed || r.SuspectedForgery || t.Request.Kind != r.Kind {
 		return false
 	}
 	t.Request = &r
@@ -152,7 +152,7 @@ func (o Outcome) fill(other Outcome) Outcome {
 		o.EndRaw = ""
 	}
 	o.At, o.Start, o.End = cmp.Or(o.At, other.At), cmp.Or(o.Start, other.Start), cmp.Or(o.End, other.End)
-	o.Imitates, o.Newer = o.Imitates || other.Imitates, cmp.Or(o.Newer, other.Newer)
+	o.Imitates, o.UnknownFields = o.Imitates || other.Imitates, cmp.Or(o.UnknownFields, other.UnknownFields)
 	return o
 }
 
@@ -209,15 +209,15 @@ func (t *Ticket) BeginSend(now time.Time) bool {
 	return true
 }
 
-// Settled is how long after an unclear attempt EPM's word that it has no
+// AmbiguityWindow is how long after an unclear attempt EPM's word that it has no
 // decision is final. Before, the attempt may still be on its way through
 // EPM's own machines.
-const Settled = 10 * time.Minute
+const AmbiguityWindow = 10 * time.Minute
 
-// NotThere notes that EPM was asked at now and does not have d. If that was
+// ConfirmAbsent notes that EPM was asked at now and does not have d. If that was
 // long enough after the last unclear attempt, what was unclear is clear.
-func (t *Ticket) NotThere(d Decision, now time.Time) {
-	if t.sends(d) && now.Sub(t.Sending.UnclearAt) >= Settled {
+func (t *Ticket) ConfirmAbsent(d Decision, now time.Time) {
+	if t.sends(d) && now.Sub(t.Sending.UnclearAt) >= AmbiguityWindow {
 		t.Sending.Unclear, t.Sending.UnclearAt = false, time.Time{}
 	}
 }
@@ -287,25 +287,25 @@ func (t *Ticket) toldOf(kind EventKind, why string) bool {
 	return false
 }
 
-// Acknowledge notes that EPM has accepted d: from here on it is final. EPM's
+// RecordAccepted notes that EPM has accepted d: from here on it is final. EPM's
 // update may have been faster than its answer: then it is known only now that
 // what it recorded confirms d.
-func (t *Ticket) Acknowledge(d Decision, now time.Time) {
+func (t *Ticket) RecordAccepted(d Decision, now time.Time) {
 	if t.Outcome != nil && t.stands(d) && t.Sending.Begun && t.Sending.Done.IsZero() {
-		t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, Newer: t.Sending.Newer}
+		t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, UnknownFields: t.Sending.UnknownFields}
 		t.happened(Event{Kind: EventSubmitted, At: now, Attempts: t.Sending.Attempts})
 		return
 	}
 	if !t.sends(d) {
 		return
 	}
-	t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, NotBefore: now.Add(firstPoll), Newer: t.Sending.Newer}
+	t.Sending = Sending{Attempts: t.Sending.Attempts, As: t.Sending.As, Done: now, NotBefore: now.Add(firstPoll), UnknownFields: t.Sending.UnknownFields}
 	t.happened(Event{Kind: EventSubmitted, At: now, Attempts: t.Sending.Attempts})
 }
 
-// Refuse takes d off the ticket because EPM said no, and opens the ticket
+// RecordRejection takes d off the ticket because EPM said no, and opens the ticket
 // again. say is for people.
-func (t *Ticket) Refuse(d Decision, say string, now time.Time) {
+func (t *Ticket) RecordRejection(d Decision, say string, now time.Time) {
 	if !t.sends(d) {
 		return
 	}
@@ -431,17 +431,17 @@ func (t *Ticket) glance(e Event) bool {
 	return true
 }
 
-// Opened notes that by was given the form to decide t. It reports false, and
+// RecordFormOpened notes that by was given the form to decide t. It reports false, and
 // changes nothing, if that was noted a moment ago or too often.
-func (t *Ticket) Opened(by Actor, v Verdict, in Place, now time.Time) bool {
+func (t *Ticket) RecordFormOpened(by Actor, v Verdict, in Place, now time.Time) bool {
 	return t.glance(Event{Kind: EventFormOpened, At: now, Actor: by, Verdict: v, Place: in})
 }
 
-// TurnedAway notes that by was refused the form, the decision or, without a
+// RecordAccessDenied notes that by was refused the form, the decision or, without a
 // verdict, another state. why is for
 // people, and holds nothing that anybody wrote. It reports false, and changes
 // nothing, if that was noted a moment ago or too often.
-func (t *Ticket) TurnedAway(by Actor, v Verdict, in Place, why string, now time.Time) bool {
+func (t *Ticket) RecordAccessDenied(by Actor, v Verdict, in Place, why string, now time.Time) bool {
 	return t.glance(Event{Kind: EventAccessDenied, At: now, Actor: by, Verdict: v, Place: in, Text: why})
 }
 
@@ -457,9 +457,9 @@ func (t *Ticket) BeginPost(place Place, now time.Time) bool {
 	return true
 }
 
-// Posted notes the message in place, which shows t as it was at shown. Its
+// RecordPost notes the message in place, which shows t as it was at shown. Its
 // thread starts from there: the card itself tells what came before.
-func (t *Ticket) Posted(place Place, id string, shown *Ticket, now time.Time) {
+func (t *Ticket) RecordPost(place Place, id string, shown *Ticket, now time.Time) {
 	m := t.Message(place)
 	if m == nil || m.ID != "" {
 		return
@@ -470,8 +470,8 @@ func (t *Ticket) Posted(place Place, id string, shown *Ticket, now time.Time) {
 	t.note(Event{Kind: EventCardPosted, At: now, Place: place, Message: id})
 }
 
-// Edited notes that the message in place shows rev.
-func (t *Ticket) Edited(place Place, rev int, now time.Time) {
+// RecordEdit notes that the message in place shows rev.
+func (t *Ticket) RecordEdit(place Place, rev int, now time.Time) {
 	if m := t.Message(place); m != nil {
 		m.Shown = max(m.Shown, rev)
 		t.works(m, now)
@@ -496,8 +496,8 @@ func (t *Ticket) BeginReply(place Place, event int, now time.Time) bool {
 	return true
 }
 
-// Told notes that the thread in place has been told of events[:event+1].
-func (t *Ticket) Told(place Place, event int, now time.Time) {
+// RecordReply notes that the thread in place has been told of events[:event+1].
+func (t *Ticket) RecordReply(place Place, event int, now time.Time) {
 	if m := t.Message(place); m != nil {
 		t.tell(m, event+1)
 		m.FirstTry, m.Tries = time.Time{}, 0
@@ -521,9 +521,9 @@ func (m *Message) Since() time.Time {
 	return m.FirstTry
 }
 
-// NothingThere notes that the attempt at the post or reply in place that was
+// UndoAttempt notes that the attempt at the post or reply in place that was
 // begun last certainly had no effect: it is no reason to look for it.
-func (t *Ticket) NothingThere(place Place) {
+func (t *Ticket) UndoAttempt(place Place) {
 	if m := t.Message(place); m != nil && m.Tries > 0 {
 		if m.Tries--; m.Tries == 0 {
 			m.FirstTry = time.Time{}
@@ -561,7 +561,7 @@ func (t *Ticket) CardGone(place Place, id, problem string, now time.Time) {
 		t.ShowFailed(place, problem, time.Time{}, true, now)
 	default:
 		t.note(Event{Kind: EventCardGone, At: now, Place: place, Message: id, Text: problem})
-		*m = Message{Place: place, Told: m.Told, Reposted: true, Newer: m.Newer}
+		*m = Message{Place: place, Told: m.Told, Reposted: true, UnknownFields: m.UnknownFields}
 	}
 }
 

@@ -40,7 +40,7 @@ func kinds(steps []tickets.Step) (ks []tickets.StepKind) {
 // owes checks what t owes right now.
 func owes(t *testing.T, tk *tickets.Ticket, want ...tickets.StepKind) {
 	t.Helper()
-	got := kinds(tk.Owes(now))
+	got := kinds(tk.PendingSteps(now))
 	if len(got) != len(want) {
 		t.Fatalf("%s owes %v, want %v", tk.Progress(), got, want)
 	}
@@ -59,21 +59,21 @@ func TestLifeOwesEachStepOnce(t *testing.T) {
 	tk := asked()
 	owes(t, tk, tickets.StepPost)
 	tk.BeginPost(place, now)
-	tk.Posted(place, "m1", tk, now)
+	tk.RecordPost(place, "m1", tk, now)
 	owes(t, tk)
 	if err := tk.Decide(decision(tickets.Approve, ann), rules()); err != nil {
 		t.Fatal(err)
 	}
 	owes(t, tk, tickets.StepSend, tickets.StepEdit)
 	tk.BeginSend(now)
-	tk.Acknowledge(*tk.Decision, now)
+	tk.RecordAccepted(*tk.Decision, now)
 	owes(t, tk, tickets.StepEdit)
-	tk.Edited(place, tk.Rev, now)
+	tk.RecordEdit(place, tk.Rev, now)
 	owes(t, tk, tickets.StepReply)
-	tk.Told(place, 2, now)
-	tk.Told(place, 3, now)
+	tk.RecordReply(place, 2, now)
+	tk.RecordReply(place, 3, now)
 	owes(t, tk)
-	if got := kinds(tk.Owes(now.Add(time.Hour))); len(got) != 1 || got[0] != tickets.StepPoll {
+	if got := kinds(tk.PendingSteps(now.Add(time.Hour))); len(got) != 1 || got[0] != tickets.StepPoll {
 		t.Errorf("an hour later owes %v, want a look", got)
 	}
 	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, At: now}, rules(), now)
@@ -92,12 +92,12 @@ func TestUpdateOvertakesTheAnswer(t *testing.T) {
 	rev := tk.Rev
 	other := d
 	other.By = bob
-	tk.Acknowledge(other, now)
+	tk.RecordAccepted(other, now)
 	if !tk.Sending.Done.IsZero() || tk.Rev != rev {
 		t.Error("the answer to another decision counts")
 	}
-	tk.Acknowledge(d, now)
-	tk.Acknowledge(d, now)
+	tk.RecordAccepted(d, now)
+	tk.RecordAccepted(d, now)
 	if tk.Sending.Done.IsZero() || tk.Rev != rev+1 || tk.Progress() != tickets.Final {
 		t.Errorf("sending %+v, %d changes, %s; want it acknowledged once", tk.Sending, tk.Rev-rev, tk.Progress())
 	}
@@ -110,7 +110,7 @@ func TestPostShowsWhatItWas(t *testing.T) {
 	if err := tk.Decide(decision(tickets.Deny, ann), rules()); err != nil {
 		t.Fatal(err)
 	}
-	tk.Posted(place, "m1", &before, now)
+	tk.RecordPost(place, "m1", &before, now)
 	owes(t, tk, tickets.StepSend, tickets.StepEdit)
 }
 
@@ -123,7 +123,7 @@ func TestFirstDecisionWins(t *testing.T) {
 		t.Errorf("second = %v, want ErrDecided", err)
 	}
 	tk.BeginSend(now)
-	tk.Acknowledge(*tk.Decision, now)
+	tk.RecordAccepted(*tk.Decision, now)
 	if err := tk.Decide(decision(tickets.Deny, bob), rules()); !errors.Is(err, tickets.ErrFinal) {
 		t.Errorf("after EPM's answer = %v, want ErrFinal", err)
 	}
@@ -137,7 +137,7 @@ func TestRefusalOpensAgain(t *testing.T) {
 	first := decision(tickets.Approve, ann)
 	_ = tk.Decide(first, rules())
 	tk.BeginSend(now)
-	tk.Refuse(first, "no such request", now)
+	tk.RecordRejection(first, "no such request", now)
 	if !tk.Open() || tk.Refusal == nil {
 		t.Fatalf("%s, refusal %v; want it open again", tk.Progress(), tk.Refusal)
 	}
@@ -147,8 +147,8 @@ func TestRefusalOpensAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The late answer to the first must not touch the second.
-	tk.Acknowledge(first, now)
-	tk.Refuse(first, "late", now)
+	tk.RecordAccepted(first, now)
+	tk.RecordRejection(first, "late", now)
 	if tk.Progress() != tickets.Submitting || tk.Decision.By != bob {
 		t.Errorf("%s by %v, want bob's, submitting", tk.Progress(), tk.Decision.By)
 	}
@@ -168,12 +168,12 @@ func TestUnclearIsNotForgotten(t *testing.T) {
 	if tk.BeginSend(now); !tk.Sending.Unclear {
 		t.Error("a clean failure made clear what was unclear before it")
 	}
-	tk.NotThere(d, now.Add(time.Minute))
+	tk.ConfirmAbsent(d, now.Add(time.Minute))
 	tk.SendFailed(d, false, "down", now, now)
 	if tk.BeginSend(now); !tk.Sending.Unclear {
 		t.Error("EPM's word was believed too early")
 	}
-	tk.NotThere(d, now.Add(tickets.Settled))
+	tk.ConfirmAbsent(d, now.Add(tickets.AmbiguityWindow))
 	tk.SendFailed(d, false, "down", now, now)
 	if tk.BeginSend(now); tk.Sending.Unclear {
 		t.Error("unclear although EPM said that it has none")
@@ -273,10 +273,10 @@ func FuzzLife(f *testing.F) {
 			case 3:
 				tk.SendFailed(d, b&16 != 0, "down", at.Add(time.Minute), at)
 			case 4:
-				tk.Acknowledge(d, at)
+				tk.RecordAccepted(d, at)
 			case 5:
 				mayRefuse = before.Progress() == tickets.Submitting
-				tk.Refuse(d, "no", at)
+				tk.RecordRejection(d, "no", at)
 			case 6:
 				tk.RecordPoll(at.Add(time.Minute), at)
 			case 7:
@@ -284,13 +284,13 @@ func FuzzLife(f *testing.F) {
 			case 8:
 				tk.BeginPost(place, at)
 			case 9:
-				tk.Posted(place, "m1", &before, at)
+				tk.RecordPost(place, "m1", &before, at)
 			case 10:
-				tk.Edited(place, before.Rev, at)
+				tk.RecordEdit(place, before.Rev, at)
 			case 11:
 				tk.ShowFailed(place, "gone", at.Add(time.Minute), b > 200, at)
 			case 12:
-				tk.Told(place, int(b)%len(tk.Events), at)
+				tk.RecordReply(place, int(b)%len(tk.Events), at)
 			case 13:
 				states := tickets.Types()[0].States
 				tk.Move(states[int(b)%len(states)], ann, rules(), at)
@@ -307,10 +307,10 @@ func FuzzLife(f *testing.F) {
 			}
 			for _, look := range []time.Time{at, at.Add(30 * time.Second), at.Add(24 * time.Hour)} {
 				owed := map[tickets.Lane]bool{}
-				for _, s := range tk.Owes(look) {
+				for _, s := range tk.PendingSteps(look) {
 					owed[s.Lane] = true
 				}
-				due := tk.Due()
+				due := tk.NextDue()
 				for _, lane := range []tickets.Lane{tickets.LaneEPM, tickets.LanePoll, tickets.PostLane("slack"), tickets.EditLane("slack")} {
 					when, ok := due[lane]
 					if isDue := ok && !when.After(look); isDue != owed[lane] {

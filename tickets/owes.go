@@ -38,25 +38,25 @@ func EditLane(p Platform) Lane { return Lane(p) + "/edit" }
 
 // Step is one thing the bot still owes a ticket.
 type Step struct {
-	Kind     StepKind
-	Lane     Lane
-	Place    Place     // post, edit, reply
-	Event    int       // reply: index in Events
-	Receiver Receiver  // deliver
-	At       time.Time // not before
+	Kind  StepKind
+	Lane  Lane
+	Place Place     // post, edit, reply
+	Event int       // reply: index in Events
+	Sink  EventSink // deliver
+	At    time.Time // not before
 }
 
-// Owes lists what is due at now, what is due longest first. It is a pure
+// PendingSteps lists what is due at now, what is due longest first. It is a pure
 // function of the ticket.
-func (t *Ticket) Owes(now time.Time) []Step {
+func (t *Ticket) PendingSteps(now time.Time) []Step {
 	steps := slices.DeleteFunc(t.owed(), func(s Step) bool { return s.At.After(now) })
 	slices.SortStableFunc(steps, func(a, b Step) int { return a.At.Compare(b.At) })
 	return steps
 }
 
-// Due says when each lane next has something to do for t. A store keeps it
+// NextDue says when each lane next has something to do for t. A store keeps it
 // as its index; a lane that is not in the map owes nothing.
-func (t *Ticket) Due() map[Lane]time.Time {
+func (t *Ticket) NextDue() map[Lane]time.Time {
 	steps := t.owed()
 	if len(steps) == 0 {
 		return nil
@@ -103,7 +103,7 @@ func (t *Ticket) owed() []Step {
 	for i := range t.Deliveries {
 		if d := &t.Deliveries[i]; d.Done < len(t.Events) {
 			since := later(t.Created, t.Events[max(d.Done, 0)].At)
-			steps = append(steps, Step{Kind: StepDeliver, Lane: DeliverLane(d.To), Receiver: d.To, At: later(since, d.NotBefore)})
+			steps = append(steps, Step{Kind: StepDeliver, Lane: DeliverLane(d.To), Sink: d.To, At: later(since, d.NotBefore)})
 		}
 	}
 	return steps

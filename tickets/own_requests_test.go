@@ -14,7 +14,7 @@ func TestOwnRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]Likeness{"yes": Same, "maybe": Perhaps, "no": Different}
+	want := map[string]SelfMatch{"yes": SelfMatchYes, "maybe": SelfMatchMaybe, "no": SelfMatchNo}
 	rows := 0
 	for line := range strings.Lines(string(table)) {
 		if strings.HasPrefix(line, "#") {
@@ -26,8 +26,8 @@ func TestOwnRequests(t *testing.T) {
 		}
 		rows++
 		r := Request{User: col[0]}
-		if got := r.MadeBy(Identity{Emails: []string{col[1]}, Names: []string{col[2]}}); got.Likeness != want[col[3]] {
-			t.Errorf("%s, by %s (%s): %s, want %s", col[0], col[2], col[1], got.Likeness, want[col[3]])
+		if got := r.CompareRequester(Identity{Emails: []string{col[1]}, Names: []string{col[2]}}); got.SelfMatch != want[col[3]] {
+			t.Errorf("%s, by %s (%s): %s, want %s", col[0], col[2], col[1], got.SelfMatch, want[col[3]])
 		}
 	}
 	if rows < 200 {

@@ -38,7 +38,7 @@ func (t *Ticket) Confirms(o *Outcome, d *Decision) bool {
 		return false
 	case !t.Sending.Done.IsZero():
 		return true
-	case t.Decision == nil || !t.stands(*d) || o.Imitates || t.Request == nil || t.Request.Imitates:
+	case t.Decision == nil || !t.stands(*d) || o.Imitates || t.Request == nil || t.Request.SuspectedForgery:
 		return false
 	}
 	return t.Sending.As != "" && o.By == t.Sending.As

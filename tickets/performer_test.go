@@ -56,7 +56,7 @@ func TestConfirmsWithoutAnswer(t *testing.T) {
 		"ForgedOutcome": {o: tickets.Outcome{Verdict: tickets.Approve, By: "slack:U1 Ann", Imitates: true}},
 	} {
 		tk := tickets.Start("JIT-1", "a", rules, at)
-		tk.Ask(tickets.Request{ID: "a", Imitates: c.forged}, rules, at)
+		tk.Ask(tickets.Request{ID: "a", SuspectedForgery: c.forged}, rules, at)
 		d := tickets.Decision{Verdict: tickets.Approve, Reason: "ok", Duration: tickets.Once(), By: by, At: at}
 		if err := tk.Decide(d, rules); err != nil {
 			t.Fatal(err)

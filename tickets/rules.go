@@ -24,8 +24,8 @@ const (
 	SayFinal    = "The server has accepted the decision. It is now final and cannot be changed"
 )
 
-// SayStray is our own sentence, for what the manual's form cannot produce.
-const SayStray = "You chose Once and typed a number: choose Minutes or Hours, or empty the number"
+// MsgUnusedAmount is our own sentence, for what the manual's form cannot produce.
+const MsgUnusedAmount = "You chose Once and typed a number: choose Minutes or Hours, or empty the number"
 
 // Limits of a decision, from the vendor's manual.
 const (
@@ -70,8 +70,8 @@ type Duration struct {
 // Once is a single use.
 func Once() Duration { return Duration{once: true} }
 
-// For is access for a length of time.
-func For(d time.Duration) Duration { return Duration{length: d} }
+// Lasting is access for a length of time.
+func Lasting(d time.Duration) Duration { return Duration{length: d} }
 
 // Once reports whether d is a single use.
 func (d Duration) Once() bool { return d.once }
@@ -102,7 +102,7 @@ func ParseDuration(s string) (Duration, error) {
 	if err != nil || n <= 0 || n > 10*366*24*3600 {
 		return Duration{}, fmt.Errorf("duration is neither Once nor a positive number of seconds")
 	}
-	return For(time.Duration(n) * time.Second), nil
+	return Lasting(time.Duration(n) * time.Second), nil
 }
 
 // String is d for people: "once", "2 hours", "1 hour 30 minutes".
@@ -210,16 +210,16 @@ func (f Form) Check(v Verdict) (reason string, d Duration, problems Problems) {
 	return reason, d, nil
 }
 
-// Stray is the problem of a form of r that says Once and yet holds an amount
+// UnusedAmount is the problem of a form of r that says Once and yet holds an amount
 // that somebody typed: one of the two is a slip, and EPM would make it final.
 // A form may show the amount for every unit, filled in with what was asked
 // for; that one means nothing.
-func (f Form) Stray(r *Request) Problems {
+func (f Form) UnusedAmount(r *Request) Problems {
 	amount := trim(f.Amount)
 	if _, asked := r.FormDuration(); f.Unit != UnitOnce || amount == "" || amount == asked {
 		return nil
 	}
-	return Problems{FieldUnit: SayStray}
+	return Problems{FieldUnit: MsgUnusedAmount}
 }
 
 func (f Form) duration() (Duration, FormField, string) {
@@ -231,13 +231,13 @@ func (f Form) duration() (Duration, FormField, string) {
 		if !ok {
 			return Duration{}, FieldAmount, SayMinutes
 		}
-		return For(time.Duration(n) * time.Minute), "", ""
+		return Lasting(time.Duration(n) * time.Minute), "", ""
 	case UnitHours:
 		n, ok := amount(f.Amount, MinHours, MaxHours)
 		if !ok {
 			return Duration{}, FieldAmount, SayHours
 		}
-		return For(time.Duration(n) * time.Hour), "", ""
+		return Lasting(time.Duration(n) * time.Hour), "", ""
 	}
 	return Duration{}, FieldUnit, "Choose Once, Minutes or Hours"
 }

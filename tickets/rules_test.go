@@ -10,8 +10,8 @@ import (
 )
 
 func TestFormCheck(t *testing.T) {
-	hours := func(n int) tickets.Duration { return tickets.For(time.Duration(n) * time.Hour) }
-	minutes := func(n int) tickets.Duration { return tickets.For(time.Duration(n) * time.Minute) }
+	hours := func(n int) tickets.Duration { return tickets.Lasting(time.Duration(n) * time.Hour) }
+	minutes := func(n int) tickets.Duration { return tickets.Lasting(time.Duration(n) * time.Minute) }
 	for name, c := range map[string]struct {
 		verdict  tickets.Verdict
 		form     tickets.Form
@@ -66,12 +66,12 @@ func TestDuration(t *testing.T) {
 		wire, text string
 	}{
 		{tickets.Once(), "Once", "once"},
-		{tickets.For(5 * time.Minute), "300", "5 minutes"},
-		{tickets.For(time.Hour), "3600", "1 hour"},
-		{tickets.For(90 * time.Minute), "5400", "1 hour 30 minutes"},
-		{tickets.For(24 * time.Hour), "86400", "24 hours"},
-		{tickets.For(31 * 24 * time.Hour), "2678400", "31 days"},
-		{tickets.For(61 * time.Second), "61", "1 minute 1 second"},
+		{tickets.Lasting(5 * time.Minute), "300", "5 minutes"},
+		{tickets.Lasting(time.Hour), "3600", "1 hour"},
+		{tickets.Lasting(90 * time.Minute), "5400", "1 hour 30 minutes"},
+		{tickets.Lasting(24 * time.Hour), "86400", "24 hours"},
+		{tickets.Lasting(31 * 24 * time.Hour), "2678400", "31 days"},
+		{tickets.Lasting(61 * time.Second), "61", "1 minute 1 second"},
 	} {
 		if got := c.d.Wire(); got != c.wire {
 			t.Errorf("Wire(%v) = %q, want %q", c.d, got, c.wire)
@@ -179,7 +179,7 @@ func TestStray(t *testing.T) {
 		"NoUnitYet": {tickets.Form{Amount: "3"}, hours, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.form.Stray(c.r); (got[tickets.FieldUnit] != "") != c.want {
+			if got := c.form.UnusedAmount(c.r); (got[tickets.FieldUnit] != "") != c.want {
 				t.Errorf("Stray() = %v, want a problem: %v", got, c.want)
 			}
 		})

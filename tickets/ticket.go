@@ -54,11 +54,11 @@ const (
 	Admin       Kind = "admin"       // be an administrator for a while
 )
 
-// Newer is what a newer version of the program wrote into a stored value
+// UnknownFields is what a newer version of the program wrote into a stored value
 // and this one does not know: a JSON object of those members, or nothing. It
 // travels with the value, so that it stays with what it was said of, and
 // nothing but the stored form looks into it.
-type Newer string
+type UnknownFields string
 
 // Plural names the requests of a kind for people.
 func (k Kind) Plural() string {
@@ -99,9 +99,9 @@ type Request struct {
 
 	Reputation string `json:"reputation,omitempty"` // what a service thinks of the program: a score, whose and when
 
-	// Imitates is set when the webhook held fields twice or in places where
+	// SuspectedForgery is set when the webhook held fields twice or in places where
 	// EPM puts none: its text may have been written to look like EPM's own.
-	Imitates bool `json:"imitates,omitempty"`
+	SuspectedForgery bool `json:"imitates,omitempty"`
 
 	// Listed is set when the request was found in EPM's list because its
 	// webhook had not arrived. The list tells less; see [Ticket.Complete].
@@ -110,7 +110,7 @@ type Request struct {
 	// Fields is everything EPM sent, in its order.
 	Fields []Field `json:"fields,omitempty"`
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // Field is one value of a webhook under the name EPM gave it.
@@ -118,7 +118,7 @@ type Field struct {
 	Name  string `json:"n"`
 	Value string `json:"v"`
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // FieldsLeftOut is the name of a field that stands for others: a request had
@@ -192,7 +192,7 @@ type Decision struct {
 	At       time.Time `json:"at"`
 	Place    Place     `json:"place"` // where it was made
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // Sending is how far a decision has come on its way to EPM.
@@ -208,7 +208,7 @@ type Sending struct {
 	Done         time.Time `json:"done,omitzero"`           // when EPM acknowledged
 	Polls        int       `json:"polls,omitempty"`         // times EPM was asked what became of it
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // Outcome is what EPM finally recorded. It may differ from the ticket's own
@@ -226,7 +226,7 @@ type Outcome struct {
 	EndRaw   string    `json:"end_raw,omitempty"`
 	Imitates bool      `json:"imitates,omitempty"` // as for Request
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // Until is when the access ends, and false if the outcome does not tell.
@@ -257,7 +257,7 @@ type Refusal struct {
 	Reason   string    `json:"reason"` // for people
 	At       time.Time `json:"at"`
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // Message is a ticket as shown, or still to be shown, in one place.
@@ -274,7 +274,7 @@ type Message struct {
 	Dead      bool      `json:"dead,omitempty"`     // given up: deleted or never editable again
 	Reposted  bool      `json:"reposted,omitempty"` // it is, or is to be, the second one there: the first is gone
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // EventKind says what happened to a ticket.
@@ -353,7 +353,7 @@ type Event struct {
 	Standing *Standing `json:"standing,omitempty"` // since then, if it is another than before
 	Hash     string    `json:"hash,omitempty"`
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 }
 
 // Standing is what a ticket's record says of itself beside what its events tell:
@@ -398,10 +398,10 @@ type Ticket struct {
 	Undecidable Undecidable `json:"undecidable,omitempty"`
 
 	// Broken is set when the record was found changed by something else than
-	// Countersign, until its history tells of that; see [Ticket.Damage].
+	// Countersign, until its history tells of that; see [Ticket.MarkDamaged].
 	Broken bool `json:"broken,omitempty"`
 
-	Newer Newer `json:"-"`
+	UnknownFields UnknownFields `json:"-"`
 
 	// Version counts the writes of the record. It belongs to the store.
 	Version int64 `json:"-"`

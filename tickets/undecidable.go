@@ -29,7 +29,7 @@ func (t *Ticket) nobodyUnder(rules Rules) Undecidable {
 		return ""
 	case rules.NoApprovers:
 		return NoApprovers
-	case rules.OwnRefused && t.Request.MadeBy(Identity{}).Asked == "":
+	case rules.OwnRefused && t.Request.CompareRequester(Identity{}).Asked == "":
 		return UnknownAsker
 	}
 	return ""

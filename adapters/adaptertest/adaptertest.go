@@ -375,12 +375,12 @@ func (b *Book) Command(ctx context.Context, c adapters.Command) adapters.Answer 
 	case err != nil:
 		return adapters.Note{Text: said}
 	}
-	p := adapters.Pages{Text: said + " <!channel> @everyone", Older: fmt.Sprintf("tickets %d", n+1)}
+	p := adapters.Page{Text: said + " <!channel> @everyone", Older: fmt.Sprintf("tickets %d", n+1)}
 	if n > 1 {
 		p.Newer = fmt.Sprintf("tickets %d", n-1)
 	}
 	if n > 2 {
-		p.Older = "tickets " + strings.Repeat("x", adapters.MaxTurn)
+		p.Older = "tickets " + strings.Repeat("x", adapters.MaxPagerCommand)
 	}
 	return p
 }
@@ -403,9 +403,9 @@ func (b *Book) form(typed, problems map[string]string) adapters.Settings {
 	return out
 }
 
-// Configure saves the settings. It refuses the category "bad", and a form of an
+// SubmitSettings saves the settings. It refuses the category "bad", and a form of an
 // older version, of which it keeps the category.
-func (b *Book) Configure(ctx context.Context, c adapters.Configuration) adapters.Answer {
+func (b *Book) SubmitSettings(ctx context.Context, c adapters.Configuration) adapters.Answer {
 	if b.hold != nil {
 		select {
 		case <-b.hold:
@@ -428,9 +428,9 @@ func (b *Book) Configure(ctx context.Context, c adapters.Configuration) adapters
 	return adapters.Note{Text: "Saved by " + c.Actor.ID}
 }
 
-// Complete suggests what was typed, in many ways, and the number that is given
+// Autocomplete suggests what was typed, in many ways, and the number that is given
 // with it. Of a panic nobody hears.
-func (b *Book) Complete(_ context.Context, c adapters.Completion) adapters.Suggestions {
+func (b *Book) Autocomplete(_ context.Context, c adapters.Completion) adapters.Suggestions {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.panic {
@@ -600,7 +600,7 @@ func postAdopts(t *testing.T, b *Book, h Harness) {
 	since := time.Now()
 	h.Fail(OpPost, LostAnswer)
 	_, err := h.Chat().Post(ctx(t), h.Place(), tk, time.Time{})
-	class(t, err, tickets.Unclear)
+	class(t, err, tickets.Ambiguous)
 	if _, err := h.Chat().Post(ctx(t), h.Place(), other, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
@@ -622,7 +622,7 @@ func postRepeats(t *testing.T, b *Book, h Harness) {
 	since := time.Now()
 	h.Fail(OpPost, LostRequest)
 	_, err := h.Chat().Post(ctx(t), h.Place(), tk, time.Time{})
-	class(t, err, tickets.Unclear)
+	class(t, err, tickets.Ambiguous)
 	id, err := h.Chat().Post(ctx(t), h.Place(), tk, since)
 	if err != nil {
 		t.Fatal(err)
@@ -637,7 +637,7 @@ func adoptedIsCurrent(t *testing.T, b *Book, h Harness) {
 	since := time.Now()
 	h.Fail(OpPost, LostAnswer)
 	_, err := h.Chat().Post(ctx(t), h.Place(), tk, time.Time{})
-	class(t, err, tickets.Unclear)
+	class(t, err, tickets.Ambiguous)
 	tk.Move("Closed", h.Actor(0), b.rules, since)
 	if _, err := h.Chat().Post(ctx(t), h.Place(), tk, since); err != nil {
 		t.Fatal(err)
@@ -657,7 +657,7 @@ func editRepeats(t *testing.T, b *Book, h Harness) {
 		}
 	}
 	h.Fail(OpEdit, LostAnswer)
-	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.Unclear)
+	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.Ambiguous)
 	if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
 		t.Fatal(err)
 	}
@@ -673,7 +673,7 @@ func editRepeats(t *testing.T, b *Book, h Harness) {
 
 func decide(t *testing.T, b *Book, tk *tickets.Ticket, by tickets.Actor) {
 	t.Helper()
-	d := tickets.Decision{Verdict: tickets.Approve, Reason: "patch window", Duration: tickets.For(2 * time.Hour), By: by, At: time.Date(2026, 11, 23, 12, 5, 0, 0, time.UTC)}
+	d := tickets.Decision{Verdict: tickets.Approve, Reason: "patch window", Duration: tickets.Lasting(2 * time.Hour), By: by, At: time.Date(2026, 11, 23, 12, 5, 0, 0, time.UTC)}
 	if err := tk.Decide(d, b.rules); err != nil {
 		t.Fatal(err)
 	}
@@ -684,7 +684,7 @@ func finalCard(t *testing.T, b *Book, h Harness) {
 	m := post(t, h, tk)
 	decide(t, b, tk, h.Actor(0))
 	at := tk.Decision.At
-	tk.Acknowledge(*tk.Decision, at)
+	tk.RecordAccepted(*tk.Decision, at)
 	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", At: at, By: "Ann"}, b.rules, at)
 	if err := h.Chat().Edit(ctx(t), m, tk); err != nil {
 		t.Fatal(err)
@@ -783,7 +783,7 @@ func menuOffers(t *testing.T, b *Book, h Harness) {
 	tk.Move("On Hold", h.Actor(0), b.rules, time.Now())
 	decide(t, b, tk, h.Actor(0))
 	check("decided", "On Hold")
-	tk.Acknowledge(*tk.Decision, time.Now())
+	tk.RecordAccepted(*tk.Decision, time.Now())
 	tk.Conclude(tickets.Outcome{Verdict: tickets.Approve, At: time.Now()}, b.rules, time.Now())
 	check("final", "On Hold")
 }
@@ -854,7 +854,7 @@ func editGone(t *testing.T, b *Book, h Harness) {
 		t.Errorf("Present() in a channel that there is not = %v; want an error", is)
 	}
 	m.Place = h.Place()
-	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.Gone)
+	class(t, h.Chat().Edit(ctx(t), m, tk), tickets.NotFound)
 }
 
 // postedAgain: the second card of a request is another message than the first,
@@ -883,12 +883,12 @@ func limited(t *testing.T, b *Book, h Harness) {
 	short, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
 	_, err := h.Chat().Post(short, h.Place(), tk, time.Time{})
-	if f := failed(t, err, tickets.Limited); f.After <= 0 {
-		t.Errorf("After is %s, want the time to wait", f.After)
+	if f := failed(t, err, tickets.RateLimited); f.RetryAfter <= 0 {
+		t.Errorf("After is %s, want the time to wait", f.RetryAfter)
 	}
 	_, err = h.Chat().Post(short, h.Place(), tk, time.Time{})
-	if f := failed(t, err, tickets.Limited); f.After <= 0 {
-		t.Errorf("After is %s, want the time that is left", f.After)
+	if f := failed(t, err, tickets.RateLimited); f.RetryAfter <= 0 {
+		t.Errorf("After is %s, want the time that is left", f.RetryAfter)
 	}
 	if short.Err() != nil {
 		t.Error("it took all of the caller's time to say that the wait would be too long")
@@ -905,7 +905,7 @@ func replyOnce(t *testing.T, b *Book, h Harness) {
 	event := len(tk.Events) - 1
 	since := time.Now()
 	h.Fail(OpReply, LostAnswer)
-	class(t, h.Chat().Reply(ctx(t), m, tk, event, time.Time{}), tickets.Unclear)
+	class(t, h.Chat().Reply(ctx(t), m, tk, event, time.Time{}), tickets.Ambiguous)
 	if err := h.Chat().Reply(ctx(t), m, tk, event, since); err != nil {
 		t.Fatal(err)
 	}
@@ -922,7 +922,7 @@ func repliesApart(t *testing.T, b *Book, h Harness) {
 	m := post(t, h, tk)
 	since := time.Now()
 	decide(t, b, tk, h.Actor(0))
-	tk.Refuse(*tk.Decision, "the request has expired", since)
+	tk.RecordRejection(*tk.Decision, "the request has expired", since)
 	for i := 1; i < len(tk.Events); i++ {
 		if err := h.Chat().Reply(ctx(t), m, tk, i, since); err != nil {
 			t.Fatal(err)
@@ -986,7 +986,7 @@ func formDecides(t *testing.T, b *Book, h Harness) {
 	if d == nil {
 		t.Fatal("nothing was decided")
 	}
-	if d.Verdict != tickets.Approve || d.Reason != "patch window" || d.Duration != tickets.For(30*time.Minute) || d.By.ID != h.Actor(3).ID || d.By.Platform != h.Chat().Platform() {
+	if d.Verdict != tickets.Approve || d.Reason != "patch window" || d.Duration != tickets.Lasting(30*time.Minute) || d.By.ID != h.Actor(3).ID || d.By.Platform != h.Chat().Platform() {
 		t.Errorf("the decision is %+v", d)
 	}
 	if h.Screen(3) != "" {
@@ -1034,7 +1034,7 @@ func formRefuses(t *testing.T, b *Book, h Harness) {
 		if err != nil || len(problems) > 0 {
 			t.Fatalf("Submit() = %q, %v", problems, err)
 		}
-		if d := b.decision(tk.Number); d == nil || d.Duration != tickets.For(2*time.Hour) {
+		if d := b.decision(tk.Number); d == nil || d.Duration != tickets.Lasting(2*time.Hour) {
 			t.Errorf("the decision is %+v", d)
 		}
 	})
@@ -1434,7 +1434,7 @@ func homeDecides(t *testing.T, b *Book, h Harness) {
 	if err != nil || len(problems) > 0 {
 		t.Fatalf("Submit() = %q, %v", problems, err)
 	}
-	if d := b.decision(second.Number); d == nil || d.By.ID != h.Actor(2).ID || d.Duration != tickets.For(2*time.Hour) {
+	if d := b.decision(second.Number); d == nil || d.By.ID != h.Actor(2).ID || d.Duration != tickets.Lasting(2*time.Hour) {
 		t.Errorf("the decision is %+v", d)
 	}
 	eventually(t, "the page without it", func() bool { return strings.Contains(h.Home(2).Text, "1 request waits") })
@@ -1533,7 +1533,7 @@ func holds(t *testing.T, _ *Book, h Harness) {
 		{"Nobody", tickets.Principal{Platform: h.Chat().Platform(), Kind: tickets.User}, tickets.Actor{Platform: h.Chat().Platform()}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := h.Chat().Holds(ctx(t), tt.p, tt.a)
+			got, err := h.Chat().HasRole(ctx(t), tt.p, tt.a)
 			if err != nil || got != tt.want {
 				t.Errorf("Holds(%s, %s) = %v, %v; want %v", tt.p, tt.a, got, err, tt.want)
 			}
@@ -1548,7 +1548,7 @@ func reaches(t *testing.T, _ *Book, h Harness) {
 		return tickets.Principal{Platform: h.Chat().Platform(), Kind: tickets.User, ID: h.Actor(i).ID}
 	}
 	h.Fail(OpIdentify, LostRequest)
-	if got := h.Chat().Reach(ctx(t), []tickets.Principal{p(0)}); len(got) != 1 || got[0].Err == nil || got[0].People != 0 || got[0].Problem != "" {
+	if got := h.Chat().Resolve(ctx(t), []tickets.Principal{p(0)}); len(got) != 1 || got[0].Err == nil || got[0].People != 0 || got[0].Problem != "" {
 		t.Errorf("Reach = %+v although the call failed; want an error", got)
 	}
 	many, empty := h.Many("many", 7), h.Many("empty", 0)
@@ -1558,7 +1558,7 @@ func reaches(t *testing.T, _ *Book, h Harness) {
 		many, p(3), empty, {Platform: "elsewhere", Kind: tickets.User, ID: p(0).ID}, none, p(0), nobody,
 		{Platform: h.Chat().Platform(), Kind: "kind of another platform", ID: "1"},
 	}
-	got := h.Chat().Reach(ctx(t), who)
+	got := h.Chat().Resolve(ctx(t), who)
 	if len(got) != len(who) {
 		t.Fatalf("Reach tells of %d, want %d", len(got), len(who))
 	}

@@ -53,7 +53,7 @@ func Started(r tickets.Request) *tickets.Ticket {
 // Decided is a ticket on which by has decided.
 func Decided(r tickets.Request, v tickets.Verdict, by tickets.Actor) *tickets.Ticket {
 	t := Started(r)
-	d := tickets.Decision{Verdict: v, Reason: "patch window", Duration: tickets.For(2 * time.Hour), By: by, At: at.Add(time.Minute)}
+	d := tickets.Decision{Verdict: v, Reason: "patch window", Duration: tickets.Lasting(2 * time.Hour), By: by, At: at.Add(time.Minute)}
 	if v == tickets.Deny {
 		d.Duration, d.Reason = tickets.Once(), "not on this computer"
 	}
@@ -66,7 +66,7 @@ func Decided(r tickets.Request, v tickets.Verdict, by tickets.Actor) *tickets.Ti
 // Acknowledged is a ticket whose decision EPM has taken.
 func Acknowledged(r tickets.Request, v tickets.Verdict, by tickets.Actor) *tickets.Ticket {
 	t := Decided(r, v, by)
-	t.Acknowledge(*t.Decision, at.Add(2*time.Minute))
+	t.RecordAccepted(*t.Decision, at.Add(2*time.Minute))
 	return t
 }
 
@@ -88,10 +88,10 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		return t
 	}
 	damage := func(t *tickets.Ticket) {
-		t.Damage([]string{"the record's state is \"Closed\", its history's \"New\" <!here>"}, later)
+		t.MarkDamaged([]string{"the record's state is \"Closed\", its history's \"New\" <!here>"}, later)
 	}
 	hostile := Hostile()
-	hostile.Imitates = true
+	hostile.SuspectedForgery = true
 	return map[string]*tickets.Ticket{
 		"pending":         Started(app()),
 		"pending-admin":   Started(AdminRequest()),
@@ -99,7 +99,7 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		"pending-hostile": Started(hostile),
 		"pending-imitates": Started(func() tickets.Request {
 			r := app()
-			r.Imitates = true
+			r.SuspectedForgery = true
 			r.Reason = "please\napproved by Ann\n<!channel>"
 			return r
 		}()),
@@ -122,7 +122,7 @@ func States(own tickets.Actor) map[string]*tickets.Ticket {
 		"submitting-damaged": With(Decided(app(), tickets.Approve, own), damage),
 		"inactive":           With(Started(app()), func(t *tickets.Ticket) { t.Move("Closed", own, rules, later) }),
 		"refused": With(Decided(app(), tickets.Approve, own), func(t *tickets.Ticket) {
-			t.Refuse(*t.Decision, "The request has expired.", later)
+			t.RecordRejection(*t.Decision, "The request has expired.", later)
 		}),
 		"submitting": Decided(app(), tickets.Approve, own),
 		"submitting-problem": With(Decided(app(), tickets.Approve, Elsewhere), func(t *tickets.Ticket) {
@@ -161,7 +161,7 @@ func Telling() []string {
 func Forms() map[string]adapters.Form {
 	app := Started(Request())
 	hostile := Hostile()
-	hostile.Imitates = true
+	hostile.SuspectedForgery = true
 	approve := func(v tickets.Form, p tickets.Problems) adapters.Form {
 		return adapters.Form{Ticket: app, Verdict: tickets.Approve, Values: v, Problems: p}
 	}

@@ -68,9 +68,9 @@ type roleInfo struct {
 	Permissions wire.Text `json:"permissions"`
 }
 
-// Check looks at the token, the application, the way in, the server, each
+// Diagnose looks at the token, the application, the way in, the server, each
 // place and each principal of Discord.
-func (c *Chat) Check(ctx context.Context, places []tickets.Place, who []tickets.Principal) []adapters.Finding {
+func (c *Chat) Diagnose(ctx context.Context, places []tickets.Place, who []tickets.Principal) []adapters.Finding {
 	in := &inspection{Chat: c, ctx: ctx}
 	if in.token() {
 		in.application()
@@ -109,11 +109,11 @@ func (in *inspection) get(what, route, path string, to any, fixes map[int]string
 	fix, known := fixes[codeOf(err)]
 	if f := tickets.FailureOf(err); !known {
 		switch f.Class {
-		case tickets.Denied:
+		case tickets.Unauthorized:
 			fix = "Open discord.com/developers/applications, the application, Bot, press Reset Token, and set COUNTERSIGN_DISCORD_BOT_TOKEN to the new one"
-		case tickets.Down, tickets.Unclear:
+		case tickets.Unavailable, tickets.Ambiguous:
 			fix = "Check that this machine reaches " + in.api.host.Host + " (network, proxy, DNS), then try again"
-		case tickets.Limited:
+		case tickets.RateLimited:
 			fix = "Wait a minute and try again"
 		default:
 			fix = "Look the code up at discord.com/developers/docs/topics/opcodes-and-status-codes"

@@ -90,7 +90,7 @@ func TestCheckAllGood(t *testing.T) {
 			w := prepare(t, mode, handler{}, nil)
 			furnish(w)
 			places, who := checked()
-			list := w.chat.Check(t.Context(), places, who)
+			list := w.chat.Diagnose(t.Context(), places, who)
 			if got := problems(t, list); len(got) > 0 {
 				t.Errorf("problems: %s", strings.Join(got, "\n"))
 			}
@@ -244,7 +244,7 @@ func TestCheckFinds(t *testing.T) {
 			if tt.who != nil {
 				principals = tt.who
 			}
-			got := problems(t, w.chat.Check(t.Context(), places, principals))
+			got := problems(t, w.chat.Diagnose(t.Context(), places, principals))
 			var want [][]string
 			if tt.want != nil {
 				for _, part := range strings.Split(strings.Join(tt.want, "\x00"), "\x00+\x00") {
@@ -283,7 +283,7 @@ func TestCheckSessions(t *testing.T) {
 			})
 		})
 		furnish(w)
-		got := problems(t, w.chat.Check(t.Context(), nil, nil))
+		got := problems(t, w.chat.Diagnose(t.Context(), nil, nil))
 		if (len(got) > 0) != bad || bad && !strings.Contains(got[0], "only "+left+" more times today") {
 			t.Errorf("%s left: %q", left, got)
 		}
@@ -297,7 +297,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	places, who := checked()
-	got := problems(t, w.chat.Check(ctx, places, who))
+	got := problems(t, w.chat.Diagnose(ctx, places, who))
 	if len(got) != 1 || !strings.Contains(got[0], "no answer in time") {
 		t.Errorf("Check = %q, want that the answer is late", got)
 	}
@@ -373,11 +373,11 @@ func TestCheckConnectsToTheGateway(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, "gateway", handler{}, nil)
 	furnish(w)
-	if got := problems(t, w.chat.Check(t.Context(), nil, nil)); len(got) > 0 {
+	if got := problems(t, w.chat.Diagnose(t.Context(), nil, nil)); len(got) > 0 {
 		t.Errorf("problems %q, want none", got)
 	}
 	w.fake.GatewayDown(true)
-	if got := problems(t, w.chat.Check(t.Context(), nil, nil)); len(got) != 1 || !strings.Contains(got[0], "no connection to ws://") {
+	if got := problems(t, w.chat.Diagnose(t.Context(), nil, nil)); len(got) != 1 || !strings.Contains(got[0], "no connection to ws://") {
 		t.Errorf("problems %q, want that the gateway cannot be reached", got)
 	}
 	if n := w.fake.Identifies(); n != 0 {

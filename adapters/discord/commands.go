@@ -46,7 +46,7 @@ const maxDescription = 100
 // commandTree is the slash command: each word is a subcommand.
 func commandTree() []command {
 	epm := command{Type: commandChat, Name: adapters.CommandName, Description: "Approvals of privileged access: see help"}
-	for _, w := range adapters.Words() {
+	for _, w := range adapters.Commands() {
 		sub := command{Type: optionSubcommand, Name: w.Name, Description: describe(w.Help, w.Admin)}
 		for _, a := range w.Args {
 			o := command{Type: optionString, Name: a.Name, Description: describe(a.Help, false), Required: a.Required, Complete: a.Complete}
@@ -97,11 +97,11 @@ func (c *Chat) register(ctx context.Context) {
 			return
 		}
 		f := tickets.FailureOf(err)
-		if f.Class == tickets.Refused || f.Class == tickets.Gone {
+		if f.Class == tickets.Rejected || f.Class == tickets.NotFound {
 			wait = 5 * time.Minute // an admin has to invite the bot again
 		}
 		c.log.Warn("slash command not registered, trying again", "err", err)
-		if !pace.Sleep(ctx, max(wait, f.After)) {
+		if !pace.Sleep(ctx, max(wait, f.RetryAfter)) {
 			return
 		}
 	}
@@ -109,7 +109,7 @@ func (c *Chat) register(ctx context.Context) {
 
 // typed is what somebody has typed after /epm so far.
 type typed struct {
-	word  adapters.Word
+	word  adapters.CommandSpec
 	given map[string]string // by argument
 	focus string            // the argument that is being typed, for suggestions
 }
@@ -131,7 +131,7 @@ func typedIn(data json.RawMessage) (t typed, ok bool) {
 		return typed{}, false
 	}
 	sub := root.Options[0]
-	i := slices.IndexFunc(adapters.Words(), func(w adapters.Word) bool { return w.Name == string(sub.Name) })
+	i := slices.IndexFunc(adapters.Commands(), func(w adapters.CommandSpec) bool { return w.Name == string(sub.Name) })
 	if i < 0 {
 		return typed{}, false
 	}
@@ -139,7 +139,7 @@ func typedIn(data json.RawMessage) (t typed, ok bool) {
 	if len(sub.Options) > 0 && wire.Soft(json.Unmarshal(sub.Options, &given)) != nil {
 		return typed{}, false
 	}
-	t = typed{word: adapters.Words()[i], given: map[string]string{}}
+	t = typed{word: adapters.Commands()[i], given: map[string]string{}}
 	for _, o := range given {
 		t.given[string(o.Name)] = strings.TrimSpace(string(o.Value))
 		if o.Focused {
@@ -150,7 +150,7 @@ func typedIn(data json.RawMessage) (t typed, ok bool) {
 }
 
 // commandText is what was typed as the words after /epm, in the order of
-// [adapters.Words].
+// [adapters.Commands].
 func commandText(data json.RawMessage) (string, bool) {
 	t, ok := typedIn(data)
 	if !ok {
@@ -189,6 +189,6 @@ func (c *Chat) suggest(ctx context.Context, received time.Time, in *interaction,
 	}
 	asked := adapters.Completion{Actor: in.actor(), Place: in.place(), Word: t.word.Name, Arg: t.focus, Typed: t.given[t.focus], Given: t.given}
 	delete(asked.Given, t.focus)
-	list, _ := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Complete(ctx, asked) }).(adapters.Suggestions)
+	list, _ := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Autocomplete(ctx, asked) }).(adapters.Suggestions)
 	return choices(list)
 }

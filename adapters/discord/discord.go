@@ -205,9 +205,9 @@ func (c *Chat) GoString() string { return string(Platform) }
 // Platform is [Platform].
 func (c *Chat) Platform() tickets.Platform { return Platform }
 
-// Limits says how fast Discord takes messages. It announces its limits with
+// RateNote says how fast Discord takes messages. It announces its limits with
 // each answer; this one is common experience.
-func (c *Chat) Limits() string {
+func (c *Chat) RateNote() string {
 	return "Discord takes about five messages in five seconds in each channel"
 }
 
@@ -276,7 +276,7 @@ func (c *Chat) create(ctx context.Context, channel, nonce string, m message) (fo
 			body: createMessage{m, nonce, true},
 		}, &made)
 		if err == nil && !IsID(string(made.ID)) {
-			return made, &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessages, errNoEcho)}
+			return made, &tickets.Failure{Class: tickets.Ambiguous, Err: fmt.Errorf("discord %s: %w", routeMessages, errNoEcho)}
 		}
 		if err != nil && m.simple != nil && codeOf(err) == codeInvalid {
 			c.log.Error("discord refuses a message, sending a plain one", "channel", channel, "err", err)
@@ -299,7 +299,7 @@ func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) e
 			effect: true, old: c.isOld(m.ID), body: show,
 		}, &edited)
 		if err == nil && string(edited.ID) != m.ID {
-			return &tickets.Failure{Class: tickets.Unclear, Err: fmt.Errorf("discord %s: %w", routeMessage, errNoEcho)}
+			return &tickets.Failure{Class: tickets.Ambiguous, Err: fmt.Errorf("discord %s: %w", routeMessage, errNoEcho)}
 		}
 		if err != nil && show.simple != nil && codeOf(err) == codeInvalid {
 			c.log.Error("discord refuses an edit, sending a plain one", "ticket", string(t.Number), "channel", m.Place.Channel, "err", err)
@@ -327,7 +327,7 @@ func (c *Chat) Present(ctx context.Context, m tickets.Message) (bool, error) {
 	case err != nil:
 		return false, err
 	case string(found.ID) != m.ID:
-		return false, &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord %s: %w", routeMessage, errNoEcho)}
+		return false, &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord %s: %w", routeMessage, errNoEcho)}
 	}
 	return string(found.Author.ID) == self, nil
 }
@@ -375,8 +375,8 @@ func aside(err error) error {
 		return err
 	}
 	switch f.Class {
-	case tickets.Gone, tickets.Refused:
-		return &tickets.Failure{Class: tickets.Refused, Err: f.Err}
+	case tickets.NotFound, tickets.Rejected:
+		return &tickets.Failure{Class: tickets.Rejected, Err: f.Err}
 	}
 	return err
 }
@@ -452,7 +452,7 @@ func (c *Chat) findCard(ctx context.Context, channel string, n tickets.Number, s
 	return c.cards.find(channel, n, since, c.cfg.Now(), func(after string, found func(*foundMessage)) (string, error) {
 		after, all, err := c.look(ctx, channel, after, func(m *foundMessage) bool { found(m); return false })
 		if err == nil && !all {
-			err = &tickets.Failure{Class: tickets.Limited, After: time.Second, Err: errors.New("discord: still looking for an earlier message")}
+			err = &tickets.Failure{Class: tickets.RateLimited, RetryAfter: time.Second, Err: errors.New("discord: still looking for an earlier message")}
 		}
 		return after, err
 	})
@@ -489,7 +489,7 @@ func (c *Chat) look(ctx context.Context, channel, after string, enough func(*fou
 			path: "/channels/" + channel + "/messages?" + url.Values{"after": {after}, "limit": {strconv.Itoa(lookPage)}}.Encode(),
 		}, &page)
 		if err != nil {
-			if f := tickets.FailureOf(err); f.Class == tickets.Refused {
+			if f := tickets.FailureOf(err); f.Class == tickets.Rejected {
 				c.log.Warn("cannot look for an earlier message, sending another", "channel", channel, "err", err)
 				return after, true, nil
 			}
@@ -588,9 +588,9 @@ func (c *Chat) call(ctx context.Context, r request, to any) error {
 	switch f := (*tickets.Failure)(nil); {
 	case err == nil:
 		c.standing.Accepts()
-	case errors.As(err, &f) && f.Class == tickets.Denied && c.cfg.Current() != with:
+	case errors.As(err, &f) && f.Class == tickets.Unauthorized && c.cfg.Current() != with:
 		return c.call(ctx, r, to) // it was replaced meanwhile
-	case errors.As(err, &f) && f.Class == tickets.Denied:
+	case errors.As(err, &f) && f.Class == tickets.Unauthorized:
 		c.standing.Refuses(f.Err)
 	}
 	return err
@@ -612,7 +612,7 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if !IsID(string(me.ID)) {
-		return "", &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord /users/@me: %w", errNoEcho)}
+		return "", &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord /users/@me: %w", errNoEcho)}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -621,9 +621,9 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 	return c.self, nil
 }
 
-// Holds reports whether a is p or has the role p. Roles are those that came
+// HasRole reports whether a is p or has the role p. Roles are those that came
 // with what a did, or as Discord told them at most a minute ago.
-func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
+func (c *Chat) HasRole(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
 	if p.Platform != Platform || a.Platform != Platform || a.ID == "" {
 		return false, nil
 	}
@@ -674,16 +674,16 @@ func (c *Chat) memberNames(ctx context.Context, user string) ([]string, error) {
 	var m member
 	err := c.call(ctx, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(user)}, &m)
 	if err == nil && string(m.User.ID) != user {
-		err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
+		err = &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
 	}
 	return m.names(), err
 }
 
-// Tell writes text to p as a direct message. Discord does not tell a bot who
+// DirectMessage writes text to p as a direct message. Discord does not tell a bot who
 // has a role, so only users can be told.
-func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error {
+func (c *Chat) DirectMessage(ctx context.Context, p tickets.Principal, text string) error {
 	if p.Platform != Platform || p.Kind != tickets.User {
-		return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("discord: %s cannot be written to: only a user can", p)}
+		return &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("discord: %s cannot be written to: only a user can", p)}
 	}
 	var channel struct {
 		ID wire.Text `json:"id"`
@@ -692,7 +692,7 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 		method: http.MethodPost, route: "/users/@me/channels", path: "/users/@me/channels", body: map[string]string{"recipient_id": p.ID},
 	}, &channel)
 	if err == nil && !IsID(string(channel.ID)) {
-		err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord /users/@me/channels: %w", errNoEcho)}
+		err = &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord /users/@me/channels: %w", errNoEcho)}
 	}
 	if err != nil {
 		return aside(err)

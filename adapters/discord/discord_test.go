@@ -53,10 +53,10 @@ func (h handler) Click(ctx context.Context, c adapters.Click) adapters.Answer { 
 func (h handler) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
 	return h.submit(ctx, s)
 }
-func (h handler) Configure(ctx context.Context, c adapters.Configuration) adapters.Answer {
+func (h handler) SubmitSettings(ctx context.Context, c adapters.Configuration) adapters.Answer {
 	return h.configure(ctx, c)
 }
-func (h handler) Complete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
+func (h handler) Autocomplete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
 	return h.complete(ctx, c)
 }
 func (h handler) Home(ctx context.Context, a tickets.Actor) adapters.Answer { return h.home(ctx, a) }
@@ -159,33 +159,33 @@ func TestPostFaults(t *testing.T) {
 		after time.Duration
 		once  bool // it cannot have taken effect
 	}{
-		{name: "Drop", fault: discordtest.Fault{Kind: discordtest.DropConnection}, want: tickets.Unclear},
-		{name: "Slow", fault: discordtest.Fault{Kind: discordtest.Slow, Delay: time.Minute}, want: tickets.Unclear},
-		{name: "BadGateway", fault: discordtest.Fault{Kind: discordtest.ServerError}, want: tickets.Unclear},
-		{name: "BadGatewayHTML", fault: discordtest.Fault{Kind: discordtest.ServerError, HTML: true}, want: tickets.Unclear},
-		{name: "Internal", fault: discordtest.Fault{Kind: discordtest.ServerError, Status: 500}, want: tickets.Unclear},
-		{name: "EmptyList", fault: discordtest.Fault{Kind: discordtest.Empty}, want: tickets.Unclear},
-		{name: "ProxyRedirects", fault: named(0, http.StatusFound), want: tickets.Unclear},
-		{name: "ProxyForbids", fault: named(0, http.StatusForbidden), want: tickets.Unclear},
-		{name: "ProxyFindsNothing", fault: named(0, http.StatusNotFound), want: tickets.Unclear},
-		{name: "Limited", fault: discordtest.Fault{Kind: discordtest.Limited}, want: tickets.Limited, after: time.Second},
-		{name: "LimitedShared", fault: discordtest.Fault{Kind: discordtest.LimitedShared, RetryAfter: 90 * time.Second}, want: tickets.Limited, after: 90 * time.Second},
-		{name: "LimitedGlobal", fault: discordtest.Fault{Kind: discordtest.LimitedGlobal}, want: tickets.Limited, after: time.Second},
-		{name: "LimitedForDays", fault: discordtest.Fault{Kind: discordtest.Limited, RetryAfter: 99 * time.Hour}, want: tickets.Limited, after: time.Hour},
-		{name: "LimitedForAMoment", fault: discordtest.Fault{Kind: discordtest.Limited, RetryAfter: time.Millisecond}, want: tickets.Limited, after: time.Second},
-		{name: "LimitedNoRetryAfter", fault: discordtest.Fault{Kind: discordtest.LimitedNoRetryAfter}, want: tickets.Limited, after: 5 * time.Second},
-		{name: "LimitedHTML", fault: discordtest.Fault{Kind: discordtest.LimitedHTML}, want: tickets.Limited, after: 5 * time.Second},
-		{name: "LimitedOldEdit", fault: discordtest.Fault{Kind: discordtest.LimitedOldEdit}, want: tickets.Limited, after: 5 * time.Second},
-		{name: "NoChannel", fault: named(10003, 404), want: tickets.Gone, place: true, once: true},
-		{name: "NoGuild", fault: named(10004, 404), want: tickets.Gone, place: true, once: true},
-		{name: "NoMessage", fault: named(10008, 404), want: tickets.Gone, once: true},
-		{name: "NoAccess", fault: named(50001, 403), want: tickets.Refused, place: true, once: true},
-		{name: "NoPermission", fault: named(50013, 403), want: tickets.Refused, place: true, once: true},
-		{name: "NoText", fault: named(50008, 400), want: tickets.Refused, place: true, once: true},
-		{name: "Unauthorized", fault: named(0, 401), want: tickets.Denied, once: true},
-		{name: "UnauthorizedCode", fault: named(40001, 403), want: tickets.Denied, once: true},
-		{name: "OfTomorrow", fault: named(990099, 400), want: tickets.Refused, once: true},
-		{name: "OfTomorrowNotFound", fault: named(990099, 404), want: tickets.Gone, once: true},
+		{name: "Drop", fault: discordtest.Fault{Kind: discordtest.DropConnection}, want: tickets.Ambiguous},
+		{name: "Slow", fault: discordtest.Fault{Kind: discordtest.Slow, Delay: time.Minute}, want: tickets.Ambiguous},
+		{name: "BadGateway", fault: discordtest.Fault{Kind: discordtest.ServerError}, want: tickets.Ambiguous},
+		{name: "BadGatewayHTML", fault: discordtest.Fault{Kind: discordtest.ServerError, HTML: true}, want: tickets.Ambiguous},
+		{name: "Internal", fault: discordtest.Fault{Kind: discordtest.ServerError, Status: 500}, want: tickets.Ambiguous},
+		{name: "EmptyList", fault: discordtest.Fault{Kind: discordtest.Empty}, want: tickets.Ambiguous},
+		{name: "ProxyRedirects", fault: named(0, http.StatusFound), want: tickets.Ambiguous},
+		{name: "ProxyForbids", fault: named(0, http.StatusForbidden), want: tickets.Ambiguous},
+		{name: "ProxyFindsNothing", fault: named(0, http.StatusNotFound), want: tickets.Ambiguous},
+		{name: "Limited", fault: discordtest.Fault{Kind: discordtest.Limited}, want: tickets.RateLimited, after: time.Second},
+		{name: "LimitedShared", fault: discordtest.Fault{Kind: discordtest.LimitedShared, RetryAfter: 90 * time.Second}, want: tickets.RateLimited, after: 90 * time.Second},
+		{name: "LimitedGlobal", fault: discordtest.Fault{Kind: discordtest.LimitedGlobal}, want: tickets.RateLimited, after: time.Second},
+		{name: "LimitedForDays", fault: discordtest.Fault{Kind: discordtest.Limited, RetryAfter: 99 * time.Hour}, want: tickets.RateLimited, after: time.Hour},
+		{name: "LimitedForAMoment", fault: discordtest.Fault{Kind: discordtest.Limited, RetryAfter: time.Millisecond}, want: tickets.RateLimited, after: time.Second},
+		{name: "LimitedNoRetryAfter", fault: discordtest.Fault{Kind: discordtest.LimitedNoRetryAfter}, want: tickets.RateLimited, after: 5 * time.Second},
+		{name: "LimitedHTML", fault: discordtest.Fault{Kind: discordtest.LimitedHTML}, want: tickets.RateLimited, after: 5 * time.Second},
+		{name: "LimitedOldEdit", fault: discordtest.Fault{Kind: discordtest.LimitedOldEdit}, want: tickets.RateLimited, after: 5 * time.Second},
+		{name: "NoChannel", fault: named(10003, 404), want: tickets.NotFound, place: true, once: true},
+		{name: "NoGuild", fault: named(10004, 404), want: tickets.NotFound, place: true, once: true},
+		{name: "NoMessage", fault: named(10008, 404), want: tickets.NotFound, once: true},
+		{name: "NoAccess", fault: named(50001, 403), want: tickets.Rejected, place: true, once: true},
+		{name: "NoPermission", fault: named(50013, 403), want: tickets.Rejected, place: true, once: true},
+		{name: "NoText", fault: named(50008, 400), want: tickets.Rejected, place: true, once: true},
+		{name: "Unauthorized", fault: named(0, 401), want: tickets.Unauthorized, once: true},
+		{name: "UnauthorizedCode", fault: named(40001, 403), want: tickets.Unauthorized, once: true},
+		{name: "OfTomorrow", fault: named(990099, 400), want: tickets.Rejected, once: true},
+		{name: "OfTomorrowNotFound", fault: named(990099, 404), want: tickets.NotFound, once: true},
 	} {
 		for _, did := range []bool{false, true} {
 			for _, looks := range []bool{false, true} {
@@ -209,8 +209,8 @@ func TestPostFaults(t *testing.T) {
 					since := ahead.now()
 					_, err := first.Post(t.Context(), w.Place(), tk, time.Time{})
 					got := failed(t, "Post()", err, tt.want)
-					if got.Place != tt.place || got.After != tt.after {
-						t.Errorf("place %v after %s, want %v after %s", got.Place, got.After, tt.place, tt.after)
+					if got.ChannelFault != tt.place || got.RetryAfter != tt.after {
+						t.Errorf("place %v after %s, want %v after %s", got.ChannelFault, got.RetryAfter, tt.place, tt.after)
 					}
 					if n := w.fake.Count("POST " + routeMessages); n != 1 {
 						t.Errorf("%d calls, want 1", n)
@@ -288,7 +288,7 @@ func TestEditIsBelievedOnlyToDiscord(t *testing.T) {
 			}
 			place := tickets.Place{Platform: discord.Platform, Channel: channel}
 			tk := adaptertest.NewBook().Add(1, adaptertest.Request(), place)
-			failed(t, "Edit()", c.Edit(t.Context(), tickets.Message{Place: place, ID: "600000000000000001"}, tk), tickets.Unclear)
+			failed(t, "Edit()", c.Edit(t.Context(), tickets.Message{Place: place, ID: "600000000000000001"}, tk), tickets.Ambiguous)
 		})
 	}
 }
@@ -303,7 +303,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	place := tickets.Place{Platform: discord.Platform, Channel: channel}
 	_, err = c.Post(t.Context(), place, adaptertest.NewBook().Add(1, adaptertest.Request(), place), time.Time{})
-	failed(t, "Post()", err, tickets.Down) // it never got there
+	failed(t, "Post()", err, tickets.Unavailable) // it never got there
 }
 
 // TestCardDeletedBetweenAttempts: the first attempt took effect unnoticed and
@@ -315,10 +315,10 @@ func TestCardDeletedBetweenAttempts(t *testing.T) {
 	since := time.Now()
 	w.fake.Fail(discordtest.Fault{Route: routeMessages, Kind: discordtest.DropConnection, Did: true})
 	_, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
-	failed(t, "Post()", err, tickets.Unclear)
+	failed(t, "Post()", err, tickets.Ambiguous)
 	w.fake.Delete(channel, w.fake.Messages(channel)[0].ID)
 	_, err = w.chat.Post(t.Context(), w.Place(), tk, since)
-	if f := failed(t, "the second Post()", err, tickets.Gone); f.Place {
+	if f := failed(t, "the second Post()", err, tickets.NotFound); f.ChannelFault {
 		t.Error("the place is blamed")
 	}
 	if n := w.fake.Count("POST " + routeMessages); n != 2 {
@@ -336,13 +336,13 @@ func TestDeadPlaces(t *testing.T) {
 		post tickets.Class
 		edit tickets.Class // "" for success
 	}{
-		"ChannelRemoved": {func(w *world) { w.fake.RemoveChannel(channel) }, tickets.Gone, tickets.Gone},
-		"BotKicked":      {func(w *world) { w.fake.RemoveBot() }, tickets.Refused, tickets.Refused},
-		"NoView":         {without(discordtest.ViewChannel), tickets.Refused, tickets.Refused},
-		"NoSend":         {without(discordtest.SendMessages), tickets.Refused, ""},
+		"ChannelRemoved": {func(w *world) { w.fake.RemoveChannel(channel) }, tickets.NotFound, tickets.NotFound},
+		"BotKicked":      {func(w *world) { w.fake.RemoveBot() }, tickets.Rejected, tickets.Rejected},
+		"NoView":         {without(discordtest.ViewChannel), tickets.Rejected, tickets.Rejected},
+		"NoSend":         {without(discordtest.SendMessages), tickets.Rejected, ""},
 		"Forum": {func(w *world) {
 			w.fake.AddChannel(discordtest.Channel{ID: channel, Name: "epm", Kind: discordtest.Forum})
-		}, tickets.Refused, ""},
+		}, tickets.Rejected, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -357,7 +357,7 @@ func TestDeadPlaces(t *testing.T) {
 			next := request(w, 1043)
 			for _, since := range []time.Time{{}, ahead.now(), ahead.now().Add(-time.Hour)} {
 				_, err := w.chat.Post(t.Context(), w.Place(), next, since)
-				if f := failed(t, "Post()", err, tt.post); !f.Place {
+				if f := failed(t, "Post()", err, tt.post); !f.ChannelFault {
 					t.Errorf("since %s: Post() = %v, and the place is not blamed", since, err)
 				}
 			}
@@ -366,7 +366,7 @@ func TestDeadPlaces(t *testing.T) {
 				if err != nil {
 					t.Errorf("Edit() = %v", err)
 				}
-			} else if f := failed(t, "Edit()", err, tt.edit); !f.Place {
+			} else if f := failed(t, "Edit()", err, tt.edit); !f.ChannelFault {
 				t.Errorf("Edit() = %v, and the place is not blamed", err)
 			}
 			if n := w.fake.InvalidRequests(); n > 6 {
@@ -393,27 +393,27 @@ func TestThreadTrouble(t *testing.T) {
 		want   tickets.Class // "" if the reply arrives
 	}{
 		"NoThreadYet":        {harm: func(*world, string) {}},
-		"NoPermission":       {harm: without(discordtest.CreatePublicThreads), want: tickets.Refused},
-		"NoPermissionToSend": {harm: without(discordtest.SendMessagesInThreads), want: tickets.Refused},
-		"Locked":             {thread: true, harm: func(w *world, id string) { w.fake.LockThread(id, true) }, want: tickets.Refused},
+		"NoPermission":       {harm: without(discordtest.CreatePublicThreads), want: tickets.Rejected},
+		"NoPermissionToSend": {harm: without(discordtest.SendMessagesInThreads), want: tickets.Rejected},
+		"Locked":             {thread: true, harm: func(w *world, id string) { w.fake.LockThread(id, true) }, want: tickets.Rejected},
 		"LockedAndArchived": {thread: true, harm: func(w *world, id string) {
 			w.fake.LockThread(id, true)
 			w.fake.ArchiveThread(id, true)
-		}, want: tickets.Refused},
+		}, want: tickets.Rejected},
 		"Archived":         {thread: true, harm: func(w *world, id string) { w.fake.ArchiveThread(id, true) }},
-		"ArchivedForGood":  {thread: true, harm: fault("POST", routeMessages, named(50083, 400)), want: tickets.Refused},
+		"ArchivedForGood":  {thread: true, harm: fault("POST", routeMessages, named(50083, 400)), want: tickets.Rejected},
 		"ThreadDeleted":    {thread: true, harm: func(w *world, id string) { w.fake.DeleteThread(id) }},
-		"MessageDeleted":   {harm: func(w *world, id string) { w.fake.Delete(channel, id) }, want: tickets.Refused},
+		"MessageDeleted":   {harm: func(w *world, id string) { w.fake.Delete(channel, id) }, want: tickets.Rejected},
 		"OnlyMessageGone":  {thread: true, harm: func(w *world, id string) { w.fake.Delete(channel, id) }},
-		"ChannelRemoved":   {thread: true, harm: func(w *world, _ string) { w.fake.RemoveChannel(channel) }, want: tickets.Refused},
-		"BotKicked":        {harm: func(w *world, _ string) { w.fake.RemoveBot() }, want: tickets.Refused},
-		"NoView":           {thread: true, harm: without(discordtest.ViewChannel), want: tickets.Refused},
+		"ChannelRemoved":   {thread: true, harm: func(w *world, _ string) { w.fake.RemoveChannel(channel) }, want: tickets.Rejected},
+		"BotKicked":        {harm: func(w *world, _ string) { w.fake.RemoveBot() }, want: tickets.Rejected},
+		"NoView":           {thread: true, harm: without(discordtest.ViewChannel), want: tickets.Rejected},
 		"SomebodyWasFirst": {harm: fault("POST", routeThreads, discordtest.Fault{Kind: discordtest.DiscordError, Code: 160004, Status: 400, Did: true})},
-		"ThereIsOneUnseen": {harm: fault("POST", routeThreads, named(160004, 400)), want: tickets.Refused},
-		"TooManyThreads":   {harm: fault("POST", routeThreads, named(160006, 400)), want: tickets.Refused},
-		"ThreadUnclear":    {harm: fault("POST", routeThreads, discordtest.Fault{Kind: discordtest.DropConnection, Did: true}), want: tickets.Unclear},
-		"ThreadLimited":    {harm: fault("POST", routeThreads, discordtest.Fault{Kind: discordtest.Limited}), want: tickets.Limited},
-		"NoGuild":          {thread: true, harm: fault("POST", routeMessages, named(10004, 404)), want: tickets.Refused},
+		"ThereIsOneUnseen": {harm: fault("POST", routeThreads, named(160004, 400)), want: tickets.Rejected},
+		"TooManyThreads":   {harm: fault("POST", routeThreads, named(160006, 400)), want: tickets.Rejected},
+		"ThreadUnclear":    {harm: fault("POST", routeThreads, discordtest.Fault{Kind: discordtest.DropConnection, Did: true}), want: tickets.Ambiguous},
+		"ThreadLimited":    {harm: fault("POST", routeThreads, discordtest.Fault{Kind: discordtest.Limited}), want: tickets.RateLimited},
+		"NoGuild":          {thread: true, harm: fault("POST", routeMessages, named(10004, 404)), want: tickets.Rejected},
 	} {
 		for _, looks := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/looks=%v", name, looks), func(t *testing.T) {
@@ -443,7 +443,7 @@ func TestThreadTrouble(t *testing.T) {
 					t.Errorf("Reply() = %v", err)
 				}
 				if tt.want != "" {
-					if f := failed(t, "Reply()", err, tt.want); f.Place {
+					if f := failed(t, "Reply()", err, tt.want); f.ChannelFault {
 						t.Errorf("Reply() = %v blames the place", err)
 					}
 				}
@@ -470,7 +470,7 @@ func TestThreadTrouble(t *testing.T) {
 		f.Method, f.Route = http.MethodGet, routeMessages
 		w.fake.Fail(f)
 		err = w.chat.Reply(t.Context(), tickets.Message{Place: w.Place(), ID: id}, tk, 0, time.Now().Add(-time.Hour))
-		if f := failed(t, "Reply()", err, tickets.Refused); f.Place {
+		if f := failed(t, "Reply()", err, tickets.Rejected); f.ChannelFault {
 			t.Errorf("Reply() = %v blames the place", err)
 		}
 	})
@@ -496,7 +496,7 @@ func TestFindsOnlyItsOwn(t *testing.T) {
 	tk := request(w, 1042)
 	w.fake.Fail(discordtest.Fault{Method: http.MethodPost, Route: routeMessages, Kind: discordtest.DropConnection, Did: true})
 	_, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
-	failed(t, "Post()", err, tickets.Unclear)
+	failed(t, "Post()", err, tickets.Ambiguous)
 	all := w.fake.Messages(channel)
 	own := all[len(all)-1].ID
 	for i := range 50 {
@@ -565,7 +565,7 @@ func TestPostsAgainWhereLookingIsNotAllowed(t *testing.T) {
 	// A look that fails otherwise does not post: the card may be there.
 	w.fake.Fail(discordtest.Fault{Method: http.MethodGet, Route: routeMessages, Kind: discordtest.ServerError})
 	_, err := w.chat.Post(t.Context(), w.Place(), request(w, 1043), time.Now().Add(-time.Hour))
-	failed(t, "Post()", err, tickets.Down)
+	failed(t, "Post()", err, tickets.Unavailable)
 	if n := len(w.fake.Messages(channel)); n != 1 {
 		t.Errorf("%d cards, want 1", n)
 	}
@@ -591,7 +591,7 @@ func TestRefusedComponentsArePostedPlain(t *testing.T) {
 	}
 	w.fake.Fail(discordtest.Fault{Method: http.MethodPatch, Kind: discordtest.DiscordError, Code: 50035, Times: -1})
 	before := w.fake.Count("PATCH " + routeMessage)
-	if f := failed(t, "Edit()", w.chat.Edit(t.Context(), m, tk), tickets.Refused); f.Place {
+	if f := failed(t, "Edit()", w.chat.Edit(t.Context(), m, tk), tickets.Rejected); f.ChannelFault {
 		t.Error("the place is blamed")
 	}
 	if n := w.fake.Count("PATCH "+routeMessage) - before; n != 2 {
@@ -639,9 +639,9 @@ func TestOldEditLimitClosesItsLaneOnly(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	for range 5 {
-		f := failed(t, "Edit()", w.chat.Edit(short, oldMessage, old), tickets.Limited)
-		if f.After <= 0 || f.After > 5*time.Second {
-			t.Errorf("After is %s, want 5 s at most", f.After)
+		f := failed(t, "Edit()", w.chat.Edit(short, oldMessage, old), tickets.RateLimited)
+		if f.RetryAfter <= 0 || f.RetryAfter > 5*time.Second {
+			t.Errorf("After is %s, want 5 s at most", f.RetryAfter)
 		}
 	}
 	if n := w.fake.Count("PATCH " + routeMessage); n != 1 {
@@ -679,12 +679,12 @@ func TestGlobalLimitClosesAllLanes(t *testing.T) {
 			for i := range 30 {
 				place := tickets.Place{Platform: discord.Platform, Channel: fmt.Sprintf("5000000000000001%02d", i)}
 				_, err := w.chat.Post(short, place, tk, time.Time{})
-				if f := failed(t, "Post()", err, tickets.Limited); f.After <= 0 || f.After > time.Minute {
-					t.Errorf("After is %s", f.After)
+				if f := failed(t, "Post()", err, tickets.RateLimited); f.RetryAfter <= 0 || f.RetryAfter > time.Minute {
+					t.Errorf("After is %s", f.RetryAfter)
 				}
 			}
-			failed(t, "Edit()", w.chat.Edit(short, tickets.Message{Place: w.Place(), ID: id}, tk), tickets.Limited)
-			failed(t, "Tell()", w.chat.Tell(short, tickets.Principal{Platform: discord.Platform, Kind: tickets.User, ID: userOf(0)}, "x"), tickets.Limited)
+			failed(t, "Edit()", w.chat.Edit(short, tickets.Message{Place: w.Place(), ID: id}, tk), tickets.RateLimited)
+			failed(t, "Tell()", w.chat.DirectMessage(short, tickets.Principal{Platform: discord.Platform, Kind: tickets.User, ID: userOf(0)}, "x"), tickets.RateLimited)
 			if n := len(w.fake.Calls()) - calls; n != 1 {
 				t.Errorf("%d calls, want 1", n)
 			}
@@ -714,8 +714,8 @@ func TestLimitHoldsForItsChannel(t *testing.T) {
 			defer cancel()
 			for i := range 30 {
 				_, err := w.chat.Post(short, w.Place(), request(w, int64(i+1)), time.Time{})
-				if f := failed(t, "Post()", err, tickets.Limited); f.After <= 0 {
-					t.Errorf("After is %s", f.After)
+				if f := failed(t, "Post()", err, tickets.RateLimited); f.RetryAfter <= 0 {
+					t.Errorf("After is %s", f.RetryAfter)
 				}
 			}
 			if n := w.fake.Count("POST " + routeMessages); n != 1 {
@@ -745,12 +745,12 @@ func TestLimitsOfDiscordAreKept(t *testing.T) {
 			defer cancel()
 			for { // as the bot's loop
 				_, err := w.chat.Post(ctx, w.Place(), request(w, int64(i+1)), time.Time{})
-				if f := tickets.FailureOf(err); err == nil || f.Class != tickets.Limited {
+				if f := tickets.FailureOf(err); err == nil || f.Class != tickets.RateLimited {
 					if err != nil {
 						t.Errorf("Post() = %v", err)
 					}
 					return
-				} else if f.After > 3*time.Second {
+				} else if f.RetryAfter > 3*time.Second {
 					return // it is said how long, and nothing was sent
 				}
 			}
@@ -772,7 +772,7 @@ func TestDeniedShowsInReady(t *testing.T) {
 	tk := b.Add(1042, adaptertest.Request(), w.Place())
 	w.fake.RevokeToken()
 	_, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
-	if f := failed(t, "Post()", err, tickets.Denied); f.Place {
+	if f := failed(t, "Post()", err, tickets.Unauthorized); f.ChannelFault {
 		t.Error("the place is blamed")
 	}
 	if err := w.chat.Ready(); err == nil || !strings.Contains(err.Error(), "401") {
@@ -869,7 +869,7 @@ func TestDeniedIsCheckedAgain(t *testing.T) {
 		revoked.Store(true)
 		place := tickets.Place{Platform: discord.Platform, Channel: channel}
 		_, err = c.Post(ctx, place, adaptertest.NewBook().Add(1, adaptertest.Request(), place), time.Time{})
-		failed(t, "Post()", err, tickets.Denied)
+		failed(t, "Post()", err, tickets.Unauthorized)
 		time.Sleep(10*time.Minute + time.Second)
 		if n := asked.Load(); n != 10 || c.Ready() == nil {
 			t.Errorf("in ten minutes it asked %d times, want 10; Ready() = %v", n, c.Ready())
@@ -900,14 +900,14 @@ func TestTell(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, "gateway", handler{}, nil)
 	const text = "**3** webhooks failed @everyone <@300000000000000001>\n> look at /epm incoming failed https://evil.example"
-	if err := w.chat.Tell(t.Context(), principal(tickets.User, userOf(0)), text); err != nil {
+	if err := w.chat.DirectMessage(t.Context(), principal(tickets.User, userOf(0)), text); err != nil {
 		t.Fatal(err)
 	}
 	list := w.fake.Messages(w.fake.DM(userOf(0)))
 	if len(list) != 1 || len(list[0].Pings) > 0 || cardOf("", list[0].Components).Text != text {
 		t.Errorf("they read %+v", list)
 	}
-	if err := w.chat.Tell(t.Context(), principal(tickets.User, userOf(0)), strings.Repeat("<", 50_000)); err != nil {
+	if err := w.chat.DirectMessage(t.Context(), principal(tickets.User, userOf(0)), strings.Repeat("<", 50_000)); err != nil {
 		t.Errorf("Tell a long text = %v", err)
 	}
 	if n := len(w.fake.Messages(channel)); n != 0 {
@@ -929,19 +929,19 @@ func TestTellFails(t *testing.T) {
 		want  tickets.Class
 		sent  int
 	}{
-		"Role":          {who: principal(tickets.Role, "400000000000000001"), want: tickets.Refused},
-		"Group":         {who: principal(tickets.Group, "400000000000000001"), want: tickets.Refused},
-		"OtherPlatform": {who: tickets.Principal{Platform: "slack", Kind: tickets.User, ID: userOf(0)}, want: tickets.Refused},
-		"Unknown":       {who: principal(tickets.User, "399999999999999999"), want: tickets.Refused},
-		"Closed":        {who: ann, world: func(w *world) { w.fake.CloseDMs(userOf(0), true) }, want: tickets.Refused},
-		"NoUser":        {who: ann, fault: on(open, named(10013, 404)), want: tickets.Refused},
-		"DMGone":        {who: ann, fault: on(routeMessages, named(10003, 404)), want: tickets.Refused},
-		"NoAccess":      {who: ann, fault: on(routeMessages, named(50001, 403)), want: tickets.Refused},
-		"Denied":        {who: ann, fault: on(open, named(0, 401)), want: tickets.Denied},
-		"OpenDropped":   {who: ann, fault: on(open, discordtest.Fault{Kind: discordtest.DropConnection}), want: tickets.Down},
-		"OpenEmpty":     {who: ann, fault: on(open, discordtest.Fault{Kind: discordtest.Empty}), want: tickets.Down},
-		"PostDropped":   {who: ann, fault: on(routeMessages, discordtest.Fault{Kind: discordtest.DropConnection, Did: true}), want: tickets.Unclear, sent: 1},
-		"Limited":       {who: ann, fault: on(routeMessages, discordtest.Fault{Kind: discordtest.Limited}), want: tickets.Limited},
+		"Role":          {who: principal(tickets.Role, "400000000000000001"), want: tickets.Rejected},
+		"Group":         {who: principal(tickets.Group, "400000000000000001"), want: tickets.Rejected},
+		"OtherPlatform": {who: tickets.Principal{Platform: "slack", Kind: tickets.User, ID: userOf(0)}, want: tickets.Rejected},
+		"Unknown":       {who: principal(tickets.User, "399999999999999999"), want: tickets.Rejected},
+		"Closed":        {who: ann, world: func(w *world) { w.fake.CloseDMs(userOf(0), true) }, want: tickets.Rejected},
+		"NoUser":        {who: ann, fault: on(open, named(10013, 404)), want: tickets.Rejected},
+		"DMGone":        {who: ann, fault: on(routeMessages, named(10003, 404)), want: tickets.Rejected},
+		"NoAccess":      {who: ann, fault: on(routeMessages, named(50001, 403)), want: tickets.Rejected},
+		"Denied":        {who: ann, fault: on(open, named(0, 401)), want: tickets.Unauthorized},
+		"OpenDropped":   {who: ann, fault: on(open, discordtest.Fault{Kind: discordtest.DropConnection}), want: tickets.Unavailable},
+		"OpenEmpty":     {who: ann, fault: on(open, discordtest.Fault{Kind: discordtest.Empty}), want: tickets.Unavailable},
+		"PostDropped":   {who: ann, fault: on(routeMessages, discordtest.Fault{Kind: discordtest.DropConnection, Did: true}), want: tickets.Ambiguous, sent: 1},
+		"Limited":       {who: ann, fault: on(routeMessages, discordtest.Fault{Kind: discordtest.Limited}), want: tickets.RateLimited},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -952,7 +952,7 @@ func TestTellFails(t *testing.T) {
 			if tt.fault != nil {
 				w.fake.Fail(*tt.fault)
 			}
-			if f := failed(t, "Tell()", w.chat.Tell(t.Context(), tt.who, "a word"), tt.want); f.Place {
+			if f := failed(t, "Tell()", w.chat.DirectMessage(t.Context(), tt.who, "a word"), tt.want); f.ChannelFault {
 				t.Error("a place is blamed")
 			}
 			if n := len(w.fake.Messages(w.fake.DM(userOf(0)))); n != tt.sent || len(w.fake.Calls()) > 2 {
@@ -973,7 +973,7 @@ func TestHoldsRoles(t *testing.T) {
 	w.fake.SetRoles(userOf(0), role)
 	check := func(i int, r string, want bool) {
 		t.Helper()
-		if got, err := w.chat.Holds(t.Context(), principal(tickets.Role, r), w.Actor(i)); err != nil || got != want {
+		if got, err := w.chat.HasRole(t.Context(), principal(tickets.Role, r), w.Actor(i)); err != nil || got != want {
 			t.Errorf("Holds(%s, %d) = %v, %v; want %v", r, i, got, err, want)
 		}
 	}
@@ -1007,7 +1007,7 @@ func TestHoldsRoles(t *testing.T) {
 	ahead.advance(61 * time.Second)
 	w.fake.AddUser(discordtest.User{ID: userOf(0), Username: "person0", Roles: []string{role}, Stranger: true})
 	check(0, role, false)
-	if got, err := w.chat.Holds(t.Context(), principal(tickets.Role, role), tickets.Actor{Platform: discord.Platform, ID: "399999999999999999"}); got || err != nil {
+	if got, err := w.chat.HasRole(t.Context(), principal(tickets.Role, role), tickets.Actor{Platform: discord.Platform, ID: "399999999999999999"}); got || err != nil {
 		t.Errorf("an unknown user holds the role: %v, %v", got, err)
 	}
 
@@ -1020,7 +1020,7 @@ func TestHoldsRoles(t *testing.T) {
 		w.fake.SetRoles(userOf(2), role)
 		f.Route, f.Times = routeMember, -1 // a read that is dropped is made again by net/http
 		w.fake.Fail(f)
-		got, err := w.chat.Holds(t.Context(), principal(tickets.Role, role), w.Actor(2))
+		got, err := w.chat.HasRole(t.Context(), principal(tickets.Role, role), w.Actor(2))
 		w.fake.ClearFaults()
 		if got || err == nil && name != "List" {
 			t.Errorf("%s: Holds() = %v, %v; want an error", name, got, err)
@@ -1030,13 +1030,13 @@ func TestHoldsRoles(t *testing.T) {
 		}
 	}
 	for _, p := range []tickets.Principal{principal(tickets.Group, role), principal(tickets.Channel, channel)} {
-		if got, err := w.chat.Holds(t.Context(), p, w.Actor(1)); got || err == nil {
+		if got, err := w.chat.HasRole(t.Context(), p, w.Actor(1)); got || err == nil {
 			t.Errorf("Holds(%s) = %v, %v; want an error", p, got, err)
 		}
 	}
 	for _, a := range []tickets.Actor{{}, {Platform: discord.Platform}, {Platform: "slack", ID: userOf(2)}} {
 		for _, p := range []tickets.Principal{principal(tickets.Role, role), principal(tickets.User, userOf(2)), principal(tickets.User, "")} {
-			if got, err := w.chat.Holds(t.Context(), p, a); got || err != nil {
+			if got, err := w.chat.HasRole(t.Context(), p, a); got || err != nil {
 				t.Errorf("Holds(%s, %+v) = %v, %v", p, a, got, err)
 			}
 		}
@@ -1051,19 +1051,19 @@ func TestHoldsOfARoleThatIsGone(t *testing.T) {
 	w := begin(t, "gateway", adaptertest.NewBook(), ahead.set)
 	w.fake.AddRole(discordtest.Role{ID: role, Name: "helpdesk"})
 	w.fake.SetRoles(userOf(0), role)
-	if got, err := w.chat.Holds(t.Context(), principal(tickets.Role, role), w.Actor(0)); !got || err != nil {
+	if got, err := w.chat.HasRole(t.Context(), principal(tickets.Role, role), w.Actor(0)); !got || err != nil {
 		t.Fatalf("Holds = %v, %v before it is deleted", got, err)
 	}
 	w.fake.RemoveRole(role)
 	ahead.advance(61 * time.Second)
 	for _, r := range []string{role, never} {
 		for i := range 2 {
-			if got, err := w.chat.Holds(t.Context(), principal(tickets.Role, r), w.Actor(i)); got || err != nil {
+			if got, err := w.chat.HasRole(t.Context(), principal(tickets.Role, r), w.Actor(i)); got || err != nil {
 				t.Errorf("Holds(%s, %d) = %v, %v; want nobody, without an error", r, i, got, err)
 			}
 		}
 	}
-	for _, r := range w.chat.Reach(t.Context(), []tickets.Principal{principal(tickets.Role, role), principal(tickets.Role, never)}) {
+	for _, r := range w.chat.Resolve(t.Context(), []tickets.Principal{principal(tickets.Role, role), principal(tickets.Role, never)}) {
 		if r.Problem != "the server has no such role" || r.Err != nil {
 			t.Errorf("Reach = %+v, want that there is no such role", r)
 		}
@@ -1132,10 +1132,10 @@ func TestNoSecretInErrors(t *testing.T) {
 			}
 			call(func(ctx context.Context, c *discord.Chat) error { return c.Edit(ctx, m, tk) })
 			call(func(ctx context.Context, c *discord.Chat) error {
-				return c.Tell(ctx, principal(tickets.User, userOf(0)), "x")
+				return c.DirectMessage(ctx, principal(tickets.User, userOf(0)), "x")
 			})
 			call(func(ctx context.Context, c *discord.Chat) error {
-				_, err := c.Holds(ctx, principal(tickets.Role, "400000000000000001"), tickets.Actor{Platform: discord.Platform, ID: userOf(0)})
+				_, err := c.HasRole(ctx, principal(tickets.Role, "400000000000000001"), tickets.Actor{Platform: discord.Platform, ID: userOf(0)})
 				if name == "types" {
 					return errors.New("no roles are roles") // nobody is let in
 				}
@@ -1149,7 +1149,7 @@ func TestNoSecretInErrors(t *testing.T) {
 			})
 			call(func(ctx context.Context, c *discord.Chat) error {
 				bad := false
-				for _, f := range c.Check(ctx, []tickets.Place{place}, []tickets.Principal{principal(tickets.User, userOf(0))}) {
+				for _, f := range c.Diagnose(ctx, []tickets.Place{place}, []tickets.Principal{principal(tickets.User, userOf(0))}) {
 					if strings.Contains(f.What+f.Problem+f.Fix, hidden) {
 						t.Errorf("a finding: %+v", f)
 					}
@@ -1163,7 +1163,7 @@ func TestNoSecretInErrors(t *testing.T) {
 			for i, err := range errs {
 				if err == nil {
 					t.Errorf("call %d works", i)
-				} else if s := fmt.Sprintf("%v %+v", err, tickets.FailureOf(err).Say); strings.Contains(s, hidden) {
+				} else if s := fmt.Sprintf("%v %+v", err, tickets.FailureOf(err).UserMessage); strings.Contains(s, hidden) {
 					t.Errorf("call %d: %s", i, s)
 				}
 			}
@@ -1212,10 +1212,10 @@ func TestTransportSeesEveryCall(t *testing.T) {
 	if err := w.chat.Reply(t.Context(), m, tk, 0, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.chat.Tell(t.Context(), principal(tickets.User, userOf(0)), "x"); err != nil {
+	if err := w.chat.DirectMessage(t.Context(), principal(tickets.User, userOf(0)), "x"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.chat.Holds(t.Context(), principal(tickets.Role, userOf(9)), w.Actor(0)); err != nil {
+	if _, err := w.chat.HasRole(t.Context(), principal(tickets.Role, userOf(9)), w.Actor(0)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Click(t.Context(), 0, id, adapters.ActionApprove); err != nil {
@@ -1451,11 +1451,11 @@ func TestNoIdentifier(t *testing.T) {
 	}
 	place := tickets.Place{Platform: discord.Platform, Channel: "100000000000000001"}
 	id, err := c.Post(t.Context(), place, adaptertest.NewBook().Add(1, adaptertest.Request(), place), time.Time{})
-	if id != "" || err == nil || tickets.FailureOf(err).Class != tickets.Unclear || strings.Contains(err.Error(), "a.b.c") {
+	if id != "" || err == nil || tickets.FailureOf(err).Class != tickets.Ambiguous || strings.Contains(err.Error(), "a.b.c") {
 		t.Errorf("Post() = %q, %v; want no id, and that it is unclear", id, err)
 	}
-	err = c.Tell(t.Context(), tickets.Principal{Platform: discord.Platform, Kind: tickets.User, ID: "100000000000000002"}, "x")
-	if err == nil || tickets.FailureOf(err).Class != tickets.Down || strings.Contains(err.Error(), "a.b.c") {
+	err = c.DirectMessage(t.Context(), tickets.Principal{Platform: discord.Platform, Kind: tickets.User, ID: "100000000000000002"}, "x")
+	if err == nil || tickets.FailureOf(err).Class != tickets.Unavailable || strings.Contains(err.Error(), "a.b.c") {
 		t.Errorf("Tell() = %v, want that Discord is down", err)
 	}
 }

@@ -42,10 +42,10 @@ const (
 // classes tells what a code means for a call that writes. A code that is not
 // here goes by its HTTP status.
 var classes = map[int]tickets.Class{
-	codeUnknownChannel: tickets.Gone, codeUnknownGuild: tickets.Gone, codeUnknownMessage: tickets.Gone,
-	codeNotOurs: tickets.Gone, codeArchived: tickets.Gone, codeThreadLocked: tickets.Gone,
-	codeMissingAccess: tickets.Refused, codeMissingPermission: tickets.Refused, codeNotText: tickets.Refused,
-	codeNoDirectMessage: tickets.Refused, codeInvalid: tickets.Refused, codeUnauthorized: tickets.Denied,
+	codeUnknownChannel: tickets.NotFound, codeUnknownGuild: tickets.NotFound, codeUnknownMessage: tickets.NotFound,
+	codeNotOurs: tickets.NotFound, codeArchived: tickets.NotFound, codeThreadLocked: tickets.NotFound,
+	codeMissingAccess: tickets.Rejected, codeMissingPermission: tickets.Rejected, codeNotText: tickets.Rejected,
+	codeNoDirectMessage: tickets.Rejected, codeInvalid: tickets.Rejected, codeUnauthorized: tickets.Unauthorized,
 }
 
 // ofThePlace lists the codes that speak of the channel, whatever was said in
@@ -71,9 +71,9 @@ func codeOf(err error) int {
 
 // failure says what err of r means.
 func failure(r *request, err error) *tickets.Failure {
-	f := &tickets.Failure{Class: tickets.Down}
+	f := &tickets.Failure{Class: tickets.Unavailable}
 	if r.effect {
-		f.Class = tickets.Unclear
+		f.Class = tickets.Ambiguous
 	}
 	cause := error(nil)
 	var limited *limitedError
@@ -92,13 +92,13 @@ func failure(r *request, err error) *tickets.Failure {
 			}
 		}
 		f.Class = classOf(a, f.Class)
-		f.Stays = f.Class == tickets.Gone && a.code != codeUnknownMessage && a.code != codeNotOurs
-		if f.Place = slices.Contains(ofThePlace, a.code); f.Place {
-			f.Say = meaning(a.code)
+		f.Stays = f.Class == tickets.NotFound && a.code != codeUnknownMessage && a.code != codeNotOurs
+		if f.ChannelFault = slices.Contains(ofThePlace, a.code); f.ChannelFault {
+			f.UserMessage = meaning(a.code)
 		}
 		cause = a
 	case errors.As(err, &limited):
-		f.Class, f.After = tickets.Limited, limited.wait
+		f.Class, f.RetryAfter = tickets.RateLimited, limited.wait
 		cause = &answered{status: http.StatusTooManyRequests, code: limited.code, text: limited.Error()}
 	case errors.As(err, &server):
 		cause = &answered{status: server.status, text: server.Error()}
@@ -106,7 +106,7 @@ func failure(r *request, err error) *tickets.Failure {
 		cause = errNoEcho
 	default:
 		if wire.NeverSent(err) {
-			f.Class = tickets.Down
+			f.Class = tickets.Unavailable
 		}
 		// Never as it is: its text holds the address, and with it an
 		// interaction's token.
@@ -125,13 +125,13 @@ func classOf(a *answered, unknown tickets.Class) tickets.Class {
 	}
 	switch {
 	case a.status == http.StatusUnauthorized:
-		return tickets.Denied
+		return tickets.Unauthorized
 	case a.code == 0:
 		return unknown
 	case a.status == http.StatusNotFound:
-		return tickets.Gone
+		return tickets.NotFound
 	}
-	return tickets.Refused
+	return tickets.Rejected
 }
 
 // meaning is what an admin should know about a code.

@@ -139,7 +139,7 @@ func (s *supervisor) run(ctx context.Context, patience time.Duration) error {
 		if good {
 			s.wait = max(s.wait/2, s.cfg.Gateway.First)
 		}
-		pause := max(s.wait/2+rand.N(s.wait), tickets.FailureOf(err).After)
+		pause := max(s.wait/2+rand.N(s.wait), tickets.FailureOf(err).RetryAfter)
 		if !good {
 			s.wait = min(2*s.wait, s.cfg.Gateway.Last)
 		}

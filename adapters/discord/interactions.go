@@ -188,7 +188,7 @@ func (c *Chat) refuse(in *interaction) string {
 
 // ask makes one call of the Handler within its time.
 func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
-	return adapters.Ask(ctx, received.Add(c.within.Think), c.log, call)
+	return adapters.CallHandler(ctx, received.Add(c.within.Think), c.log, call)
 }
 
 // interact is the answer to in, which must be new: one that comes again, as
@@ -292,7 +292,7 @@ func (c *Chat) say(in *interaction, a adapters.Answer) said {
 		return s
 	case adapters.Settings:
 		return telling(in, a.Text)
-	case adapters.Pages:
+	case adapters.Page:
 		return answering(in, pages(a))
 	}
 	if in.Type == typeCommand {
@@ -331,7 +331,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) said {
 	cmd.Delivery, cmd.Actor, cmd.Place = in.delivery(), in.actor(), in.place()
 	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
-	if a, ok := adapters.By(received.Add(c.within.Think), asked); ok {
+	if a, ok := adapters.AwaitUntil(received.Add(c.within.Think), asked); ok {
 		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays
 			m := note(n.Text)
 			m.Flags |= flagEphemeral
@@ -363,7 +363,7 @@ func (c *Chat) asking(ctx context.Context, received time.Time, h adapters.Handle
 		defer func() { <-c.commands }()
 		ctx, end := c.work.Within(ctx)
 		defer end()
-		asked <- adapters.Ask(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+		asked <- adapters.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 	}()
 	return asked
 }
@@ -375,7 +375,7 @@ func lateMessage(a adapters.Answer) message {
 		return note(a.Text)
 	case adapters.Settings:
 		return note(a.Text)
-	case adapters.Pages:
+	case adapters.Page:
 		return pages(a)
 	case adapters.Form:
 		return note(adapters.SayAgain)
@@ -421,7 +421,7 @@ func (c *Chat) callback(ctx context.Context, in *interaction, body answer) error
 			return nil
 		}
 		f := tickets.FailureOf(err)
-		if attempt == 3 || (f.Class != tickets.Unclear && f.Class != tickets.Down) || !pace.Sleep(ctx, time.Duration(attempt)*50*time.Millisecond) {
+		if attempt == 3 || (f.Class != tickets.Ambiguous && f.Class != tickets.Unavailable) || !pace.Sleep(ctx, time.Duration(attempt)*50*time.Millisecond) {
 			return err
 		}
 	}
@@ -478,8 +478,8 @@ func (c *Chat) complete(ctx context.Context, in *interaction, m message) error {
 			err = c.api.call(ctx, nil, r, nil)
 		}
 		f := tickets.FailureOf(err)
-		again := codeOf(err) == codeUnknownWebhook || f.Class == tickets.Unclear || f.Class == tickets.Down || f.Class == tickets.Limited
-		if err == nil || !again || attempt == 5 || !pace.Sleep(ctx, max(f.After, time.Duration(attempt)*200*time.Millisecond)) {
+		again := codeOf(err) == codeUnknownWebhook || f.Class == tickets.Ambiguous || f.Class == tickets.Unavailable || f.Class == tickets.RateLimited
+		if err == nil || !again || attempt == 5 || !pace.Sleep(ctx, max(f.RetryAfter, time.Duration(attempt)*200*time.Millisecond)) {
 			return err
 		}
 		c.log.Warn("an answer is sent again", "err", err)

@@ -366,7 +366,7 @@ func TestTryAgain(t *testing.T) {
 			if err := p.Submit(t.Context(), map[string]string{"amount": "30"}); err != nil {
 				t.Fatal(err)
 			}
-			if d := tk.Decision; d == nil || d.Duration != tickets.For(30*time.Minute) || d.Reason != strings.TrimSpace(reason) {
+			if d := tk.Decision; d == nil || d.Duration != tickets.Lasting(30*time.Minute) || d.Reason != strings.TrimSpace(reason) {
 				t.Errorf("the decision is %+v", d)
 			}
 			all := p.Ephemerals()

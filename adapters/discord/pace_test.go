@@ -37,11 +37,11 @@ func TestOldEditsArePaced(t *testing.T) {
 						break
 					}
 					f := tickets.FailureOf(err)
-					if f.Class != tickets.Limited || f.After <= 0 {
-						t.Errorf("wait() = %v after %s", err, f.After)
+					if f.Class != tickets.RateLimited || f.RetryAfter <= 0 {
+						t.Errorf("wait() = %v after %s", err, f.RetryAfter)
 						return
 					}
-					time.Sleep(f.After)
+					time.Sleep(f.RetryAfter)
 				}
 				mu.Lock()
 				defer mu.Unlock()

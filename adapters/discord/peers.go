@@ -13,13 +13,13 @@ import (
 // Peers is what the processes that serve one application agree on.
 type Peers interface {
 	pace.Ledger
-	// Hold takes the lease called name for holder, or renews it, for d from
+	// AcquireLease takes the lease called name for holder, or renews it, for d from
 	// now, and reports whether holder has it.
-	Hold(ctx context.Context, name, holder string, d time.Duration) (bool, error)
-	// Drop ends the lease called name, if holder has it.
-	Drop(ctx context.Context, name, holder string) error
-	// First reports whether nobody has asked for key in the last keep.
-	First(ctx context.Context, key string, keep time.Duration) (bool, error)
+	AcquireLease(ctx context.Context, name, holder string, d time.Duration) (bool, error)
+	// ReleaseLease ends the lease called name, if holder has it.
+	ReleaseLease(ctx context.Context, name, holder string) error
+	// ClaimOnce reports whether nobody has asked for key in the last keep.
+	ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error)
 }
 
 // turns is the order in which processes hold the gateway: Discord sends every
@@ -50,13 +50,13 @@ const askTime = 2 * time.Second
 func (t *turns) hold(ctx context.Context, name string, d time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	return t.peers.Hold(ctx, name, t.holder, d)
+	return t.peers.AcquireLease(ctx, name, t.holder, d)
 }
 
 func (t *turns) drop(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
-	_ = t.peers.Drop(ctx, name, t.holder) // else it ends by itself
+	_ = t.peers.ReleaseLease(ctx, name, t.holder) // else it ends by itself
 }
 
 // wait returns true when this process may have the gateway, and false when
@@ -241,7 +241,7 @@ func (c *Chat) claims(ctx context.Context, id string, received time.Time) bool {
 	}
 	ask, cancel := context.WithTimeout(ctx, lateAnswer/2)
 	defer cancel()
-	first, err := c.cfg.Peers.First(ask, "discord "+id, keepSeen)
+	first, err := c.cfg.Peers.ClaimOnce(ask, "discord "+id, keepSeen)
 	if err != nil {
 		c.log.Warn("cannot ask whether another replica answers", "err", err)
 		return pace.Sleep(ctx, time.Until(received.Add(lateAnswer)))

@@ -40,7 +40,7 @@ type seat struct {
 
 var errCut = errors.New("cut off")
 
-func (s *seat) Hold(_ context.Context, name, holder string, d time.Duration) (bool, error) {
+func (s *seat) AcquireLease(_ context.Context, name, holder string, d time.Duration) (bool, error) {
 	if s.cut.Load() {
 		return false, errCut
 	}
@@ -53,7 +53,7 @@ func (s *seat) Hold(_ context.Context, name, holder string, d time.Duration) (bo
 	return true, nil
 }
 
-func (s *seat) Drop(_ context.Context, name, holder string) error {
+func (s *seat) ReleaseLease(_ context.Context, name, holder string) error {
 	if s.cut.Load() {
 		return errCut
 	}
@@ -65,7 +65,7 @@ func (s *seat) Drop(_ context.Context, name, holder string) error {
 	return nil
 }
 
-func (s *seat) First(_ context.Context, key string, _ time.Duration) (bool, error) {
+func (s *seat) ClaimOnce(_ context.Context, key string, _ time.Duration) (bool, error) {
 	if s.cut.Load() {
 		return false, errCut
 	}
@@ -82,7 +82,7 @@ func (s *seat) Book(context.Context, []string, []pace.Limit, time.Duration) (tim
 	return 0, true, nil
 }
 
-func (s *seat) Shut(context.Context, string, time.Duration) error { return nil }
+func (s *seat) Block(context.Context, string, time.Duration) error { return nil }
 
 // replica is one of several processes with the same application.
 type replica struct {

@@ -19,10 +19,10 @@ const (
 	routeCounts = "/guilds/{guild}/roles/member-counts"
 )
 
-// Reach reads users one by one, and the roles with their numbers of members
+// Resolve reads users one by one, and the roles with their numbers of members
 // in one call each. To list who has a role a bot would need a privileged
 // intent; to count them it does not.
-func (c *Chat) Reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+func (c *Chat) Resolve(ctx context.Context, who []tickets.Principal) []adapters.Reach {
 	roles := sync.OnceValues(func() (guildRoles, error) { return c.guildRoles(ctx) })
 	out := make([]adapters.Reach, len(who))
 	slots := make(chan struct{}, 4) // at once
@@ -110,7 +110,7 @@ func (c *Chat) reachUser(ctx context.Context, id string) adapters.Reach {
 		case codeOf(err) == codeUnknownUser:
 			return []string{"", "Discord knows no such user"}, nil
 		case err == nil && string(m.User.ID) != id:
-			err = &tickets.Failure{Class: tickets.Down, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
+			err = &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
 		}
 		if err != nil {
 			return nil, err

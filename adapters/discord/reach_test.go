@@ -36,13 +36,13 @@ func TestReach(t *testing.T) {
 	for _, tt := range tests {
 		who = append(who, tickets.Principal{Platform: discord.Platform, Kind: tt.kind, ID: tt.id})
 	}
-	for i, got := range w.chat.Reach(t.Context(), who) {
+	for i, got := range w.chat.Resolve(t.Context(), who) {
 		if got != tests[i].want {
 			t.Errorf("Reach of %s = %+v, want %+v", who[i], got, tests[i].want)
 		}
 	}
 	w.fake.Fail(discordtest.Fault{Method: http.MethodGet, Route: "/guilds/{guild}/roles/member-counts", Kind: discordtest.DiscordError, Status: http.StatusNotFound})
-	if got := w.chat.Reach(t.Context(), who[3:4]); got[0] != (adapters.Reach{Name: "@leads"}) {
+	if got := w.chat.Resolve(t.Context(), who[3:4]); got[0] != (adapters.Reach{Name: "@leads"}) {
 		t.Errorf("without counts Reach = %+v, want the name alone", got)
 	}
 }

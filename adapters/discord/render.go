@@ -196,7 +196,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 		}
 	}
 	simple := message{Flags: flagComponents, Mentions: nobody(), Components: []any{
-		text(escapeWithin(adapters.Fallback(t, Platform), showSentence)),
+		text(escapeWithin(adapters.PlainText(t, Platform), showSentence)),
 		buttons(t),
 	}}
 	m.simple = &simple
@@ -211,7 +211,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 // and a screen reader say first.
 func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card, scale int) message {
 	m := message{Flags: flagComponents, Mentions: nobody()}
-	parts := []any{text(escapeWithin(adapters.Fallback(t, Platform), showSentence/min(scale, 4)))}
+	parts := []any{text(escapeWithin(adapters.PlainText(t, Platform), showSentence/min(scale, 4)))}
 	if warning := adapters.Warning(t); warning != "" {
 		parts = append(parts, text("**"+escape(warning)+"**"))
 	}
@@ -237,7 +237,7 @@ func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Car
 			parts = append(parts, text(strings.Join(block, "\n")))
 		}
 	}
-	if why := adapters.Why(t); why != "" {
+	if why := adapters.DecisionReason(t); why != "" {
 		parts = append(parts, text(quote("Reason for the decision", why, showWhy/scale)))
 	}
 	if who := mention(settings.Assign); who != "" && t.Open() {
@@ -297,7 +297,7 @@ func customID(a adapters.Action, d tickets.RequestDigest, n tickets.Number) stri
 // for one.
 func turnID(a adapters.Action, command string) string {
 	id := string(a) + ":" + command
-	if command == "" || length(command) > adapters.MaxTurn {
+	if command == "" || length(command) > adapters.MaxPagerCommand {
 		return ""
 	}
 	return id
@@ -334,7 +334,7 @@ func parseCustomID(s string) (adapters.Action, tickets.RequestDigest, tickets.Nu
 // named; only after a refusal by EPM the approver is notified, because the
 // request waits for them again.
 func (c *Chat) reply(t *tickets.Ticket, i int) message {
-	s := adapters.Tell(t, i)
+	s := adapters.ThreadLine(t, i)
 	content := sentence(s)
 	if !within(content, keepText) {
 		content = escapeWithin(s.On(Platform), keepText)
@@ -384,7 +384,7 @@ func pictureOf(a adapters.Answer) []message {
 }
 
 // pages is a note with buttons that turn it.
-func pages(p adapters.Pages) message {
+func pages(p adapters.Page) message {
 	m := note(p.Text)
 	var row actionRow
 	for _, turn := range []struct {
@@ -413,7 +413,7 @@ func sentence(s adapters.Sentence) string {
 		case p.Actor.Platform == Platform && IsID(p.Actor.ID):
 			b.WriteString("<@" + p.Actor.ID + ">")
 		case p.Actor.ID != "":
-			b.WriteString(escape(adapters.NameOn(Platform, p.Actor)))
+			b.WriteString(escape(adapters.DisplayNameOn(Platform, p.Actor)))
 		default:
 			b.WriteString(escape(p.Text))
 		}

@@ -101,7 +101,7 @@ func (a *api) call(ctx context.Context, p *pacer, r request, to any) error {
 	if r.body != nil {
 		var err error
 		if body, err = wire.Encode(r.body); err != nil {
-			return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("discord %s: %w", r.route, err)}
+			return &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("discord %s: %w", r.route, err)}
 		}
 	}
 	kind := "application/json"
@@ -111,7 +111,7 @@ func (a *api) call(ctx context.Context, p *pacer, r request, to any) error {
 			{Name: pictureName, ContentType: "image/png", Reader: bytes.NewReader(r.picture)},
 		})
 		if err != nil {
-			return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("discord %s: %w", r.route, err)}
+			return &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("discord %s: %w", r.route, err)}
 		}
 	}
 	var said limits

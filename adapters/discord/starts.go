@@ -105,7 +105,7 @@ func saySlowGateway(remaining, total int, reset time.Time, gap time.Duration) st
 func (s *supervisor) mayStart(ctx context.Context) error {
 	wait, gap := s.starts.wait(time.Now())
 	if wait <= 0 && gap > s.cfg.Gateway.Start && s.cfg.Peers != nil {
-		first, err := s.cfg.Peers.First(ctx, "discord start", gap)
+		first, err := s.cfg.Peers.ClaimOnce(ctx, "discord start", gap)
 		if err == nil && !first { // else it is better to connect
 			wait = gap / 4
 		}
@@ -117,7 +117,7 @@ func (s *supervisor) mayStart(ctx context.Context) error {
 	if slow := s.starts.slow(time.Now()); slow != "" {
 		why = slow
 	}
-	return &tickets.Failure{Class: tickets.Limited, After: wait, Err: errors.New(why)}
+	return &tickets.Failure{Class: tickets.RateLimited, RetryAfter: wait, Err: errors.New(why)}
 }
 
 // Warnings says why people are heard late at present, if they are. Ready says

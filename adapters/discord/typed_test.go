@@ -98,7 +98,7 @@ func TestTypedReachesAnotherProcess(t *testing.T) {
 			if err := p.Submit(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
-			if d := tk.Decision; d == nil || d.Reason != typed["reason"] || d.Duration != tickets.For(30*time.Minute) {
+			if d := tk.Decision; d == nil || d.Reason != typed["reason"] || d.Duration != tickets.Lasting(30*time.Minute) {
 				t.Errorf("the decision is %+v", d)
 			}
 		})

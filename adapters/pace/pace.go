@@ -33,8 +33,8 @@ type Ledger interface {
 	// is longer than patience, nothing is taken and booked is false. A
 	// negative patience has no end.
 	Book(ctx context.Context, lanes []string, limits []Limit, patience time.Duration) (wait time.Duration, booked bool, err error)
-	// Shut closes a lane for d, or leaves it closed for longer.
-	Shut(ctx context.Context, lane string, d time.Duration) error
+	// Block closes a lane for d, or leaves it closed for longer.
+	Block(ctx context.Context, lane string, d time.Duration) error
 }
 
 // Pacer makes the callers of one platform wait.
@@ -68,7 +68,7 @@ func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ..
 			return nil
 		}
 		if !booked || !Sleep(ctx, d) {
-			return &tickets.Failure{Class: tickets.Limited, After: d, Err: fmt.Errorf("%s %s: %w", p.name, what, errPaced)}
+			return &tickets.Failure{Class: tickets.RateLimited, RetryAfter: d, Err: fmt.Errorf("%s %s: %w", p.name, what, errPaced)}
 		}
 		// Somebody may have been told to wait meanwhile; the booking stands.
 		if len(lanes) == 0 {
@@ -101,7 +101,7 @@ func (p *Pacer) Close(ctx context.Context, lane string, d time.Duration) {
 		ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 		defer cancel()
 		// Those who do not hear it are told by the platform itself.
-		_ = p.shared.Shut(ask, p.name+" "+lane, d)
+		_ = p.shared.Block(ask, p.name+" "+lane, d)
 	}
 }
 
@@ -209,11 +209,11 @@ func Until(ctx context.Context, ask func(context.Context) error, failed func(err
 			return nil
 		}
 		f := tickets.FailureOf(err)
-		if f.Class == tickets.Denied {
+		if f.Class == tickets.Unauthorized {
 			return f.Err
 		}
 		failed(err)
-		if !Sleep(ctx, max(wait, f.After)) {
+		if !Sleep(ctx, max(wait, f.RetryAfter)) {
 			return nil
 		}
 	}

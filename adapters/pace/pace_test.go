@@ -67,8 +67,8 @@ func TestTooLongIsSaidAtOnce(t *testing.T) {
 		for range 2 { // the one that gave up has booked nothing
 			err := p.Wait(ctx, "post", nil, limit)
 			f := tickets.FailureOf(err)
-			if f.Class != tickets.Limited || f.After != time.Minute || time.Since(begun) != 0 {
-				t.Errorf("Wait = %v (after %s) in %s; want limited for a minute, at once", err, f.After, time.Since(begun))
+			if f.Class != tickets.RateLimited || f.RetryAfter != time.Minute || time.Since(begun) != 0 {
+				t.Errorf("Wait = %v (after %s) in %s; want limited for a minute, at once", err, f.RetryAfter, time.Since(begun))
 			}
 		}
 	})
@@ -114,7 +114,7 @@ func (s *several) Book(_ context.Context, lanes []string, limits []Limit, patien
 	return d, booked, nil
 }
 
-func (s *several) Shut(_ context.Context, lane string, d time.Duration) error {
+func (s *several) Block(_ context.Context, lane string, d time.Duration) error {
 	if s.away {
 		return errors.New("away")
 	}
@@ -168,8 +168,8 @@ func TestAloneWhileTheOthersCannotBeAsked(t *testing.T) {
 }
 
 func TestUntil(t *testing.T) {
-	away := &tickets.Failure{Class: tickets.Down}
-	denied := &tickets.Failure{Class: tickets.Denied, Err: errors.New("wrong token")}
+	away := &tickets.Failure{Class: tickets.Unavailable}
+	denied := &tickets.Failure{Class: tickets.Unauthorized, Err: errors.New("wrong token")}
 	for name, c := range map[string]struct {
 		answers []error
 		took    time.Duration
@@ -177,7 +177,7 @@ func TestUntil(t *testing.T) {
 	}{
 		"AtOnce":     {[]error{nil}, 0, nil},
 		"ThirdTime":  {[]error{away, away, nil}, 3 * time.Second, nil},
-		"AsToldTo":   {[]error{&tickets.Failure{Class: tickets.Limited, After: time.Minute}, nil}, time.Minute, nil},
+		"AsToldTo":   {[]error{&tickets.Failure{Class: tickets.RateLimited, RetryAfter: time.Minute}, nil}, time.Minute, nil},
 		"Denied":     {[]error{away, denied}, time.Second, denied.Err},
 		"LongPauses": {[]error{away, away, away, away, away, away, away, nil}, (1 + 2 + 4 + 8 + 16 + 30 + 30) * time.Second, nil},
 	} {

@@ -30,19 +30,19 @@ func NewFile(path string) (*File, error) {
 }
 
 // Deliver appends list, and returns when it is on the disk.
-func (f *File) Deliver(_ context.Context, list []tickets.Notice) (taken int, err error) {
+func (f *File) Deliver(_ context.Context, list []tickets.EventEnvelope) (taken int, err error) {
 	var lines bytes.Buffer
 	for _, n := range list {
 		b, err := encode(n)
 		if err != nil {
-			return 0, &tickets.Failure{Class: tickets.Refused, Err: err}
+			return 0, &tickets.Failure{Class: tickets.Rejected, Err: err}
 		}
 		lines.Write(append(b, '\n'))
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.append(lines.Bytes()); err != nil {
-		return 0, &tickets.Failure{Class: tickets.Unclear, Err: err}
+		return 0, &tickets.Failure{Class: tickets.Ambiguous, Err: err}
 	}
 	return len(list), nil
 }

@@ -41,9 +41,9 @@ import (
 
 // The names of the receivers.
 const (
-	SyslogName  tickets.Receiver = "syslog"
-	WebhookName tickets.Receiver = "webhook"
-	FileName    tickets.Receiver = "file"
+	SyslogName  tickets.EventSink = "syslog"
+	WebhookName tickets.EventSink = "webhook"
+	FileName    tickets.EventSink = "file"
 )
 
 // testType is the type of the notice by which Check sees whether a receiver
@@ -51,13 +51,13 @@ const (
 const testType = "countersign.test"
 
 // test is a notice of nothing that happened.
-func test() tickets.Notice {
+func test() tickets.EventEnvelope {
 	now := time.Now()
-	return tickets.Notice{ID: fmt.Sprintf("evt_test_%d", now.UnixNano()), Type: testType, At: now}
+	return tickets.EventEnvelope{ID: fmt.Sprintf("evt_test_%d", now.UnixNano()), Type: testType, At: now}
 }
 
 // encode is n as JSON in ASCII, on one line without its end.
-func encode(n tickets.Notice) ([]byte, error) {
+func encode(n tickets.EventEnvelope) ([]byte, error) {
 	b, err := wire.Encode(n)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", n.ID, err)
@@ -92,7 +92,7 @@ var cuts = []int{2000, 500, 120, 70, 30}
 
 // encodeWithin is encode in at most limit bytes. If texts had to be cut for
 // that, the notice has the member "cut".
-func encodeWithin(n tickets.Notice, limit int) ([]byte, error) {
+func encodeWithin(n tickets.EventEnvelope, limit int) ([]byte, error) {
 	b, err := encode(n)
 	if err != nil || len(b) <= limit {
 		return b, err
@@ -164,9 +164,9 @@ func describe(err error) string {
 
 // noAnswer is the failure of a call that was not answered.
 func noAnswer(err error) *tickets.Failure {
-	f := &tickets.Failure{Class: tickets.Unclear, Err: errors.New(describe(err))}
+	f := &tickets.Failure{Class: tickets.Ambiguous, Err: errors.New(describe(err))}
 	if wire.NeverSent(err) {
-		f.Class = tickets.Down
+		f.Class = tickets.Unavailable
 	}
 	return f
 }

@@ -27,9 +27,9 @@ import (
 )
 
 var (
-	_ bot.Receiver = (*receivers.Syslog)(nil)
-	_ bot.Receiver = (*receivers.Webhook)(nil)
-	_ bot.Receiver = (*receivers.File)(nil)
+	_ bot.EventSink = (*receivers.Syslog)(nil)
+	_ bot.EventSink = (*receivers.Webhook)(nil)
+	_ bot.EventSink = (*receivers.File)(nil)
 
 	update = flag.Bool("update", false, "rewrite the golden files")
 )
@@ -43,7 +43,7 @@ const (
 var at = time.Date(2026, 1, 31, 13, 5, 0, 123456789, time.UTC)
 
 // story is what happens to a ticket, and a change of the settings.
-func story() []tickets.Notice {
+func story() []tickets.EventEnvelope {
 	typ := tickets.Types()[0]
 	rules := tickets.Rules{Type: typ, Active: typ.Active}
 	t := tickets.Start("JIT-1042", "7b0c6a1e-0d3c-4f0e-9a8b-000000000001", rules, at)
@@ -51,20 +51,20 @@ func story() []tickets.Notice {
 		ID: t.ID, Kind: tickets.Application, User: `ACME\jörg`, Host: "PC-0815", Product: "7-Zip", Reason: "please",
 		Path: `C:\Program Files\7z.exe`, SHA256: strings.Repeat("ab", 32), Fields: []tickets.Field{{Name: "RequestId", Value: "x"}},
 	}, rules, at)
-	t.Follow([]tickets.Receiver{to}, 0)
+	t.TrackSink([]tickets.EventSink{to}, 0)
 	d := tickets.Decision{
-		Verdict: tickets.Approve, Reason: "ok for the patch window", Duration: tickets.For(2 * time.Hour),
+		Verdict: tickets.Approve, Reason: "ok for the patch window", Duration: tickets.Lasting(2 * time.Hour),
 		By: tickets.Actor{Platform: "slack", ID: "U01ANN", Name: "Ann"}, At: at.Add(time.Minute), Place: tickets.Place{Platform: "slack", Channel: "C01EPM"},
 	}
 	if err := t.Decide(d, rules); err != nil {
 		panic(err)
 	}
 	t.BeginSend(at)
-	t.Refuse(d, "EPM says no", at.Add(2*time.Minute))
+	t.RecordRejection(d, "EPM says no", at.Add(2*time.Minute))
 	t.Conclude(tickets.Outcome{Verdict: tickets.Deny, By: "console", At: at.Add(3 * time.Minute)}, rules, at.Add(3*time.Minute))
-	list, _ := t.Notices(to, 100)
+	list, _ := t.Envelopes(to, 100)
 	approvers := "slack:U01ANN"
-	return append(list, tickets.ChangeNotices([]tickets.Change{{Version: 3, At: at, By: d.By, Key: tickets.KeyApprovers, New: &approvers}})...)
+	return append(list, tickets.ChangeEnvelopes([]tickets.Change{{Version: 3, At: at, By: d.By, Key: tickets.KeyApprovers, New: &approvers}})...)
 }
 
 // Every text that somebody may write, and what may never become of it.
@@ -74,16 +74,16 @@ var hostile = []string{
 }
 
 // hostileNotices have each of the texts in every field that has one.
-func hostileNotices() []tickets.Notice {
-	var list []tickets.Notice
+func hostileNotices() []tickets.EventEnvelope {
+	var list []tickets.EventEnvelope
 	for i, s := range hostile {
 		r := tickets.Request{ID: tickets.RequestID(s), User: s, Host: s, Reason: s, Product: s, Path: s, Command: s, Group: s, Publisher: s, SHA256: s}
 		d := tickets.Decision{Reason: s, By: tickets.Actor{Platform: "slack", ID: s, Name: s}, At: at}
 		e := tickets.Event{Kind: tickets.EventKind(s), At: at, Actor: d.By, Decision: &d, Text: s}
-		list = append(list, tickets.Notice{
+		list = append(list, tickets.EventEnvelope{
 			ID: fmt.Sprintf("evt_%032d", i), Type: "ticket." + string(e.Kind), At: at,
-			Data: tickets.NoticeData{Ticket: tickets.Number(s), Position: 1, Request: &r, Event: &e},
-		}, tickets.Notice{ID: fmt.Sprintf("evt_c%031d", i), Type: "settings.changed", At: at, Data: tickets.NoticeData{Change: &tickets.Change{Key: s, Old: &s, By: d.By, At: at}}})
+			Data: tickets.EnvelopeData{Ticket: tickets.Number(s), Position: 1, Request: &r, Event: &e},
+		}, tickets.EventEnvelope{ID: fmt.Sprintf("evt_c%031d", i), Type: "settings.changed", At: at, Data: tickets.EnvelopeData{Change: &tickets.Change{Key: s, Old: &s, By: d.By, At: at}}})
 	}
 	return list
 }
@@ -228,7 +228,7 @@ func TestHostileTextBreaksNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range map[string]bot.Receiver{"syslog": newSyslog(t, receivers.SyslogConfig{Address: s.Addr(), Hostname: hostile[0]}), "webhook": hook, "file": file} {
+	for name, r := range map[string]bot.EventSink{"syslog": newSyslog(t, receivers.SyslogConfig{Address: s.Addr(), Hostname: hostile[0]}), "webhook": hook, "file": file} {
 		if n, err := r.Deliver(t.Context(), list); err != nil || n != len(list) {
 			t.Fatalf("%s took %d, %v; want %d", name, n, err, len(list))
 		}
@@ -312,8 +312,8 @@ func TestSyslogMessage(t *testing.T) {
 func TestSyslogIsTakenWhenItWasRead(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for mode, want := range map[receiverstest.Mode]tickets.Class{
-			receiverstest.Takes: "", receiverstest.Hangs: tickets.Unclear, receiverstest.Stays: tickets.Unclear,
-			receiverstest.Resets: tickets.Unclear, receiverstest.Talks: tickets.Unclear,
+			receiverstest.Takes: "", receiverstest.Hangs: tickets.Ambiguous, receiverstest.Stays: tickets.Ambiguous,
+			receiverstest.Resets: tickets.Ambiguous, receiverstest.Talks: tickets.Ambiguous,
 		} {
 			t.Run(fmt.Sprintf("tls=%t_%d", secure, mode), func(t *testing.T) {
 				t.Parallel()
@@ -326,7 +326,7 @@ func TestSyslogIsTakenWhenItWasRead(t *testing.T) {
 					}
 					config, c.TLS = &tls.Config{Certificates: []tls.Certificate{certs.Pair}}, &tls.Config{RootCAs: certs.Pool}
 					if mode == receiverstest.Hangs {
-						want = tickets.Down // it never came to a message
+						want = tickets.Unavailable // it never came to a message
 					}
 				}
 				s := server(t, config)
@@ -334,7 +334,7 @@ func TestSyslogIsTakenWhenItWasRead(t *testing.T) {
 				c.Address = s.Addr()
 				// Enough that it does not fit into what the machine keeps for a
 				// connection.
-				var list []tickets.Notice
+				var list []tickets.EventEnvelope
 				for range 200 {
 					list = append(list, story()...)
 				}
@@ -364,10 +364,10 @@ func TestSyslogTLS(t *testing.T) {
 		want   tickets.Class
 		says   string
 	}{
-		"UnknownAuthority":    {&tls.Config{}, tickets.Down, "certificate is not accepted"},
-		"NoClientCertificate": {&tls.Config{RootCAs: certs.Pool}, tickets.Unclear, ""}, // says so, unless the connection was reset too fast
+		"UnknownAuthority":    {&tls.Config{}, tickets.Unavailable, "certificate is not accepted"},
+		"NoClientCertificate": {&tls.Config{RootCAs: certs.Pool}, tickets.Ambiguous, ""}, // says so, unless the connection was reset too fast
 		"Both":                {&tls.Config{RootCAs: certs.Pool, Certificates: []tls.Certificate{certs.Pair}}, "", ""},
-		"NoTLS":               {nil, tickets.Unclear, ""},
+		"NoTLS":               {nil, tickets.Ambiguous, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := len(s.Messages())
@@ -386,7 +386,7 @@ func TestSyslogIsAway(t *testing.T) {
 	s := server(t, nil)
 	r := newSyslog(t, receivers.SyslogConfig{Address: s.Addr()})
 	s.Down()
-	if n, err := r.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Down {
+	if n, err := r.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Unavailable {
 		t.Errorf("Deliver = %d, %v; want Down", n, err)
 	}
 	if f := r.Check(t.Context()); f.Problem == "" || !strings.Contains(f.Fix, "COUNTERSIGN_EVENTS_SYSLOG") {
@@ -401,7 +401,7 @@ func TestSyslogIsAway(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.SetMode(receiverstest.Stays)
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if n, err := r.Deliver(ctx, story()); n != 0 || class(err) != tickets.Unclear {
+	if n, err := r.Deliver(ctx, story()); n != 0 || class(err) != tickets.Ambiguous {
 		t.Errorf("Deliver that is given up = %d, %v", n, err)
 	}
 }
@@ -415,20 +415,20 @@ func TestWebhookAnswers(t *testing.T) {
 	}{
 		{receiverstest.Fault{Status: 200}, "", 0},
 		{receiverstest.Fault{Status: 202}, "", 0},
-		{receiverstest.Fault{Status: 307, Location: "/elsewhere"}, tickets.Gone, 0},
-		{receiverstest.Fault{Status: 400}, tickets.Refused, 0},
-		{receiverstest.Fault{Status: 401}, tickets.Denied, 0},
-		{receiverstest.Fault{Status: 404}, tickets.Gone, 0},
-		{receiverstest.Fault{Status: 408}, tickets.Unclear, 0},
+		{receiverstest.Fault{Status: 307, Location: "/elsewhere"}, tickets.NotFound, 0},
+		{receiverstest.Fault{Status: 400}, tickets.Rejected, 0},
+		{receiverstest.Fault{Status: 401}, tickets.Unauthorized, 0},
+		{receiverstest.Fault{Status: 404}, tickets.NotFound, 0},
+		{receiverstest.Fault{Status: 408}, tickets.Ambiguous, 0},
 		{receiverstest.Fault{Status: 409}, "", 0},
-		{receiverstest.Fault{Status: 413}, tickets.Refused, 0},
-		{receiverstest.Fault{Status: 429, RetryAfter: 7}, tickets.Limited, 7 * time.Second},
-		{receiverstest.Fault{Status: 429, RetryAfter: 1 << 40}, tickets.Limited, time.Hour},
-		{receiverstest.Fault{Status: 500}, tickets.Unclear, 0},
-		{receiverstest.Fault{Status: 503}, tickets.Unclear, 0},
-		{receiverstest.Fault{Status: 503, RetryAfter: 7}, tickets.Limited, 7 * time.Second},
-		{receiverstest.Fault{}, tickets.Unclear, 0},
-		{receiverstest.Fault{Hangs: true}, tickets.Unclear, 0},
+		{receiverstest.Fault{Status: 413}, tickets.Rejected, 0},
+		{receiverstest.Fault{Status: 429, RetryAfter: 7}, tickets.RateLimited, 7 * time.Second},
+		{receiverstest.Fault{Status: 429, RetryAfter: 1 << 40}, tickets.RateLimited, time.Hour},
+		{receiverstest.Fault{Status: 500}, tickets.Ambiguous, 0},
+		{receiverstest.Fault{Status: 503}, tickets.Ambiguous, 0},
+		{receiverstest.Fault{Status: 503, RetryAfter: 7}, tickets.RateLimited, 7 * time.Second},
+		{receiverstest.Fault{}, tickets.Ambiguous, 0},
+		{receiverstest.Fault{Hangs: true}, tickets.Ambiguous, 0},
 	} {
 		t.Run(fmt.Sprintf("%+v", c.fault), func(t *testing.T) {
 			t.Parallel()
@@ -445,7 +445,7 @@ func TestWebhookAnswers(t *testing.T) {
 			if c.want == "" {
 				taken, got = len(list), len(list)
 			}
-			if n != taken || class(err) != c.want || err != nil && tickets.FailureOf(err).After != c.after {
+			if n != taken || class(err) != c.want || err != nil && tickets.FailureOf(err).RetryAfter != c.after {
 				t.Errorf("Deliver = %d, %v; want %d, class %q", n, err, taken, c.want)
 			}
 			if err != nil && (strings.Contains(err.Error(), "secret-path") || strings.Contains(err.Error(), secret)) {
@@ -493,7 +493,7 @@ func TestWebhookIsSigned(t *testing.T) {
 		t.Errorf("when every answer is 409 Check = %+v", f)
 	}
 	h.Close()
-	if n, err := hook.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Down && class(err) != tickets.Unclear {
+	if n, err := hook.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Unavailable && class(err) != tickets.Ambiguous {
 		t.Errorf("Deliver to nobody = %v", err)
 	}
 }
@@ -581,7 +581,7 @@ func TestFile(t *testing.T) {
 	for _, path := range []string{filepath.Join(dir, "none", "x"), dir, pipe} {
 		file, err := receivers.NewFile(path)
 		must(err)
-		if n, err := file.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Unclear {
+		if n, err := file.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Ambiguous {
 			t.Errorf("Deliver to %s = %d, %v", path, n, err)
 		}
 		if f := file.Check(t.Context()); f.Problem == "" || f.Fix == "" {

@@ -45,7 +45,7 @@ const (
 
 // severity is how much a notice wants to be looked at: a request that arrived
 // is informational, what went wrong a warning, and everything else a notice.
-func severity(n tickets.Notice) uint8 {
+func severity(n tickets.EventEnvelope) uint8 {
 	e := n.Data.Event
 	if e == nil {
 		return notice
@@ -98,12 +98,12 @@ func NewSyslog(c SyslogConfig) (*Syslog, error) {
 
 // Deliver sends list. As syslog acknowledges nothing by itself, all of it is
 // taken or nobody knows of how much.
-func (s *Syslog) Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error) {
+func (s *Syslog) Deliver(ctx context.Context, list []tickets.EventEnvelope) (taken int, err error) {
 	var frames bytes.Buffer
 	for _, n := range list {
 		m, err := s.message(n)
 		if err != nil {
-			return 0, &tickets.Failure{Class: tickets.Refused, Err: err}
+			return 0, &tickets.Failure{Class: tickets.Rejected, Err: err}
 		}
 		fmt.Fprintf(&frames, "%d %s", len(m), m)
 	}
@@ -116,7 +116,7 @@ func (s *Syslog) Deliver(ctx context.Context, list []tickets.Notice) (taken int,
 // Check sends a notice that is only a test.
 func (s *Syslog) Check(ctx context.Context) adapters.Finding {
 	f := adapters.Finding{What: "the syslog receiver " + s.Address + ": took a test message"}
-	if _, err := s.Deliver(ctx, []tickets.Notice{test()}); err != nil {
+	if _, err := s.Deliver(ctx, []tickets.EventEnvelope{test()}); err != nil {
 		f.What = "the syslog receiver " + s.Address
 		f.Problem = tickets.FailureOf(err).Err.Error()
 		f.Fix = "Start that receiver, with octet-counted framing and over the transport that COUNTERSIGN_EVENTS_SYSLOG names, or correct that variable."
@@ -144,12 +144,12 @@ func (s *Syslog) send(ctx context.Context, frames []byte) error {
 	if s.TLS != nil {
 		secure := tls.Client(raw, s.TLS)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return &tickets.Failure{Class: tickets.Down, Err: errors.New(describe(err))}
+			return &tickets.Failure{Class: tickets.Unavailable, Err: errors.New(describe(err))}
 		}
 		conn, ok = secure, true
 	}
 	if !ok {
-		return &tickets.Failure{Class: tickets.Down, Err: errors.New("this is no TCP connection")}
+		return &tickets.Failure{Class: tickets.Unavailable, Err: errors.New("this is no TCP connection")}
 	}
 	if _, err = conn.Write(frames); err == nil {
 		err = conn.CloseWrite()
@@ -170,7 +170,7 @@ func (s *Syslog) send(ctx context.Context, frames []byte) error {
 	case err != nil:
 		return unclear(ctx, err)
 	case said == maxAnswer:
-		return &tickets.Failure{Class: tickets.Unclear, Err: errors.New("it answers, which no syslog receiver does")}
+		return &tickets.Failure{Class: tickets.Ambiguous, Err: errors.New("it answers, which no syslog receiver does")}
 	}
 	return nil
 }
@@ -181,11 +181,11 @@ func unclear(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		text = "it did not close the connection after us in time, so that nobody knows whether it has read everything"
 	}
-	return &tickets.Failure{Class: tickets.Unclear, Err: errors.New(text)}
+	return &tickets.Failure{Class: tickets.Ambiguous, Err: errors.New(text)}
 }
 
 // message is n as a message, in at most maxMessage bytes.
-func (s *Syslog) message(n tickets.Notice) (string, error) {
+func (s *Syslog) message(n tickets.EventEnvelope) (string, error) {
 	app, id, at := "countersign", header(n.Type, 32), n.At.UTC()
 	m := rfc5424.SyslogMessage{Base: syslog.Base{Timestamp: &at, Appname: &app}, Version: 1, StructuredData: structured(n)}
 	m.ComputeFromPriority(facility<<3 | severity(n))
@@ -207,7 +207,7 @@ func (s *Syslog) message(n tickets.Notice) (string, error) {
 }
 
 // structured is what receivers filter by without reading the message.
-func structured(n tickets.Notice) *map[string]map[string]string {
+func structured(n tickets.EventEnvelope) *map[string]map[string]string {
 	params := map[string]string{"id": n.ID}
 	add := func(name, value string) {
 		if value != "" {

@@ -111,7 +111,7 @@ var errRepeat = fmt.Errorf("it answers with HTTP status %d", http.StatusConflict
 // Deliver posts list, one after the other, until one is not taken. Each may be
 // a repeat, also of what was told before a crash that nobody remembers: a
 // receiver that says that it has it already has taken it.
-func (h *Webhook) Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error) {
+func (h *Webhook) Deliver(ctx context.Context, list []tickets.EventEnvelope) (taken int, err error) {
 	for i, n := range list {
 		if err := h.post(ctx, n); err != nil && !errors.Is(err, errRepeat) {
 			return i, err
@@ -132,22 +132,22 @@ func (h *Webhook) Check(ctx context.Context) adapters.Finding {
 	return adapters.Finding{What: what + ": took a signed test"}
 }
 
-func (h *Webhook) post(ctx context.Context, n tickets.Notice) error {
+func (h *Webhook) post(ctx context.Context, n tickets.EventEnvelope) error {
 	body, err := encode(n)
 	if err != nil {
-		return &tickets.Failure{Class: tickets.Refused, Err: err}
+		return &tickets.Failure{Class: tickets.Rejected, Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
 	address, secrets := h.Current()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return &tickets.Failure{Class: tickets.Gone, Err: errors.New("its address cannot be used")}
+		return &tickets.Failure{Class: tickets.NotFound, Err: errors.New("its address cannot be used")}
 	}
 	now := h.Now()
 	signatures, err := sign(secrets, n.ID, now, body)
 	if err != nil {
-		return &tickets.Failure{Class: tickets.Denied, Err: err}
+		return &tickets.Failure{Class: tickets.Unauthorized, Err: err}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "countersign")
@@ -190,17 +190,17 @@ func answered(res *http.Response) error {
 	case code/100 == 2:
 		return nil
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && retryAfter(res) > 0:
-		f.Class, f.After = tickets.Limited, retryAfter(res)
+		f.Class, f.RetryAfter = tickets.RateLimited, retryAfter(res)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusProxyAuthRequired:
-		f.Class = tickets.Denied
+		f.Class = tickets.Unauthorized
 	case code == http.StatusConflict:
-		f.Class, f.Err = tickets.Refused, errRepeat
+		f.Class, f.Err = tickets.Rejected, errRepeat
 	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity:
-		f.Class = tickets.Refused
+		f.Class = tickets.Rejected
 	case code/100 == 5, code == http.StatusRequestTimeout:
-		f.Class = tickets.Unclear
+		f.Class = tickets.Ambiguous
 	default: // another address, another method: an admin must act
-		f.Class = tickets.Gone
+		f.Class = tickets.NotFound
 	}
 	return f
 }

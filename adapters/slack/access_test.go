@@ -166,7 +166,7 @@ func TestWhoBelongs(t *testing.T) {
 			if tt.silent || tt.ours == "" && tt.enterprise != "" || tt.enterprise == "E0ELSE" {
 				return // what a delivery says is known of deliveries alone
 			}
-			r := w.chat.Reach(t.Context(), []tickets.Principal{principal(tickets.User, "U0SUE")})[0]
+			r := w.chat.Resolve(t.Context(), []tickets.Principal{principal(tickets.User, "U0SUE")})[0]
 			if (r.Problem == "") != tt.belongs || r.Err != nil {
 				t.Errorf("/epm roles says %+v of whom a click says %v", r, tt.belongs)
 			}

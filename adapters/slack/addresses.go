@@ -60,11 +60,11 @@ var (
 
 // err is m as an error of a call that told no address.
 func (m missing) err() error {
-	class := tickets.Refused
+	class := tickets.Rejected
 	if m.say == "" {
-		class = tickets.Denied
+		class = tickets.Unauthorized
 	}
-	return &tickets.Failure{Class: class, Say: m.say, Err: errors.New("no e-mail address: " + m.problem)}
+	return &tickets.Failure{Class: class, UserMessage: m.say, Err: errors.New("no e-mail address: " + m.problem)}
 }
 
 // granted are the scopes that an answer names, nil if it names none, as after a

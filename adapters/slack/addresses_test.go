@@ -49,7 +49,7 @@ func TestNoAddress(t *testing.T) {
 		ahead.Add(int64(61 * time.Second))
 		tt.breakIt()
 		got, err := w.chat.Identify(t.Context(), tt.who)
-		switch say := tickets.FailureOf(err).Say; {
+		switch say := tickets.FailureOf(err).UserMessage; {
 		case tt.say == nil:
 			if err != nil || len(got.Emails) != 1 {
 				t.Errorf("%s: Identify = %+v, %v", tt.name, got, err)
@@ -63,7 +63,7 @@ func TestNoAddress(t *testing.T) {
 				}
 			}
 		}
-		for i, r := range w.chat.Reach(t.Context(), who) {
+		for i, r := range w.chat.Resolve(t.Context(), who) {
 			if r.Err != nil || r.Problem != "" || (r.Nameless == "") != (tt.reach[i] == "") || !strings.Contains(r.Nameless, tt.reach[i]) {
 				t.Errorf("%s: Reach of %s = %+v, want %q", tt.name, who[i], r, tt.reach[i])
 			}

@@ -27,7 +27,7 @@ import (
 )
 
 // scopes are the permissions that the bot token needs. The manifest asks for
-// them, and [Chat.Check] looks for them.
+// them, and [Chat.Diagnose] looks for them.
 var scopes = []struct {
 	name string
 	// inPlaces scopes are needed only where a place is of that kind. Who
@@ -56,12 +56,12 @@ var unwritable = []string{
 	"method_not_supported_for_channel_type", "no_such_subteam", "plan_upgrade_required",
 }
 
-// Tell writes text to p: to a user, or to each member of a user group. It
+// DirectMessage writes text to p: to a user, or to each member of a user group. It
 // fails for a group if it failed for somebody whom a repetition may reach, or
 // if nobody of it can be written to.
-func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error {
+func (c *Chat) DirectMessage(ctx context.Context, p tickets.Principal, text string) error {
 	refused := func(why string) error {
-		return &tickets.Failure{Class: tickets.Refused, Err: fmt.Errorf("slack: tell %s: %s", p, why)}
+		return &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("slack: tell %s: %s", p, why)}
 	}
 	if p.Platform != Platform {
 		return refused("that is not Slack")
@@ -88,9 +88,9 @@ func (c *Chat) Tell(ctx context.Context, p tickets.Principal, text string) error
 		switch err := c.tellUser(ctx, u, text); {
 		case err == nil:
 			reached = true
-		case tickets.FailureOf(err).Class == tickets.Denied:
+		case tickets.FailureOf(err).Class == tickets.Unauthorized:
 			return err // for all of them
-		case tickets.FailureOf(err).Class != tickets.Refused && again == nil:
+		case tickets.FailureOf(err).Class != tickets.Rejected && again == nil:
 			again = err
 		}
 	}
@@ -136,8 +136,8 @@ func told(err error) error {
 		return nil
 	}
 	f := tickets.FailureOf(err)
-	if f.Class == tickets.Gone || slices.Contains(unwritable, slackError(err)) {
-		return &tickets.Failure{Class: tickets.Refused, Err: f.Err}
+	if f.Class == tickets.NotFound || slices.Contains(unwritable, slackError(err)) {
+		return &tickets.Failure{Class: tickets.Rejected, Err: f.Err}
 	}
 	return err
 }
@@ -194,7 +194,7 @@ func (c *Chat) trouble(t credential, err error) (problem, fix string) {
 	default:
 		fix = "Slack explains the word at https://docs.slack.dev/reference/methods, on the page of the method. Fatal and internal errors are its own: try again later, and look at https://slack-status.com."
 	}
-	if f.Class == tickets.Limited {
+	if f.Class == tickets.RateLimited {
 		problem, fix = "Slack wants fewer calls", "Check again in a minute."
 	}
 	return problem, fix
@@ -221,9 +221,9 @@ func needed(err error) string {
 	return ""
 }
 
-// Check calls only methods that read, and apps.connections.open, which makes
+// Diagnose calls only methods that read, and apps.connections.open, which makes
 // an address that nobody connects to.
-func (c *Chat) Check(ctx context.Context, places []tickets.Place, who []tickets.Principal) []adapters.Finding {
+func (c *Chat) Diagnose(ctx context.Context, places []tickets.Place, who []tickets.Principal) []adapters.Finding {
 	var out report
 	self, bot, ok := c.checkToken(ctx, &out)
 	c.checkEars(ctx, &out)

@@ -69,7 +69,7 @@ func TestCheckAllGood(t *testing.T) {
 			furnish(w)
 			places, who := checked()
 			var got []string
-			list := w.chat.Check(t.Context(), places, who)
+			list := w.chat.Diagnose(t.Context(), places, who)
 			if bad := problems(t, list); len(bad) > 0 {
 				t.Errorf("problems where there are none:\n%s", strings.Join(bad, "\n"))
 			}
@@ -215,7 +215,7 @@ func TestCheckFinds(t *testing.T) {
 			if tt.breakIt != nil {
 				tt.breakIt(w)
 			}
-			got := problems(t, w.chat.Check(t.Context(), places, who))
+			got := problems(t, w.chat.Diagnose(t.Context(), places, who))
 			var want [][]string
 			for _, part := range strings.Split(strings.Join(tt.want, "\x00"), "\x00+\x00") {
 				want = append(want, strings.Split(part, "\x00"))
@@ -240,7 +240,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	places, who := checked()
-	got := problems(t, w.chat.Check(ctx, places, who))
+	got := problems(t, w.chat.Diagnose(ctx, places, who))
 	if len(got) != 1 || !strings.Contains(got[0], "no answer in time") {
 		t.Errorf("Check = %q, want that the answer is late", got)
 	}
@@ -310,7 +310,7 @@ func TestTell(t *testing.T) {
 	w.fake.AddGroup(slacktest.Group{ID: "S0BOTH", Handle: "both", Users: []string{"U0ANN", "U0GONE", "U0BOB"}})
 	w.fake.AddUser(slacktest.User{ID: "U0GONE", Name: "gone", Deleted: true})
 	const text = "*3* webhooks failed <!channel> & <https://evil.example.com|help>\nlook at /epm incoming failed"
-	if err := w.chat.Tell(t.Context(), principal(tickets.User, "U0ANN"), text); err != nil {
+	if err := w.chat.DirectMessage(t.Context(), principal(tickets.User, "U0ANN"), text); err != nil {
 		t.Fatal(err)
 	}
 	list := w.fake.Messages(w.fake.DM("U0ANN"))
@@ -324,7 +324,7 @@ func TestTell(t *testing.T) {
 			t.Errorf("%s = %q, want %q", arg, call.Args[arg], want)
 		}
 	}
-	if err := w.chat.Tell(t.Context(), principal(tickets.Group, "S0BOTH"), "a word"); err != nil {
+	if err := w.chat.DirectMessage(t.Context(), principal(tickets.Group, "S0BOTH"), "a word"); err != nil {
 		t.Errorf("Tell a group with somebody who is gone = %v, want nil", err)
 	}
 	for user, want := range map[string]int{"U0ANN": 2, "U0BOB": 1} {
@@ -332,7 +332,7 @@ func TestTell(t *testing.T) {
 			t.Errorf("%s got %d messages, want %d", user, n, want)
 		}
 	}
-	if err := w.chat.Tell(t.Context(), principal(tickets.User, "U0ANN"), strings.Repeat("<", 50000)); err != nil {
+	if err := w.chat.DirectMessage(t.Context(), principal(tickets.User, "U0ANN"), strings.Repeat("<", 50000)); err != nil {
 		t.Errorf("Tell a long text = %v", err)
 	}
 }
@@ -349,25 +349,25 @@ func TestTellFails(t *testing.T) {
 		want  tickets.Class
 		sent  int
 	}{
-		"Channel":       {who: principal(tickets.Channel, channel), want: tickets.Refused},
-		"Role":          {who: principal(tickets.Role, "9"), want: tickets.Refused},
-		"OtherPlatform": {who: tickets.Principal{Platform: "discord", Kind: tickets.User, ID: "U0ANN"}, want: tickets.Refused},
-		"Unknown":       {who: principal(tickets.User, "U0NONE"), want: tickets.Refused},
-		"Deactivated":   {who: principal(tickets.User, "U0GONE"), want: tickets.Refused},
-		"Hidden":        {who: ann, fault: named(open, "user_not_visible"), want: tickets.Refused},
-		"TabDisabled":   {who: ann, fault: named(post, "messages_tab_disabled"), want: tickets.Refused},
-		"DMGone":        {who: ann, fault: named(post, "channel_not_found"), want: tickets.Refused},
-		"NoScope":       {who: ann, fault: named(open, "missing_scope"), want: tickets.Denied},
-		"OpenDropped":   {who: ann, fault: &slacktest.Fault{Method: open, Kind: slacktest.DropConnection}, want: tickets.Down},
-		"OpenEmpty":     {who: ann, fault: &slacktest.Fault{Method: open, Kind: slacktest.NoTS}, want: tickets.Down},
-		"PostDropped":   {who: ann, fault: &slacktest.Fault{Method: post, Kind: slacktest.DropConnection, Did: true}, want: tickets.Unclear, sent: 1},
-		"PostNoTS":      {who: ann, fault: &slacktest.Fault{Method: post, Kind: slacktest.NoTS, Did: true}, want: tickets.Unclear, sent: 1},
-		"Limited":       {who: ann, fault: &slacktest.Fault{Method: post, Kind: slacktest.Limited}, want: tickets.Limited},
-		"NoGroup":       {who: principal(tickets.Group, "S0NONE"), want: tickets.Refused},
-		"EmptyGroup":    {who: principal(tickets.Group, "S0EMPTY"), want: tickets.Refused},
-		"GroupDenied":   {who: both, fault: named(open, "token_revoked"), want: tickets.Denied},
-		"GroupInPart":   {who: both, fault: &slacktest.Fault{Method: post, Kind: slacktest.DropConnection}, want: tickets.Unclear, sent: 1},
-		"GroupUnread":   {who: both, fault: named("usergroups.users.list", "fatal_error"), want: tickets.Down},
+		"Channel":       {who: principal(tickets.Channel, channel), want: tickets.Rejected},
+		"Role":          {who: principal(tickets.Role, "9"), want: tickets.Rejected},
+		"OtherPlatform": {who: tickets.Principal{Platform: "discord", Kind: tickets.User, ID: "U0ANN"}, want: tickets.Rejected},
+		"Unknown":       {who: principal(tickets.User, "U0NONE"), want: tickets.Rejected},
+		"Deactivated":   {who: principal(tickets.User, "U0GONE"), want: tickets.Rejected},
+		"Hidden":        {who: ann, fault: named(open, "user_not_visible"), want: tickets.Rejected},
+		"TabDisabled":   {who: ann, fault: named(post, "messages_tab_disabled"), want: tickets.Rejected},
+		"DMGone":        {who: ann, fault: named(post, "channel_not_found"), want: tickets.Rejected},
+		"NoScope":       {who: ann, fault: named(open, "missing_scope"), want: tickets.Unauthorized},
+		"OpenDropped":   {who: ann, fault: &slacktest.Fault{Method: open, Kind: slacktest.DropConnection}, want: tickets.Unavailable},
+		"OpenEmpty":     {who: ann, fault: &slacktest.Fault{Method: open, Kind: slacktest.NoTS}, want: tickets.Unavailable},
+		"PostDropped":   {who: ann, fault: &slacktest.Fault{Method: post, Kind: slacktest.DropConnection, Did: true}, want: tickets.Ambiguous, sent: 1},
+		"PostNoTS":      {who: ann, fault: &slacktest.Fault{Method: post, Kind: slacktest.NoTS, Did: true}, want: tickets.Ambiguous, sent: 1},
+		"Limited":       {who: ann, fault: &slacktest.Fault{Method: post, Kind: slacktest.Limited}, want: tickets.RateLimited},
+		"NoGroup":       {who: principal(tickets.Group, "S0NONE"), want: tickets.Rejected},
+		"EmptyGroup":    {who: principal(tickets.Group, "S0EMPTY"), want: tickets.Rejected},
+		"GroupDenied":   {who: both, fault: named(open, "token_revoked"), want: tickets.Unauthorized},
+		"GroupInPart":   {who: both, fault: &slacktest.Fault{Method: post, Kind: slacktest.DropConnection}, want: tickets.Ambiguous, sent: 1},
+		"GroupUnread":   {who: both, fault: named("usergroups.users.list", "fatal_error"), want: tickets.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := begin(t, "http", handler{}, nil)
@@ -379,7 +379,7 @@ func TestTellFails(t *testing.T) {
 			if tt.fault != nil {
 				w.fake.Fail(*tt.fault)
 			}
-			err := w.chat.Tell(t.Context(), tt.who, "a word")
+			err := w.chat.DirectMessage(t.Context(), tt.who, "a word")
 			var f *tickets.Failure
 			if !errors.As(err, &f) || f.Class != tt.want {
 				t.Errorf("Tell = %v, want class %s", err, tt.want)

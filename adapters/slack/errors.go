@@ -53,23 +53,23 @@ var limited = []string{"ratelimited", "rate_limited", "message_limit_exceeded"}
 // names are those of the method pages, docs.slack.dev/reference/methods.
 // A name that is not here had no effect and may be repeated later.
 var classes = byName(map[tickets.Class][]string{
-	tickets.Limited: limited,
-	tickets.Unclear: {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"},
-	tickets.Gone: {
+	tickets.RateLimited: limited,
+	tickets.Ambiguous:   {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"},
+	tickets.NotFound: {
 		"message_not_found", "cant_update_message", "is_inactive", "edit_window_closed", "streaming_state_conflict",
 		"is_archived", "channel_not_found", "not_in_channel", "thread_not_found", "cannot_reply_to_message",
 	},
-	tickets.Refused: append(slices.Clone(invalid), "restricted_action", "restricted_action_read_only_channel",
+	tickets.Rejected: append(slices.Clone(invalid), "restricted_action", "restricted_action_read_only_channel",
 		"restricted_action_thread_only_channel", "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
 		"messages_tab_disabled", "ekm_access_denied", "metadata_must_be_sent_from_app", "not_enabled"),
-	tickets.Denied: fatal,
+	tickets.Unauthorized: fatal,
 })
 
-// fixed lists the names of [tickets.Gone] that speak of a message which is
+// fixed lists the names of [tickets.NotFound] that speak of a message which is
 // there: in a workspace that lets nobody edit after a while, say.
 var fixed = []string{"edit_window_closed", "streaming_state_conflict", "cannot_reply_to_message"}
 
-// mendable lists the names of [tickets.Gone] that speak of the channel: the
+// mendable lists the names of [tickets.NotFound] that speak of the channel: the
 // bot may be invited again, a channel be taken out of the archive. An edit
 // must not be given up for them.
 var mendable = []string{"is_inactive", "is_archived", "channel_not_found", "not_in_channel"}
@@ -115,38 +115,38 @@ func isLateTrigger(err error) bool { return slices.Contains(lateTrigger, slackEr
 // something that must not happen twice.
 func failure(method string, effect bool, err error) *tickets.Failure {
 	f := &tickets.Failure{Err: fmt.Errorf("slack %s: %w", method, &wire.Hidden{Text: describe(err), Cause: err})}
-	unclear := tickets.Down
+	unclear := tickets.Unavailable
 	if effect {
-		unclear = tickets.Unclear
+		unclear = tickets.Ambiguous
 	}
 	var rate *slack.RateLimitedError
 	var status slack.StatusCodeError
 	switch name := slackError(err); {
 	case errors.As(err, &rate):
-		f.Class, f.After = tickets.Limited, max(rate.RetryAfter, time.Second)
+		f.Class, f.RetryAfter = tickets.RateLimited, max(rate.RetryAfter, time.Second)
 	case errors.As(err, &status) && status.Code == http.StatusTooManyRequests:
-		f.Class, f.After = tickets.Limited, limitedFor
+		f.Class, f.RetryAfter = tickets.RateLimited, limitedFor
 	case name == "":
 		f.Class = unclear
 		if wire.NeverSent(err) {
-			f.Class = tickets.Down
+			f.Class = tickets.Unavailable
 		}
 	default:
 		class, known := classes[name]
 		if !known {
-			class = tickets.Down
+			class = tickets.Unavailable
 		}
 		switch class {
-		case tickets.Limited:
-			f.After = limitedFor
-		case tickets.Unclear:
+		case tickets.RateLimited:
+			f.RetryAfter = limitedFor
+		case tickets.Ambiguous:
 			class = unclear
-		case tickets.Gone:
+		case tickets.NotFound:
 			if method == "chat.update" && slices.Contains(mendable, name) {
-				class, f.After = tickets.Down, mendableFor
+				class, f.RetryAfter = tickets.Unavailable, mendableFor
 			}
 		}
-		f.Class, f.Place, f.Stays = class, slices.Contains(ofPlace, name), slices.Contains(fixed, name)
+		f.Class, f.ChannelFault, f.Stays = class, slices.Contains(ofPlace, name), slices.Contains(fixed, name)
 	}
 	return f
 }

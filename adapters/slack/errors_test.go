@@ -22,10 +22,10 @@ func TestFailurePlace(t *testing.T) {
 	} {
 		for _, method := range []string{methodPost, methodUpdate} {
 			f := failure(method, true, slack.SlackErrorResponse{Err: name})
-			if f.Place != want {
-				t.Errorf("%s of %s: Place = %t, want %t", name, method, f.Place, want)
+			if f.ChannelFault != want {
+				t.Errorf("%s of %s: Place = %t, want %t", name, method, f.ChannelFault, want)
 			}
-			if method == methodUpdate && f.Place && f.Class == tickets.Gone {
+			if method == methodUpdate && f.ChannelFault && f.Class == tickets.NotFound {
 				t.Errorf("%s of %s is Gone: the message is given up", name, method)
 			}
 		}

@@ -60,14 +60,14 @@ func (g guarded) Command(_ context.Context, c adapters.Command) adapters.Answer 
 	return adapters.Note{Text: c.Text}
 }
 
-func (g guarded) Complete(context.Context, adapters.Completion) adapters.Suggestions { return nil }
+func (g guarded) Autocomplete(context.Context, adapters.Completion) adapters.Suggestions { return nil }
 
 func (g guarded) Home(_ context.Context, a tickets.Actor) adapters.Answer {
 	g.actor(a)
 	return adapters.Home{Queue: []adapters.Waiting{{Ticket: g.tk}}}
 }
 
-func (g guarded) Configure(_ context.Context, c adapters.Configuration) adapters.Answer {
+func (g guarded) SubmitSettings(_ context.Context, c adapters.Configuration) adapters.Answer {
 	g.actor(c.Actor)
 	out := adapters.Settings{Version: c.Version}
 	for key, value := range c.Values {

@@ -171,7 +171,7 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 	for attempt := 1; ; attempt++ {
 		var answer adapters.Answer = adapters.Note{Text: sayNoHome}
 		if !plainly {
-			answer = adapters.Ask(ctx, time.Now().Add(homeTime), c.log, func(ctx context.Context) adapters.Answer { return h.Home(ctx, a) })
+			answer = adapters.CallHandler(ctx, time.Now().Add(homeTime), c.log, func(ctx context.Context) adapters.Answer { return h.Home(ctx, a) })
 		}
 		request := slack.PublishViewContextRequest{UserID: a.ID, View: homeView(answer, c.cfg.Now())}
 		c.lintView(request.View)
@@ -199,8 +199,8 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 		case isInvalid(err) && !plainly:
 			c.log.Error("slack refuses a home tab, publishing a plain one", "actor", a.ID, "err", err)
 			plainly = true
-		case f.Class == tickets.Limited: // the next call waits, unless that is too long
-		case f.Class != tickets.Down, !pace.Sleep(ctx, time.Duration(attempt)*againAfter):
+		case f.Class == tickets.RateLimited: // the next call waits, unless that is too long
+		case f.Class != tickets.Unavailable, !pace.Sleep(ctx, time.Duration(attempt)*againAfter):
 			return "", err
 		}
 	}

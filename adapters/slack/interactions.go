@@ -200,7 +200,7 @@ func (c *Chat) once(ctx context.Context, key string, unknown said, do func() sai
 
 // ask makes one call of the Handler within its time.
 func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
-	return adapters.Ask(ctx, received.Add(c.within.Think), c.log, call)
+	return adapters.CallHandler(ctx, received.Add(c.within.Think), c.log, call)
 }
 
 // interact answers the delivery of an interaction.
@@ -317,7 +317,7 @@ func (c *Chat) turn(ctx context.Context, received time.Time, in *interaction, de
 		a := <-asked
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 		defer cancel()
-		p, ok := a.(adapters.Pages)
+		p, ok := a.(adapters.Page)
 		if !ok || !in.Container.Ephemeral {
 			// What is shown stays, and what others see is none of this person's.
 			c.sayLate(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), a)
@@ -440,8 +440,8 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 		return showing(noteView(sayUnknownButton))
 	}
 	sent := adapters.Configuration{Delivery: delivery, Actor: in.actor(), Place: in.place(), Version: version, Values: values}
-	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Configure(ctx, sent) })
-	a, inTime := adapters.By(received.Add(c.within.Think), asked)
+	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.SubmitSettings(ctx, sent) })
+	a, inTime := adapters.AwaitUntil(received.Add(c.within.Think), asked)
 	if !inTime {
 		wait := showing(noteView(adapters.SayMoment))
 		wait.late, wait.then = true, func(ctx context.Context) {
@@ -623,8 +623,8 @@ func (c *Chat) respond(ctx context.Context, to string, m *slack.WebhookMessage) 
 		}
 		f := failure("response_url", true, err)
 		var status slack.StatusCodeError
-		refused := errors.As(err, &status) && status.Code/100 == 4 && f.Class != tickets.Limited
-		if attempt == maxResponses || refused || !pace.Sleep(ctx, max(f.After, time.Duration(attempt)*againAfter)) {
+		refused := errors.As(err, &status) && status.Code/100 == 4 && f.Class != tickets.RateLimited
+		if attempt == maxResponses || refused || !pace.Sleep(ctx, max(f.RetryAfter, time.Duration(attempt)*againAfter)) {
 			return f
 		}
 		c.log.Warn("an answer is sent again", "err", f)
@@ -699,7 +699,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 			Text:     unescape(string(in.Text)),
 		}
 		asked := c.asking(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
-		if a, ok := adapters.By(received.Add(c.within.Think), asked); ok {
+		if a, ok := adapters.AwaitUntil(received.Add(c.within.Think), asked); ok {
 			return c.answerCommand(ctx, received, &in, a)
 		}
 		s := c.answering(&in, adapters.SayMoment)
@@ -725,7 +725,7 @@ func (c *Chat) asking(ctx context.Context, received time.Time, call func(context
 		defer func() { <-c.commands }()
 		ctx, end := c.work.Within(ctx)
 		defer end()
-		asked <- adapters.Ask(ctx, received.Add(adapters.CommandTime), c.log, call)
+		asked <- adapters.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, call)
 	}()
 	return asked
 }
@@ -746,7 +746,7 @@ func (c *Chat) answerCommand(ctx context.Context, received time.Time, in *comman
 	switch a := a.(type) {
 	case adapters.Note:
 		return c.answering(in, a.Text)
-	case adapters.Pages:
+	case adapters.Page:
 		text, blocks := pages(a)
 		return said{body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks}, small: c.answering(in, a.Text).small}
 	case adapters.Form, adapters.Details, adapters.Settings:
@@ -776,7 +776,7 @@ func (c *Chat) sayLate(ctx context.Context, responseURL, channel, user string, a
 	switch a := a.(type) {
 	case adapters.Note:
 		text, blocks = note(a.Text)
-	case adapters.Pages:
+	case adapters.Page:
 		text, blocks = pages(a)
 	case adapters.Settings:
 		text, blocks = note(a.Text)
@@ -853,7 +853,7 @@ func (c *Chat) event(payload []byte, h adapters.Handler) said {
 			err := c.call(ctx, "auth.test", "", false, func() error { _, err := c.api().AuthTestContext(ctx); return err })
 			if err == nil {
 				c.log.Info("slack took the app or a token of it away, but not the bot token in use", "type", kind)
-			} else if tickets.FailureOf(err).Class == tickets.Denied {
+			} else if tickets.FailureOf(err).Class == tickets.Unauthorized {
 				c.giveUp(errUninstalled(kind))
 			}
 		}}

@@ -10,9 +10,9 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Reach reads users and channels one by one, and all user groups in one call,
+// Resolve reads users and channels one by one, and all user groups in one call,
 // because Slack allows that one about twenty times a minute.
-func (c *Chat) Reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+func (c *Chat) Resolve(ctx context.Context, who []tickets.Principal) []adapters.Reach {
 	groups := sync.OnceValues(func() (map[string]group, error) { return c.groups(ctx) })
 	out := make([]adapters.Reach, len(who))
 	slots := make(chan struct{}, 4) // at once

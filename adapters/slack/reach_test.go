@@ -39,7 +39,7 @@ func TestReach(t *testing.T) {
 	for _, tt := range tests {
 		who = append(who, tickets.Principal{Platform: slack.Platform, Kind: tt.kind, ID: tt.id})
 	}
-	for i, got := range w.chat.Reach(t.Context(), who) {
+	for i, got := range w.chat.Resolve(t.Context(), who) {
 		if got != tests[i].want {
 			t.Errorf("Reach of %s = %+v, want %+v", who[i], got, tests[i].want)
 		}
@@ -47,12 +47,12 @@ func TestReach(t *testing.T) {
 	if n := w.fake.Count("usergroups.list"); n != 1 {
 		t.Errorf("the user groups were listed %d times, want once", n)
 	}
-	w.chat.Reach(t.Context(), who[:3])
+	w.chat.Resolve(t.Context(), who[:3])
 	if n := w.fake.Count("users.info") - 1; n != 3 {
 		t.Errorf("users.info was called %d times, want once for each user", n)
 	}
 	w.fake.Fail(slacktest.Fault{Method: "usergroups.list", Kind: slacktest.SlackError, ErrorName: "plan_upgrade_required"})
-	if got := w.chat.Reach(t.Context(), who[4:5]); got[0].Problem != "this workspace has no user groups" || got[0].Err != nil {
+	if got := w.chat.Resolve(t.Context(), who[4:5]); got[0].Problem != "this workspace has no user groups" || got[0].Err != nil {
 		t.Errorf("without user groups Reach = %+v", got)
 	}
 }

@@ -36,7 +36,7 @@ const (
 // card is t as a message.
 func (c *Chat) card(t *tickets.Ticket) message {
 	settings := c.cfg.Card()
-	m := message{text: escapeWithin(adapters.Fallback(t, Platform), maxTopText)}
+	m := message{text: escapeWithin(adapters.PlainText(t, Platform), maxTopText)}
 	facts := adapters.Facts(t, settings.Fields)
 	for scale := 1; ; scale *= 2 {
 		m.blocks = cardBlocks(t, facts, settings, scale)
@@ -45,7 +45,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 		}
 	}
 	m.simple = &message{text: m.text, blocks: []slack.Block{
-		section(plain(adapters.Cut(adapters.Fallback(t, Platform), showReason))),
+		section(plain(adapters.Cut(adapters.PlainText(t, Platform), showReason))),
 		slack.NewActionBlock(actionsID(t), buttons(t, true)...),
 	}}
 	return m
@@ -90,7 +90,7 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 		blocks = append(blocks, slack.NewRichTextBlock("", code...))
 	}
 	blocks = append(blocks, prose...)
-	if why := adapters.Why(t); why != "" {
+	if why := adapters.DecisionReason(t); why != "" {
 		blocks = append(blocks, section(plain(adapters.Quote("Reason for the decision", why, showWhy/scale))))
 	}
 	if t.Open() {
@@ -166,15 +166,15 @@ func parseMove(value string) (tickets.Number, tickets.State) {
 // named; only after a refusal by EPM the approver is mentioned, because the
 // request waits for them again.
 func (c *Chat) reply(t *tickets.Ticket, i int) message {
-	s := adapters.Tell(t, i)
+	s := adapters.ThreadLine(t, i)
 	ping := i >= 0 && i < len(t.Events) && t.Events[i].Kind == tickets.EventRefused
 	var text strings.Builder
 	var parts []slack.RichTextSectionElement
 	for _, p := range s {
 		switch {
 		case !p.Time.IsZero():
-			text.WriteString(escape(adapters.Moment(p.Time)))
-			fallback := adapters.Moment(p.Time)
+			text.WriteString(escape(adapters.FormatTime(p.Time)))
+			fallback := adapters.FormatTime(p.Time)
 			parts = append(parts, &slack.RichTextSectionDateElement{
 				Type: slack.RTSEDate, Timestamp: slack.JSONTime(p.Time.Unix()), Format: dateFormat, Fallback: &fallback,
 			})
@@ -182,8 +182,8 @@ func (c *Chat) reply(t *tickets.Ticket, i int) message {
 			text.WriteString("<@" + p.Actor.ID + ">")
 			parts = append(parts, slack.NewRichTextSectionUserElement(p.Actor.ID, nil))
 		case p.Actor.ID != "":
-			text.WriteString(escape(adapters.NameOn(Platform, p.Actor)))
-			parts = append(parts, slack.NewRichTextSectionTextElement(adapters.NameOn(Platform, p.Actor), &slack.RichTextSectionTextStyle{Bold: true}))
+			text.WriteString(escape(adapters.DisplayNameOn(Platform, p.Actor)))
+			parts = append(parts, slack.NewRichTextSectionTextElement(adapters.DisplayNameOn(Platform, p.Actor), &slack.RichTextSectionTextStyle{Bold: true}))
 		case p.Text != "":
 			text.WriteString(escape(p.Text))
 			parts = append(parts, slack.NewRichTextSectionTextElement(p.Text, nil))
@@ -297,7 +297,7 @@ const dateFormat = "{date_short_pretty} {time}"
 
 // date shows t in each reader's own time zone.
 func date(t time.Time) string {
-	return fmt.Sprintf("<!date^%d^%s|%s>", t.Unix(), dateFormat, adapters.Moment(t))
+	return fmt.Sprintf("<!date^%d^%s|%s>", t.Unix(), dateFormat, adapters.FormatTime(t))
 }
 
 // elements are s as the elements of a context block.
@@ -317,7 +317,7 @@ func elements(s adapters.Sentence) []slack.MixedElement {
 		case p.Actor.Platform == Platform && userID.MatchString(p.Actor.ID):
 			marked.WriteString("<@" + p.Actor.ID + ">")
 		case p.Actor.ID != "":
-			marked.WriteString(escape(adapters.NameOn(Platform, p.Actor)))
+			marked.WriteString(escape(adapters.DisplayNameOn(Platform, p.Actor)))
 		case literal(p.Text):
 			marked.WriteString(p.Text)
 		default:
@@ -346,14 +346,14 @@ const showNote = 2900
 
 // pages is a note with buttons that turn it. Their value is the command that
 // shows the other page.
-func pages(p adapters.Pages) (string, []slack.Block) {
+func pages(p adapters.Page) (string, []slack.Block) {
 	text, blocks := note(p.Text)
 	var all []slack.BlockElement
 	for _, turn := range []struct {
 		action         adapters.Action
 		label, command string
 	}{{adapters.ActionNewer, adapters.LabelNewer, p.Newer}, {adapters.ActionOlder, adapters.LabelOlder, p.Older}} {
-		if turn.command != "" && len([]rune(turn.command)) <= adapters.MaxTurn {
+		if turn.command != "" && len([]rune(turn.command)) <= adapters.MaxPagerCommand {
 			all = append(all, slack.NewButtonBlockElement(string(turn.action), turn.command, plainEmoji(turn.label)))
 		}
 	}

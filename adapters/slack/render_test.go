@@ -124,7 +124,7 @@ func TestRepliesGolden(t *testing.T) {
 // TestHomeGolden: a full queue of hostile requests is as Slack wants it.
 func TestHomeGolden(t *testing.T) {
 	hostile := adaptertest.Hostile()
-	hostile.Imitates = true
+	hostile.SuspectedForgery = true
 	var full adapters.Home
 	full.Say, full.More, full.Health = adapters.SayQueue(1000), 975, strings.Repeat("Slack <!channel>: *x* \u202e\x00 waits.\n", 400)
 	for i := range adapters.MaxQueue + 5 { // more than there should be
@@ -132,7 +132,7 @@ func TestHomeGolden(t *testing.T) {
 		tk.Number = tickets.NewNumber("ABCDEFGHIJ", 1<<62+int64(i))
 		w := adapters.Waiting{Ticket: tk}
 		if i%2 == 0 {
-			w.Own = adapters.SayOwn(tickets.Match{Likeness: tickets.Perhaps, Asked: hostile.User, Known: hostile.Reason})
+			w.Own = adapters.SayOwn(tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: hostile.User, Known: hostile.Reason})
 		}
 		full.Queue = append(full.Queue, w)
 	}

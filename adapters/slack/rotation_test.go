@@ -39,9 +39,9 @@ func TestTokenRotation(t *testing.T) {
 	}
 	w.fake.FailToken(slacktest.BotToken, "token_expired")
 	says("Try of an expired one", w.chat.Try(t.Context(), slack.Secrets{BotToken: slacktest.BotToken}))
-	_, err := w.chat.Holds(t.Context(), principal(tickets.Group, "S1"), w.Actor(0))
+	_, err := w.chat.HasRole(t.Context(), principal(tickets.Group, "S1"), w.Actor(0))
 	says("a call", err)
-	if got := problems(t, w.chat.Check(t.Context(), nil, nil)); len(got) != 1 || !strings.Contains(got[0], slack.SayRotation) {
+	if got := problems(t, w.chat.Diagnose(t.Context(), nil, nil)); len(got) != 1 || !strings.Contains(got[0], slack.SayRotation) {
 		t.Errorf("Check = %q, want the same", got)
 	}
 }

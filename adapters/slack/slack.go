@@ -245,7 +245,7 @@ func (c *Chat) Post(ctx context.Context, place tickets.Place, t *tickets.Ticket,
 			if err == nil {
 				return ts, nil
 			}
-			if tickets.FailureOf(err).Class != tickets.Gone {
+			if tickets.FailureOf(err).Class != tickets.NotFound {
 				return "", err
 			}
 		}
@@ -439,7 +439,7 @@ func (c *Chat) find(ctx context.Context, channel, thread string, n tickets.Numbe
 		})
 		if err != nil {
 			switch tickets.FailureOf(err).Class {
-			case tickets.Denied, tickets.Gone, tickets.Refused:
+			case tickets.Unauthorized, tickets.NotFound, tickets.Rejected:
 				c.log.Warn("cannot look for an earlier message, sending another", "ticket", string(n), "channel", channel, "err", err)
 				return "", 0, nil
 			}
@@ -546,13 +546,13 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 		return nil
 	}
 	f := failure(method, effect, err)
-	if f.Class == tickets.Denied && c.secrets().BotToken != with {
+	if f.Class == tickets.Unauthorized && c.secrets().BotToken != with {
 		return c.call(ctx, method, channel, effect, do) // it was replaced meanwhile
 	}
 	switch f.Class {
-	case tickets.Limited:
-		c.pace.close(ctx, method, channel, f.After)
-	case tickets.Denied:
+	case tickets.RateLimited:
+		c.pace.close(ctx, method, channel, f.RetryAfter)
+	case tickets.Unauthorized:
 		if slackError(err) != "missing_scope" { // one method's trouble, not the token's
 			c.standing.Refuses(f.Err)
 		}
@@ -610,10 +610,10 @@ func (c *Chat) ownApp(ctx context.Context, self identity) string {
 	return string(u.Profile.AppID)
 }
 
-// Holds reports whether a is p or belongs to it, with the members of groups
+// HasRole reports whether a is p or belongs to it, with the members of groups
 // and channels as they were at most a minute ago. Nobody belongs to what is
 // gone.
-func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
+func (c *Chat) HasRole(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
 	if p.Platform != Platform || a.Platform != Platform || a.ID == "" {
 		return false, nil
 	}
@@ -656,7 +656,7 @@ func (c *Chat) Holds(ctx context.Context, p tickets.Principal, a tickets.Actor) 
 // Sees reports whether a is a member of the channel place, wherever they act:
 // in a public channel, and in a direct message, anybody can type a command.
 func (c *Chat) Sees(ctx context.Context, a tickets.Actor, _, place tickets.Place) (bool, error) {
-	return c.Holds(ctx, tickets.Principal{Platform: place.Platform, Kind: tickets.Channel, ID: place.Channel}, a)
+	return c.HasRole(ctx, tickets.Principal{Platform: place.Platform, Kind: tickets.Channel, ID: place.Channel}, a)
 }
 
 // Identify returns a's address and names as Slack told them at most a minute
@@ -733,9 +733,9 @@ func (c *Chat) Ready() error {
 	return errors.Join(why, c.deaf())
 }
 
-// Limits says how fast Slack takes messages
+// RateNote says how fast Slack takes messages
 // (docs.slack.dev/apis/web-api/rate-limits).
-func (c *Chat) Limits() string { return "Slack takes one message a second in each channel" }
+func (c *Chat) RateNote() string { return "Slack takes one message a second in each channel" }
 
 // Run listens until ctx ends. What ends it for good before waits for tokens
 // that change, if they may.

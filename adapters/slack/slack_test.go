@@ -67,28 +67,28 @@ func TestPostFaults(t *testing.T) {
 		want  tickets.Class
 		both  bool // it may have taken effect
 	}{
-		{"Drop", slacktest.Fault{Kind: slacktest.DropConnection}, tickets.Unclear, true},
-		{"EmptyObject", slacktest.Fault{Kind: slacktest.EmptyObject}, tickets.Unclear, true},
-		{"OKFalse", slacktest.Fault{Kind: slacktest.OKFalse}, tickets.Unclear, true},
-		{"NoTS", slacktest.Fault{Kind: slacktest.NoTS}, tickets.Unclear, true},
-		{"Unavailable", slacktest.Fault{Kind: slacktest.Unavailable}, tickets.Unclear, true},
-		{"InternalError", slacktest.Fault{Kind: slacktest.InternalError}, tickets.Unclear, true},
-		{"CaptivePortal", slacktest.Fault{Kind: slacktest.CaptivePortal}, tickets.Unclear, true},
-		{"UnknownElement", slacktest.Fault{Kind: slacktest.UnknownElement}, tickets.Unclear, true},
-		{"Slow", slacktest.Fault{Kind: slacktest.Slow, Delay: 3 * time.Second}, tickets.Unclear, true},
-		{"Fatal", named("fatal_error"), tickets.Unclear, true},
-		{"Limited", slacktest.Fault{Kind: slacktest.Limited}, tickets.Limited, true},
-		{"LimitedNoHeader", slacktest.Fault{Kind: slacktest.LimitedNoHeader}, tickets.Limited, true},
-		{"LimitedInBody", slacktest.Fault{Kind: slacktest.LimitedInBody}, tickets.Limited, true},
-		{"LimitedOtherName", named("rate_limited"), tickets.Limited, true},
-		{"LimitedMessages", named("message_limit_exceeded"), tickets.Limited, true},
-		{"ChannelGone", named("channel_not_found"), tickets.Gone, false},
-		{"Archived", named("is_archived"), tickets.Gone, false},
-		{"NotInvited", named("not_in_channel"), tickets.Gone, false},
-		{"Restricted", named("restricted_action"), tickets.Refused, false},
-		{"Auth", named("invalid_auth"), tickets.Denied, false},
-		{"Revoked", named("token_revoked"), tickets.Denied, false},
-		{"Unknown", named("a_name_of_tomorrow"), tickets.Down, false},
+		{"Drop", slacktest.Fault{Kind: slacktest.DropConnection}, tickets.Ambiguous, true},
+		{"EmptyObject", slacktest.Fault{Kind: slacktest.EmptyObject}, tickets.Ambiguous, true},
+		{"OKFalse", slacktest.Fault{Kind: slacktest.OKFalse}, tickets.Ambiguous, true},
+		{"NoTS", slacktest.Fault{Kind: slacktest.NoTS}, tickets.Ambiguous, true},
+		{"Unavailable", slacktest.Fault{Kind: slacktest.Unavailable}, tickets.Ambiguous, true},
+		{"InternalError", slacktest.Fault{Kind: slacktest.InternalError}, tickets.Ambiguous, true},
+		{"CaptivePortal", slacktest.Fault{Kind: slacktest.CaptivePortal}, tickets.Ambiguous, true},
+		{"UnknownElement", slacktest.Fault{Kind: slacktest.UnknownElement}, tickets.Ambiguous, true},
+		{"Slow", slacktest.Fault{Kind: slacktest.Slow, Delay: 3 * time.Second}, tickets.Ambiguous, true},
+		{"Fatal", named("fatal_error"), tickets.Ambiguous, true},
+		{"Limited", slacktest.Fault{Kind: slacktest.Limited}, tickets.RateLimited, true},
+		{"LimitedNoHeader", slacktest.Fault{Kind: slacktest.LimitedNoHeader}, tickets.RateLimited, true},
+		{"LimitedInBody", slacktest.Fault{Kind: slacktest.LimitedInBody}, tickets.RateLimited, true},
+		{"LimitedOtherName", named("rate_limited"), tickets.RateLimited, true},
+		{"LimitedMessages", named("message_limit_exceeded"), tickets.RateLimited, true},
+		{"ChannelGone", named("channel_not_found"), tickets.NotFound, false},
+		{"Archived", named("is_archived"), tickets.NotFound, false},
+		{"NotInvited", named("not_in_channel"), tickets.NotFound, false},
+		{"Restricted", named("restricted_action"), tickets.Rejected, false},
+		{"Auth", named("invalid_auth"), tickets.Unauthorized, false},
+		{"Revoked", named("token_revoked"), tickets.Unauthorized, false},
+		{"Unknown", named("a_name_of_tomorrow"), tickets.Unavailable, false},
 	} {
 		for _, did := range []bool{false, true} {
 			if did && !tt.both {
@@ -111,10 +111,10 @@ func TestPostFaults(t *testing.T) {
 				if !errors.As(err, &got) || got.Class != tt.want {
 					t.Fatalf("Post() = %v, want class %s", err, tt.want)
 				}
-				if (got.After > 0) != (tt.want == tickets.Limited) {
-					t.Errorf("After is %s", got.After)
+				if (got.RetryAfter > 0) != (tt.want == tickets.RateLimited) {
+					t.Errorf("After is %s", got.RetryAfter)
 				}
-				if !tt.both || (tt.want == tickets.Limited && got.After > time.Second) {
+				if !tt.both || (tt.want == tickets.RateLimited && got.RetryAfter > time.Second) {
 					return
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), hang)
@@ -147,7 +147,7 @@ func TestNoTimestamp(t *testing.T) {
 			}
 			unclear := func(call string, err error) {
 				t.Helper()
-				if err == nil || tickets.FailureOf(err).Class != tickets.Unclear || strings.Contains(err.Error(), slacktest.BotToken) {
+				if err == nil || tickets.FailureOf(err).Class != tickets.Ambiguous || strings.Contains(err.Error(), slacktest.BotToken) {
 					t.Errorf("%s = %v, want that it is unclear", call, err)
 				}
 			}
@@ -169,7 +169,7 @@ func TestNoTimestamp(t *testing.T) {
 			unclear("Reply()", w.chat.Reply(t.Context(), m, tk, 0, time.Time{}))
 			w.fake.AddUser(slacktest.User{ID: "U0ANN", Name: "ann"})
 			odd("chat.postMessage", ts)
-			unclear("Tell()", w.chat.Tell(t.Context(), tickets.Principal{Platform: slack.Platform, Kind: tickets.User, ID: "U0ANN"}, "x"))
+			unclear("Tell()", w.chat.DirectMessage(t.Context(), tickets.Principal{Platform: slack.Platform, Kind: tickets.User, ID: "U0ANN"}, "x"))
 		})
 	}
 }
@@ -183,7 +183,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	tk := adaptertest.NewBook().Add(1, adaptertest.Request(), tickets.Place{})
 	_, err = c.Post(t.Context(), tickets.Place{Platform: slack.Platform, Channel: channel}, tk, time.Time{})
-	if f := tickets.FailureOf(err); f.Class != tickets.Down {
+	if f := tickets.FailureOf(err); f.Class != tickets.Unavailable {
 		t.Errorf("Post() = %v, want class down: it never got there", err)
 	}
 }
@@ -209,7 +209,7 @@ func TestRefusedBlocksArePostedPlain(t *testing.T) {
 		t.Error(err)
 	}
 	w.fake.Fail(slacktest.Fault{Method: "chat.update", Kind: slacktest.SlackError, ErrorName: "invalid_blocks", Times: 2})
-	if f := tickets.FailureOf(w.chat.Edit(t.Context(), tickets.Message{Place: w.Place(), ID: id}, tk)); f.Class != tickets.Refused {
+	if f := tickets.FailureOf(w.chat.Edit(t.Context(), tickets.Message{Place: w.Place(), ID: id}, tk)); f.Class != tickets.Rejected {
 		t.Errorf("refused twice: %v, want class refused", f)
 	}
 }
@@ -272,7 +272,7 @@ func TestHistoryWithoutMessages(t *testing.T) {
 		t.Fatal("the first post went well")
 	}
 	w.fake.Fail(slacktest.Fault{Method: "conversations.history", Kind: slacktest.NoTS})
-	if _, err := w.chat.Post(t.Context(), w.Place(), tk, since); tickets.FailureOf(err).Class != tickets.Down {
+	if _, err := w.chat.Post(t.Context(), w.Place(), tk, since); tickets.FailureOf(err).Class != tickets.Unavailable {
 		t.Errorf("Post() = %v, want class down", err)
 	}
 	if _, err := w.chat.Post(t.Context(), w.Place(), tk, since); err != nil || len(w.Cards()) != 1 {
@@ -333,7 +333,7 @@ func TestHistoryOfOtherApps(t *testing.T) {
 func TestHistoryWithoutTimestamp(t *testing.T) {
 	id, err := postAgain(t, `{"ok":true,"channel":"`+channel+`","ts":"1769864700.000100","messages":[
 	 {"type":"message","ts":"xoxb-x","user":"U0BOT","metadata":{"event_type":"countersign_ticket","event_payload":{"ticket":"JIT-1042","rev":1}}}]}`)
-	if id != "" || err == nil || tickets.FailureOf(err).Class != tickets.Down || strings.Contains(err.Error(), "xoxb-x") {
+	if id != "" || err == nil || tickets.FailureOf(err).Class != tickets.Unavailable || strings.Contains(err.Error(), "xoxb-x") {
 		t.Errorf("Post() = %q, %v; want class down", id, err)
 	}
 }
@@ -351,7 +351,7 @@ func TestHoldsGroupsAndChannels(t *testing.T) {
 	inChannel := tickets.Principal{Platform: slack.Platform, Kind: tickets.Channel, ID: channel}
 	check := func(p tickets.Principal, i int, want bool) {
 		t.Helper()
-		if got, err := w.chat.Holds(t.Context(), p, w.Actor(i)); err != nil || got != want {
+		if got, err := w.chat.HasRole(t.Context(), p, w.Actor(i)); err != nil || got != want {
 			t.Errorf("Holds(%s, %d) = %v, %v; want %v", p, i, got, err, want)
 		}
 	}
@@ -365,7 +365,7 @@ func TestHoldsGroupsAndChannels(t *testing.T) {
 		t.Errorf("the group was asked for %d times, want 1", n)
 	}
 	check(inChannel, 19, true) // on the third page
-	if got, err := w.chat.Holds(t.Context(), inChannel, tickets.Actor{Platform: slack.Platform, ID: "U99ELSE"}); got || err != nil {
+	if got, err := w.chat.HasRole(t.Context(), inChannel, tickets.Actor{Platform: slack.Platform, ID: "U99ELSE"}); got || err != nil {
 		t.Errorf("a stranger is in the channel: %v, %v", got, err)
 	}
 
@@ -381,11 +381,11 @@ func TestHoldsGroupsAndChannels(t *testing.T) {
 
 	ahead.Store(int64(122 * time.Second))
 	w.fake.Fail(slacktest.Fault{Method: "usergroups.users.list", Kind: slacktest.Unavailable})
-	if got, err := w.chat.Holds(t.Context(), group, w.Actor(1)); got || err == nil {
+	if got, err := w.chat.HasRole(t.Context(), group, w.Actor(1)); got || err == nil {
 		t.Errorf("Holds() of an unreadable group = %v, %v; want an error", got, err)
 	}
 	role := tickets.Principal{Platform: slack.Platform, Kind: tickets.Role, ID: "1"}
-	if got, err := w.chat.Holds(t.Context(), role, w.Actor(1)); got || err == nil {
+	if got, err := w.chat.HasRole(t.Context(), role, w.Actor(1)); got || err == nil {
 		t.Errorf("Holds(%s) = %v, %v; want an error", role, got, err)
 	}
 }
@@ -432,7 +432,7 @@ func TestHoldsOfWhatIsGone(t *testing.T) {
 				if i > 0 && tt.unread {
 					break // a limit would be waited for
 				}
-				if got, err := w.chat.Holds(t.Context(), tt.p, w.Actor(i)); got || (err != nil) != tt.unread {
+				if got, err := w.chat.HasRole(t.Context(), tt.p, w.Actor(i)); got || (err != nil) != tt.unread {
 					t.Errorf("Holds(%s, %d) = %v, %v; want nobody, an error: %v", tt.p, i, got, err, tt.unread)
 				}
 			}
@@ -462,11 +462,11 @@ func TestEditsArePaced(t *testing.T) {
 		}
 	}
 	for range 3 { // a refused wait takes nothing from the limit
-		if f := tickets.FailureOf(w.chat.Edit(ctx, m, tk)); f.Class != tickets.Limited || f.After > time.Minute || f.After < 50*time.Second {
-			t.Errorf("the third edit: %v after %s, want limited for a minute", f, f.After)
+		if f := tickets.FailureOf(w.chat.Edit(ctx, m, tk)); f.Class != tickets.RateLimited || f.RetryAfter > time.Minute || f.RetryAfter < 50*time.Second {
+			t.Errorf("the third edit: %v after %s, want limited for a minute", f, f.RetryAfter)
 		}
 	}
-	if f := tickets.FailureOf(w.chat.Reply(ctx, m, tk, 0, time.Time{})); f.Class != tickets.Limited {
+	if f := tickets.FailureOf(w.chat.Reply(ctx, m, tk, 0, time.Time{})); f.Class != tickets.RateLimited {
 		t.Errorf("the second message in the channel: %v, want limited", f)
 	}
 	if n := w.fake.Count("chat.update"); n != 2 {
@@ -486,8 +486,8 @@ func TestRetryAfterHoldsForOthers(t *testing.T) {
 	defer cancel()
 	for range 2 {
 		_, err := w.chat.Post(ctx, w.Place(), tk, time.Time{})
-		if f := tickets.FailureOf(err); f.Class != tickets.Limited || f.After > 20*time.Second || f.After < 15*time.Second {
-			t.Errorf("Post() = %v after %s", err, f.After)
+		if f := tickets.FailureOf(err); f.Class != tickets.RateLimited || f.RetryAfter > 20*time.Second || f.RetryAfter < 15*time.Second {
+			t.Errorf("Post() = %v after %s", err, f.RetryAfter)
 		}
 	}
 	if n := w.fake.Count("chat.postMessage"); n != 1 {
@@ -586,7 +586,7 @@ func TestComesBackWithAnotherToken(t *testing.T) {
 			if err := w.chat.Try(t.Context(), slack.Secrets{BotToken: "xoxb-2"}); err != nil {
 				t.Errorf("Try() = %v", err)
 			}
-			if err := w.chat.Try(t.Context(), slack.Secrets{BotToken: slacktest.BotToken}); tickets.FailureOf(err).Class != tickets.Denied {
+			if err := w.chat.Try(t.Context(), slack.Secrets{BotToken: slacktest.BotToken}); tickets.FailureOf(err).Class != tickets.Unauthorized {
 				t.Errorf("Try() of the revoked one = %v", err)
 			}
 			now.Store("xoxb-2")
@@ -605,7 +605,7 @@ func TestDeniedShowsInReady(t *testing.T) {
 	tk := b.Add(1042, adaptertest.Request(), w.Place())
 	w.fake.FailToken(slacktest.BotToken, "token_revoked")
 	_, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})
-	if f := tickets.FailureOf(err); f.Class != tickets.Denied {
+	if f := tickets.FailureOf(err); f.Class != tickets.Unauthorized {
 		t.Errorf("Post() = %v, want class denied", err)
 	}
 	if err := w.chat.Ready(); err == nil || !strings.Contains(err.Error(), "token_revoked") {
@@ -669,9 +669,9 @@ func TestNoSecretInErrors(t *testing.T) {
 			note(err)
 			note(c.Edit(ctx, m, tk))
 			note(c.Reply(ctx, m, tk, 0, time.Time{}))
-			_, err = c.Holds(ctx, tickets.Principal{Platform: slack.Platform, Kind: tickets.Group, ID: "S1"}, tickets.Actor{Platform: slack.Platform, ID: "U1"})
+			_, err = c.HasRole(ctx, tickets.Principal{Platform: slack.Platform, Kind: tickets.Group, ID: "S1"}, tickets.Actor{Platform: slack.Platform, ID: "U1"})
 			note(err)
-			_, err = c.Holds(ctx, tickets.Principal{Platform: slack.Platform, Kind: tickets.Channel, ID: "C1"}, tickets.Actor{Platform: slack.Platform, ID: "U1"})
+			_, err = c.HasRole(ctx, tickets.Principal{Platform: slack.Platform, Kind: tickets.Channel, ID: "C1"}, tickets.Actor{Platform: slack.Platform, ID: "U1"})
 			note(err)
 			short, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer stop()
@@ -680,7 +680,7 @@ func TestNoSecretInErrors(t *testing.T) {
 			for i, err := range errs {
 				if err == nil {
 					t.Errorf("call %d works", i)
-				} else if s := fmt.Sprintf("%v %+v", err, tickets.FailureOf(err).Say); strings.Contains(s, "TOPSECRET") {
+				} else if s := fmt.Sprintf("%v %+v", err, tickets.FailureOf(err).UserMessage); strings.Contains(s, "TOPSECRET") {
 					t.Errorf("call %d: %s", i, s)
 				}
 			}
@@ -730,10 +730,10 @@ func (h handler) Click(ctx context.Context, c adapters.Click) adapters.Answer { 
 func (h handler) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
 	return h.submit(ctx, s)
 }
-func (h handler) Configure(ctx context.Context, c adapters.Configuration) adapters.Answer {
+func (h handler) SubmitSettings(ctx context.Context, c adapters.Configuration) adapters.Answer {
 	return h.configure(ctx, c)
 }
-func (h handler) Complete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
+func (h handler) Autocomplete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
 	return h.complete(ctx, c)
 }
 func (h handler) Home(ctx context.Context, a tickets.Actor) adapters.Answer { return h.home(ctx, a) }

@@ -119,13 +119,13 @@ func (c *Chat) openSocket(ctx context.Context, api *slack.Client) (*socket, erro
 	var status slack.StatusCodeError
 	switch {
 	case errors.As(err, &status) && status.Code == http.StatusNotFound:
-		return nil, &tickets.Failure{Class: tickets.Denied, Err: errors.New("slack apps.connections.open: the app token or the API URL is wrong")}
+		return nil, &tickets.Failure{Class: tickets.Unauthorized, Err: errors.New("slack apps.connections.open: the app token or the API URL is wrong")}
 	case err != nil:
 		return nil, failure("apps.connections.open", false, err)
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "wss" && c.base.Scheme == "https" {
-		return nil, &tickets.Failure{Class: tickets.Down, Err: errors.New("slack names no safe address of its socket")}
+		return nil, &tickets.Failure{Class: tickets.Unavailable, Err: errors.New("slack names no safe address of its socket")}
 	}
 	dialer := websocket.Dialer{NetDialContext: network.Dial(u.Scheme == "wss"), WriteBufferSize: oneFrame}
 	ws, _, err := dialer.DialContext(ctx, address, http.Header{"Origin": {"https://api.slack.com"}})
@@ -224,14 +224,14 @@ func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line
 			return nil
 		}
 		f := tickets.FailureOf(err)
-		if f.Class == tickets.Denied {
+		if f.Class == tickets.Unauthorized {
 			return f.Err
 		}
 		state.Down(c.cfg.Now(), f.Err)
 		if time.Since(begun) > lasting {
 			wait = 0
 		}
-		pause := f.After
+		pause := f.RetryAfter
 		if wait > 0 {
 			pause = max(pause, firstPause, wait/2+rand.N(wait/2))
 		}

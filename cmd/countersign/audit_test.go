@@ -55,14 +55,14 @@ func historied(t *testing.T, path string) {
 		}
 		_, err = s.Update(t.Context(), made.Number, func(t *tickets.Ticket) error {
 			at := storetest.Now.Add(24 * time.Hour)
-			t.Posted(storetest.Place, "1.2", t, at)
+			t.RecordPost(storetest.Place, "1.2", t, at)
 			d := storetest.Approval(at)
 			d.Reason, d.By.Name = hostileText, hostileText
 			return t.Decide(d, storetest.Rules())
 		})
 		must(err)
 		up := storetest.Concluded(id)
-		up.News.Outcome.By = hostileText
+		up.Update.Outcome.By = hostileText
 		_, _, err = s.Accept(t.Context(), up, storetest.Concludes(up))
 		must(err)
 	}

@@ -108,21 +108,21 @@ func fillHistory(b *testing.B, addr string, n int) int {
 			seq++
 			id := uuid.NewString()
 			in := epm.Read(tickets.Incoming{ID: "in-" + id, Raw: []byte(before + id + after)})
-			t := tickets.Start(tickets.NewNumber("JIT", seq), in.News.ID, rules, at)
-			t.Take(in, rules, at)
-			t.Posted(place, "1700000000.000100", t, at)
-			t.Opened(ann, tickets.Approve, place, at)
-			if err := t.Decide(tickets.Decision{Verdict: tickets.Approve, Reason: "ok for the patch window", Duration: tickets.For(2 * time.Hour), By: ann, At: at, Place: place}, rules); err != nil {
+			t := tickets.Start(tickets.NewNumber("JIT", seq), in.Update.ID, rules, at)
+			t.ApplyUpdate(in, rules, at)
+			t.RecordPost(place, "1700000000.000100", t, at)
+			t.RecordFormOpened(ann, tickets.Approve, place, at)
+			if err := t.Decide(tickets.Decision{Verdict: tickets.Approve, Reason: "ok for the patch window", Duration: tickets.Lasting(2 * time.Hour), By: ann, At: at, Place: place}, rules); err != nil {
 				b.Fatal(err)
 			}
 			t.BeginSend(at)
-			t.Acknowledge(*t.Decision, at)
+			t.RecordAccepted(*t.Decision, at)
 			t.Conclude(tickets.Outcome{Verdict: tickets.Approve, Duration: "7200", By: "Ann", At: at, Start: at, End: at.Add(2 * time.Hour)}, rules, at)
 			t.Version = 1
 			events += len(t.Events)
 			page = append(page, t)
 		}
-		err := keep.RestoreTickets(b.Context(), page, func(i int, _ store.Standing) *tickets.Ticket { return page[i] })
+		err := keep.RestoreTickets(b.Context(), page, func(i int, _ store.Existing) *tickets.Ticket { return page[i] })
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -212,14 +212,14 @@ func newFilled(b *testing.B, kind string, size int) *filled {
 func (f *filled) fill(b *testing.B, s store.Store) {
 	b.Helper()
 	before, after, id := benchBody(b)
-	request := *epm.Read(tickets.Incoming{Raw: []byte(before + id + after)}).News.Request
+	request := *epm.Read(tickets.Incoming{Raw: []byte(before + id + after)}).Update.Request
 	rules := benchRules()
 	place := tickets.Place{Platform: discord.Platform, Channel: discordChannel}
 	rules.Places = []tickets.Place{place}
 	shown := func(t *tickets.Ticket, seq int64) {
-		t.Posted(place, "13"+fmt.Sprintf("%017d", rand.N(int64(1e17))), t, t.Created)
-		t.Edited(place, t.Rev, t.Created)
-		t.Told(place, len(t.Events)-1, t.Created)
+		t.RecordPost(place, "13"+fmt.Sprintf("%017d", rand.N(int64(1e17))), t, t.Created)
+		t.RecordEdit(place, t.Rev, t.Created)
+		t.RecordReply(place, len(t.Events)-1, t.Created)
 	}
 	var next atomic.Int64
 	var mu sync.Mutex
@@ -235,7 +235,7 @@ func (f *filled) fill(b *testing.B, s store.Store) {
 				now := time.Now().Add(-time.Duration(int64(f.size)-i) * time.Second)
 				r := request
 				r.ID = tickets.RequestID(uuid.NewString())
-				in := tickets.Incoming{ID: uuid.Must(uuid.NewV7()).String(), At: now, Remote: "192.0.2.1", Raw: []byte(before + string(r.ID) + after), News: &tickets.News{ID: r.ID, Request: &r}}
+				in := tickets.Incoming{ID: uuid.Must(uuid.NewV7()).String(), At: now, Remote: "192.0.2.1", Raw: []byte(before + string(r.ID) + after), Update: &tickets.Update{ID: r.ID, Request: &r}}
 				_, t, err := s.Accept(ctx, in, func(_ *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 					t := tickets.Start(tickets.NewNumber(rules.Type.Prefix, seq), r.ID, rules, now)
 					t.Ask(r, rules, now)
@@ -244,7 +244,7 @@ func (f *filled) fill(b *testing.B, s store.Store) {
 						d := tickets.Decision{Verdict: tickets.Approve, Reason: "as agreed", Duration: tickets.Once(), By: tickets.Actor{Platform: discord.Platform, ID: discordAnn, Name: "ann"}, At: now, Place: place}
 						_ = t.Decide(d, rules)
 						t.BeginSend(now)
-						t.Acknowledge(d, now)
+						t.RecordAccepted(d, now)
 						t.Conclude(tickets.Outcome{Verdict: tickets.Approve, Duration: "Once", At: now}, rules, now)
 						shown(t, i)
 					}
@@ -254,7 +254,7 @@ func (f *filled) fill(b *testing.B, s store.Store) {
 					b.Error(err)
 					return
 				}
-				if due := t.Due(); len(due) > 0 {
+				if due := t.NextDue(); len(due) > 0 {
 					b.Errorf("%s owes something: %v", t.Number, due)
 					return
 				}

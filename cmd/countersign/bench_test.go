@@ -506,8 +506,8 @@ func bytesInRedis(b *testing.B) int {
 	b.Helper()
 	before, after, id := benchBody(b)
 	in := epm.Read(tickets.Incoming{Raw: []byte(before + id + after)})
-	t := tickets.Start("JIT-1001", in.News.ID, benchRules(), time.Now())
-	t.Ask(*in.News.Request, benchRules(), time.Now())
+	t := tickets.Start("JIT-1001", in.Update.ID, benchRules(), time.Now())
+	t.Ask(*in.Update.Request, benchRules(), time.Now())
 	doc, err := store.Encode(t)
 	if err != nil {
 		b.Fatal(err)

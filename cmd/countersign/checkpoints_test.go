@@ -268,7 +268,7 @@ func TestCheckpointsOfOthersAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = keep.Close() })
-	_, doc, err := store.Entry(nil, []*tickets.Ticket{{Number: "JIT-1001"}}, time.Unix(1, 0))
+	_, doc, err := store.NewLedgerEntry(nil, []*tickets.Ticket{{Number: "JIT-1001"}}, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -239,10 +239,10 @@ type config struct {
 	proxies      []netip.Prefix
 	publicURL    string            // without a slash at its end; empty if not set
 	settings     map[string]string // that the program is started with, by key
-	world        bot.World         // what settings may name
+	world        bot.Registry      // what settings may name
 	start        bot.Settings      // the same, read
 	logLevel     slog.Level
-	keep         bot.Ages
+	keep         bot.Retention
 }
 
 // unchecked is the configuration of env that needs no check.
@@ -326,7 +326,7 @@ func (env environment) check(earlier []finding) (config, error) {
 }
 
 // keep reads how long what is kept.
-func (c *checker) keep(env environment) bot.Ages {
+func (c *checker) keep(env environment) bot.Retention {
 	const day = 24 * time.Hour
 	span := func(name, value string, least time.Duration) time.Duration {
 		if value == "" {
@@ -338,7 +338,7 @@ func (c *checker) keep(env environment) bot.Ages {
 		}
 		return d
 	}
-	ages := bot.Ages{
+	ages := bot.Retention{
 		// EPM may tell of a request for a while after its end.
 		Tickets: span("KEEP_TICKETS", env.KeepTickets, 30*day),
 		Applied: span("KEEP_INCOMING", env.KeepIncoming, day),
@@ -577,8 +577,8 @@ func discordPrincipal(p tickets.Principal, guild string) string {
 
 // settings are the settings that env begins with, as text and read, and what
 // settings may name.
-func (c *checker) settings(env environment) (map[string]string, bot.World, bot.Settings) {
-	world := bot.World{Types: c.types(env.SettingsTicketTypes), Principal: env.principal, Place: env.place}
+func (c *checker) settings(env environment) (map[string]string, bot.Registry, bot.Settings) {
+	world := bot.Registry{Types: c.types(env.SettingsTicketTypes), Principal: env.principal, Place: env.place}
 	variables := map[string]string{
 		tickets.KeyTicketType: "SETTINGS_TICKET_TYPE", tickets.KeyActiveStates: "SETTINGS_ACTIVE_STATES",
 		tickets.KeyShortDescription: "SETTINGS_SHORT_DESCRIPTION", tickets.KeyAssignmentGroup: "SETTINGS_ASSIGNMENT_GROUP",

@@ -588,7 +588,7 @@ func TestDemoPage(t *testing.T) {
 			eval[bool](p, "choose "+w, `document.getElementById("discord-word").dispatchEvent(new Event("change"))`)
 		}
 		var words []string
-		for _, w := range adapters.Words() {
+		for _, w := range adapters.Commands() {
 			words = append(words, w.Name)
 		}
 		p.is("every word is offered", fmt.Sprintf(`document.getElementById("discord-word").innerText.split("\n").join(" ") === %q`, strings.Join(words, " ")))

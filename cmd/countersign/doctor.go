@@ -100,7 +100,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		}
 		usableChats = append(usableChats, chat)
 		parts = append(parts, func(ctx context.Context, c *checkup) {
-			for _, f := range chat.Check(ctx, cfg.start.Rules.Places, slices.Concat(cfg.start.Approvers, cfg.start.Admins)) {
+			for _, f := range chat.Diagnose(ctx, cfg.start.Rules.Places, slices.Concat(cfg.start.Approvers, cfg.start.Admins)) {
 				f.What = adapters.PlatformName(chat.Platform()) + ": " + f.What
 				c.findings = append(c.findings, f)
 			}
@@ -308,12 +308,12 @@ func checkSQLite(ctx context.Context, c *checkup, cfg config, wrong configError)
 func checkSettings(ctx context.Context, c *checkup, cfg config, keep store.Store) {
 	const what = "the settings in the store"
 	switch set, err := keep.Settings(ctx); {
-	case errors.Is(err, store.ErrDamaged):
+	case errors.Is(err, store.ErrCorrupt):
 		c.bad(what, "they are damaged and cannot be read, and a bot that starts takes no webhook and lets nobody decide",
 			"Let an admin write /epm config reset yes, or run countersign settings reset yes; then set again what is missing, or run countersign settings import with an earlier export.")
 	case err == nil:
 		c.ok(what + " can be read")
-		now, _ := bot.Merged(cfg.settings, set, cfg.world)
+		now, _ := bot.Effective(cfg.settings, set, cfg.world)
 		checkFirstState(c, &now)
 	}
 }
@@ -337,7 +337,7 @@ func checkOwed(ctx context.Context, c *checkup, cfg config, wrong configError, k
 	follows := cfg.follows()
 	for _, lane := range slices.Sorted(maps.Keys(stats.Owed)) {
 		to, ok := strings.CutPrefix(string(lane), string(tickets.DeliverLane("")))
-		if ok && !slices.Contains(follows, tickets.Receiver(to)) {
+		if ok && !slices.Contains(follows, tickets.EventSink(to)) {
 			c.note(fmt.Sprintf("the receiver of events %s: not configured, and owed events of %s", to, counted(stats.Owed[lane], "ticket")),
 				fmt.Sprintf("Configure it again, or let it be forgotten: countersign events drop-sink %s. Until then these tickets are not retired.", to))
 		}
@@ -352,7 +352,7 @@ func checkForeign(ctx context.Context, c *checkup, cfg config, keep store.Store)
 		return
 	}
 	const what = "Slack: the connections of the app, as the bot last recorded them"
-	switch n, err := keep.Mark(ctx, foreignMark); {
+	switch n, err := keep.Cursor(ctx, foreignMark); {
 	case err == nil && n > 0:
 		c.bad(what, slack.SayForeign(int(n)), "Find the other installation and give it an app and tokens of its own; a bot that was killed a moment ago counts too, for some minutes. docs/operating.md, A card of another request, says what happens otherwise.")
 	case err == nil:

@@ -83,7 +83,7 @@ func checkWebhooks(ctx context.Context, c *checkup, cfg config) {
 				empty = append(empty, name)
 			}
 		}
-		seen := fmt.Sprintf("%s: last seen %s", what, adapters.Moment(h.last))
+		seen := fmt.Sprintf("%s: last seen %s", what, adapters.FormatTime(h.last))
 		if len(empty) > 0 {
 			seen += fmt.Sprintf("\nnever filled in the newest %d: %s", h.bodies, strings.Join(empty, ", "))
 		}
@@ -108,14 +108,14 @@ func counterpart(all map[string]*heard, w epm.Webhook) bool {
 
 // readWebhooks looks through what is kept, newest first. listed are the kinds
 // of which a request was found in EPM's list.
-func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard, listed map[tickets.Kind]bool, failed []store.Kept, order dates, err error) {
+func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard, listed map[tickets.Kind]bool, failed []store.StoredIncoming, order dates, err error) {
 	all, listed = map[string]*heard{}, map[tickets.Kind]bool{}
 	list, err := keep.Incomings(ctx, store.IncomingQuery{Limit: maxKept})
 	if err != nil {
 		return nil, nil, nil, dates{}, err
 	}
 	for _, k := range list {
-		if k.Remote == tickets.FromList {
+		if k.Remote == tickets.RemoteList {
 			if t, err := keep.Get(ctx, k.Receipt.Ticket); err == nil && t.Request != nil && k.Receipt.Status == tickets.StatusCreated {
 				listed[t.Request.Kind] = true
 			}
@@ -162,12 +162,12 @@ func readWebhooks(ctx context.Context, keep store.Store) (all map[string]*heard,
 }
 
 // sayFailed tells of webhooks that could not be read.
-func sayFailed(c *checkup, failed []store.Kept) {
+func sayFailed(c *checkup, failed []store.StoredIncoming) {
 	if len(failed) == 0 {
 		return
 	}
 	newest := failed[0]
-	c.bad("EPM's webhooks", fmt.Sprintf("%d of the newest could not be understood, the last %s: %s", len(failed), adapters.Moment(newest.At), strings.TrimRight(newest.Error, ".")),
+	c.bad("EPM's webhooks", fmt.Sprintf("%d of the newest could not be understood, the last %s: %s", len(failed), adapters.FormatTime(newest.At), strings.TrimRight(newest.Error, ".")),
 		"Compare the webhook's template in EPM with what countersign templates prints. Each is kept with the ID that EPM's delivery history shows.")
 }
 

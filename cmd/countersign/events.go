@@ -34,8 +34,8 @@ func eventsForget(ctx context.Context, p process, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	to := tickets.Receiver(rest[0])
-	if !slices.Contains([]tickets.Receiver{receivers.SyslogName, receivers.WebhookName, receivers.FileName}, to) {
+	to := tickets.EventSink(rest[0])
+	if !slices.Contains([]tickets.EventSink{receivers.SyslogName, receivers.WebhookName, receivers.FileName}, to) {
 		return fmt.Errorf("there is no receiver %s: write %s", adapters.Line(rest[0]), eventsUsage)
 	}
 	env, findings := p.Environment()
@@ -53,7 +53,7 @@ func eventsForget(ctx context.Context, p process, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	done, err := bot.Forget(ctx, keep.(bot.Archive), to) // as every store is
+	done, err := bot.DropSink(ctx, keep.(bot.Archive), to) // as every store is
 	if done.Tickets == 0 && err == nil {
 		_, err = fmt.Fprintf(p.Stdout, "No ticket knows a receiver %s: nothing is owed to it.\n", to)
 		return err

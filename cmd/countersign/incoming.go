@@ -104,7 +104,7 @@ type keptRecord struct {
 	Repaired bool           `json:"repaired,omitempty"`
 }
 
-func recordOf(k store.Kept) keptRecord {
+func recordOf(k store.StoredIncoming) keptRecord {
 	return keptRecord{k.ID, k.At, k.Remote, k.Receipt.Status, k.Receipt.Ticket, k.Error, k.Repaired}
 }
 
@@ -198,7 +198,7 @@ func incomingReplay(ctx context.Context, p process, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := bot.Replayer{Store: bot.Following(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
+	done, err := bot.Replayer{Store: bot.TrackingSinks(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
 	switch {
 	case err != nil:
 		return err
@@ -234,14 +234,14 @@ func replayRules(ctx context.Context, keep store.Store, env environment, id stri
 	switch {
 	case err != nil:
 		return nil, err
-	case k.Receipt.Status != tickets.StatusFailed || env.reader().Read(k.Incoming).News == nil:
+	case k.Receipt.Status != tickets.StatusFailed || env.reader().Read(k.Incoming).Update == nil:
 		return rules, nil // nothing will be applied
 	case len(rules(nil).Places) == 0:
 		return nil, fmt.Errorf("this webhook can be read now; to apply it as serve does, replay needs the environment of serve too: neither %[1]s_SLACK_CHANNEL nor %[1]s_DISCORD_CHANNEL is set, and nobody would see the ticket", envPrefix)
 	case len(c.findings) > 0:
 		return nil, configError(c.findings)
 	}
-	_, broken := bot.Merged(start, set, world)
+	_, broken := bot.Effective(start, set, world)
 	for _, key := range []string{tickets.KeyChannels, tickets.KeyTicketType} {
 		if err := broken[key]; err != nil {
 			return nil, fmt.Errorf("the ticket would not be as serve makes it: the setting %s cannot be used with this environment: %w", key, err)

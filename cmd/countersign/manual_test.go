@@ -140,7 +140,7 @@ func noCommand(text string) string {
 	case len(words) == 0: // a value alone
 		return ""
 	case words[0] == "/"+adapters.CommandName && len(words) > 1:
-		for _, w := range adapters.Words() {
+		for _, w := range adapters.Commands() {
 			if w.Name == words[1] {
 				usage = w.Usage()
 			}

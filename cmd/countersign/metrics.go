@@ -148,7 +148,7 @@ func (c placeCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range c.bot.Current().Rules.Places {
 		out[p] = 0
 	}
-	for _, o := range c.bot.Places() {
+	for _, o := range c.bot.ChannelOutages() {
 		out[o.Place] = 1 // perhaps one of earlier settings
 	}
 	for p, value := range out {

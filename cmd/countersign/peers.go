@@ -12,7 +12,7 @@ import (
 )
 
 // peers is what the chats need of the other replicas.
-type peers struct{ store.Shared }
+type peers struct{ store.Coordinator }
 
 var _ discord.Peers = peers{}
 
@@ -22,7 +22,7 @@ func (p peers) Book(ctx context.Context, lanes []string, limits []pace.Limit, pa
 	for i, l := range limits {
 		out[i] = store.Limit(l)
 	}
-	return p.Shared.Book(ctx, lanes, out, patience)
+	return p.Coordinator.Reserve(ctx, lanes, out, patience)
 }
 
 // clock is this machine's clock, set right by the store's where several
@@ -102,7 +102,7 @@ func (j *jump) believe(is, was time.Duration, now time.Time) bool {
 }
 
 // follow keeps c right until ctx ends.
-func (c *clock) follow(ctx context.Context, s store.Shared, log *slog.Logger) {
+func (c *clock) follow(ctx context.Context, s store.Coordinator, log *slog.Logger) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()
 	for {
@@ -116,7 +116,7 @@ func (c *clock) follow(ctx context.Context, s store.Shared, log *slog.Logger) {
 }
 
 // compare sets c right. Without an answer it stays as it was.
-func (c *clock) compare(ctx context.Context, s store.Shared, log *slog.Logger) {
+func (c *clock) compare(ctx context.Context, s store.Coordinator, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, clockAnswer)
 	defer cancel()
 	begun, asked := time.Now(), c.own()

@@ -13,7 +13,7 @@ import (
 
 // wall is a store that tells a time.
 type wall struct {
-	store.Shared
+	store.Coordinator
 	at  time.Time
 	err error
 }

@@ -22,7 +22,7 @@ import (
 
 // receiver is one that can be checked.
 type receiver interface {
-	bot.Receiver
+	bot.EventSink
 	Check(context.Context) adapters.Finding
 }
 
@@ -78,9 +78,9 @@ func syslogAddress(s string) (*url.URL, error) {
 }
 
 // follows lists the receivers that env names.
-func (env environment) follows() []tickets.Receiver {
-	var list []tickets.Receiver
-	for name, set := range map[tickets.Receiver]bool{
+func (env environment) follows() []tickets.EventSink {
+	var list []tickets.EventSink
+	for name, set := range map[tickets.EventSink]bool{
 		receivers.SyslogName: env.EventsSyslog != "", receivers.WebhookName: env.EventsWebhook != "", receivers.FileName: env.EventsFile != "",
 	} {
 		if set {
@@ -93,10 +93,10 @@ func (env environment) follows() []tickets.Receiver {
 
 // newReceivers makes those who are told of events, whose variables were
 // checked.
-func newReceivers(cfg config, now func() time.Time) (map[tickets.Receiver]receiver, error) {
-	made := map[tickets.Receiver]receiver{}
+func newReceivers(cfg config, now func() time.Time) (map[tickets.EventSink]receiver, error) {
+	made := map[tickets.EventSink]receiver{}
 	var wrong []error
-	add := func(name tickets.Receiver, r receiver, err error) {
+	add := func(name tickets.EventSink, r receiver, err error) {
 		if err != nil {
 			wrong = append(wrong, err)
 			return
@@ -174,14 +174,14 @@ func syslogTLS(cfg config) (*tls.Config, error) {
 
 // metered is a receiver whose deliveries are counted.
 type metered struct {
-	bot.Receiver
-	name tickets.Receiver
+	bot.EventSink
+	name tickets.EventSink
 	m    *metrics
 }
 
-// Deliver implements [bot.Receiver].
-func (c metered) Deliver(ctx context.Context, list []tickets.Notice) (taken int, err error) {
-	taken, err = c.Receiver.Deliver(ctx, list)
+// Deliver implements [bot.EventSink].
+func (c metered) Deliver(ctx context.Context, list []tickets.EventEnvelope) (taken int, err error) {
+	taken, err = c.EventSink.Deliver(ctx, list)
 	c.m.deliveries.WithLabelValues(string(c.name), "ok").Add(float64(taken))
 	if err != nil {
 		c.m.deliveries.WithLabelValues(string(c.name), string(tickets.FailureOf(err).Class)).Inc()
@@ -190,10 +190,10 @@ func (c metered) Deliver(ctx context.Context, list []tickets.Notice) (taken int,
 }
 
 // counting is made, with what each takes counted in m.
-func counting(made map[tickets.Receiver]receiver, m *metrics) map[tickets.Receiver]bot.Receiver {
-	all := map[tickets.Receiver]bot.Receiver{}
+func counting(made map[tickets.EventSink]receiver, m *metrics) map[tickets.EventSink]bot.EventSink {
+	all := map[tickets.EventSink]bot.EventSink{}
 	for name, r := range made {
-		for _, result := range []string{"ok", string(tickets.Refused)} { // so that the first one is an increase
+		for _, result := range []string{"ok", string(tickets.Rejected)} { // so that the first one is an increase
 			m.deliveries.WithLabelValues(string(name), result)
 		}
 		all[name] = metered{r, name, m}

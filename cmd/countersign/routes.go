@@ -26,7 +26,7 @@ func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, ready *rea
 	// EPM shows this address beside a decision. The request itself is for
 	// the chat's members alone; and nobody else's words are shown here.
 	known := map[string]bool{}
-	for _, kind := range b.World.Types {
+	for _, kind := range b.Registry.Types {
 		known[kind.Prefix] = true
 	}
 	mux.HandleFunc("GET /tickets/{number}", func(w http.ResponseWriter, r *http.Request) {

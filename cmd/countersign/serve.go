@@ -82,7 +82,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	shared, _ := keep.(store.Shared)
+	shared, _ := keep.(store.Coordinator)
 	checkpoints := newCheckpointLog(cfg.AuditCheckpoints, machine, log)
 	follow, stop := context.WithCancel(ctx)
 	var following sync.WaitGroup
@@ -108,7 +108,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	var running atomic.Pointer[bot.Bot]
 	foreign := func(ctx context.Context, n int) error {
 		m.foreign.Set(float64(n))
-		return keep.SetMark(ctx, foreignMark, int64(n))
+		return keep.SetCursor(ctx, foreignMark, int64(n))
 	}
 	chats, err := newChats(cfg, p, surroundings{shared, log, m, tr, foreign, func(on tickets.Platform) adapters.Card {
 		if b := running.Load(); b != nil {
@@ -127,8 +127,8 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	}
 	config := bot.Config{
 		Store: store.Noted(keep, checkpoints.note), EPM: client, Chats: chats,
-		Settings: cfg.settings, World: cfg.world, Receivers: counting(told, m),
-		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Ages: cfg.keep,
+		Settings: cfg.settings, Registry: cfg.world, EventSinks: counting(told, m),
+		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Retention: cfg.keep,
 		Read: cfg.reader().Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
 	}
 	if tr != nil { // a nil tracer is no nil Tracer
@@ -195,7 +195,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: open.follow,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	renewing := renewer{read: p.Environment, inUse: &inUse, list: renewables(keep, client, chats), certificate: shown, renewed: b.Renewed, log: log}
+	renewing := renewer{read: p.Environment, inUse: &inUse, list: renewables(keep, client, chats), certificate: shown, renewed: b.RetryNow, log: log}
 	following.Go(func() { renewing.run(follow, cmp.Or(p.Renew, renewEvery), p.Hangup) })
 	defer func() { stop(); following.Wait() }() // before what it renews is closed
 	checkpoints.noteOthers(ctx, keep)
@@ -345,7 +345,7 @@ func newEPM(cfg config, p process, log *slog.Logger, m *metrics, tr *tracer) (*e
 
 // surroundings is what chats are connected to.
 type surroundings struct {
-	shared store.Shared // nil for a process that is alone
+	shared store.Coordinator // nil for a process that is alone
 	log    *slog.Logger
 	m      *metrics
 	tr     *tracer // nil if traces are switched off

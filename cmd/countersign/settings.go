@@ -209,7 +209,7 @@ func settingsImport(ctx context.Context, p process, args []string) (err error) {
 	if err != nil {
 		return settingsError(err)
 	}
-	changes, does, ask, problems := bot.Plan(cfg.settings, cfg.world, set, bot.Whole(set, file.Settings))
+	changes, does, ask, problems := bot.PlanChanges(cfg.settings, cfg.world, set, bot.ReplaceAll(set, file.Settings))
 	if len(problems) > 0 {
 		return fmt.Errorf("nothing was changed:\n  %s", strings.Join(problems, "\n  "))
 	}
@@ -275,14 +275,14 @@ func reset(ctx context.Context, keep store.Store, word string, now time.Time) (s
 	set, err := keep.Settings(ctx)
 	switch {
 	case err == nil:
-	case !errors.Is(err, store.ErrDamaged):
+	case !errors.Is(err, store.ErrCorrupt):
 		return "", err
 	case word == "":
 		return "The settings in the store cannot be read. Nothing was changed yet: countersign settings reset yes makes all as the program is started with, and keeps what stands there.\n", nil
 	case word != "yes":
 		return "", settingsError(err)
 	default:
-		if _, err := keep.Mend(ctx, change); err != nil {
+		if _, err := keep.ResetSettings(ctx, change); err != nil {
 			return "", err
 		}
 		return "The settings in the store could not be read. All are as the program is started with again; countersign settings export --history prints what stood there.\n", nil
@@ -318,7 +318,7 @@ func reset(ctx context.Context, keep store.Store, word string, now time.Time) (s
 
 // settingsError says what to do about settings that cannot be read.
 func settingsError(err error) error {
-	if errors.Is(err, store.ErrDamaged) {
+	if errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("%w: countersign settings reset yes makes the default again", err)
 	}
 	return err

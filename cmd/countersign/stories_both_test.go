@@ -280,7 +280,7 @@ func TestStoryDiscordAlone(t *testing.T) {
 		t.Fatalf("the form opened again with %v", form.Typed)
 	}
 	s.discordSubmits(discordGrace, map[string]string{"unit": "once", "amount": "45"})
-	if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.SayStray) {
+	if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.MsgUnusedAmount) {
 		t.Fatalf("told %q, want that the number has no effect", told)
 	}
 	if err := s.discord.Person(discordGrace).ClickEphemeral(t.Context(), again.ID, card.custom["approve"]); err != nil {

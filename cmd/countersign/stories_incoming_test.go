@@ -431,7 +431,7 @@ func TestTicketsExportIsWhole(t *testing.T) {
 	for i := range n {
 		wg.Go(func() {
 			id := tickets.RequestID(fmt.Sprint("r", i))
-			_, _, err := keep.Accept(context.Background(), tickets.Incoming{ID: string(id), At: time.Now(), News: &tickets.News{ID: id, Request: &tickets.Request{ID: id}}},
+			_, _, err := keep.Accept(context.Background(), tickets.Incoming{ID: string(id), At: time.Now(), Update: &tickets.Update{ID: id, Request: &tickets.Request{ID: id}}},
 				func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 					if t != nil {
 						return nil, tickets.StatusDuplicate

@@ -96,7 +96,7 @@ func TestStoryEveryWord(t *testing.T) {
 	s.eventually("compared with EPM's lists, which status tells too", func() bool {
 		return !strings.Contains(s.asks(slack.Platform, "U01ANN", "status", wordRow{}), "not yet")
 	})
-	for _, w := range adapters.Words() {
+	for _, w := range adapters.Commands() {
 		if len(wordRows[w.Name]) == 0 {
 			t.Errorf("nobody tries /epm %s: write a row for it", w.Name)
 		}
@@ -127,7 +127,7 @@ func TestStoryEveryWord(t *testing.T) {
 		}
 	}
 	for name := range wordRows {
-		if !slices.ContainsFunc(adapters.Words(), func(w adapters.Word) bool { return w.Name == name }) {
+		if !slices.ContainsFunc(adapters.Commands(), func(w adapters.CommandSpec) bool { return w.Name == name }) {
 			t.Errorf("there is no word %s any more: take its rows out", name)
 		}
 	}

@@ -135,7 +135,7 @@ const here = tickets.Platform("terminal")
 
 // ticket writes everything that people want to know of t.
 func (o *printer) ticket(t *tickets.Ticket) {
-	o.line("%s", adapters.Fallback(t, here))
+	o.line("%s", adapters.PlainText(t, here))
 	o.line("Type: %s\nState: %s\nRequest: %s", adapters.Line(t.Type), adapters.Line(string(t.State)), adapters.Line(string(t.ID)))
 	if r := t.Request; r != nil {
 		o.line("\nWhat EPM sent:")
@@ -174,7 +174,7 @@ func (o *printer) ticket(t *tickets.Ticket) {
 	}
 	o.line("\nHistory:")
 	for i, e := range t.Events {
-		o.line("  %s %s", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), adapters.Line(adapters.Tell(t, i).On(here)))
+		o.line("  %s %s", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), adapters.Line(adapters.ThreadLine(t, i).On(here)))
 	}
 }
 
@@ -247,7 +247,7 @@ var csvColumns = []columnOf[*tickets.Ticket]{
 	{"command", ofRequest(func(r *tickets.Request) string { return r.Command })},
 	{"sha256", ofRequest(func(r *tickets.Request) string { return r.SHA256 })},
 	{"imitates", func(t *tickets.Ticket) string {
-		if t.Request != nil && t.Request.Imitates || t.Outcome != nil && t.Outcome.Imitates {
+		if t.Request != nil && t.Request.SuspectedForgery || t.Outcome != nil && t.Outcome.Imitates {
 			return "yes"
 		}
 		return ""

@@ -150,8 +150,8 @@ func (t *tracer) Begin(ctx context.Context, s bot.Span) (context.Context, func(t
 
 // failures are the results that somebody may want to look for.
 var failures = map[string]bool{
-	"error": true, string(tickets.Down): true, string(tickets.Unclear): true, string(tickets.Limited): true, string(tickets.Denied): true,
-	string(tickets.Refused): true, string(tickets.Gone): true,
+	"error": true, string(tickets.Unavailable): true, string(tickets.Ambiguous): true, string(tickets.RateLimited): true, string(tickets.Unauthorized): true,
+	string(tickets.Rejected): true, string(tickets.NotFound): true,
 }
 
 // Ended implements [bot.Tracer]: the first span of the trace, which all others

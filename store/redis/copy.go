@@ -210,7 +210,7 @@ func (s *Store) IncomingsAfter(ctx context.Context, id string, n int) ([]store.I
 	var page []store.IncomingRecord
 	for row := range slices.Chunk(r[1:], 8) {
 		var k store.IncomingRecord
-		k.Kept, k.Err = keptOf(row[:7])
+		k.StoredIncoming, k.Err = keptOf(row[:7])
 		if k.ID, k.Raw = row.text(0), []byte(row.text(7)); k.Err == nil && row.at(7) == nil {
 			k.Err = errors.New("it has no body")
 		}
@@ -290,9 +290,9 @@ func (s *Store) restore(ctx context.Context, list []*tickets.Ticket, todo []int,
 
 // standing reads standingScript's result about t. The record is that of its
 // number, nil if there is none.
-func standing(t *tickets.Ticket, r reply) (*record, store.Standing) {
+func standing(t *tickets.Ticket, r reply) (*record, store.Existing) {
 	var old *record
-	var have store.Standing
+	var have store.Existing
 	if seq, _ := t.Number.Seq(); r.at(0) != nil {
 		old = recordOf(seq, r)
 		have.ByNumber, have.Err = old.ticket()
@@ -309,7 +309,7 @@ func standing(t *tickets.Ticket, r reply) (*record, store.Standing) {
 }
 
 // chosenBy calls choose; a panic in it is an error of this call alone.
-func chosenBy(choose store.Choose, i int, have store.Standing) (_ *tickets.Ticket, err error) {
+func chosenBy(choose store.Choose, i int, have store.Existing) (_ *tickets.Ticket, err error) {
 	defer recovered(&err)
 	return choose(i, have), nil
 }
@@ -343,7 +343,7 @@ func (s *Store) restoreArgs(t *tickets.Ticket, old *record) (keys []string, args
 
 // RestoreIncomings implements [store.Archive]: each webhook is a commit of its
 // own, and all of them are one round trip.
-func (s *Store) RestoreIncomings(ctx context.Context, list []store.Kept) ([]store.Restored, error) {
+func (s *Store) RestoreIncomings(ctx context.Context, list []store.StoredIncoming) ([]store.Restored, error) {
 	results, err := s.runAll(ctx, len(list), func(p goredis.Pipeliner, i int) (*goredis.Cmd, error) {
 		k := list[i]
 		keys := []string{s.k.incoming(k.ID), s.k.incomings(), s.k.incomingsOf(k.Receipt.Status)}

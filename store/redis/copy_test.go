@@ -49,7 +49,7 @@ func TestRestoreLosesNoDecision(t *testing.T) {
 		list = append(list, ask(t, s, id))
 	}
 	looks := 0
-	err := s.RestoreTickets(t.Context(), list, func(i int, have store.Standing) *tickets.Ticket {
+	err := s.RestoreTickets(t.Context(), list, func(i int, have store.Existing) *tickets.Ticket {
 		if i != 1 {
 			return nil
 		}
@@ -79,7 +79,7 @@ func TestRestoreLosesNoDecision(t *testing.T) {
 	looks = 0
 	fresh := tickets.Start("JIT-2000", "d", storetest.Rules(), storetest.Now)
 	fresh.Version = 1
-	err = s.RestoreTickets(t.Context(), []*tickets.Ticket{fresh}, func(_ int, have store.Standing) *tickets.Ticket {
+	err = s.RestoreTickets(t.Context(), []*tickets.Ticket{fresh}, func(_ int, have store.Existing) *tickets.Ticket {
 		if looks++; looks == 1 {
 			ask(t, bot, "d")
 			return fresh

@@ -68,7 +68,7 @@ func TestKilledUnderLoad(t *testing.T) {
 			for i := 0; ctx.Err() == nil; i++ {
 				in := storetest.Asked(fmt.Sprintf("r%d-%d", w, i))
 				if _, _, err := s.Accept(t.Context(), in, storetest.Asks(in, storetest.Now)); err == nil {
-					acknowledged <- in.News.ID
+					acknowledged <- in.Update.ID
 				}
 			}
 		}()

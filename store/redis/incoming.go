@@ -151,27 +151,27 @@ return {'done', seen, gone}
 `)
 
 // Incoming implements [store.Store].
-func (s *Store) Incoming(ctx context.Context, id string) (store.Kept, error) {
+func (s *Store) Incoming(ctx context.Context, id string) (store.StoredIncoming, error) {
 	k, err := s.kept(ctx, id)
 	if err != nil {
-		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
+		return store.StoredIncoming{}, fmt.Errorf("incoming %s: %w", id, err)
 	}
 	return k, nil
 }
 
-func (s *Store) kept(ctx context.Context, id string) (store.Kept, error) {
+func (s *Store) kept(ctx context.Context, id string) (store.StoredIncoming, error) {
 	leave, err := s.enter()
 	if err != nil {
-		return store.Kept{}, err
+		return store.StoredIncoming{}, err
 	}
 	defer leave()
 	v, err := s.c.HMGet(ctx, s.k.incoming(id), "at", "remote", "ticket", "status", "error", "repaired", "raw").Result()
 	if err != nil {
-		return store.Kept{}, s.failed(ctx, err)
+		return store.StoredIncoming{}, s.failed(ctx, err)
 	}
 	r := reply(v)
 	if r.at(6) == nil {
-		return store.Kept{}, store.ErrNotFound
+		return store.StoredIncoming{}, store.ErrNotFound
 	}
 	k, err := keptOf(append(reply{id}, r[:6]...))
 	k.Raw = []byte(r.text(6))
@@ -179,7 +179,7 @@ func (s *Store) kept(ctx context.Context, id string) (store.Kept, error) {
 }
 
 // Incomings implements [store.Store].
-func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.Kept, error) {
+func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.StoredIncoming, error) {
 	key := s.k.incomings()
 	if q.Status != "" {
 		key = s.k.incomingsOf(q.Status)
@@ -196,7 +196,7 @@ func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.K
 	if err != nil {
 		return nil, fmt.Errorf("list incoming: %w", err)
 	}
-	var list []store.Kept
+	var list []store.StoredIncoming
 	for row := range slices.Chunk(r, 7) {
 		k, err := keptOf(row)
 		if err != nil {
@@ -256,7 +256,7 @@ const glance = 200
 
 // Purge implements [store.Store].
 func (s *Store) Purge(ctx context.Context, r store.Retention) (int, error) {
-	n, err := store.Purged(r, func() (int, error) {
+	n, err := store.PurgeBatches(r, func() (int, error) {
 		leave, err := s.enter()
 		if err != nil {
 			return 0, err

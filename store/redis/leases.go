@@ -43,7 +43,7 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 				errs = append(errs, fmt.Errorf("claim in %s: %w", lane, err))
 				continue
 			}
-			if at, owes := t.Due()[lane]; !owes || micros(at) > now.UnixMicro() {
+			if at, owes := t.NextDue()[lane]; !owes || micros(at) > now.UnixMicro() {
 				skipped++
 				if err := s.mend(ctx, lane, t); err != nil {
 					errs = append(errs, fmt.Errorf("mend the index of %s: %w", lane, err))
@@ -69,7 +69,7 @@ func (s *Store) mend(ctx context.Context, lane tickets.Lane, t *tickets.Ticket) 
 		return store.ErrNotFound
 	}
 	due := ""
-	if at, owes := t.Due()[lane]; owes {
+	if at, owes := t.NextDue()[lane]; owes {
 		due = strconv.FormatInt(micros(at), 10)
 	}
 	_, err := s.run(ctx, mendScript, []string{s.k.due(lane), s.k.ticket(seq), s.k.leases(lane)}, seq, t.Version, due, leaseOf(seq, s.owner))

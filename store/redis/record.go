@@ -109,12 +109,12 @@ func found(r reply) (*tickets.Ticket, error) {
 }
 
 // keptOf takes id, at, remote, ticket, status, error and repaired.
-func keptOf(r reply) (store.Kept, error) {
+func keptOf(r reply) (store.StoredIncoming, error) {
 	at, err := strconv.ParseInt(r.text(1), 10, 64)
 	if err != nil {
-		return store.Kept{}, fmt.Errorf("the stored webhook %s has no time", r.text(0))
+		return store.StoredIncoming{}, fmt.Errorf("the stored webhook %s has no time", r.text(0))
 	}
-	var k store.Kept
+	var k store.StoredIncoming
 	k.ID, k.At, k.Remote, k.Error, k.Repaired = r.text(0), time.UnixMicro(at).UTC(), r.text(2), r.text(5), r.text(6) != ""
 	k.Receipt = tickets.Receipt{Incoming: k.ID, Ticket: tickets.Number(r.text(3)), Status: tickets.Status(r.text(4))}
 	return k, nil

@@ -311,11 +311,11 @@ func (s *Store) accept(ctx context.Context, in webhook, apply store.Apply) (tick
 	}
 	// Most requests are new: trying that first saves looking. Other webhooks
 	// are about tickets that there are.
-	look := in.News.Request == nil
+	look := in.Update.Request == nil
 	for try := 0; ; try++ {
 		var old *record
 		if look {
-			r, err := s.run(ctx, lookScript, []string{s.k.request(in.News.ID)}, s.k.everyTicket())
+			r, err := s.run(ctx, lookScript, []string{s.k.request(in.Update.ID)}, s.k.everyTicket())
 			if err != nil {
 				return receipt, nil, err
 			}
@@ -337,7 +337,7 @@ func (s *Store) accept(ctx context.Context, in webhook, apply store.Apply) (tick
 				if err != nil {
 					return receipt, nil, fmt.Errorf("counter: %w", err)
 				}
-				t := d.Settle(seq)
+				t := d.AssignNumber(seq)
 				receipt.Ticket, receipt.Status = t.Number, d.Status
 				return receipt, t, nil
 			}
@@ -386,13 +386,13 @@ func (s *Store) begin(ctx context.Context, in webhook, about bool, d store.Draft
 	keys := append(make([]string, 0, 12), in.keys(s.k, d.Status)...)
 	args := append(make([]any, 0, 24), in.args(d.Status)...)
 	if about {
-		keys = append(keys, s.k.request(in.News.ID))
+		keys = append(keys, s.k.request(in.Update.ID))
 		args = append(args, s.k.everyTicket())
 	}
 	if t := d.Ticket; t != nil {
 		due, lanes := dueOf(t)
 		keys = append(keys, s.k.seq(), s.k.tickets(), s.k.progress(t.Progress()), s.k.lanes())
-		args = append(args, d.Head, d.Tail, d.Prefix, string(t.Progress()), laneText(lanes))
+		args = append(args, d.Before, d.After, d.Prefix, string(t.Progress()), laneText(lanes))
 		for _, l := range lanes {
 			keys = append(keys, s.k.due(l))
 			args = append(args, string(l), micros(due[l]))
@@ -661,7 +661,7 @@ func (s *Store) Stats(ctx context.Context, now time.Time) (store.Stats, error) {
 
 // dueOf is t's entries in the index.
 func dueOf(t *tickets.Ticket) (map[tickets.Lane]time.Time, []tickets.Lane) {
-	due := t.Due()
+	due := t.NextDue()
 	lanes := make([]tickets.Lane, 0, len(due))
 	for l := range due {
 		lanes = append(lanes, l)

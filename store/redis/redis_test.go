@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 // conform runs the suites, the first with a tenant for each test.
 func conform(t *testing.T, url func(tenant string) string) {
 	t.Run("Shared", func(t *testing.T) {
-		storetest.RunShared(t, func(t *testing.T) store.Shared {
+		storetest.RunShared(t, func(t *testing.T) store.Coordinator {
 			s, err := redis.Open(t.Context(), redis.Config{URL: url("shared")})
 			if err != nil {
 				t.Fatal(err)

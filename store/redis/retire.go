@@ -96,7 +96,7 @@ func (s *Store) retire(ctx context.Context, before, now time.Time, n int) (store
 	if err != nil {
 		return store.Retired{}, err
 	}
-	entry, doc, err := store.Entry(slices.Concat(last...), list, now)
+	entry, doc, err := store.NewLedgerEntry(slices.Concat(last...), list, now)
 	if err != nil {
 		return store.Retired{}, err
 	}
@@ -138,7 +138,7 @@ func (s *Store) RestoreLedger(ctx context.Context, docs [][]byte) (store.Restore
 		if err != nil {
 			return store.Refused, err
 		}
-		more, did := store.WeighLedger(docs, have)
+		more, did := store.CompareLedger(docs, have)
 		if did != store.Copied {
 			return did, nil
 		}

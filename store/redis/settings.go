@@ -73,7 +73,7 @@ func (s *Store) configure(ctx context.Context, from int64, changes []tickets.Cha
 	if err != nil {
 		return tickets.Settings{}, err
 	}
-	after, doc, docs, err := store.Configured(before, from, changes, s.recent(ctx))
+	after, doc, docs, err := store.ApplyChanges(before, from, changes, s.recent(ctx))
 	if err != nil {
 		return after, err
 	}
@@ -102,8 +102,8 @@ func (s *Store) set(ctx context.Context, before, doc []byte, changes [][]byte) e
 	return nil
 }
 
-// Mend implements [store.Store].
-func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
+// ResetSettings implements [store.Store].
+func (s *Store) ResetSettings(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
 	after, err := s.mendSettings(ctx, c)
 	if err != nil {
 		return tickets.Settings{}, fmt.Errorf("mend settings: %w", err)
@@ -116,7 +116,7 @@ func (s *Store) mendSettings(ctx context.Context, c tickets.Change) (tickets.Set
 	if err != nil {
 		return tickets.Settings{}, err
 	}
-	after, doc, docs, err := store.Mended(before, c, s.recent(ctx))
+	after, doc, docs, err := store.ResetDamaged(before, c, s.recent(ctx))
 	if err != nil {
 		return tickets.Settings{}, err
 	}
@@ -129,7 +129,7 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 	if err != nil {
 		return store.Refused, err
 	}
-	did, err := store.WeighSettings(set, before)
+	did, err := store.CompareSettings(set, before)
 	if err != nil || did != store.Copied {
 		return did, err
 	}
@@ -194,8 +194,8 @@ func (s *Store) list(ctx context.Context, key string, from, to int64) ([][]byte,
 	return docs, nil
 }
 
-// Mark implements [store.Store].
-func (s *Store) Mark(ctx context.Context, name string) (int64, error) {
+// Cursor implements [store.Store].
+func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
 	leave, err := s.enter()
 	if err != nil {
 		return 0, fmt.Errorf("mark of %s: %w", name, err)
@@ -213,8 +213,8 @@ func (s *Store) Mark(ctx context.Context, name string) (int64, error) {
 	return 0, fmt.Errorf("mark of %s: %w", name, err)
 }
 
-// SetMark implements [store.Store].
-func (s *Store) SetMark(ctx context.Context, name string, at int64) error {
+// SetCursor implements [store.Store].
+func (s *Store) SetCursor(ctx context.Context, name string, at int64) error {
 	leave, err := s.enter()
 	if err != nil {
 		return fmt.Errorf("set mark of %s: %w", name, err)

@@ -74,10 +74,10 @@ func TestTwoStoresAccept(t *testing.T) {
 				r, _, err := s.Accept(t.Context(), in, storetest.Asks(in, storetest.Now))
 				mu.Lock()
 				defer mu.Unlock()
-				if was, twice := numbers[r.Ticket]; err != nil || twice && was != in.News.ID {
-					t.Errorf("%s: %s, which is %s's, %v", in.News.ID, r.Ticket, was, err)
+				if was, twice := numbers[r.Ticket]; err != nil || twice && was != in.Update.ID {
+					t.Errorf("%s: %s, which is %s's, %v", in.Update.ID, r.Ticket, was, err)
 				}
-				numbers[r.Ticket] = in.News.ID
+				numbers[r.Ticket] = in.Update.ID
 			})
 		}
 	}
@@ -302,9 +302,9 @@ func TestAcceptAgain(t *testing.T) {
 	if _, _, err := s.Accept(t.Context(), other, storetest.Asks(other, storetest.Now)); err == nil {
 		t.Error("another webhook with the same id was accepted")
 	}
-	outcome := tickets.Incoming{ID: "in-o", At: storetest.Now, Raw: []byte("o"), News: &tickets.News{ID: "a", Outcome: &tickets.Outcome{Verdict: tickets.Deny, By: "c"}}}
+	outcome := tickets.Incoming{ID: "in-o", At: storetest.Now, Raw: []byte("o"), Update: &tickets.Update{ID: "a", Outcome: &tickets.Outcome{Verdict: tickets.Deny, By: "c"}}}
 	apply := func(t *tickets.Ticket, _ int64) (*tickets.Ticket, tickets.Status) {
-		if !t.Conclude(*outcome.News.Outcome, storetest.Rules(), storetest.Now) {
+		if !t.Conclude(*outcome.Update.Outcome, storetest.Rules(), storetest.Now) {
 			return nil, tickets.StatusDuplicate
 		}
 		return t, tickets.StatusUpdated
@@ -333,9 +333,9 @@ func TestNumberInHostileText(t *testing.T) {
 	s := open(t, alone(t, redistest.Config{}).URL("a"))
 	in := storetest.Asked("a")
 	text := `"number":"JIT-4611686018427387904" 4611686018427387904`
-	in.News.Request.User, in.News.Request.Reason = text, text
+	in.Update.Request.User, in.Update.Request.Reason = text, text
 	id := tickets.RequestID(text)
-	in.News.ID, in.News.Request.ID = id, id
+	in.Update.ID, in.Update.Request.ID = id, id
 	r, made, err := s.Accept(t.Context(), in, storetest.Asks(in, storetest.Now))
 	if err != nil || made.Number != "JIT-1001" || r.Ticket != "JIT-1001" {
 		t.Fatalf("Accept = %+v, %v; want JIT-1001", r, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign/countersign/store"
 )
 
-var _ store.Shared = (*Store)(nil)
+var _ store.Coordinator = (*Store)(nil)
 
 // holdScript takes or renews a lease.
 //
@@ -123,8 +123,8 @@ local time = redis.call('TIME')
 return {string.format('%.0f', time[1] * 1000000 + time[2])}
 `)
 
-// Hold implements [store.Shared].
-func (s *Store) Hold(ctx context.Context, name, holder string, d time.Duration) (bool, error) {
+// AcquireLease implements [store.Coordinator].
+func (s *Store) AcquireLease(ctx context.Context, name, holder string, d time.Duration) (bool, error) {
 	r, err := s.run(ctx, holdScript, []string{s.k.hold(name)}, holder, max(d.Milliseconds(), 1))
 	if err != nil {
 		return false, fmt.Errorf("lease %s: %w", name, err)
@@ -132,16 +132,16 @@ func (s *Store) Hold(ctx context.Context, name, holder string, d time.Duration) 
 	return r.at(0) == int64(1), nil
 }
 
-// Drop implements [store.Shared].
-func (s *Store) Drop(ctx context.Context, name, holder string) error {
+// ReleaseLease implements [store.Coordinator].
+func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
 	if _, err := s.run(ctx, dropScript, []string{s.k.hold(name)}, holder); err != nil {
 		return fmt.Errorf("lease %s: %w", name, err)
 	}
 	return nil
 }
 
-// First implements [store.Shared].
-func (s *Store) First(ctx context.Context, key string, keep time.Duration) (bool, error) {
+// ClaimOnce implements [store.Coordinator].
+func (s *Store) ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error) {
 	leave, err := s.enter()
 	if err != nil {
 		return false, err
@@ -157,8 +157,8 @@ func (s *Store) First(ctx context.Context, key string, keep time.Duration) (bool
 	return false, fmt.Errorf("claim %s: %w", key, s.failed(ctx, err))
 }
 
-// Forget implements [store.Shared].
-func (s *Store) Forget(ctx context.Context, key string) (bool, error) {
+// Unclaim implements [store.Coordinator].
+func (s *Store) Unclaim(ctx context.Context, key string) (bool, error) {
 	leave, err := s.enter()
 	if err != nil {
 		return false, err
@@ -171,7 +171,7 @@ func (s *Store) Forget(ctx context.Context, key string) (bool, error) {
 	return n > 0, nil
 }
 
-// CountHeld implements [store.Shared].
+// CountHeld implements [store.Coordinator].
 func (s *Store) CountHeld(ctx context.Context, name, holder string, n int, d time.Duration) (int, error) {
 	r, err := s.run(ctx, countScript, []string{s.k.count(name)}, holder, n, max(d.Milliseconds(), 1))
 	if err != nil {
@@ -184,8 +184,8 @@ func (s *Store) CountHeld(ctx context.Context, name, holder string, n int, d tim
 	return all, nil
 }
 
-// Book implements [store.Shared].
-func (s *Store) Book(ctx context.Context, lanes []string, limits []store.Limit, patience time.Duration) (wait time.Duration, booked bool, err error) {
+// Reserve implements [store.Coordinator].
+func (s *Store) Reserve(ctx context.Context, lanes []string, limits []store.Limit, patience time.Duration) (wait time.Duration, booked bool, err error) {
 	keys := make([]string, 0, len(lanes)+len(limits))
 	args := append(make([]any, 0, 2+2*len(limits)), len(lanes), patience.Microseconds())
 	if patience < 0 {
@@ -212,15 +212,15 @@ func (s *Store) Book(ctx context.Context, lanes []string, limits []store.Limit, 
 	return wait, r.at(0) == int64(1), nil
 }
 
-// Shut implements [store.Shared].
-func (s *Store) Shut(ctx context.Context, lane string, d time.Duration) error {
+// Block implements [store.Coordinator].
+func (s *Store) Block(ctx context.Context, lane string, d time.Duration) error {
 	if _, err := s.run(ctx, shutScript, []string{s.k.shut(lane)}, d.Microseconds()); err != nil {
 		return fmt.Errorf("keep the pace: %w", err)
 	}
 	return nil
 }
 
-// Time implements [store.Shared].
+// Time implements [store.Coordinator].
 func (s *Store) Time(ctx context.Context) (time.Time, error) {
 	r, err := s.run(ctx, timeScript, []string{s.k.schema()})
 	if err != nil {

@@ -29,7 +29,7 @@ func BenchmarkAccept(b *testing.B) {
 			in := storetest.Asked(fmt.Sprintf("7b0c6a1e-0d3c-4f0e-9a54-%012d", n.Add(1)))
 			in.Raw = raw
 			for i := range 40 {
-				in.News.Request.Fields = append(in.News.Request.Fields, tickets.Field{Name: fmt.Sprint("productDescription", i), Value: "some value of usual length"})
+				in.Update.Request.Fields = append(in.Update.Request.Fields, tickets.Field{Name: fmt.Sprint("productDescription", i), Value: "some value of usual length"})
 			}
 			if _, _, err := s.Accept(context.Background(), in, storetest.Asks(in, storetest.Now)); err != nil {
 				b.Fatal(err)

@@ -58,7 +58,7 @@ func (s *Store) IncomingsAfter(ctx context.Context, id string, n int) ([]store.I
 		if err != nil {
 			return 0, err
 		}
-		r := store.IncomingRecord{Kept: k}
+		r := store.IncomingRecord{StoredIncoming: k}
 		r.Raw, r.Err = s.pack.unpack(packed)
 		page = append(page, r)
 		return len(r.Raw), nil
@@ -107,8 +107,8 @@ func (s *Store) RestoreTickets(ctx context.Context, list []*tickets.Ticket, choo
 }
 
 // standing is what there is of t's number and request.
-func (b *batch) standing(t *tickets.Ticket) store.Standing {
-	var have store.Standing
+func (b *batch) standing(t *tickets.Ticket) store.Existing {
+	var have store.Existing
 	seq, _ := t.Number.Seq()
 	old, err := b.pack.scan(b.selSeq.QueryRowContext(background, seq))
 	if errors.Is(err, store.ErrNotFound) {
@@ -146,15 +146,15 @@ func (b *batch) restore(t, old *tickets.Ticket) error {
 	b.seq = max(b.seq, seq)
 	var due map[tickets.Lane]time.Time
 	if old != nil {
-		due = old.Due()
+		due = old.NextDue()
 		b.moved[old.Progress()]--
 	}
 	b.moved[t.Progress()]++
-	return b.index(seq, due, t.Due())
+	return b.index(seq, due, t.NextDue())
 }
 
 // RestoreIncomings implements [store.Archive], in one commit.
-func (s *Store) RestoreIncomings(ctx context.Context, list []store.Kept) ([]store.Restored, error) {
+func (s *Store) RestoreIncomings(ctx context.Context, list []store.StoredIncoming) ([]store.Restored, error) {
 	packed := make([][]byte, len(list))
 	for i, k := range list {
 		packed[i] = s.pack.pack(k.Raw)
@@ -179,7 +179,7 @@ func (s *Store) RestoreIncomings(ctx context.Context, list []store.Kept) ([]stor
 	return did, nil
 }
 
-func (b *batch) restoreIncoming(find *sql.Stmt, k store.Kept, packed []byte) (store.Restored, error) {
+func (b *batch) restoreIncoming(find *sql.Stmt, k store.StoredIncoming, packed []byte) (store.Restored, error) {
 	var raw []byte
 	old, err := scanKept(find.QueryRowContext(background, k.ID), &raw)
 	switch {

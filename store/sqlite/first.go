@@ -14,8 +14,8 @@ CREATE TABLE IF NOT EXISTS claims (
 CREATE INDEX IF NOT EXISTS claims_until ON claims (until);
 `
 
-// First implements [store.Store].
-func (s *Store) First(ctx context.Context, key string, keep time.Duration) (bool, error) {
+// ClaimOnce implements [store.Store].
+func (s *Store) ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error) {
 	now := time.Now()
 	var n int64
 	err := s.write(ctx, func(b *batch) error {

@@ -14,23 +14,23 @@ import (
 const incomingColumns = `id, at, remote, ticket, status, error, repaired`
 
 // Incoming implements [store.Store].
-func (s *Store) Incoming(ctx context.Context, id string) (store.Kept, error) {
+func (s *Store) Incoming(ctx context.Context, id string) (store.StoredIncoming, error) {
 	var raw []byte
 	k, err := scanKept(s.read.QueryRowContext(ctx, `SELECT `+incomingColumns+`, raw FROM incoming WHERE id = ?`, id), &raw)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
 	if err != nil {
-		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
+		return store.StoredIncoming{}, fmt.Errorf("incoming %s: %w", id, err)
 	}
 	if k.Raw, err = s.pack.unpack(raw); err != nil {
-		return store.Kept{}, fmt.Errorf("incoming %s: %w", id, err)
+		return store.StoredIncoming{}, fmt.Errorf("incoming %s: %w", id, err)
 	}
 	return k, nil
 }
 
 // Incomings implements [store.Store].
-func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.Kept, error) {
+func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.StoredIncoming, error) {
 	where, args := "", []any{}
 	switch q.Status {
 	case "":
@@ -43,7 +43,7 @@ func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.K
 		// What may follow is less than a tilde.
 		where, args = where+" AND id >= ? AND id < ?", append(args, q.Prefix, q.Prefix+"~")
 	}
-	var list []store.Kept
+	var list []store.StoredIncoming
 	err := each(ctx, s.read, func(row scanner) error {
 		k, err := scanKept(row)
 		list = append(list, k)
@@ -55,13 +55,13 @@ func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) ([]store.K
 	return list, nil
 }
 
-func scanKept(row scanner, more ...any) (store.Kept, error) {
-	var k store.Kept
+func scanKept(row scanner, more ...any) (store.StoredIncoming, error) {
+	var k store.StoredIncoming
 	var at int64
 	var ticket, status string
 	err := row.Scan(append([]any{&k.ID, &at, &k.Remote, &ticket, &status, &k.Error, &k.Repaired}, more...)...)
 	if err != nil {
-		return store.Kept{}, err
+		return store.StoredIncoming{}, err
 	}
 	k.At = time.UnixMicro(at).UTC()
 	k.Receipt = tickets.Receipt{Incoming: k.ID, Ticket: tickets.Number(ticket), Status: tickets.Status(status)}
@@ -83,7 +83,7 @@ func (s *Store) Replay(ctx context.Context, in tickets.Incoming, apply store.App
 			return err
 		}
 		if apply != nil {
-			if t, err = b.apply(in.News, apply, draft{}, &r); err != nil {
+			if t, err = b.apply(in.Update, apply, draft{}, &r); err != nil {
 				return err
 			}
 		}
@@ -103,7 +103,7 @@ func (s *Store) Replay(ctx context.Context, in tickets.Incoming, apply store.App
 // Purge implements [store.Store]. What may go is looked for beside the
 // writes; the writer only removes it.
 func (s *Store) Purge(ctx context.Context, r store.Retention) (int, error) {
-	n, err := store.Purged(r, func() (n int, err error) {
+	n, err := store.PurgeBatches(r, func() (n int, err error) {
 		err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM incoming`).Scan(&n)
 		return n, err
 	}, func(failed bool, before time.Time, most int) (int, error) {

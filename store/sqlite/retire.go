@@ -46,7 +46,7 @@ func (b *batch) retire(list []*tickets.Ticket, now time.Time) (store.Retired, er
 	if err != nil {
 		return store.Retired{}, err
 	}
-	entry, doc, err := store.Entry(slices.Concat(last...), gone, now)
+	entry, doc, err := store.NewLedgerEntry(slices.Concat(last...), gone, now)
 	if err != nil {
 		return store.Retired{}, err
 	}
@@ -67,7 +67,7 @@ func (b *batch) remove(list []*tickets.Ticket) (gone []*tickets.Ticket, err erro
 		} else if n != 1 {
 			continue
 		}
-		if err := b.index(seq, t.Due(), nil); err != nil {
+		if err := b.index(seq, t.NextDue(), nil); err != nil {
 			return nil, err
 		}
 		b.moved[t.Progress()]--
@@ -121,7 +121,7 @@ func (s *Store) RestoreLedger(ctx context.Context, docs [][]byte) (did store.Res
 			return err
 		}
 		var more [][]byte
-		more, did = store.WeighLedger(docs, have)
+		more, did = store.CompareLedger(docs, have)
 		var errs []error
 		for _, doc := range more {
 			errs = append(errs, b.account(doc))

@@ -62,7 +62,7 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 		}
 		var doc []byte
 		var docs [][]byte
-		if after, doc, docs, refused = store.Configured(before, from, changes, b.recent); refused != nil {
+		if after, doc, docs, refused = store.ApplyChanges(before, from, changes, b.recent); refused != nil {
 			return nil // no reason to fail the writes beside this one
 		}
 		return b.set(doc, docs)
@@ -76,8 +76,8 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 	return after, nil
 }
 
-// Mend implements [store.Store].
-func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
+// ResetSettings implements [store.Store].
+func (s *Store) ResetSettings(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
 	var after tickets.Settings
 	var refused error
 	err := s.write(ctx, func(b *batch) error {
@@ -88,7 +88,7 @@ func (s *Store) Mend(ctx context.Context, c tickets.Change) (tickets.Settings, e
 		}
 		var doc []byte
 		var docs [][]byte
-		if after, doc, docs, refused = store.Mended(before, c, b.recent); refused != nil {
+		if after, doc, docs, refused = store.ResetDamaged(before, c, b.recent); refused != nil {
 			return nil // no reason to fail the writes beside this one
 		}
 		return b.set(doc, docs)
@@ -130,7 +130,7 @@ func (s *Store) RestoreSettings(ctx context.Context, set tickets.Settings, chang
 		if err != nil {
 			return err
 		}
-		if did, err = store.WeighSettings(set, before); err != nil || did != store.Copied {
+		if did, err = store.CompareSettings(set, before); err != nil || did != store.Copied {
 			return err
 		}
 		return b.set(doc, docs)
@@ -181,8 +181,8 @@ func docs(ctx context.Context, db querier, query string, args ...any) (list [][]
 	return list, err
 }
 
-// Mark implements [store.Store].
-func (s *Store) Mark(ctx context.Context, name string) (int64, error) {
+// Cursor implements [store.Store].
+func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
 	var at int64
 	err := s.read.QueryRowContext(ctx, selMeta, markPrefix+name).Scan(&at)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -194,8 +194,8 @@ func (s *Store) Mark(ctx context.Context, name string) (int64, error) {
 	return at, nil
 }
 
-// SetMark implements [store.Store].
-func (s *Store) SetMark(ctx context.Context, name string, at int64) error {
+// SetCursor implements [store.Store].
+func (s *Store) SetCursor(ctx context.Context, name string, at int64) error {
 	err := s.write(ctx, func(b *batch) error {
 		_, err := b.conn.ExecContext(background, setMeta, markPrefix+name, strconv.FormatInt(at, 10))
 		return err

@@ -251,7 +251,7 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 		r, t = tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}, nil
 		if apply != nil {
 			var err error
-			if t, err = b.apply(in.News, apply, d, &r); err != nil {
+			if t, err = b.apply(in.Update, apply, d, &r); err != nil {
 				return err
 			}
 		}
@@ -391,7 +391,7 @@ func (s *Store) Claim(ctx context.Context, lane tickets.Lane, now, until time.Ti
 				errs = append(errs, fmt.Errorf("claim ticket %d in %s: %w", e.seq, lane, err))
 				continue
 			}
-			at, owes := t.Due()[lane]
+			at, owes := t.NextDue()[lane]
 			if !owes || micros(at) != e.at {
 				stale = append(stale, e)
 			}
@@ -460,7 +460,7 @@ func (s *Store) mend(ctx context.Context, lane tickets.Lane, stale []entry) erro
 			if err != nil {
 				continue // Claim tells of it
 			}
-			at, owes := t.Due()[lane]
+			at, owes := t.NextDue()[lane]
 			if owes && micros(at) == e.at {
 				continue // it was changed meanwhile
 			}

@@ -419,7 +419,7 @@ func entriesOf(t *tickets.Ticket) entries {
 	if t == nil {
 		return entries{}
 	}
-	return entries{t.Progress(), t.Due()}
+	return entries{t.Progress(), t.NextDue()}
 }
 
 func (b *batch) nextSeq() int64 { return b.seq + 1 }
@@ -454,7 +454,7 @@ type draft struct {
 // many of those, and one writer. Most requests are new; of other webhooks it
 // makes none.
 func draftOf(in tickets.Incoming, apply store.Apply) (draft, error) {
-	if apply == nil || in.News.Request == nil {
+	if apply == nil || in.Update.Request == nil {
 		return draft{}, nil
 	}
 	d, err := store.NewDraft(apply)
@@ -463,7 +463,7 @@ func draftOf(in tickets.Incoming, apply store.Apply) (draft, error) {
 
 // apply does what a webhook does to the ticket of its request, and fills in
 // the receipt.
-func (b *batch) apply(news *tickets.News, apply store.Apply, d draft, r *tickets.Receipt) (*tickets.Ticket, error) {
+func (b *batch) apply(news *tickets.Update, apply store.Apply, d draft, r *tickets.Receipt) (*tickets.Ticket, error) {
 	if d.Ticket != nil {
 		// Trying to write it saves looking.
 		seq := b.nextSeq()
@@ -472,7 +472,7 @@ func (b *batch) apply(news *tickets.News, apply store.Apply, d draft, r *tickets
 			return nil, err
 		}
 		if fresh {
-			t := d.Settle(seq)
+			t := d.AssignNumber(seq)
 			r.Ticket, r.Status = t.Number, d.Status
 			return t, nil
 		}
@@ -550,7 +550,7 @@ func (b *batch) put(t *tickets.Ticket, was entries) error {
 	b.moved[was.progress]--
 	b.moved[t.Progress()]++
 	t.Version++
-	return b.index(seq, was.due, t.Due())
+	return b.index(seq, was.due, t.NextDue())
 }
 
 func (b *batch) index(seq int64, from, to map[tickets.Lane]time.Time) error {

@@ -127,7 +127,7 @@ func (s *copySuite) fill(n int) {
 		_, err := s.from.Configure(s.Context(), v, []tickets.Change{sets("category", fmt.Sprint(v, hostile[1:5])), sets("fields", "user")})
 		s.must(err)
 	}
-	s.must(s.from.SetMark(s.Context(), "events/file", 1))
+	s.must(s.from.SetCursor(s.Context(), "events/file", 1))
 	for i, in := range []tickets.Incoming{
 		{ID: "in-failed", At: Now.Add(time.Hour), Raw: []byte("{\x00\xff"), Error: "the body is not JSON " + hostile[:5], Repaired: true},
 		{ID: "in-empty", At: Now},
@@ -152,8 +152,8 @@ func (s *copySuite) fillOne(i int) error {
 	in.At = Now.Add(time.Duration(i/3) * time.Microsecond) // several at once
 	switch i % 10 {
 	case 1:
-		in.News.Request.Reason = strings.Repeat(hostile, 20)
-		in.News.Request.Fields = []tickets.Field{{Name: hostile, Value: hostile}}
+		in.Update.Request.Reason = strings.Repeat(hostile, 20)
+		in.Update.Request.Fields = []tickets.Field{{Name: hostile, Value: hostile}}
 		in.Raw, in.Remote = []byte(hostile), hostile
 	case 2:
 		up := Concluded(id) // overtakes its request
@@ -329,7 +329,7 @@ func (s *copySuite) everything() {
 		s.Errorf("Copy = %+v in %d pages; want %d tickets copied, as many there, in several", p, pages, n)
 	}
 	s.same()
-	if at, err := s.to.Mark(s.Context(), "events/file"); err != nil || at != 1 {
+	if at, err := s.to.Cursor(s.Context(), "events/file"); err != nil || at != 1 {
 		s.Errorf("Mark = %d, %v; want it copied", at, err)
 	}
 	for key, want := range s.content(s.from) {
@@ -391,7 +391,7 @@ func (b *breaking) RestoreTickets(ctx context.Context, list []*tickets.Ticket, c
 	return errBroken
 }
 
-func (b *breaking) RestoreIncomings(ctx context.Context, list []store.Kept) ([]store.Restored, error) {
+func (b *breaking) RestoreIncomings(ctx context.Context, list []store.StoredIncoming) ([]store.Restored, error) {
 	if !b.broken() {
 		return b.Archive.RestoreIncomings(ctx, list)
 	}
@@ -458,7 +458,7 @@ func (s *copySuite) further() {
 	// In both the same, and on there.
 	s.update(s.to, "JIT-1003", decide("U1", Now))
 	s.update(s.from, "JIT-1003", decide("U1", Now))
-	s.update(s.to, "JIT-1003", func(t *tickets.Ticket) error { t.Acknowledge(*t.Decision, Now); return nil })
+	s.update(s.to, "JIT-1003", func(t *tickets.Ticket) error { t.RecordAccepted(*t.Decision, Now); return nil })
 	// More happened here, but nothing was decided; there it was.
 	for _, to := range Rules().Type.States {
 		s.update(s.from, "JIT-1004", func(t *tickets.Ticket) error { t.Move(to, Ann, Rules(), Now); return nil })
@@ -600,8 +600,8 @@ func (s *copySuite) unreadable() {
 	if _, err := s.to.Get(s.Context(), "JIT-1003"); !errors.Is(err, store.ErrNewerForm) {
 		s.Errorf("Get = %v; want it as it was", err)
 	}
-	k := store.Kept{Incoming: tickets.Incoming{ID: "in-4", At: Now, Raw: []byte("other")}, Receipt: tickets.Receipt{Incoming: "in-4", Status: tickets.StatusFailed}}
-	did, err := s.to.RestoreIncomings(s.Context(), []store.Kept{k})
+	k := store.StoredIncoming{Incoming: tickets.Incoming{ID: "in-4", At: Now, Raw: []byte("other")}, Receipt: tickets.Receipt{Incoming: "in-4", Status: tickets.StatusFailed}}
+	did, err := s.to.RestoreIncomings(s.Context(), []store.StoredIncoming{k})
 	s.must(err)
 	if got, err := s.to.Incoming(s.Context(), "in-4"); did[0] != store.Refused || err != nil || string(got.Raw) == "other" {
 		s.Errorf("another webhook of the same name = %v, %+v; want it refused", did, got)
@@ -659,7 +659,7 @@ func (s *copySuite) post(to store.Store, n tickets.Number) {
 	s.Helper()
 	s.update(to, n, func(t *tickets.Ticket) error {
 		t.BeginPost(Place, Now)
-		t.Posted(Place, "1.2", t, Now)
+		t.RecordPost(Place, "1.2", t, Now)
 		return nil
 	})
 }
@@ -669,8 +669,8 @@ func (s *copySuite) retire(to store.Store, want ...tickets.Number) {
 	s.Helper()
 	for _, n := range want {
 		s.update(to, n, func(t *tickets.Ticket) error {
-			t.Edited(Place, t.Rev, Now)
-			t.Told(Place, len(t.Events)-1, Now)
+			t.RecordEdit(Place, t.Rev, Now)
+			t.RecordReply(Place, len(t.Events)-1, Now)
 			return nil
 		})
 	}
@@ -755,7 +755,7 @@ func (s *copySuite) retiredOtherwise() {
 	// More happened to it in old than new ever knew.
 	for i := range 9 {
 		s.update(old, t.Number, func(t *tickets.Ticket) error {
-			t.Opened(Ann, tickets.Deny, Place, Now.Add(time.Duration(i)*time.Hour))
+			t.RecordFormOpened(Ann, tickets.Deny, Place, Now.Add(time.Duration(i)*time.Hour))
 			return nil
 		})
 	}

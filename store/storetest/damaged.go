@@ -15,7 +15,7 @@ import (
 func Damaged(t *testing.T, st store.Store, plant func(doc []byte)) {
 	ctx := t.Context()
 	mend := tickets.Change{At: Now, By: Ann}
-	if _, err := st.Mend(ctx, mend); !errors.Is(err, store.ErrChanged) {
+	if _, err := st.ResetSettings(ctx, mend); !errors.Is(err, store.ErrChanged) {
 		t.Errorf("Mend of settings that there are not = %v; want ErrChanged", err)
 	}
 	version := int64(0)
@@ -24,17 +24,17 @@ func Damaged(t *testing.T, st store.Store, plant func(doc []byte)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := st.Mend(ctx, mend); !errors.Is(err, store.ErrChanged) {
+		if _, err := st.ResetSettings(ctx, mend); !errors.Is(err, store.ErrChanged) {
 			t.Errorf("Mend of good settings = %v; want ErrChanged", err)
 		}
 		plant([]byte(text))
-		if _, err := st.Settings(ctx); !errors.Is(err, store.ErrDamaged) {
+		if _, err := st.Settings(ctx); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("Settings of %q = %v; want ErrDamaged", text, err)
 		}
-		if _, err := st.Configure(ctx, set.Version, []tickets.Change{sets("category", "x")}); !errors.Is(err, store.ErrDamaged) {
+		if _, err := st.Configure(ctx, set.Version, []tickets.Change{sets("category", "x")}); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("Configure of %q = %v; want ErrDamaged", text, err)
 		}
-		if set, err = st.Mend(ctx, mend); err != nil || len(set.Values) > 0 || set.Version != version+2 {
+		if set, err = st.ResetSettings(ctx, mend); err != nil || len(set.Values) > 0 || set.Version != version+2 {
 			t.Errorf("Mend of %q = %+v, %v; want none, of the next version", text, set, err)
 		}
 		version = set.Version
@@ -56,7 +56,7 @@ func Damaged(t *testing.T, st store.Store, plant func(doc []byte)) {
 	if _, err := st.Settings(ctx); !errors.Is(err, store.ErrNewerForm) {
 		t.Errorf("Settings of a newer version = %v; want ErrNewerForm", err)
 	}
-	if _, err := st.Mend(ctx, mend); !errors.Is(err, store.ErrChanged) {
+	if _, err := st.ResetSettings(ctx, mend); !errors.Is(err, store.ErrChanged) {
 		t.Errorf("Mend of a newer version's settings = %v; want ErrChanged", err)
 	}
 }

@@ -12,7 +12,7 @@ func (s *suite) first() {
 	var n atomic.Int32
 	for range 20 {
 		wg.Go(func() {
-			if is, err := s.s.First(s.Context(), "click", long); err != nil {
+			if is, err := s.s.ClaimOnce(s.Context(), "click", long); err != nil {
 				s.Error(err)
 			} else if is {
 				n.Add(1)
@@ -24,15 +24,15 @@ func (s *suite) first() {
 		s.Errorf("%d were first, want 1", n.Load())
 	}
 	for key, want := range map[string]bool{"click": false, "another": true, "Click": true, "": true} {
-		if is, err := s.s.First(s.Context(), key, long); err != nil || is != want {
+		if is, err := s.s.ClaimOnce(s.Context(), key, long); err != nil || is != want {
 			s.Errorf("First(%q) = %v, %v; want %v", key, is, err, want)
 		}
 	}
-	if is, err := s.s.First(s.Context(), "soon over", short); err != nil || !is {
+	if is, err := s.s.ClaimOnce(s.Context(), "soon over", short); err != nil || !is {
 		s.Fatalf("First = %v, %v; want true", is, err)
 	}
 	eventually(s.T, "the key is new again", func() bool {
-		is, err := s.s.First(s.Context(), "soon over", short)
+		is, err := s.s.ClaimOnce(s.Context(), "soon over", short)
 		s.must(err)
 		return is
 	})
@@ -41,7 +41,7 @@ func (s *suite) first() {
 // firstReopened: what was claimed stays so after a restart.
 func (s *suite) firstReopened() {
 	for _, want := range []bool{true, false, false} {
-		if is, err := s.s.First(s.Context(), "form", long); err != nil || is != want {
+		if is, err := s.s.ClaimOnce(s.Context(), "form", long); err != nil || is != want {
 			s.Errorf("First = %v, %v; want %v", is, err, want)
 		}
 		s.reopenStore()

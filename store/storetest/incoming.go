@@ -16,7 +16,7 @@ func (s *suite) keepFailed(id string) tickets.Incoming {
 	s.Helper()
 	in := Asked(id)
 	read := in
-	in.News, in.Error = nil, "an older version could not read this"
+	in.Update, in.Error = nil, "an older version could not read this"
 	_, _, err := s.s.Accept(s.Context(), in, nil)
 	s.must(err)
 	return read
@@ -72,14 +72,14 @@ func (s *suite) replays() {
 	check("after the replay")
 	// Once more: also if what it says now were something else.
 	out := in
-	out.News = &tickets.News{ID: "other", Request: &tickets.Request{ID: "other"}}
+	out.Update = &tickets.Update{ID: "other", Request: &tickets.Request{ID: "other"}}
 	for _, again := range []tickets.Incoming{in, out} {
 		if r2, t2 := s.replay(again, Asks(again, Now)); r2 != r || t2 != nil {
 			s.Errorf("second Replay = %+v, %+v; want the receipt of the first and no ticket", r2, t2)
 		}
 	}
 	bad := in
-	bad.News, bad.Error = nil, "a later version cannot read this"
+	bad.Update, bad.Error = nil, "a later version cannot read this"
 	if r2, t2 := s.replay(bad, nil); r2 != r || t2 != nil {
 		s.Errorf("Replay of what cannot be read any more = %+v, %+v; want the receipt of the first", r2, t2)
 	}
@@ -91,7 +91,7 @@ func (s *suite) replays() {
 func (s *suite) replaysOthers() {
 	// It fails again, with another reason.
 	bad := s.keepFailed("bad")
-	bad.News, bad.Error = nil, "still not JSON"
+	bad.Update, bad.Error = nil, "still not JSON"
 	if r, t := s.replay(bad, nil); t != nil || r != (tickets.Receipt{Incoming: bad.ID, Status: tickets.StatusFailed}) {
 		s.Errorf("Replay = %+v, %+v; want failed", r, t)
 	}
@@ -112,7 +112,7 @@ func (s *suite) replaysOthers() {
 	// An update.
 	up := s.keepFailed("up")
 	out := tickets.Outcome{Verdict: tickets.Deny, By: "console"}
-	up.News = &tickets.News{ID: "again", Outcome: &out}
+	up.Update = &tickets.Update{ID: "again", Outcome: &out}
 	r, t2 := s.replay(up, func(t *tickets.Ticket, _ int64) (*tickets.Ticket, tickets.Status) {
 		t.Conclude(out, Rules(), Now)
 		return t, tickets.StatusUpdated
@@ -220,16 +220,16 @@ func (s *suite) arrives(name string, at time.Time) {
 		apply := Asks(in, at)
 		switch id {
 		case "up":
-			in.News = &tickets.News{ID: tickets.RequestID(name + "-done"), Outcome: &out}
+			in.Update = &tickets.Update{ID: tickets.RequestID(name + "-done"), Outcome: &out}
 			apply = func(t *tickets.Ticket, _ int64) (*tickets.Ticket, tickets.Status) {
 				t.Conclude(out, Rules(), at)
 				return t, tickets.StatusUpdated
 			}
 		case "twice":
-			in.News = Asked(name + "-open").News
+			in.Update = Asked(name + "-open").Update
 			apply = Asks(in, at)
 		case "bad":
-			in.News, in.Error, apply = nil, "not JSON", nil
+			in.Update, in.Error, apply = nil, "not JSON", nil
 		}
 		_, _, err := s.s.Accept(s.Context(), in, apply)
 		s.must(err)
@@ -305,7 +305,7 @@ func (s *suite) purgesByAge() {
 	// were applied.
 	mid := Asked("mid-bad")
 	mid.At = Now.Add(-40 * day)
-	mid.News = Asked("mid-done").News
+	mid.Update = Asked("mid-done").Update
 	s.replay(mid, Asks(mid, Now))
 	s.purge(r, 1)
 	// A ticket that becomes final lets go of its webhook.
@@ -352,7 +352,7 @@ func (s *suite) purgesAll() {
 				in := Asked(fmt.Sprintf("%03d", i))
 				in.At = Now.Add(-100 * day).Add(time.Duration(i) * time.Second)
 				if i%2 == 1 {
-					in.News = Asked("first").News
+					in.Update = Asked("first").Update
 				}
 				if _, _, err := s.s.Accept(s.Context(), in, Asks(in, Now)); err != nil {
 					s.Error(err)
@@ -381,7 +381,7 @@ func (s *suite) purgesAtOnce() {
 			continue
 		}
 		failed := in
-		failed.News, failed.Error = nil, "not JSON"
+		failed.Update, failed.Error = nil, "not JSON"
 		_, _, err := s.s.Accept(s.Context(), failed, nil)
 		s.must(err)
 		wg.Go(func() {

@@ -116,7 +116,7 @@ func numbers(list []*tickets.Ticket) []tickets.Number {
 func Concluded(id string) tickets.Incoming {
 	return tickets.Incoming{
 		ID: "in-up-" + id, At: Now, Raw: []byte(`{"RequestId":"` + id + `","Decision":"Denied"}`),
-		News: &tickets.News{ID: tickets.RequestID(id), Outcome: &tickets.Outcome{Verdict: tickets.Deny, By: "console"}},
+		Update: &tickets.Update{ID: tickets.RequestID(id), Outcome: &tickets.Outcome{Verdict: tickets.Deny, By: "console"}},
 	}
 }
 
@@ -124,7 +124,7 @@ func Concluded(id string) tickets.Incoming {
 func Concludes(in tickets.Incoming) store.Apply {
 	return func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 		if t == nil {
-			t = tickets.Start(tickets.NewNumber("JIT", seq), in.News.ID, Rules(), Now)
+			t = tickets.Start(tickets.NewNumber("JIT", seq), in.Update.ID, Rules(), Now)
 		}
 		return taken(t, in, Now)
 	}

@@ -75,16 +75,16 @@ func (s *suite) oneConfigures() {
 // marks: each name has its own, which stays.
 func (s *suite) marks() {
 	ctx := s.Context()
-	if at, err := s.s.Mark(ctx, "events/file"); !errors.Is(err, store.ErrNotFound) {
+	if at, err := s.s.Cursor(ctx, "events/file"); !errors.Is(err, store.ErrNotFound) {
 		s.Errorf("Mark of nobody = %d, %v; want ErrNotFound", at, err)
 	}
 	for name, at := range map[string]int64{"events/file": 0, "events/syslog": 7} {
-		s.must(s.s.SetMark(ctx, name, at))
+		s.must(s.s.SetCursor(ctx, name, at))
 	}
-	s.must(s.s.SetMark(ctx, "events/syslog", 1<<40))
+	s.must(s.s.SetCursor(ctx, "events/syslog", 1<<40))
 	s.reopenStore()
 	for name, want := range map[string]int64{"events/file": 0, "events/syslog": 1 << 40} {
-		if at, err := s.s.Mark(ctx, name); err != nil || at != want {
+		if at, err := s.s.Cursor(ctx, name); err != nil || at != want {
 			s.Errorf("Mark(%s) = %d, %v; want %d", name, at, err, want)
 		}
 	}

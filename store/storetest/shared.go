@@ -10,11 +10,11 @@ import (
 	"github.com/countersign/countersign/store"
 )
 
-// RunShared runs what every keeper of [store.Shared] must pass. open opens
+// RunShared runs what every keeper of [store.Coordinator] must pass. open opens
 // the same store each time, as another process would.
-func RunShared(t *testing.T, open func(t *testing.T) store.Shared) {
+func RunShared(t *testing.T, open func(t *testing.T) store.Coordinator) {
 	one, other := open(t), open(t)
-	for name, test := range map[string]func(t *testing.T, one, other store.Shared){
+	for name, test := range map[string]func(t *testing.T, one, other store.Coordinator){
 		"LeaseHasOneHolder": leaseHasOneHolder, "LeaseEnds": leaseEnds, "FirstOfMany": firstOfMany,
 		"PaceOverAll": paceOverAll, "PaceGivesUp": paceGivesUp, "LanesShut": lanesShut, "Time": sharedTime, "CountsWhatAllHold": countsHeld,
 	} {
@@ -34,16 +34,16 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func holds(t *testing.T, s store.Shared, name, holder string, d time.Duration) bool {
+func holds(t *testing.T, s store.Coordinator, name, holder string, d time.Duration) bool {
 	t.Helper()
-	has, err := s.Hold(t.Context(), name, holder, d)
+	has, err := s.AcquireLease(t.Context(), name, holder, d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return has
 }
 
-func leaseHasOneHolder(t *testing.T, one, other store.Shared) {
+func leaseHasOneHolder(t *testing.T, one, other store.Coordinator) {
 	var wg sync.WaitGroup
 	var have atomic.Int32
 	for i := range 20 {
@@ -63,7 +63,7 @@ func leaseHasOneHolder(t *testing.T, one, other store.Shared) {
 	}
 }
 
-func leaseEnds(t *testing.T, one, other store.Shared) {
+func leaseEnds(t *testing.T, one, other store.Coordinator) {
 	for range 2 {
 		if !holds(t, one, "x", "a", long) {
 			t.Fatal("a free lease is not given, or not renewed")
@@ -72,13 +72,13 @@ func leaseEnds(t *testing.T, one, other store.Shared) {
 	if !holds(t, other, "y", "b", long) {
 		t.Error("another lease is held too")
 	}
-	if err := other.Drop(t.Context(), "x", "b"); err != nil {
+	if err := other.ReleaseLease(t.Context(), "x", "b"); err != nil {
 		t.Fatal(err)
 	}
 	if holds(t, other, "x", "b", long) {
 		t.Error("somebody who does not have the lease ended it")
 	}
-	if err := one.Drop(t.Context(), "x", "a"); err != nil {
+	if err := one.ReleaseLease(t.Context(), "x", "a"); err != nil {
 		t.Fatal(err)
 	}
 	if !holds(t, other, "x", "b", short) {
@@ -87,18 +87,18 @@ func leaseEnds(t *testing.T, one, other store.Shared) {
 	eventually(t, "the lease is over", func() bool { return holds(t, one, "x", "a", short) })
 }
 
-func firstOfMany(t *testing.T, one, other store.Shared) {
-	first := func(s store.Shared, key string, keep time.Duration) bool {
+func firstOfMany(t *testing.T, one, other store.Coordinator) {
+	first := func(s store.Coordinator, key string, keep time.Duration) bool {
 		t.Helper()
-		is, err := s.First(t.Context(), key, keep)
+		is, err := s.ClaimOnce(t.Context(), key, keep)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return is
 	}
-	forget := func(s store.Shared, key string) bool {
+	forget := func(s store.Coordinator, key string) bool {
 		t.Helper()
-		was, err := s.Forget(t.Context(), key)
+		was, err := s.Unclaim(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,9 +107,9 @@ func firstOfMany(t *testing.T, one, other store.Shared) {
 	var wg sync.WaitGroup
 	var n atomic.Int32
 	for range 10 {
-		for _, s := range []store.Shared{one, other} {
+		for _, s := range []store.Coordinator{one, other} {
 			wg.Go(func() {
-				if is, err := s.First(t.Context(), "click", long); err == nil && is {
+				if is, err := s.ClaimOnce(t.Context(), "click", long); err == nil && is {
 					n.Add(1)
 				}
 			})
@@ -129,8 +129,8 @@ func firstOfMany(t *testing.T, one, other store.Shared) {
 }
 
 // countsHeld: each holder counts with what it said last, for as long as it said.
-func countsHeld(t *testing.T, one, other store.Shared) {
-	count := func(s store.Shared, name, holder string, n int, d time.Duration) int {
+func countsHeld(t *testing.T, one, other store.Coordinator) {
+	count := func(s store.Coordinator, name, holder string, n int, d time.Duration) int {
 		t.Helper()
 		all, err := s.CountHeld(t.Context(), name, holder, n, d)
 		if err != nil {
@@ -139,7 +139,7 @@ func countsHeld(t *testing.T, one, other store.Shared) {
 		return all
 	}
 	for _, step := range []struct {
-		s         store.Shared
+		s         store.Coordinator
 		holder    string
 		n, wanted int
 	}{{one, "a", 2, 2}, {other, "b", 1, 3}, {one, "a", 1, 2}, {other, "b", 0, 1}, {one, "a b 7", 1, 2}, {one, "a b 7", 0, 1}} {
@@ -156,9 +156,9 @@ func countsHeld(t *testing.T, one, other store.Shared) {
 	eventually(t, "what c said is over", func() bool { return count(other, "sockets", "b", 0, long) == 1 })
 }
 
-func book(t *testing.T, s store.Shared, patience time.Duration, lanes []string, limits ...store.Limit) (time.Duration, bool) {
+func book(t *testing.T, s store.Coordinator, patience time.Duration, lanes []string, limits ...store.Limit) (time.Duration, bool) {
 	t.Helper()
-	wait, booked, err := s.Book(t.Context(), lanes, limits, patience)
+	wait, booked, err := s.Reserve(t.Context(), lanes, limits, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func book(t *testing.T, s store.Shared, patience time.Duration, lanes []string, 
 // test has taken.
 func near(got, want time.Duration) bool { return got <= want && got > want-30*time.Second }
 
-func paceOverAll(t *testing.T, one, other store.Shared) {
+func paceOverAll(t *testing.T, one, other store.Coordinator) {
 	limit := store.Limit{Key: "post C1", Every: time.Minute, Burst: 2}
 	wider := store.Limit{Key: "all", Every: time.Minute, Burst: 100}
 	for i, want := range []time.Duration{0, 0, time.Minute, 2 * time.Minute, 3 * time.Minute} {
@@ -186,7 +186,7 @@ func paceOverAll(t *testing.T, one, other store.Shared) {
 	}
 }
 
-func paceGivesUp(t *testing.T, one, other store.Shared) {
+func paceGivesUp(t *testing.T, one, other store.Coordinator) {
 	limit := store.Limit{Key: "edit", Every: time.Minute, Burst: 1}
 	free := store.Limit{Key: "free", Every: time.Minute, Burst: 1}
 	book(t, one, -1, nil, limit)
@@ -203,10 +203,10 @@ func paceGivesUp(t *testing.T, one, other store.Shared) {
 	}
 }
 
-func lanesShut(t *testing.T, one, other store.Shared) {
+func lanesShut(t *testing.T, one, other store.Coordinator) {
 	shut := func(lane string, d time.Duration) {
 		t.Helper()
-		if err := one.Shut(t.Context(), lane, d); err != nil {
+		if err := one.Block(t.Context(), lane, d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -231,7 +231,7 @@ func lanesShut(t *testing.T, one, other store.Shared) {
 	eventually(t, "the lane is open", func() bool { wait, _ := book(t, other, -1, []string{"c"}); return wait == 0 })
 }
 
-func sharedTime(t *testing.T, one, _ store.Shared) {
+func sharedTime(t *testing.T, one, _ store.Coordinator) {
 	before := time.Now()
 	at, err := one.Time(context.Background())
 	if err != nil {

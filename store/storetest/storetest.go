@@ -24,7 +24,7 @@ type Open func() (store.Store, error)
 var Place = tickets.Place{Platform: "slack", Channel: "C1"}
 
 // Receiver is who the suite's tickets tell of their events.
-const Receiver tickets.Receiver = "syslog"
+const Receiver tickets.EventSink = "syslog"
 
 // Rules are the suite's rules: the default ticket type, one place.
 func Rules() tickets.Rules {
@@ -43,7 +43,7 @@ func Asked(id string) tickets.Incoming {
 	rid := tickets.RequestID(id)
 	return tickets.Incoming{
 		ID: "in-" + id, At: Now, Remote: "192.0.2.1", Raw: []byte(`{"RequestId":"` + id + `"}`),
-		News: &tickets.News{ID: rid, Request: &tickets.Request{ID: rid, Kind: tickets.Application, User: `ACME\ann`, Host: "PC-0815", Product: "7-Zip"}},
+		Update: &tickets.Update{ID: rid, Request: &tickets.Request{ID: rid, Kind: tickets.Application, User: `ACME\ann`, Host: "PC-0815", Product: "7-Zip"}},
 	}
 }
 
@@ -51,7 +51,7 @@ func Asked(id string) tickets.Incoming {
 func Asks(in tickets.Incoming, at time.Time) store.Apply {
 	return func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 		if t == nil {
-			t = tickets.Start(tickets.NewNumber("JIT", seq), in.News.ID, Rules(), at)
+			t = tickets.Start(tickets.NewNumber("JIT", seq), in.Update.ID, Rules(), at)
 		}
 		return taken(t, in, at)
 	}
@@ -59,7 +59,7 @@ func Asks(in tickets.Incoming, at time.Time) store.Apply {
 
 // taken is t once in was taken, or nil if it says nothing new.
 func taken(t *tickets.Ticket, in tickets.Incoming, at time.Time) (*tickets.Ticket, tickets.Status) {
-	status := t.Take(in, Rules(), at)
+	status := t.ApplyUpdate(in, Rules(), at)
 	if status == tickets.StatusDuplicate {
 		return nil, status
 	}
@@ -201,7 +201,7 @@ func (s *suite) listed() {
 		in := Asked(fmt.Sprint("r", i%requests))
 		in.ID = fmt.Sprint("in-", i)
 		if i >= requests {
-			in.Remote, in.News.Request.Listed, in.News.Request.User = tickets.FromList, true, "listed"
+			in.Remote, in.Update.Request.Listed, in.Update.Request.User = tickets.RemoteList, true, "listed"
 		}
 		all.Go(func() {
 			if _, _, err := s.s.Accept(context.Background(), in, apply(in)); err != nil {
@@ -253,7 +253,7 @@ func (s *suite) failed() {
 
 func (s *suite) updateFirst() {
 	out := tickets.Outcome{Verdict: tickets.Deny, By: "console"}
-	up := tickets.Incoming{ID: "in-up", At: Now, News: &tickets.News{ID: "a", Outcome: &out}}
+	up := tickets.Incoming{ID: "in-up", At: Now, Update: &tickets.Update{ID: "a", Outcome: &out}}
 	_, first, err := s.s.Accept(s.Context(), up, func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status) {
 		if t == nil {
 			t = tickets.Start(tickets.NewNumber("JIT", seq), "a", Rules(), Now)
@@ -262,8 +262,8 @@ func (s *suite) updateFirst() {
 		return t, tickets.StatusUpdated
 	})
 	s.must(err)
-	if first.Progress() != tickets.Unknown || len(first.Due()) != 0 {
-		s.Errorf("after the update alone: %s, owes %v; want unknown, owes nothing", first.Progress(), first.Due())
+	if first.Progress() != tickets.Unknown || len(first.NextDue()) != 0 {
+		s.Errorf("after the update alone: %s, owes %v; want unknown, owes nothing", first.Progress(), first.NextDue())
 	}
 	joined := s.ask("a")
 	if joined.Number != first.Number || joined.Progress() != tickets.Final {
@@ -471,7 +471,7 @@ func (s *suite) index() {
 					s.must(s.s.Release(s.Context(), lane, c.Number))
 				}
 				claimed := slices.ContainsFunc(got, func(c *tickets.Ticket) bool { return c.Number == n })
-				owes := slices.ContainsFunc(t.Owes(at), func(st tickets.Step) bool { return st.Lane == lane })
+				owes := slices.ContainsFunc(t.PendingSteps(at), func(st tickets.Step) bool { return st.Lane == lane })
 				if claimed != owes {
 					s.Fatalf("%s in %s at %v: claimed %t, owes %t\n%+v", n, lane, at, claimed, owes, t)
 				}
@@ -495,9 +495,9 @@ func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
 	case 3:
 		t.SendFailed(d, rng.IntN(2) == 0, "EPM does not answer", later, now)
 	case 4:
-		t.Acknowledge(d, now)
+		t.RecordAccepted(d, now)
 	case 5:
-		t.Refuse(d, "no such request", now)
+		t.RecordRejection(d, "no such request", now)
 	case 6:
 		t.RecordPoll(later, now)
 	case 7:
@@ -507,21 +507,21 @@ func Live(t *tickets.Ticket, rng *rand.Rand, now time.Time) {
 	case 8:
 		t.BeginPost(Place, now)
 	case 9:
-		t.Posted(Place, "1.2", t, now)
+		t.RecordPost(Place, "1.2", t, now)
 	case 10:
-		t.Edited(Place, t.Rev, now)
+		t.RecordEdit(Place, t.Rev, now)
 	case 11:
 		t.ShowFailed(Place, "channel_not_found", later, rng.IntN(20) == 0, now)
 	case 12:
-		t.Told(Place, rng.IntN(len(t.Events)), now)
+		t.RecordReply(Place, rng.IntN(len(t.Events)), now)
 	case 13:
 		states := Rules().Type.States
 		t.Move(states[rng.IntN(len(states))], Ann, Rules(), now)
 	case 14:
-		t.Follow([]tickets.Receiver{Receiver}, rng.IntN(2))
+		t.TrackSink([]tickets.EventSink{Receiver}, rng.IntN(2))
 		t.DeliveryFailed(Receiver, "no answer", later)
 	case 15:
-		t.Delivered(Receiver, rng.IntN(1+len(t.Events)))
+		t.RecordDelivery(Receiver, rng.IntN(1+len(t.Events)))
 	}
 }
 

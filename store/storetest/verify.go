@@ -61,19 +61,19 @@ func (s *verifySuite) verify(checkpoints ...tickets.Checkpoint) ([]string, store
 func (s *verifySuite) life(id string) *tickets.Ticket {
 	s.Helper()
 	in := Asked(id)
-	in.News.Request.Reason = "reason of " + id
+	in.Update.Request.Reason = "reason of " + id
 	_, t, err := s.side.Accept(s.Context(), in, Asks(in, Now))
 	s.must(err)
 	at := Now.Add(time.Minute)
 	_, err = s.side.Update(s.Context(), t.Number, func(t *tickets.Ticket) error {
 		t.BeginPost(Place, at)
-		t.Posted(Place, "1.2", t, at)
-		t.Opened(Ann, tickets.Approve, Place, at)
+		t.RecordPost(Place, "1.2", t, at)
+		t.RecordFormOpened(Ann, tickets.Approve, Place, at)
 		if err := t.Decide(Approval(at), Rules()); err != nil {
 			return err
 		}
 		t.BeginSend(at)
-		t.Acknowledge(*t.Decision, at)
+		t.RecordAccepted(*t.Decision, at)
 		return nil
 	})
 	s.must(err)
@@ -299,7 +299,7 @@ func (s *verifySuite) pending(id string, decided bool) *tickets.Ticket {
 	t := s.ask(id)
 	t, err := s.side.Update(s.Context(), t.Number, func(t *tickets.Ticket) error {
 		t.BeginPost(Place, Now)
-		t.Posted(Place, "1.2", t, Now)
+		t.RecordPost(Place, "1.2", t, Now)
 		if decided {
 			return t.Decide(Approval(Now), Rules())
 		}
@@ -453,14 +453,14 @@ func (s *verifySuite) rewritten() {
 	_, err := s.side.Update(s.Context(), "JIT-1002", func(t *tickets.Ticket) error {
 		t.Events, t.Decision, t.Outcome, t.Request, t.Messages, t.Sending = nil, nil, nil, nil, nil, tickets.Sending{}
 		in := Asked("b")
-		in.News.Request.Reason = "another reason"
-		t.Take(in, Rules(), Now)
+		in.Update.Request.Reason = "another reason"
+		t.ApplyUpdate(in, Rules(), Now)
 		t.BeginPost(Place, Now)
-		t.Posted(Place, "1.2", t, Now)
+		t.RecordPost(Place, "1.2", t, Now)
 		if err := t.Decide(Approval(Now), Rules()); err != nil {
 			return err
 		}
-		t.Take(Concluded("b"), Rules(), Now)
+		t.ApplyUpdate(Concluded("b"), Rules(), Now)
 		return nil
 	})
 	s.must(err)
@@ -476,7 +476,7 @@ func (s *verifySuite) rewritten() {
 	s.life("c")
 	s.configure("b")
 	_, err = s.side.Update(s.Context(), "JIT-1002", func(t *tickets.Ticket) error {
-		t.Opened(Ann, tickets.Deny, Place, Now)
+		t.RecordFormOpened(Ann, tickets.Deny, Place, Now)
 		return nil
 	})
 	s.must(err)
@@ -534,7 +534,7 @@ func (s *verifySuite) noted() {
 	s.must(err)
 	slices.Reverse(docs)
 	s.side.SetSettings(doc[:10], docs...)
-	_, err = keep.Mend(s.Context(), tickets.Change{At: Now, By: Ann})
+	_, err = keep.ResetSettings(s.Context(), tickets.Change{At: Now, By: Ann})
 	s.must(err)
 	for _, h := range s.checkpoints() {
 		list := told[h.Ticket]
@@ -575,8 +575,8 @@ func (s *verifySuite) retired(to Side) {
 			continue // owes an edit
 		}
 		_, err := s.side.Update(ctx, t.Number, func(t *tickets.Ticket) error {
-			t.Edited(Place, t.Rev, Now)
-			t.Told(Place, len(t.Events)-1, Now)
+			t.RecordEdit(Place, t.Rev, Now)
+			t.RecordReply(Place, len(t.Events)-1, Now)
 			return nil
 		})
 		s.must(err)
@@ -637,8 +637,8 @@ func (s *verifySuite) retired(to Side) {
 			s.Fatal(err)
 		}
 		_, err = s.side.Update(ctx, "JIT-1003", func(t *tickets.Ticket) error {
-			t.Edited(Place, t.Rev, Now)
-			t.Told(Place, len(t.Events)-1, Now)
+			t.RecordEdit(Place, t.Rev, Now)
+			t.RecordReply(Place, len(t.Events)-1, Now)
 			return nil
 		})
 		s.must(err)
@@ -710,8 +710,8 @@ func (k noting) Configure(ctx context.Context, from int64, changes []tickets.Cha
 func (s *verifySuite) final(id string) *tickets.Ticket {
 	s.Helper()
 	t, err := s.side.Update(s.Context(), s.life(id).Number, func(t *tickets.Ticket) error {
-		t.Edited(Place, t.Rev, Now)
-		t.Told(Place, len(t.Events)-1, Now)
+		t.RecordEdit(Place, t.Rev, Now)
+		t.RecordReply(Place, len(t.Events)-1, Now)
 		return nil
 	})
 	s.must(err)
@@ -772,7 +772,7 @@ func (s *verifySuite) forgedRetirement() {
 	checkpoints := s.checkpoints()
 	forged := *t
 	forged.Events = append(slices.Clone(t.Events), tickets.Event{N: 7, Hash: strings.Repeat("0", 64)})
-	_, doc, err := store.Entry(nil, []*tickets.Ticket{&forged}, Now)
+	_, doc, err := store.NewLedgerEntry(nil, []*tickets.Ticket{&forged}, Now)
 	s.must(err)
 	_, err = s.side.RestoreLedger(s.Context(), [][]byte{doc})
 	s.must(err)

@@ -12,20 +12,20 @@ type Class string
 // The classes of failure.
 const (
 	// Unavailable: the call had no effect and may be repeated later.
-	Unavailable Class = "down"
+	Unavailable Class = "unavailable"
 	// RateLimited: the neighbour asked to wait; the call had, most likely, no
 	// effect. See Failure.RetryAfter.
-	RateLimited Class = "limited"
+	RateLimited Class = "rate_limited"
 	// Ambiguous: the call may have had its effect. Look before repeating what
 	// must not happen twice.
-	Ambiguous Class = "unclear"
+	Ambiguous Class = "ambiguous"
 	// Rejected: no effect, and repeating the same call is useless.
-	Rejected Class = "refused"
+	Rejected Class = "rejected"
 	// Unauthorized: the neighbour does not accept our credentials or permissions.
 	// No effect; an admin must act.
-	Unauthorized Class = "denied"
+	Unauthorized Class = "unauthorized"
 	// NotFound: the place or message no longer exists for us.
-	NotFound Class = "gone"
+	NotFound Class = "not_found"
 )
 
 // Failure is a failed call to EPM or to a chat, as the loop needs to know it.

@@ -52,8 +52,8 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
 		}, []string{"platform"}),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_deliveries_total", Help: "Events that receivers took, and deliveries that failed, by receiver and result: ok or the class of failure.",
-		}, []string{"receiver", "result"}),
+			Name: "countersign_deliveries_total", Help: "Events that receivers took, and deliveries that failed, by sink and result: ok or the class of failure.",
+		}, []string{"sink", "result"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_signed_requests_refused_total", Help: "Requests to the signed paths of the chats that were refused, by reason.",
 		}, []string{"platform", "reason"}),

@@ -246,7 +246,7 @@ func TestStoryPlantedSecrets(t *testing.T) {
 	// Then it takes our credentials no more: they may be changing, until they
 	// have been for too long.
 	all[2].echoes(400, 401)
-	for _, class := range []string{"down", "denied"} {
+	for _, class := range []string{"unavailable", "unauthorized"} {
 		s.logsWhile("ticket=JIT-1002 step=send .*class="+class+" .*token: 40[01] ", func() { s.skew.Add(int64(time.Minute)) })
 	}
 	for _, e := range all {

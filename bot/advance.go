@@ -118,9 +118,9 @@ func (b *Bot) claim(end, ctx context.Context, l *lane, free int) ([]*tickets.Tic
 	claimed, err := b.Store.Claim(ctx, l.name, now, until, free)
 	switch {
 	case end.Err() != nil:
-	case l.hears(err == nil) && err == nil:
+	case l.storeReachable(err == nil) && err == nil:
 		b.Log.Info("tickets can be claimed again", "lane", l.name)
-	case err != nil && (len(claimed) > 0 || l.reports(now)):
+	case err != nil && (len(claimed) > 0 || l.shouldLog(now)):
 		b.Log.Error("cannot claim tickets", "lane", l.name, "err", err)
 	}
 	return claimed, until
@@ -132,7 +132,7 @@ func (b *Bot) claim(end, ctx context.Context, l *lane, free int) ([]*tickets.Tic
 func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket, leased time.Time) {
 	number, last := t.Number, leased.Add(-b.Timeout-2*recordTimeout)
 	defer func() {
-		l.line.leave(tickets.Place{}, number)
+		l.line.exit(tickets.Place{}, number)
 		if t == nil {
 			b.release(ctx, l, number)
 			return
@@ -155,7 +155,7 @@ func (b *Bot) work(end, ctx context.Context, l *lane, t *tickets.Ticket, leased 
 		}
 		var err error
 		t, err = b.do(ctx, l, t, step)
-		l.line.leave(step.Place, number)
+		l.line.exit(step.Place, number)
 		if err != nil {
 			// The store did not record it: what was begun is found again.
 			b.Log.Error("cannot record step", "ticket", number, "step", step.Kind, "err", err)
@@ -172,12 +172,12 @@ var errNothing = errors.New("nothing to do")
 // error is the store's; the step's own failure is recorded in the ticket.
 func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step) (*tickets.Ticket, error) {
 	now := b.Now()
-	pass := b.places.enter(s, now)
+	pass := b.places.acquire(s, now)
 	switch {
 	case pass.wait && !pass.out && pass.until.Sub(now) <= maxWait:
 		return t, nil // it keeps its turn
 	case pass.wait:
-		l.line.leave(s.Place, t.Number) // nobody waits for what is not tried
+		l.line.exit(s.Place, t.Number) // nobody waits for what is not tried
 		return b.putOff(ctx, t, s, pass)
 	}
 	call, cancel := context.WithTimeout(ctx, b.Timeout)
@@ -185,13 +185,13 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	number := t.Number
 	t, begun, err := b.begin(call, t, s)
 	if err != nil || !begun || isOver(call) {
-		b.placeTried(s, number, pass, errNothing)
+		b.recordResult(s, number, pass, errNothing)
 		return t, err
 	}
 	start := time.Now()
 	call, end := b.stepSpan(call, t, s)
 	change, failure := b.perform(call, t, s)
-	b.placeTried(s, number, pass, failure)
+	b.recordResult(s, number, pass, failure)
 	result := "ok"
 	if failure != nil {
 		f := tickets.FailureOf(failure)
@@ -225,7 +225,7 @@ func (b *Bot) do(ctx context.Context, l *lane, t *tickets.Ticket, s tickets.Step
 	}
 	b.cardGivenUp(t, after, s.Place)
 	if failure != nil && blamesPlace(tickets.FailureOf(failure), s.Kind) {
-		b.awaits(s, number)
+		b.enqueueWaiting(s, number)
 	}
 	return after, nil
 }
@@ -352,7 +352,7 @@ func (b *Bot) show(ctx context.Context, chat adapters.Chat, t *tickets.Ticket, s
 		}
 	}
 	if blamesPlace(f, s.Kind) {
-		return failed(b.placeLost(s, f), false), err
+		return failed(b.markDown(s, f), false), err
 	}
 	if f.Class == tickets.Rejected && s.Kind == tickets.StepReply {
 		return done, err // a locked thread: the card tells all the same

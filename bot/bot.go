@@ -81,9 +81,9 @@ type Bot struct {
 	Config
 	chats map[tickets.Platform]adapters.Chat
 	lanes map[tickets.Lane]*lane
-	set   atomic.Pointer[inForce]
+	set   atomic.Pointer[activeSettings]
 
-	resync    *resync
+	resync    *reconciler
 	places    places
 	late      lateWrites
 	denial    denial
@@ -129,7 +129,7 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: a step's timeout must be less than its lease")
 	}
 	b := &Bot{
-		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newResync(),
+		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newReconciler(),
 		recalled: make(chan struct{}, 1), permitted: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}), inspected: make(chan struct{}),
 		late: lateWrites{end: make(chan struct{})},
 	}
@@ -153,7 +153,7 @@ func New(c Config) (*Bot, error) {
 	for key, err := range problems {
 		return nil, fmt.Errorf("bot: setting %s: %w", key, err)
 	}
-	b.set.Store(&inForce{Settings: start})
+	b.set.Store(&activeSettings{Settings: start})
 	return b, nil
 }
 
@@ -176,7 +176,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(func() { b.runNotes(ctx) })
 	wg.Go(func() { b.runPurge(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })
-	wg.Go(func() { b.runResync(ctx) })
+	wg.Go(func() { b.runReconcile(ctx) })
 	wg.Go(func() { b.runCards(ctx) })
 	wg.Go(func() { b.runInspect(ctx) })
 	for to := range b.EventSinks {

@@ -139,6 +139,6 @@ func (b *Bot) cardGivenUp(was, t *tickets.Ticket, place tickets.Place) {
 			return
 		}
 	}
-	p.notes = append(p.notes, &note{place: place, cards: []tickets.Number{t.Number}, left: b.Current().Admins, at: b.Now().Add(firstTell)})
+	p.notes = append(p.notes, &adminNotice{place: place, cards: []tickets.Number{t.Number}, left: b.Current().Admins, at: b.Now().Add(firstTell)})
 	signal(b.noted)
 }

@@ -202,7 +202,7 @@ func (b *Bot) ticket(ctx context.Context, c adapters.Command, args []string) str
 	}
 	t, err := b.Store.Get(ctx, number(args[0]))
 	if err != nil {
-		return b.lost(number(args[0]), err).Text
+		return b.readFailed(number(args[0]), err).Text
 	}
 	lines := []string{adapters.PlainText(t, c.Actor.Platform), "State: " + string(t.State)}
 	for i, e := range t.Events {
@@ -220,7 +220,7 @@ func (b *Bot) state(ctx context.Context, c adapters.Command, args []string) stri
 	}
 	t, err := b.Store.Get(ctx, number(args[0]))
 	if err != nil {
-		return b.lost(number(args[0]), err).Text
+		return b.readFailed(number(args[0]), err).Text
 	}
 	t, no := b.move(ctx, c.Actor, t, strings.Join(args[1:], " "))
 	switch {
@@ -253,7 +253,7 @@ func (b *Bot) move(ctx context.Context, by tickets.Actor, t *tickets.Ticket, nam
 		if errors.Is(err, tickets.ErrOtherRequest) {
 			return nil, &adapters.Note{Text: adapters.SayOtherRequest}
 		}
-		return nil, b.unrecorded(n, err)
+		return nil, b.writeUnknown(n, err)
 	}
 	end(n, "done")
 	b.wake(t)

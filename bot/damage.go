@@ -282,12 +282,12 @@ func (b *Bot) found(d Damage) {
 // record is damaged, or lets the decision that it has be sent.
 func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Number, args []string) string {
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
-		b.turnAway(c.Actor, "", c.Place, n, no)
+		b.deny(c.Actor, "", c.Place, n, no)
 		return no
 	}
 	t, err := b.Store.Get(ctx, n)
 	if err != nil {
-		return b.lost(n, err).Text
+		return b.readFailed(n, err).Text
 	}
 	switch {
 	case !t.Damaged():
@@ -301,7 +301,7 @@ func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Nu
 		case err != nil:
 			return adapters.SayCannotTell
 		case alike:
-			b.turnAway(c.Actor, "", c.Place, n, "the decision in the damaged record is perhaps their own")
+			b.deny(c.Actor, "", c.Place, n, "the decision in the damaged record is perhaps their own")
 			return sayDecidedByYou
 		}
 	}
@@ -320,7 +320,7 @@ func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Nu
 	case errors.Is(err, errNothing):
 		return fmt.Sprintf(sayNotDamaged, n)
 	case err != nil:
-		return b.unrecorded(n, err).Text
+		return b.writeUnknown(n, err).Text
 	}
 	b.Log.Warn("a damaged record may be decided", "ticket", n, "actor", c.Actor.String())
 	b.wake(t)

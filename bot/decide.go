@@ -29,14 +29,14 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		return adapters.Note{Text: sayOldButton}
 	}
 	if err := b.ensure(ctx); err != nil {
-		return *b.lost(c.Number, err)
+		return *b.readFailed(c.Number, err)
 	}
 	if c.Action == adapters.ActionState {
-		return b.choose(ctx, c)
+		return b.moveByMenu(ctx, c)
 	}
 	t, err := b.Store.Get(ctx, c.Number)
 	if err != nil || t.Request == nil {
-		return *b.lost(c.Number, err)
+		return *b.readFailed(c.Number, err)
 	}
 	ctx, end := b.span(ctx, Span{Name: "click", ID: t.ID, Platform: c.Actor.Platform, Start: start})
 	defer func() { end(c.Number, resultOf(answer)) }()
@@ -44,27 +44,27 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		if c.Action == adapters.ActionDetails {
 			b.refused(c.Actor, t.Number, no)
 		} else {
-			b.turnAway(c.Actor, verdict, c.Place, t.Number, no)
+			b.deny(c.Actor, verdict, c.Place, t.Number, no)
 		}
 		return adapters.Note{Text: no}
 	}
 	if c.Action == adapters.ActionDetails {
 		return adapters.Details{Ticket: t}
 	}
-	if no := b.mayDecide(ctx, c.Actor, t.Request); no.say != "" {
-		b.turnAway(c.Actor, verdict, c.Place, t.Number, no.why)
+	if no := b.authorize(ctx, c.Actor, t.Request); no.say != "" {
+		b.deny(c.Actor, verdict, c.Place, t.Number, no.why)
 		return adapters.Note{Text: no.say, Again: no.again}
 	}
 	if t, err = b.whole(ctx, t); err != nil {
-		return *b.lost(c.Number, err)
+		return *b.readFailed(c.Number, err)
 	}
 	if err := t.Decidable(b.rulesOf(t)); err != nil {
-		b.turnAway(c.Actor, verdict, c.Place, t.Number, err.Error())
-		b.writeLater(t.Number, c.Actor, b.correct)
+		b.deny(c.Actor, verdict, c.Place, t.Number, err.Error())
+		b.writeLater(t.Number, c.Actor, b.refreshActive)
 		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 	}
 	if no := b.mayBoth(ctx, c.Actor, t); no != "" {
-		b.turnAway(c.Actor, verdict, c.Place, t.Number, tickets.ErrAccepted.Error())
+		b.deny(c.Actor, verdict, c.Place, t.Number, tickets.ErrAccepted.Error())
 		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	values := c.Form
@@ -78,22 +78,22 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	return adapters.Form{Ticket: t, Verdict: verdict, Values: values}
 }
 
-// choose moves a ticket to the state that was chosen from the menu on its card.
+// moveByMenu moves a ticket to the state that was chosen from the menu on its card.
 // Everybody sees the menu; it is for admins.
-func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
+func (b *Bot) moveByMenu(ctx context.Context, c adapters.Click) adapters.Answer {
 	if no := b.once(ctx, c.Actor, c.Delivery); no != nil {
 		return *no
 	}
 	if no := b.mayAdmin(ctx, c.Actor); no != "" {
-		b.turnAway(c.Actor, "", c.Place, c.Number, no)
+		b.deny(c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
 	}
 	t, err := b.Store.Get(ctx, c.Number)
 	if err != nil {
-		return *b.lost(c.Number, err)
+		return *b.readFailed(c.Number, err)
 	}
 	if no := misplaced(c, t); no != "" {
-		b.turnAway(c.Actor, "", c.Place, c.Number, no)
+		b.deny(c.Actor, "", c.Place, c.Number, no)
 		return adapters.Note{Text: no}
 	}
 	if _, no := b.move(ctx, c.Actor, t, string(c.State)); no != nil {
@@ -107,23 +107,23 @@ func (b *Bot) choose(ctx context.Context, c adapters.Click) adapters.Answer {
 func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapters.Answer) {
 	start := b.Now()
 	if err := b.ensure(ctx); err != nil {
-		return *b.lost(s.Number, err)
+		return *b.readFailed(s.Number, err)
 	}
 	if no := b.once(ctx, s.Actor, s.Delivery); no != nil {
 		return *no
 	}
 	t, err := b.Store.Get(ctx, s.Number)
 	if err != nil || t.Request == nil {
-		return *b.lost(s.Number, err)
+		return *b.readFailed(s.Number, err)
 	}
 	ctx, end := b.span(ctx, Span{Name: "submit", ID: t.ID, Platform: s.Actor.Platform, Start: start})
 	defer func() { end(s.Number, resultOf(answer)) }()
 	if no := misplaced(adapters.Click{Digest: s.Digest, Private: true}, t); no != "" {
-		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, no)
+		b.deny(s.Actor, s.Verdict, s.Place, t.Number, no)
 		return adapters.Note{Text: no}
 	}
-	if no := b.mayDecide(ctx, s.Actor, t.Request); no.say != "" {
-		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, no.why)
+	if no := b.authorize(ctx, s.Actor, t.Request); no.say != "" {
+		b.deny(s.Actor, s.Verdict, s.Place, t.Number, no.why)
 		return adapters.Note{Text: no.say, Again: no.again}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
@@ -131,11 +131,11 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 		problems = s.Form.UnusedAmount(t.Request)
 	}
 	if t, err = b.whole(ctx, t); err != nil {
-		return *b.lost(s.Number, err)
+		return *b.readFailed(s.Number, err)
 	}
 	accepted := t.AcceptedBy()
 	if no := b.mayBoth(ctx, s.Actor, t); no != "" {
-		b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, tickets.ErrAccepted.Error())
+		b.deny(s.Actor, s.Verdict, s.Place, t.Number, tickets.ErrAccepted.Error())
 		return adapters.Note{Text: no, Again: inDoubt(no)}
 	}
 	if t.Decidable(b.rulesOf(t)) == nil {
@@ -169,12 +169,12 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 		b.wake(t)
 		return adapters.Done{}
 	case t == nil:
-		return *b.unrecorded(s.Number, err)
+		return *b.writeUnknown(s.Number, err)
 	case repeats(t.Decision, d):
 		return adapters.Done{} // the platform delivered the form twice
 	}
-	b.turnAway(s.Actor, s.Verdict, s.Place, t.Number, err.Error())
-	b.writeLater(t.Number, s.Actor, b.correct)
+	b.deny(s.Actor, s.Verdict, s.Place, t.Number, err.Error())
+	b.writeLater(t.Number, s.Actor, b.refreshActive)
 	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
 }
 
@@ -184,8 +184,8 @@ func repeats(made *tickets.Decision, d tickets.Decision) bool {
 		made.Verdict == d.Verdict && made.Reason == d.Reason && made.Duration == d.Duration
 }
 
-// lost answers an act on a ticket that cannot be read.
-func (b *Bot) lost(n tickets.Number, err error) *adapters.Note {
+// readFailed answers an act on a ticket that cannot be read.
+func (b *Bot) readFailed(n tickets.Number, err error) *adapters.Note {
 	if err == nil || errors.Is(err, store.ErrNotFound) {
 		return &adapters.Note{Text: adapters.SayNoTicket(n)}
 	}
@@ -193,11 +193,11 @@ func (b *Bot) lost(n tickets.Number, err error) *adapters.Note {
 	return &adapters.Note{Text: sayUnread(err), Again: !errors.Is(err, store.ErrUnreadable)}
 }
 
-// unrecorded answers an act whose write failed: it may have been made all the
+// writeUnknown answers an act whose write failed: it may have been made all the
 // same.
-func (b *Bot) unrecorded(n tickets.Number, err error) *adapters.Note {
+func (b *Bot) writeUnknown(n tickets.Number, err error) *adapters.Note {
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUnreadable) {
-		return b.lost(n, err)
+		return b.readFailed(n, err)
 	}
 	b.Log.Error("cannot record what somebody did", "ticket", n, "err", err)
 	return &adapters.Note{Text: sayUnrecorded, Again: true}
@@ -207,16 +207,16 @@ func (b *Bot) refused(a tickets.Actor, n tickets.Number, why string) {
 	b.Log.Warn("refused", "ticket", n, "actor", a.String(), "why", why)
 }
 
-// turnAway tells the log and the ticket's history, if there is such a ticket,
+// deny tells the log and the ticket's history, if there is such a ticket,
 // that a may not do what they wanted.
-func (b *Bot) turnAway(a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
+func (b *Bot) deny(a tickets.Actor, v tickets.Verdict, in tickets.Place, n tickets.Number, why string) {
 	now := b.Now()
 	b.refused(a, n, why)
 	b.writeLater(n, a, func(t *tickets.Ticket) bool { return t.RecordAccessDenied(a, v, in, why, now) })
 }
 
-// correct makes a card offer its buttons, or not, as the settings now say of
+// refreshActive makes a card offer its buttons, or not, as the settings now say of
 // the ticket's state. It reports false if it does already.
-func (b *Bot) correct(t *tickets.Ticket) bool {
+func (b *Bot) refreshActive(t *tickets.Ticket) bool {
 	return t.Progress() == tickets.Pending && t.Move(t.State, tickets.Actor{}, b.rulesOf(t), b.Now())
 }

@@ -280,9 +280,9 @@ func forgetChanges(ctx context.Context, s store.Store, to tickets.EventSink) err
 // one without a mark does.
 const toldNothing = -1
 
-// follower tells one receiver of the changes of the settings. What it has told
+// changeFollower tells one receiver of the changes of the settings. What it has told
 // is kept in the store.
-type follower struct {
+type changeFollower struct {
 	to     tickets.EventSink
 	name   string // of its mark, and of its lease
 	holder string
@@ -300,7 +300,7 @@ func (b *Bot) runChanges(ctx context.Context, to tickets.EventSink) {
 	case <-ctx.Done():
 		return
 	}
-	f := &follower{to: to, name: string(tickets.DeliverLane(to)), holder: rand.Text(), begins: b.set.Load().stored.Version, told: toldNothing}
+	f := &changeFollower{to: to, name: string(tickets.DeliverLane(to)), holder: rand.Text(), begins: b.set.Load().stored.Version, told: toldNothing}
 	defer b.leaveChanges(ctx, f)
 	poll := time.NewTicker(min(settingsEvery, 4*b.Poll))
 	defer poll.Stop()
@@ -316,7 +316,7 @@ func (b *Bot) runChanges(ctx context.Context, to tickets.EventSink) {
 	}
 }
 
-func (b *Bot) leaveChanges(ctx context.Context, f *follower) {
+func (b *Bot) leaveChanges(ctx context.Context, f *changeFollower) {
 	if b.Shared == nil {
 		return
 	}
@@ -329,7 +329,7 @@ func (b *Bot) leaveChanges(ctx context.Context, f *follower) {
 
 // deliverChanges tells f of what it was not told yet. A failure lets the lane
 // rest, unless it is of what is told.
-func (b *Bot) deliverChanges(ctx context.Context, f *follower) error {
+func (b *Bot) deliverChanges(ctx context.Context, f *changeFollower) error {
 	l, version := b.lanes[tickets.DeliverLane(f.to)], b.set.Load().stored.Version
 	if now := b.Now(); f.told == version || now.Before(f.next) || !l.mayClaim(now) {
 		return nil
@@ -347,7 +347,7 @@ func (b *Bot) deliverChanges(ctx context.Context, f *follower) error {
 	return err
 }
 
-func (b *Bot) tellChanges(ctx context.Context, f *follower, version int64) (err error) {
+func (b *Bot) tellChanges(ctx context.Context, f *changeFollower, version int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}

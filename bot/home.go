@@ -97,7 +97,7 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 	case undecidable > 0:
 		out.Say += ". " + adapters.SayNotInQueue(undecidable)
 	}
-	own := b.owns(ctx, a)
+	own := b.selfRequestCheck(ctx, a)
 	for _, t := range queue {
 		out.Queue = append(out.Queue, adapters.Waiting{Ticket: t, Own: own(t.Request).say})
 	}

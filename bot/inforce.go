@@ -19,8 +19,8 @@ import (
 // changed: another replica, or the command line, may have done it.
 const settingsEvery = 2 * time.Second
 
-// inForce is the settings by which the bot works.
-type inForce struct {
+// activeSettings is the settings by which the bot works.
+type activeSettings struct {
 	Settings
 	stored tickets.Settings
 	broken map[string]error // what was set and cannot be read
@@ -55,7 +55,7 @@ func (b *Bot) Load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.enforce(was, set)
+	b.activate(was, set)
 	b.loadOnce.Do(func() { close(b.loaded) })
 	return nil
 }
@@ -71,15 +71,15 @@ func (b *Bot) ensure(ctx context.Context) error {
 	}
 }
 
-// enforce makes set, which was read after was held, the settings in force. If
+// activate makes set, which was read after was held, the settings in force. If
 // others were put in force meanwhile those stand: they were read later. What
 // the store has counts, also if its version is lower or the same: it may have
 // lost a change, or been restored.
-func (b *Bot) enforce(was *inForce, set tickets.Settings) {
+func (b *Bot) activate(was *activeSettings, set tickets.Settings) {
 	if set.Version == was.stored.Version && maps.Equal(set.Values, was.stored.Values) {
 		return
 	}
-	now := &inForce{stored: set}
+	now := &activeSettings{stored: set}
 	now.Settings, now.broken = Effective(b.Config.Settings, set, b.Registry)
 	if !b.set.CompareAndSwap(was, now) {
 		return
@@ -127,7 +127,7 @@ func (b *Bot) reconsider(ctx context.Context) bool {
 		if t.Follows(b.rulesOf(t)) {
 			return
 		}
-		if err := b.writeOne(ctx, lateWrite{number: t.Number, change: b.correct}); err != nil && ctx.Err() == nil {
+		if err := b.writeOne(ctx, lateWrite{number: t.Number, change: b.refreshActive}); err != nil && ctx.Err() == nil {
 			b.Log.Error("cannot correct ticket", "ticket", t.Number, "err", err)
 		}
 	})
@@ -209,7 +209,7 @@ func (b *Bot) change(ctx context.Context, by tickets.Actor, plan func(tickets.Se
 		for _, c := range changes {
 			b.Log.Info("setting changed", "setting", c.Key, "actor", by.String(), "settings", after.Version)
 		}
-		b.enforce(was, after)
+		b.activate(was, after)
 		signal(b.changed)
 		if err := b.Load(ctx); err != nil { // somebody else may have been as fast
 			b.Log.Warn("cannot read the settings; the known ones hold", "err", err)

@@ -58,7 +58,7 @@ func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 		}
 		if why != "" {
 			b.Log.Info("EPM takes decisions again")
-			b.tellOfEPM(note{text: adapters.SayEPMAllows()}, why)
+			b.tellOfEPM(adminNotice{text: adapters.SayEPMAllows()}, why)
 			b.sendDenied()
 		}
 		return
@@ -80,12 +80,12 @@ func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 	d.mu.Unlock()
 	if before != why {
 		b.Log.Error("EPM takes no decisions", "err", why)
-		b.tellOfEPM(note{lost: true, text: adapters.SayEPMDenies(why)}, why)
+		b.tellOfEPM(adminNotice{lost: true, text: adapters.SayEPMDenies(why)}, why)
 	}
 }
 
 // tellOfEPM has n told to the admins. Of several replicas one tells of why.
-func (b *Bot) tellOfEPM(n note, why string) {
+func (b *Bot) tellOfEPM(n adminNotice, why string) {
 	n.place, n.at = tickets.Place{Platform: onEPM, Channel: why}, b.Now()
 	b.places.mu.Lock()
 	defer b.places.mu.Unlock()
@@ -112,7 +112,7 @@ func (b *Bot) runDenied(ctx context.Context) {
 	for {
 		_, err := b.eachOf(ctx, tickets.Submitting, func(t *tickets.Ticket) {
 			if t.Sending.NotPermitted {
-				b.goOn(ctx, recall{t.Number, tickets.Place{Platform: onEPM}})
+				b.resume(ctx, wakeup{t.Number, tickets.Place{Platform: onEPM}})
 			}
 		})
 		if err != nil && ctx.Err() == nil {

@@ -36,16 +36,16 @@ type ChannelOutage struct {
 	Waiting int                // tickets that wait for it, as far as this process knows
 }
 
-// use is one thing to do in a place. Each is in or out of use for itself: a
+// op is one thing to do in a place. Each is in or out of use for itself: a
 // channel in which nothing may be written any more can still have its old
 // messages edited, and a success with one says nothing about the other.
-type use struct {
+type op struct {
 	place tickets.Place
 	kind  tickets.StepKind
 }
 
-// trouble is a use that is out.
-type trouble struct {
+// outage is a use that is out.
+type outage struct {
 	since   time.Time
 	why     string
 	next    time.Time // when one step may see whether it works again
@@ -56,20 +56,20 @@ type trouble struct {
 // first step that fails tells again. The zero value knows of none.
 type places struct {
 	mu      sync.Mutex
-	out     map[use]*trouble
-	pauses  map[use]*pause
-	recalls []recall
-	notes   []*note // at most one for each place
+	out     map[op]*outage
+	pauses  map[op]*cooldown
+	recalls []wakeup
+	notes   []*adminNotice // at most one for each place
 }
 
-// recall is a ticket that waited for a place that works again.
-type recall struct {
+// wakeup is a ticket that waited for a place that works again.
+type wakeup struct {
 	number tickets.Number
 	place  tickets.Place
 }
 
-// note is what admins have to be told about a place.
-type note struct {
+// adminNotice is what admins have to be told about a place.
+type adminNotice struct {
 	place tickets.Place
 	lost  bool // else it works again
 	text  string
@@ -80,16 +80,16 @@ type note struct {
 	at    time.Time // not before
 }
 
-// pass is what a step gets that wants to call the platform.
-type pass struct {
-	probe *trouble  // the step sees whether this is over; nil: its use is not out
+// permit is what a step gets that wants to call the platform.
+type permit struct {
+	probe *outage   // the step sees whether this is over; nil: its use is not out
 	wait  bool      // it must not call
 	out   bool      // because its use is out
 	until time.Time // if it must wait
 	why   string
 }
 
-func useOf(s tickets.Step) use { return use{s.Place, s.Kind} }
+func useOf(s tickets.Step) op { return op{s.Place, s.Kind} }
 
 // blamesPlace reports whether f, of a step of kind, says that the place cannot
 // be used, whatever the ticket. A refusal alone may be of the ticket's own
@@ -102,9 +102,9 @@ func blamesPlace(f *tickets.Failure, kind tickets.StepKind) bool {
 	return false // EPM is no place
 }
 
-// pause is a use that failed for no reason of its own place or ticket: the
+// cooldown is a use that failed for no reason of its own place or ticket: the
 // platform is down, or wants to be left alone.
-type pause struct {
+type cooldown struct {
 	until time.Time
 	fails int // in a row
 	class tickets.Class
@@ -113,7 +113,7 @@ type pause struct {
 // failed leaves a use alone for a while after f: for another ticket the same
 // would happen, and each try might cost the ticket its turn. A limit of edits
 // may be that of old messages alone, and is left to the chat.
-func (p *places) failed(u use, f *tickets.Failure, now time.Time) {
+func (p *places) failed(u op, f *tickets.Failure, now time.Time) {
 	switch f.Class {
 	case tickets.Unavailable, tickets.Ambiguous:
 	case tickets.RateLimited:
@@ -127,9 +127,9 @@ func (p *places) failed(u use, f *tickets.Failure, now time.Time) {
 	defer p.mu.Unlock()
 	o := p.pauses[u]
 	if o == nil {
-		o = &pause{}
+		o = &cooldown{}
 		if p.pauses == nil {
-			p.pauses = map[use]*pause{}
+			p.pauses = map[op]*cooldown{}
 		}
 		p.pauses[u] = o
 	}
@@ -141,14 +141,14 @@ func (p *places) failed(u use, f *tickets.Failure, now time.Time) {
 }
 
 // worked ends a use's pause.
-func (p *places) worked(u use) {
+func (p *places) worked(u op) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.pauses, u)
 }
 
 // pausedUntil is when a use is next tried; long ago if it is not paused.
-func (p *places) pausedUntil(u use) time.Time {
+func (p *places) pausedUntil(u op) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if o := p.pauses[u]; o != nil {
@@ -180,28 +180,28 @@ func (p *places) pausedOn(platform tickets.Platform, now time.Time, call time.Du
 	return until, class
 }
 
-// enter asks whether s may call its platform now. If its use is out, one step
+// acquire asks whether s may call its platform now. If its use is out, one step
 // may every slowRetry.
-func (p *places) enter(s tickets.Step, now time.Time) pass {
+func (p *places) acquire(s tickets.Step, now time.Time) permit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.out[useOf(s)]
 	switch pause := p.pauses[useOf(s)]; {
 	case o == nil && pause != nil && pause.until.After(now):
-		return pass{wait: true, until: pause.until, why: "the platform wants to be left alone"}
+		return permit{wait: true, until: pause.until, why: "the platform wants to be left alone"}
 	case o == nil:
-		return pass{}
+		return permit{}
 	case now.Before(o.next):
 		// Spread, so that the store is not asked for all of them at once.
-		return pass{wait: true, out: true, until: o.next.Add(rand.N(lastRetry)), why: "the place is out of use: " + o.why}
+		return permit{wait: true, out: true, until: o.next.Add(rand.N(lastRetry)), why: "the place is out of use: " + o.why}
 	}
 	o.next = now.Add(slowRetry)
-	return pass{probe: o}
+	return permit{probe: o}
 }
 
-// placeLost notes that s failed with f for its place, and returns when to try
+// markDown notes that s failed with f for its place, and returns when to try
 // again.
-func (b *Bot) placeLost(s tickets.Step, f *tickets.Failure) time.Time {
+func (b *Bot) markDown(s tickets.Step, f *tickets.Failure) time.Time {
 	why := f.UserMessage
 	if why == "" {
 		why = f.Error()
@@ -217,20 +217,20 @@ func (b *Bot) placeLost(s tickets.Step, f *tickets.Failure) time.Time {
 	}
 	if !p.isOut(s.Place) {
 		b.Log.Error("place out of use", "platform", s.Place.Platform, "channel", s.Place.Channel, "step", s.Kind, "err", why)
-		b.note(note{place: s.Place, lost: true, text: adapters.SayPlaceLost(s.Place, why), at: now})
+		b.note(adminNotice{place: s.Place, lost: true, text: adapters.SayPlaceLost(s.Place, why), at: now})
 	}
-	o = &trouble{since: now, why: why, next: now.Add(slowRetry), waiting: map[tickets.Number]struct{}{}}
+	o = &outage{since: now, why: why, next: now.Add(slowRetry), waiting: map[tickets.Number]struct{}{}}
 	if p.out == nil {
-		p.out = map[use]*trouble{}
+		p.out = map[op]*outage{}
 	}
 	p.out[useOf(s)] = o
 	return o.next
 }
 
-// placeTried notes how a step of n ended that pass let in. Only a step that was let in
+// recordResult notes how a step of n ended that pass let in. Only a step that was let in
 // to see tells that a use works again: others may have been under way when it
 // broke.
-func (b *Bot) placeTried(s tickets.Step, n tickets.Number, pass pass, failure error) {
+func (b *Bot) recordResult(s tickets.Step, n tickets.Number, pass permit, failure error) {
 	now := b.Now()
 	p := &b.places
 	p.mu.Lock()
@@ -261,7 +261,7 @@ func (b *Bot) placeTried(s tickets.Step, n tickets.Number, pass pass, failure er
 	signal(b.recalled)
 	if !p.isOut(s.Place) {
 		b.Log.Info("place in use again", "platform", s.Place.Platform, "channel", s.Place.Channel)
-		b.note(note{place: s.Place, text: adapters.SayPlaceBack(s.Place), at: now})
+		b.note(adminNotice{place: s.Place, text: adapters.SayPlaceBack(s.Place), at: now})
 	}
 }
 
@@ -292,15 +292,15 @@ func (p *places) isOut(place tickets.Place) bool {
 	return false
 }
 
-func (p *places) recall(place tickets.Place, o *trouble) {
+func (p *places) recall(place tickets.Place, o *outage) {
 	for n := range o.waiting {
-		p.recalls = append(p.recalls, recall{n, place})
+		p.recalls = append(p.recalls, wakeup{n, place})
 	}
 	clear(o.waiting)
 }
 
 // putOff records in t that s waits for its place, without a call.
-func (b *Bot) putOff(ctx context.Context, t *tickets.Ticket, s tickets.Step, pass pass) (*tickets.Ticket, error) {
+func (b *Bot) putOff(ctx context.Context, t *tickets.Ticket, s tickets.Step, pass permit) (*tickets.Ticket, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	after, err := b.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
@@ -311,14 +311,14 @@ func (b *Bot) putOff(ctx context.Context, t *tickets.Ticket, s tickets.Step, pas
 		return nil, err
 	}
 	if pass.out {
-		b.awaits(s, t.Number)
+		b.enqueueWaiting(s, t.Number)
 	}
 	return after, nil
 }
 
-// awaits notes that n waits for its place, which the store knows already: if
+// enqueueWaiting notes that n waits for its place, which the store knows already: if
 // the place has come back in between, n does not wait.
-func (b *Bot) awaits(s tickets.Step, n tickets.Number) {
+func (b *Bot) enqueueWaiting(s tickets.Step, n tickets.Number) {
 	p := &b.places
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -326,7 +326,7 @@ func (b *Bot) awaits(s tickets.Step, n tickets.Number) {
 		o.waiting[n] = struct{}{}
 		return
 	}
-	p.recalls = append(p.recalls, recall{n, s.Place})
+	p.recalls = append(p.recalls, wakeup{n, s.Place})
 	signal(b.recalled)
 }
 
@@ -347,12 +347,12 @@ func (b *Bot) runRecalls(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			b.goOn(ctx, r)
+			b.resume(ctx, r)
 		}
 	}
 }
 
-func (b *Bot) goOn(ctx context.Context, r recall) {
+func (b *Bot) resume(ctx context.Context, r wakeup) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	t, err := b.Store.Update(ctx, r.number, func(t *tickets.Ticket) error {
@@ -407,7 +407,7 @@ func (b *Bot) ChannelOutages() []ChannelOutage {
 // note wants text told to the admins. A newer note takes the place of an
 // older one that some have not got, and if nobody has, neither is told: they
 // say the opposite of each other. The caller holds places.mu.
-func (b *Bot) note(n note) {
+func (b *Bot) note(n adminNotice) {
 	p := &b.places
 	if i := p.noted(n.place); i >= 0 {
 		fresh := p.notes[i].tries == 0
@@ -422,14 +422,14 @@ func (b *Bot) note(n note) {
 }
 
 func (p *places) noted(place tickets.Place) int {
-	return slices.IndexFunc(p.notes, func(n *note) bool { return n.place == place && n.cards == nil })
+	return slices.IndexFunc(p.notes, func(n *adminNotice) bool { return n.place == place && n.cards == nil })
 }
 
 // takeNote takes a note that is due out of the list, or returns nil.
-func (p *places) takeNote(now time.Time) *note {
+func (p *places) takeNote(now time.Time) *adminNotice {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.notes, func(n *note) bool { return !n.at.After(now) })
+	i := slices.IndexFunc(p.notes, func(n *adminNotice) bool { return !n.at.After(now) })
 	if i < 0 {
 		return nil
 	}
@@ -439,7 +439,7 @@ func (p *places) takeNote(now time.Time) *note {
 }
 
 // putBack puts n back into the list, unless there is news of its place.
-func (p *places) putBack(n *note) {
+func (p *places) putBack(n *adminNotice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n.cards != nil || p.noted(n.place) < 0 {
@@ -467,7 +467,7 @@ func (b *Bot) runNotes(ctx context.Context) {
 
 // tell tells n to everybody who is left, all at once: a chat that hangs must
 // not keep the news from the others.
-func (b *Bot) tell(ctx context.Context, n *note) {
+func (b *Bot) tell(ctx context.Context, n *adminNotice) {
 	call, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 	switch {
@@ -513,7 +513,7 @@ func (b *Bot) tell(ctx context.Context, n *note) {
 
 // tells reports whether this process is to tell n: of several that see the
 // same, one does. If they cannot be asked, twice is better than never.
-func (b *Bot) tells(ctx context.Context, n *note) bool {
+func (b *Bot) tells(ctx context.Context, n *adminNotice) bool {
 	if b.Shared == nil {
 		return true
 	}

@@ -640,7 +640,7 @@ func TestPlaceBackForEverything(t *testing.T) {
 	for _, n := range old { // nothing of EPM's waits
 		w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 	}
-	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.FormatTime(w.bot.ChannelOutages()[0].Since)+
+	adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.FormatTime(w.bot.ChannelOutages()[0].Since)+
 		": channel C1 on Chat (messages are not updated, new requests are not shown): down: planned. Requests waiting for it: 20.")
 	if failed, _, _ := c.count(); failed > 8 {
 		t.Errorf("%d forbidden calls, want at most 8", failed)
@@ -659,7 +659,7 @@ func TestPlaceBackForEverything(t *testing.T) {
 			t.Errorf("%s was told %q", who, said)
 		}
 	}
-	note(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Every connection works.")
+	adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Every connection works.")
 }
 
 // TestProbe: what the one step that is let in tells about its place. To see

@@ -35,15 +35,15 @@ type lane struct {
 	// A lane in order claims nothing before all that it had is given back:
 	// what it then claims is the oldest.
 	inOrder bool
-	line    line
+	line    turnstile
 
-	mu     sync.Mutex
-	paused time.Time               // by the bot's clock
-	deaf   bool                    // the store's last answer was an error
-	said   time.Time               // when the log was last told so
-	fails  int                     // that let the lane rest, in a row
-	why    tickets.Class           // of the last of them
-	took   []tickets.EventEnvelope // the last that its receiver took; empty if none yet
+	mu         sync.Mutex
+	paused     time.Time               // by the bot's clock
+	storeLost  bool                    // the store's last answer was an error
+	lastLogged time.Time               // when the log was last told so
+	fails      int                     // that let the lane rest, in a row
+	why        tickets.Class           // of the last of them
+	took       []tickets.EventEnvelope // the last that its receiver took; empty if none yet
 
 	kept  map[tickets.Number]time.Time // leases, with when to end them
 	waits map[wait]time.Time           // steps of these that failed, with when to try again
@@ -83,26 +83,26 @@ func (l *lane) mayClaim(now time.Time) bool {
 	return !l.paused.After(now) && len(l.kept) < maxKept
 }
 
-// hears notes whether the store answers, and reports whether that is news.
-func (l *lane) hears(ok bool) (news bool) {
+// storeReachable notes whether the store answers, and reports whether that is news.
+func (l *lane) storeReachable(ok bool) (news bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	news = l.deaf == ok
-	l.deaf = !ok
+	news = l.storeLost == ok
+	l.storeLost = !ok
 	return news
 }
 
 // sayAgain is how often the log is told that the store is away.
 const sayAgain = time.Minute
 
-// reports reports whether the log must be told now that the store is away.
-func (l *lane) reports(now time.Time) bool {
+// shouldLog reports whether the log must be told now that the store is away.
+func (l *lane) shouldLog(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.said) < sayAgain {
+	if now.Sub(l.lastLogged) < sayAgain {
 		return false
 	}
-	l.said = now
+	l.lastLogged = now
 	return true
 }
 
@@ -222,30 +222,30 @@ func (b *Bot) release(ctx context.Context, l *lane, numbers ...tickets.Number) {
 	}
 }
 
-// line keeps posts in order: in each place one is made at a time, those first
+// turnstile keeps posts in order: in each place one is made at a time, those first
 // that were claimed first. The zero value is ready.
-type line struct {
-	mu    sync.Mutex
-	by    map[tickets.Place][]tickets.Number
-	moved chan struct{} // closed when somebody leaves
+type turnstile struct {
+	mu      sync.Mutex
+	by      map[tickets.Place][]tickets.Number
+	changed chan struct{} // closed when somebody leaves
 }
 
-// join puts n into the line of place, unless it is in it, and reports whether
+// enter puts n into the line of place, unless it is in it, and reports whether
 // it is n's turn; if not, moved is closed when the line moves.
-func (q *line) join(place tickets.Place, n tickets.Number) (turn bool, moved <-chan struct{}) {
+func (q *turnstile) enter(place tickets.Place, n tickets.Number) (turn bool, moved <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.by == nil {
-		q.by, q.moved = map[tickets.Place][]tickets.Number{}, make(chan struct{})
+		q.by, q.changed = map[tickets.Place][]tickets.Number{}, make(chan struct{})
 	}
 	if !slices.Contains(q.by[place], n) {
 		q.by[place] = append(q.by[place], n)
 	}
-	return q.by[place][0] == n, q.moved
+	return q.by[place][0] == n, q.changed
 }
 
-// leave takes n out of the line of place, or of every one if place is empty.
-func (q *line) leave(place tickets.Place, n tickets.Number) {
+// exit takes n out of the line of place, or of every one if place is empty.
+func (q *turnstile) exit(place tickets.Place, n tickets.Number) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.by == nil {
@@ -261,15 +261,15 @@ func (q *line) leave(place tickets.Place, n tickets.Number) {
 			q.by[p] = list
 		}
 	}
-	close(q.moved)
-	q.moved = make(chan struct{})
+	close(q.changed)
+	q.changed = make(chan struct{})
 }
 
 // enqueue puts t into the lines of the places in which it is to be posted.
 func (l *lane) enqueue(t *tickets.Ticket, now time.Time) {
 	for _, s := range t.PendingSteps(now) {
 		if s.Lane == l.name && s.Kind == tickets.StepPost {
-			l.line.join(s.Place, t.Number)
+			l.line.enter(s.Place, t.Number)
 		}
 	}
 }
@@ -290,7 +290,7 @@ func (b *Bot) next(ctx context.Context, l *lane, t *tickets.Ticket, until time.T
 			if l.isOver(now) {
 				return tickets.Step{}, false // older ones come first
 			}
-			turn, m := l.line.join(s.Place, t.Number)
+			turn, m := l.line.enter(s.Place, t.Number)
 			if turn {
 				return s, true
 			}

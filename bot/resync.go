@@ -63,8 +63,8 @@ type Comparison struct {
 	Whole   bool      // the last comparison saw the whole list
 }
 
-// resync is the memory of the comparisons. It is of this process.
-type resync struct {
+// reconciler is the memory of the comparisons. It is of this process.
+type reconciler struct {
 	holder string
 	kinds  []*kindResync
 
@@ -82,8 +82,8 @@ type kindResync struct {
 	unsure     bool                            // it was logged that identifiers are not certain
 }
 
-func newResync() *resync {
-	r := &resync{holder: rand.Text()}
+func newReconciler() *reconciler {
+	r := &reconciler{holder: rand.Text()}
 	for _, k := range []tickets.Kind{tickets.Application, tickets.Admin} {
 		r.kinds = append(r.kinds, &kindResync{Comparison: Comparison{Kind: k}, first: map[tickets.RequestID]time.Time{}})
 	}
@@ -102,9 +102,9 @@ func (b *Bot) Comparisons() (list []Comparison, elsewhere bool) {
 	return list, r.elsewhere
 }
 
-// runResync compares the store with EPM once the bot is ready, and then every
+// runReconcile compares the store with EPM once the bot is ready, and then every
 // Config.Resync, until ctx ends.
-func (b *Bot) runResync(ctx context.Context) {
+func (b *Bot) runReconcile(ctx context.Context) {
 	if b.Resync < 0 || !b.awaitReady(ctx) {
 		return
 	}
@@ -211,7 +211,7 @@ type open struct {
 	numbers map[string]tickets.Number             // EPM's own, of all that are not final
 }
 
-func (b *Bot) open(ctx context.Context, kind tickets.Kind) (open, error) {
+func (b *Bot) openTickets(ctx context.Context, kind tickets.Kind) (open, error) {
 	o := open{waiting: map[tickets.RequestID]*tickets.Ticket{}, numbers: map[string]tickets.Number{}}
 	for _, p := range []tickets.Progress{tickets.Pending, tickets.Submitting, tickets.Submitted} {
 		q := store.Query{Progress: p, Limit: 200}
@@ -244,7 +244,7 @@ func (b *Bot) open(ctx context.Context, kind tickets.Kind) (open, error) {
 // compareKind reads EPM's list of a kind, makes tickets of the requests that
 // were missed, and closes those that were decided elsewhere.
 func (b *Bot) compareKind(ctx context.Context, k *kindResync) (c Comparison, err error) {
-	ours, err := b.open(ctx, k.Kind)
+	ours, err := b.openTickets(ctx, k.Kind)
 	if err != nil {
 		return c, err
 	}
@@ -253,7 +253,7 @@ func (b *Bot) compareKind(ctx context.Context, k *kindResync) (c Comparison, err
 	listing, err := b.EPM.List(ctx, k.Kind, func(page []tickets.ListedRequest) {
 		for _, l := range page {
 			if stored == nil {
-				stored = b.weigh(ctx, k, ours, l, seen, &c)
+				stored = b.reconcileRecord(ctx, k, ours, l, seen, &c)
 			}
 		}
 	})
@@ -271,18 +271,18 @@ func (b *Bot) compareKind(ctx context.Context, k *kindResync) (c Comparison, err
 	}
 	k.compared = true
 	if !listing.Complete {
-		b.askFor(ctx, k, ours, seen, &c)
+		b.pollIndividually(ctx, k, ours, seen, &c)
 	}
 	return c, nil
 }
 
-// weigh looks at one record of EPM's list.
-func (b *Bot) weigh(ctx context.Context, k *kindResync, ours open, l tickets.ListedRequest, seen map[tickets.RequestID]bool, c *Comparison) error {
+// reconcileRecord looks at one record of EPM's list.
+func (b *Bot) reconcileRecord(ctx context.Context, k *kindResync, ours open, l tickets.ListedRequest, seen map[tickets.RequestID]bool, c *Comparison) error {
 	for _, id := range l.IDs {
 		again := seen[id]
 		seen[id] = true
 		if t := ours.waiting[id]; t != nil && !again && l.Outcome != nil {
-			return b.close(ctx, t, l, c)
+			return b.resolve(ctx, t, l, c)
 		}
 	}
 	if l.Outcome != nil {
@@ -313,12 +313,12 @@ func (b *Bot) weigh(ctx context.Context, k *kindResync, ours open, l tickets.Lis
 		}
 		return nil
 	}
-	return b.missed(ctx, k, l, c)
+	return b.createMissing(ctx, k, l, c)
 }
 
-// missed makes a ticket of a request that was listed and is not known, once
+// createMissing makes a ticket of a request that was listed and is not known, once
 // it is old enough for its webhook to have come.
-func (b *Bot) missed(ctx context.Context, k *kindResync, l tickets.ListedRequest, c *Comparison) error {
+func (b *Bot) createMissing(ctx context.Context, k *kindResync, l tickets.ListedRequest, c *Comparison) error {
 	now, id := b.Now(), l.Request.ID
 	at := l.Request.Time
 	if at.IsZero() || at.After(now) { // or it is not of the zone we think
@@ -342,8 +342,8 @@ func (b *Bot) missed(ctx context.Context, k *kindResync, l tickets.ListedRequest
 	return err
 }
 
-// close gives t, which waits here, what EPM lists as its outcome.
-func (b *Bot) close(ctx context.Context, t *tickets.Ticket, l tickets.ListedRequest, c *Comparison) error {
+// resolve gives t, which waits here, what EPM lists as its outcome.
+func (b *Bot) resolve(ctx context.Context, t *tickets.Ticket, l tickets.ListedRequest, c *Comparison) error {
 	if age := b.Now().Sub(l.Outcome.At); age.Abs() < settle {
 		return nil // its webhook is on its way
 	}
@@ -381,9 +381,9 @@ func (b *Bot) acceptListed(ctx context.Context, l tickets.ListedRequest, news *t
 	return r.Status == tickets.StatusCreated || r.Status == tickets.StatusUpdated, nil
 }
 
-// askFor asks EPM about a few of the tickets that wait here and were not on
+// pollIndividually asks EPM about a few of the tickets that wait here and were not on
 // the pages that were read, each time about the next ones.
-func (b *Bot) askFor(ctx context.Context, k *kindResync, ours open, seen map[tickets.RequestID]bool, c *Comparison) {
+func (b *Bot) pollIndividually(ctx context.Context, k *kindResync, ours open, seen map[tickets.RequestID]bool, c *Comparison) {
 	var left []*tickets.Ticket
 	for id, t := range ours.waiting {
 		if !seen[id] && b.Now().Sub(t.Created) >= settle {
@@ -400,7 +400,7 @@ func (b *Bot) askFor(ctx context.Context, k *kindResync, ours open, seen map[tic
 		if err != nil || out == nil {
 			continue // nothing is concluded from that
 		}
-		if err := b.close(ctx, t, tickets.ListedRequest{Outcome: out}, c); err != nil {
+		if err := b.resolve(ctx, t, tickets.ListedRequest{Outcome: out}, c); err != nil {
 			b.Log.Warn("cannot record what EPM lists", "ticket", t.Number, "err", err)
 		}
 	}

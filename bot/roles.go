@@ -18,13 +18,13 @@ type objection struct {
 	again bool   // it could not be found out: the same may be tried again
 }
 
-// mayDecide denies a to decide r, unless a is an approver and r is not their
+// authorize denies a to decide r, unless a is an approver and r is not their
 // own request. What cannot be found out is denied.
-func (b *Bot) mayDecide(ctx context.Context, a tickets.Actor, r *tickets.Request) objection {
+func (b *Bot) authorize(ctx context.Context, a tickets.Actor, r *tickets.Request) objection {
 	if no := b.mayApprove(ctx, a); no != "" {
 		return objection{say: no, why: no, again: inDoubt(no)}
 	}
-	return b.owns(ctx, a)(r)
+	return b.selfRequestCheck(ctx, a)(r)
 }
 
 // mayApprove returns "" if a is an approver, else the sentence that says why
@@ -43,11 +43,11 @@ func (b *Bot) mayApprove(ctx context.Context, a tickets.Actor) string {
 	return adapters.SayNotApprover
 }
 
-// owns is the part of mayDecide about an approver's own requests: it finds out
+// selfRequestCheck is the part of mayDecide about an approver's own requests: it finds out
 // who a is, and returns what says it of each. It is the same for both
 // verdicts: to deny it is to decide it too, and whoever reads the history
 // shall find that somebody else did.
-func (b *Bot) owns(ctx context.Context, a tickets.Actor) func(*tickets.Request) objection {
+func (b *Bot) selfRequestCheck(ctx context.Context, a tickets.Actor) func(*tickets.Request) objection {
 	if b.Current().SelfApproval {
 		return func(*tickets.Request) objection { return objection{} }
 	}

@@ -142,7 +142,7 @@ func New(c Config) (*Client, error) {
 	}
 	pace := rate.NewLimiter(c.Rate, max(1, int(c.Rate)))
 	client := &http.Client{
-		Transport: &door{next: c.Transport, limit: pace},
+		Transport: &guardTransport{next: c.Transport, limit: pace},
 		// A redirect would carry the token, or the decision, elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -165,14 +165,14 @@ func (c *Client) Try(ctx context.Context, secret string) error {
 	return nil
 }
 
-// door is what every request to EPM goes through, those for a token as well:
+// guardTransport is what every request to EPM goes through, those for a token as well:
 // our own pace, and the one address that must never be posted to.
-type door struct {
+type guardTransport struct {
 	next  http.RoundTripper
 	limit *rate.Limiter
 }
 
-func (d *door) RoundTrip(q *http.Request) (*http.Response, error) {
+func (d *guardTransport) RoundTrip(q *http.Request) (*http.Response, error) {
 	if q.Method != http.MethodGet && q.Method != http.MethodHead && creates(q.URL) {
 		closeBody(q)
 		return nil, &tickets.Failure{Class: tickets.Rejected, UserMessage: sayCreates, Err: errors.New("the call would create a request; it was not made")}

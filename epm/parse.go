@@ -201,7 +201,7 @@ func readJSON(s string) (body, error) {
 		identify(again)
 		return body{values: again, repaired: true}, nil
 	}
-	if b, ok := byLine(strings.TrimSpace(s)); ok {
+	if b, ok := parseByLine(strings.TrimSpace(s)); ok {
 		return b, nil
 	}
 	// The sender escapes nothing, and a value was written so that this cannot

@@ -11,7 +11,7 @@ func repair(s string) (body, bool) {
 	// One thing that escaping would not have left proves that the sender
 	// escapes nothing: then no backslash of the body begins an escape, or
 	// C:\Users\new would become C:\Users, a line break, ew.
-	raw := provesRaw(s)
+	raw := isUnescaped(s)
 	if !raw {
 		values, err := scan(escape(s, false))
 		values = unwrap(values)
@@ -25,7 +25,7 @@ func repair(s string) (body, bool) {
 		identify(values)
 		return body{values: values, repaired: true}, true
 	}
-	return byLine(s)
+	return parseByLine(s)
 }
 
 // escape writes the control characters in s's strings as JSON wants them,
@@ -57,11 +57,11 @@ func escape(s string, unescaped bool) string {
 	return b.String()
 }
 
-// provesRaw reports whether s shows that its sender escapes nothing: by a
+// isUnescaped reports whether s shows that its sender escapes nothing: by a
 // backslash that begins no escape, or by a control character in a string
 // together with what would be escapes of control characters. (A sender that
 // escapes backslashes and quotes, and forgets line breaks, is thinkable.)
-func provesRaw(s string) bool {
+func isUnescaped(s string) bool {
 	inside, control, escapes := false, false, false
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -81,11 +81,11 @@ func provesRaw(s string) bool {
 	return control && escapes
 }
 
-// byLine reads a filled template by its shape: one "name": "value" on each
+// parseByLine reads a filled template by its shape: one "name": "value" on each
 // line, so that the first ": " and the last quote bound the value, whatever
 // stands in between. A line that begins neither with a name nor with a brace
 // continues the value above it: somebody wrote a line break.
-func byLine(s string) (body, bool) {
+func parseByLine(s string) (body, bool) {
 	s = strings.ReplaceAll(s, "\r\n", "\n")
 	b := body{repaired: true}
 	var in []string // the objects around the line, innermost last
@@ -112,7 +112,7 @@ func byLine(s string) (body, bool) {
 			b.strange = true
 			rest += `"`
 		}
-		text, ok := bound(rest)
+		text, ok := unquote(rest)
 		switch {
 		case ok:
 			v.text = text
@@ -176,7 +176,7 @@ func byLine(s string) (body, bool) {
 			name, open = newName, true
 			from, to = lineEnd-len(rest), lineEnd
 			whole := withoutComma(rest)
-			_, closed = bound(whole)
+			_, closed = unquote(whole)
 			closed = closed || !strings.HasPrefix(whole, `"`)
 		default:
 			return body{}, false
@@ -225,7 +225,7 @@ func (b *body) unescape() {
 	for i, v := range b.values {
 		if v.form == formText {
 			text, ok := unescape(v.text)
-			if !ok || hasStrayQuote(v.text) || provesRaw(`"`+v.text+`"`) {
+			if !ok || hasStrayQuote(v.text) || isUnescaped(`"`+v.text+`"`) {
 				return
 			}
 			v.text = text
@@ -250,8 +250,8 @@ func hasStrayQuote(s string) bool {
 	return false
 }
 
-// bound takes the outer quotes off a value.
-func bound(s string) (string, bool) {
+// unquote takes the outer quotes off a value.
+func unquote(s string) (string, bool) {
 	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
 		return "", false
 	}

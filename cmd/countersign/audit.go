@@ -22,7 +22,7 @@ import (
 )
 
 // audit checks and exports the history.
-func audit(ctx context.Context, p process, args []string) error {
+func audit(ctx context.Context, p Env, args []string) error {
 	sub, args := subcommand(args)
 	switch sub {
 	case "verify":
@@ -35,16 +35,16 @@ func audit(ctx context.Context, p process, args []string) error {
 
 // openArchive opens the store to read all of it, beside a running bot or
 // without one.
-func openArchive(ctx context.Context, p process) (keeper, error) {
+func openArchive(ctx context.Context, p Env) (archive, error) {
 	s, err := openToLook(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return s.(keeper), nil // as every store is
+	return s.(archive), nil // as every store is
 }
 
 // auditVerify looks for what was changed, removed or moved in the store.
-func auditVerify(ctx context.Context, p process, args []string) (err error) {
+func auditVerify(ctx context.Context, p Env, args []string) (err error) {
 	flags := newFlags("audit verify")
 	from := flags.String("checkpoints", "", "a `FILE` with checkpoints that serve wrote to COUNTERSIGN_AUDIT_CHECKPOINTS or to its log, or - for the standard input")
 	asJSON := flags.Bool("json", false, "one JSON object on each line: each finding, and last what was looked through")
@@ -117,7 +117,7 @@ func (o *printer) verified(v store.Verified) {
 
 // auditExport writes the history: of each ticket, the oldest first, and of the
 // settings.
-func auditExport(ctx context.Context, p process, args []string) (err error) {
+func auditExport(ctx context.Context, p Env, args []string) (err error) {
 	const usage = "audit export [--format jsonl|csv|cef] [--since WHEN] [--ticket NUMBER]"
 	flags := newFlags("audit export")
 	format := flags.String("format", "jsonl", "`jsonl`, one JSON object on each line as it is kept; csv; or cef, for a SIEM")
@@ -190,7 +190,7 @@ func sinceWhen(when string, now time.Time) (time.Time, error) {
 }
 
 // formOf is the stored form of a ticket.
-func formOf(ctx context.Context, keep keeper, number string) (store.Form, error) {
+func formOf(ctx context.Context, keep archive, number string) (store.Form, error) {
 	missing := fmt.Errorf("there is no ticket %s", adapters.Line(number))
 	n := tickets.Number(strings.ToUpper(number))
 	seq, ok := n.Seq()
@@ -267,7 +267,7 @@ func records(f store.Form, from time.Time, write func(record)) error {
 	return unread
 }
 
-func changeRecords(ctx context.Context, keep keeper, from time.Time, write func(record)) error {
+func changeRecords(ctx context.Context, keep archive, from time.Time, write func(record)) error {
 	docs, err := keep.ChangeForms(ctx, math.MaxInt32)
 	if err != nil {
 		return err
@@ -288,7 +288,7 @@ func changeRecords(ctx context.Context, keep keeper, from time.Time, write func(
 	return unread
 }
 
-func ledgerRecords(ctx context.Context, keep keeper, from time.Time, write func(record)) error {
+func ledgerRecords(ctx context.Context, keep archive, from time.Time, write func(record)) error {
 	docs, err := keep.Ledger(ctx)
 	if err != nil {
 		return err
@@ -434,7 +434,7 @@ type inForceThen struct {
 }
 
 // evidenceOf gathers what there is about a ticket.
-func evidenceOf(ctx context.Context, keep keeper, number string, now time.Time) (evidence, error) {
+func evidenceOf(ctx context.Context, keep archive, number string, now time.Time) (evidence, error) {
 	f, err := formOf(ctx, keep, number)
 	if err == nil {
 		err = f.Err
@@ -467,7 +467,7 @@ func evidenceOf(ctx context.Context, keep keeper, number string, now time.Time) 
 }
 
 // bodiesOf are the webhooks about a ticket: those of known, and duplicates.
-func bodiesOf(ctx context.Context, keep keeper, n tickets.Number, known []string) ([]bodyOf, error) {
+func bodiesOf(ctx context.Context, keep archive, n tickets.Number, known []string) ([]bodyOf, error) {
 	bodies := []bodyOf{}
 	s := keep.(store.Store)
 	list, err := s.Incomings(ctx, store.IncomingQuery{Limit: math.MaxInt32})
@@ -490,7 +490,7 @@ func bodiesOf(ctx context.Context, keep keeper, n tickets.Number, known []string
 	return bodies, nil
 }
 
-func settingsAt(ctx context.Context, keep keeper, at time.Time) (*inForceThen, error) {
+func settingsAt(ctx context.Context, keep archive, at time.Time) (*inForceThen, error) {
 	then := &inForceThen{At: at, Values: map[string]string{}, Changes: []json.RawMessage{}}
 	var set tickets.Settings
 	err := changeRecords(ctx, keep, time.Time{}, func(r record) {
@@ -512,7 +512,7 @@ func settingsAt(ctx context.Context, keep keeper, at time.Time) (*inForceThen, e
 
 // showEvidence writes everything about a ticket to the file path, or to p's
 // output if that is empty.
-func showEvidence(ctx context.Context, p process, number, path string) (err error) {
+func showEvidence(ctx context.Context, p Env, number, path string) (err error) {
 	keep, err := openArchive(ctx, p)
 	if err != nil {
 		return err

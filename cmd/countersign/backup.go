@@ -16,7 +16,7 @@ const sayRedisKeepsItself = "%s_STORE names a Redis, which is backed up and rest
 	"A copy in one file is made with countersign store copy redis://… sqlite:FILE, and goes back the same way; docs/operating.md tells more"
 
 // sqliteOf is the path of the file that the environment names.
-func sqliteOf(p process) (string, error) {
+func sqliteOf(p Env) (string, error) {
 	path, url, _, err := storeOf(p)
 	if err == nil && url != "" {
 		err = fmt.Errorf(sayRedisKeepsItself, envPrefix)
@@ -26,7 +26,7 @@ func sqliteOf(p process) (string, error) {
 
 // backupStore is "store backup FILE": one file with everything, made while the
 // bot runs, read back, and its history verified.
-func backupStore(ctx context.Context, p process, file string) (err error) {
+func backupStore(ctx context.Context, p Env, file string) (err error) {
 	path, err := sqliteOf(p)
 	if err != nil {
 		return err
@@ -49,13 +49,13 @@ func backupStore(ctx context.Context, p process, file string) (err error) {
 	return verifyFile(ctx, p, file)
 }
 
-func tellHeld(p process, file string, n store.Counts) error {
+func tellHeld(p Env, file string, n store.Counts) error {
 	_, err := fmt.Fprintf(p.Stdout, "%s holds %s and %s; the next ticket gets number %d.\n", file, counted(n.Tickets, "ticket"), counted(n.Incomings, "webhook"), n.Counter+1)
 	return err
 }
 
 // verifyFile verifies the history in a file that was just written.
-func verifyFile(ctx context.Context, p process, file string) (err error) {
+func verifyFile(ctx context.Context, p Env, file string) (err error) {
 	keep, err := sqlite.Open(ctx, sqlite.Config{Path: file, ReadOnly: true})
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func verifyFile(ctx context.Context, p process, file string) (err error) {
 
 // restoreStore is "store restore FILE": the bot is stopped, and goes on with
 // what the file holds.
-func restoreStore(ctx context.Context, p process, file string) error {
+func restoreStore(ctx context.Context, p Env, file string) error {
 	path, err := sqliteOf(p)
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (c *lineCounter) Write(p []byte) (int, error) {
 // there are n events, and returns how many there are.
 func fillHistory(b *testing.B, addr string, n int) int {
 	b.Helper()
-	var keep keeper
+	var keep archive
 	var err error
 	if path, ok := strings.CutPrefix(addr, "sqlite:"); ok {
 		keep, err = sqlite.Open(b.Context(), sqlite.Config{Path: path})

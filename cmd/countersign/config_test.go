@@ -71,7 +71,7 @@ func TestConfigFindsEverythingAtOnce(t *testing.T) {
 		"EPM_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), planted),
 	})
 	var out bytes.Buffer
-	err := run(context.Background(), []string{"serve"}, process{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
+	err := run(context.Background(), []string{"serve"}, Env{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
 	if err == nil {
 		t.Fatal("serve = nil, want an error")
 	}
@@ -277,7 +277,7 @@ func TestCommandsPrint(t *testing.T) {
 		{"slack-manifest --mode http", "", true},
 	} {
 		var out bytes.Buffer
-		err := run(context.Background(), strings.Fields(c.args), process{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
+		err := run(context.Background(), strings.Fields(c.args), Env{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
 		if (err != nil) != c.fail || !strings.Contains(out.String(), c.want) {
 			t.Errorf("countersign %s: %v\n%s\nwant %q in it", c.args, err, out.String(), c.want)
 		}
@@ -306,7 +306,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	for _, c := range commands() {
 		for _, args := range [][]string{{c.name, "--help"}, {c.name, "-h"}, {c.name, "help"}, {c.name, "reset", "--help"}, {c.name, "list", "-h"}} {
 			var out, errs bytes.Buffer
-			err := run(t.Context(), args, process{Stdout: &out, Stderr: &errs, Now: time.Now, Environment: func() (environment, []finding) {
+			err := run(t.Context(), args, Env{Stdout: &out, Stderr: &errs, Now: time.Now, Environment: func() (environment, []finding) {
 				t.Errorf("%v reads the environment", args)
 				return environment{}, nil
 			}})

@@ -44,7 +44,7 @@ const (
 // demo runs the real bot on this machine against the fakes of Slack, Discord
 // and EPM, behind a page on which a person plays everybody: who asks, who
 // approves, and EPM. The page can do what the fakes can do and nothing else.
-func demo(ctx context.Context, p process, args []string) (err error) {
+func demo(ctx context.Context, p Env, args []string) (err error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(p.Stderr)
 	address := flags.String("listen", demoListen, "`address` of the page")
@@ -257,7 +257,7 @@ func (w *demoWorld) await(ctx context.Context) {
 }
 
 // runBot is serve with the configuration of this world, until ctx ends.
-func (w *demoWorld) runBot(ctx context.Context, p process, dir string, listening func(addr string)) error {
+func (w *demoWorld) runBot(ctx context.Context, p Env, dir string, listening func(addr string)) error {
 	ann := demoPeople()[0]
 	cfg, err := environment{
 		Listen: "127.0.0.1:0", Store: secret("sqlite:" + filepath.Join(dir, "countersign.db")),

@@ -44,7 +44,7 @@ func startDemo(t *testing.T) string {
 	listening := make(chan string, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"demo", "--no-open", "--listen", "127.0.0.1:0"}, process{
+		ended <- run(ctx, []string{"demo", "--no-open", "--listen", "127.0.0.1:0"}, Env{
 			Stdout: &stdout, Stderr: &stderr, Now: time.Now, Listening: func(addr string) { listening <- addr },
 		})
 	}()
@@ -952,7 +952,7 @@ func TestDemoListen(t *testing.T) {
 	})
 	t.Run("UnknownArgument", func(t *testing.T) {
 		var stderr bytes.Buffer
-		err := run(t.Context(), []string{"demo", "--port", "1"}, process{Stdout: io.Discard, Stderr: &stderr, Now: time.Now})
+		err := run(t.Context(), []string{"demo", "--port", "1"}, Env{Stdout: io.Discard, Stderr: &stderr, Now: time.Now})
 		if err == nil || errors.Is(err, context.Canceled) || !strings.Contains(stderr.String(), "-listen") {
 			t.Errorf("run(demo --port 1) = %v, with %q", err, stderr.String())
 		}

@@ -54,7 +54,7 @@ func (c *checkup) skip(what string) { c.skipped = append(c.skipped, what) }
 
 // doctor checks the configuration and every connection. It prints everything
 // that it looked at, and returns an error if something is to be fixed.
-func doctor(ctx context.Context, p process, args []string) error {
+func doctor(ctx context.Context, p Env, args []string) error {
 	if len(args) > 0 {
 		return errors.New("doctor takes no arguments: it reads the same environment as serve")
 	}
@@ -79,7 +79,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 		func(ctx context.Context, c *checkup) { checkReceivers(ctx, c, cfg, wrong) },
 	}
 	// What the parts log, they also find.
-	chats, err := newChats(cfg, p, surroundings{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) adapters.Card { return adapters.Card{} }})
+	chats, err := newChats(cfg, p, deps{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) adapters.Card { return adapters.Card{} }})
 	if err != nil {
 		parts = append(parts, func(_ context.Context, c *checkup) {
 			if len(wrong) > 0 {
@@ -365,7 +365,7 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-func checkEPM(ctx context.Context, c *checkup, cfg config, p process, wrong configError) {
+func checkEPM(ctx context.Context, c *checkup, cfg config, p Env, wrong configError) {
 	if wrong.about("EPM_", "") {
 		c.skip("EPM: correct the configuration first")
 		return

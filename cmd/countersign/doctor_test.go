@@ -28,7 +28,7 @@ func (s *story) doctored(ctx context.Context, change func(*environment)) (text s
 		change(&env)
 	}
 	var out, side bytes.Buffer
-	err = run(ctx, []string{"doctor"}, process{
+	err = run(ctx, []string{"doctor"}, Env{
 		Environment: func() (environment, []finding) { return env, nil },
 		Stdout:      &out, Stderr: &side, Now: time.Now,
 	})
@@ -283,7 +283,7 @@ func TestDoctorEnds(t *testing.T) {
 
 func TestDoctorTakesNoArguments(t *testing.T) {
 	t.Parallel()
-	if err := run(t.Context(), []string{"doctor", "--now"}, process{}); err == nil || !strings.Contains(err.Error(), "no arguments") {
+	if err := run(t.Context(), []string{"doctor", "--now"}, Env{}); err == nil || !strings.Contains(err.Error(), "no arguments") {
 		t.Errorf("doctor --now = %v", err)
 	}
 }

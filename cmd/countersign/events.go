@@ -20,7 +20,7 @@ const eventsUsage = "countersign events drop-sink syslog|webhook|file"
 
 // eventsCommand is what the operator can do about events that nobody takes any
 // more.
-func eventsCommand(ctx context.Context, p process, args []string) error {
+func eventsCommand(ctx context.Context, p Env, args []string) error {
 	sub, args := subcommand(args)
 	if sub != "drop-sink" {
 		return errors.New("write " + eventsUsage)
@@ -29,7 +29,7 @@ func eventsCommand(ctx context.Context, p process, args []string) error {
 }
 
 // eventsForget lets nothing be owed to a receiver that is not configured.
-func eventsForget(ctx context.Context, p process, args []string) (err error) {
+func eventsForget(ctx context.Context, p Env, args []string) (err error) {
 	rest, err := parse(p, newFlags("events drop-sink"), args, 1, eventsUsage)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ const healthcheckTime = 4 * time.Second
 // healthcheck asks the bot on this machine whether it lives or, with --ready,
 // whether everything it needs is usable. It is for containers, which hold no
 // other program that could ask.
-func healthcheck(ctx context.Context, p process, args []string) error {
+func healthcheck(ctx context.Context, p Env, args []string) error {
 	path := "/healthz"
 	switch {
 	case len(args) == 1 && args[0] == "--ready":

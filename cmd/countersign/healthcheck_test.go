@@ -18,7 +18,7 @@ import (
 func checkHealth(t testing.TB, listen, cert string, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := run(t.Context(), append([]string{"healthcheck"}, args...), process{
+	err := run(t.Context(), append([]string{"healthcheck"}, args...), Env{
 		Environment: func() (environment, []finding) {
 			// What serve would refuse is no matter here.
 			return environment{Listen: listen, TLSCert: cert}, []finding{{"EPM_HOST", "is missing"}}

@@ -23,7 +23,7 @@ import (
 const maxListed = 1000
 
 // incoming looks at the webhooks that the store keeps, and replays them.
-func incoming(ctx context.Context, p process, args []string) error {
+func incoming(ctx context.Context, p Env, args []string) error {
 	sub, args := subcommand(args)
 	switch sub {
 	case "", "list":
@@ -46,7 +46,7 @@ func subcommand(args []string) (string, []string) {
 
 // parse reads flags, which may stand anywhere, and returns the n arguments
 // that want asks for.
-func parse(p process, flags *flag.FlagSet, args []string, n int, want string) ([]string, error) {
+func parse(p Env, flags *flag.FlagSet, args []string, n int, want string) ([]string, error) {
 	flags.SetOutput(p.Stderr)
 	var rest []string
 	for {
@@ -67,7 +67,7 @@ func parse(p process, flags *flag.FlagSet, args []string, n int, want string) ([
 func newFlags(name string) *flag.FlagSet { return flag.NewFlagSet(name, flag.ContinueOnError) }
 
 // storeOf is the store of the environment. Nothing else of that need be set.
-func storeOf(p process) (path string, url secret, env environment, err error) {
+func storeOf(p Env) (path string, url secret, env environment, err error) {
 	env, findings := p.Environment()
 	var c checker
 	for _, f := range findings {
@@ -82,7 +82,7 @@ func storeOf(p process) (path string, url secret, env environment, err error) {
 }
 
 // openToLook opens the store to read it, beside a running bot or without one.
-func openToLook(ctx context.Context, p process) (store.Store, error) {
+func openToLook(ctx context.Context, p Env) (store.Store, error) {
 	path, url, _, err := storeOf(p)
 	switch {
 	case err != nil:
@@ -110,7 +110,7 @@ func recordOf(k store.StoredIncoming) keptRecord {
 
 var incomingTable = table{{"TIME (UTC)", 19}, {"STATUS", 9}, {"ID", 36}, {"TICKET", 10}, {"ERROR", 0}}
 
-func incomingList(ctx context.Context, p process, args []string) (err error) {
+func incomingList(ctx context.Context, p Env, args []string) (err error) {
 	flags := newFlags("incoming list")
 	failed := flags.Bool("failed", false, "only those that failed")
 	limit := flags.Int("limit", 20, "how many, the newest first; `1 to 1000`")
@@ -149,7 +149,7 @@ func incomingList(ctx context.Context, p process, args []string) (err error) {
 }
 
 // incomingShow prints a webhook's body as it arrived, byte by byte.
-func incomingShow(ctx context.Context, p process, args []string) (err error) {
+func incomingShow(ctx context.Context, p Env, args []string) (err error) {
 	args, err = parse(p, newFlags("incoming show"), args, 1, "incoming show ID")
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func incomingShow(ctx context.Context, p process, args []string) (err error) {
 
 // incomingReplay does what /epm incoming replay does. A SQLite file has one
 // writer, so that a running bot must do it itself.
-func incomingReplay(ctx context.Context, p process, args []string) (err error) {
+func incomingReplay(ctx context.Context, p Env, args []string) (err error) {
 	args, err = parse(p, newFlags("incoming replay"), args, 1, "incoming replay ID")
 	if err != nil {
 		return err

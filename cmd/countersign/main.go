@@ -38,7 +38,7 @@ func main() {
 			debug.SetMemoryLimit(softMemory)
 		}
 	}
-	err := run(ctx, os.Args[1:], underTest(process{
+	err := run(ctx, os.Args[1:], applyFaultOverrides(Env{
 		Environment: readEnvironment,
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,

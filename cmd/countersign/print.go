@@ -12,7 +12,7 @@ import (
 
 // templates prints the four webhook templates, each under the name of its
 // event in EPM.
-func templates(_ context.Context, p process, args []string) error {
+func templates(_ context.Context, p Env, args []string) error {
 	if len(args) > 0 {
 		return errors.New("templates takes no arguments")
 	}
@@ -25,7 +25,7 @@ func templates(_ context.Context, p process, args []string) error {
 }
 
 // slackManifest prints the manifest from which a Slack app is made.
-func slackManifest(_ context.Context, p process, args []string) error {
+func slackManifest(_ context.Context, p Env, args []string) error {
 	flags := flag.NewFlagSet("slack-manifest", flag.ContinueOnError)
 	flags.SetOutput(p.Stderr)
 	mode := flags.String("mode", "socket", "how Slack reaches the bot: `http or socket`")

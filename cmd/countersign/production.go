@@ -2,6 +2,6 @@
 
 package main
 
-// underTest returns p: nothing from outside changes a program that was built
+// applyFaultOverrides returns p: nothing from outside changes a program that was built
 // without the tag faults. See faults.go.
-func underTest(p process) process { return p }
+func applyFaultOverrides(p Env) Env { return p }

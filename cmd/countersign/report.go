@@ -17,7 +17,7 @@ import (
 const reportTop = 20
 
 // report prints what became of the requests of a span of time.
-func report(ctx context.Context, p process, args []string) (err error) {
+func report(ctx context.Context, p Env, args []string) (err error) {
 	const usage = "report [--since 7d] [--hours 7-19] [--zone ZONE] [--json] [--picture FILE]"
 	flags := newFlags("report")
 	since := flags.String("since", "7d", "how far back: `hours, days or weeks`, as 12h, 7d, 4w")

@@ -19,8 +19,8 @@ import (
 	"github.com/countersign/countersign/adapters/slack"
 )
 
-// process is what a command gets from its surroundings.
-type process struct {
+// Env is what a command gets from its surroundings.
+type Env struct {
 	Environment func() (environment, []finding)
 	Stdout      io.Writer
 	Stderr      io.Writer
@@ -57,7 +57,7 @@ type process struct {
 
 type command struct {
 	name, args, help string
-	run              func(ctx context.Context, p process, args []string) error
+	run              func(ctx context.Context, p Env, args []string) error
 }
 
 func commands() []command {
@@ -80,7 +80,7 @@ func commands() []command {
 }
 
 // run is the program: one command, until it is done or ctx ends.
-func run(ctx context.Context, args []string, p process) (err error) {
+func run(ctx context.Context, args []string, p Env) (err error) {
 	p.Stdout, p.Stderr = forPeople(p.Stdout), forPeople(p.Stderr)
 	if t, ok := p.Stdout.(*terminal); ok {
 		defer func() { err = errors.Join(err, t.end()) }()
@@ -138,7 +138,7 @@ func versionText() string {
 	return "(devel)"
 }
 
-func version(_ context.Context, p process, _ []string) error {
+func version(_ context.Context, p Env, _ []string) error {
 	_, err := fmt.Fprintf(p.Stdout, "countersign %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }

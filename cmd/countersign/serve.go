@@ -42,7 +42,7 @@ const (
 )
 
 // serve runs the bot with the environment's configuration.
-func serve(ctx context.Context, p process, args []string) error {
+func serve(ctx context.Context, p Env, args []string) error {
 	if len(args) > 0 {
 		return errors.New("serve takes no arguments: it is configured by the environment")
 	}
@@ -64,7 +64,7 @@ func newLog(cfg config, w io.Writer) *slog.Logger {
 
 // runBot builds the bot of cfg, runs it until ctx ends, and ends it: nothing
 // new is taken up, what is under way gets grace.
-func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err error) {
+func runBot(ctx context.Context, cfg config, p Env, log *slog.Logger) (err error) {
 	var inUse atomic.Pointer[environment]
 	inUse.Store(&cfg.environment)
 	cfg.now = inUse.Load
@@ -110,7 +110,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 		m.foreign.Set(float64(n))
 		return keep.SetCursor(ctx, foreignMark, int64(n))
 	}
-	chats, err := newChats(cfg, p, surroundings{shared, log, m, tr, foreign, func(on tickets.Platform) adapters.Card {
+	chats, err := newChats(cfg, p, deps{shared, log, m, tr, foreign, func(on tickets.Platform) adapters.Card {
 		if b := running.Load(); b != nil {
 			card := b.Card(on)
 			card.Console = client.ConsoleURL
@@ -213,7 +213,7 @@ func runBot(ctx context.Context, cfg config, p process, log *slog.Logger) (err e
 	if p.Listening != nil {
 		p.Listening(listener.Addr().String())
 	}
-	return live(ctx, server, listener, b, begin, log)
+	return serveUntilDone(ctx, server, listener, b, begin, log)
 }
 
 const (
@@ -227,7 +227,7 @@ const (
 // openStore opens the configured store. If that is away at present it returns
 // one that answers so until begin, which waits for it, has returned. name is
 // this process's, or empty.
-func openStore(ctx context.Context, cfg config, name string, p process, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
+func openStore(ctx context.Context, cfg config, name string, p Env, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
 	begin = func(context.Context) error { return nil }
 	if cfg.storeURL == "" {
 		s, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
@@ -278,8 +278,8 @@ func awaitStore(ctx context.Context, s *redis.Store, err error, log *slog.Logger
 	}
 }
 
-// live serves and runs the bot until ctx ends, serving fails or begin does.
-func live(ctx context.Context, server *http.Server, listener net.Listener, b *bot.Bot, begin func(context.Context) error, log *slog.Logger) error {
+// serveUntilDone serves and runs the bot until ctx ends, serving fails or begin does.
+func serveUntilDone(ctx context.Context, server *http.Server, listener net.Listener, b *bot.Bot, begin func(context.Context) error, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
@@ -330,7 +330,7 @@ func listen(ctx context.Context, cfg config, shown *certificate) (net.Listener, 
 	}), open, nil
 }
 
-func newEPM(cfg config, p process, log *slog.Logger, m *metrics, tr *tracer) (*epm.Client, error) {
+func newEPM(cfg config, p Env, log *slog.Logger, m *metrics, tr *tracer) (*epm.Client, error) {
 	client, err := epm.New(epm.Config{
 		Host: cfg.EPMHost, ClientID: cfg.EPMClientID, ClientSecret: cfg.EPMClientSecret.Reveal(), TenantID: cfg.EPMTenantID,
 		Current:         func() string { return cfg.now().EPMClientSecret.Reveal() },
@@ -343,8 +343,8 @@ func newEPM(cfg config, p process, log *slog.Logger, m *metrics, tr *tracer) (*e
 	return client, nil
 }
 
-// surroundings is what chats are connected to.
-type surroundings struct {
+// deps is what chats are connected to.
+type deps struct {
 	shared store.Coordinator // nil for a process that is alone
 	log    *slog.Logger
 	m      *metrics
@@ -356,7 +356,7 @@ type surroundings struct {
 
 // newChats makes the configured chats. With an error it returns those that
 // could be made.
-func newChats(cfg config, p process, s surroundings) ([]adapters.Chat, error) {
+func newChats(cfg config, p Env, s deps) ([]adapters.Chat, error) {
 	var chats []adapters.Chat
 	var wrong []error
 	add := func(chat adapters.Chat, err error) {
@@ -375,7 +375,7 @@ func newChats(cfg config, p process, s surroundings) ([]adapters.Chat, error) {
 	return chats, errors.Join(wrong...)
 }
 
-func newSlack(cfg config, p process, s surroundings) (*slack.Chat, error) {
+func newSlack(cfg config, p Env, s deps) (*slack.Chat, error) {
 	current := func() slack.Secrets {
 		now := cfg.now()
 		return slack.Secrets{BotToken: now.SlackBotToken.Reveal(), AppToken: now.SlackAppToken.Reveal(),
@@ -408,7 +408,7 @@ func slackCall(r *http.Request) string {
 	return path.Base(r.URL.Path)
 }
 
-func newDiscord(cfg config, p process, s surroundings) (*discord.Chat, error) {
+func newDiscord(cfg config, p Env, s deps) (*discord.Chat, error) {
 	var others discord.Peers
 	if s.shared != nil {
 		others = peers{s.shared}

@@ -26,7 +26,7 @@ const settingsUsage = "write countersign settings export [--history], countersig
 // settingsCommand is what the operator can do about the settings: keep them in
 // a file, take them from one, and find the way back when no admin can change
 // them in chat any more.
-func settingsCommand(ctx context.Context, p process, args []string) error {
+func settingsCommand(ctx context.Context, p Env, args []string) error {
 	sub, args := subcommand(args)
 	switch sub {
 	case "export":
@@ -96,7 +96,7 @@ func (t *settingTexts) UnmarshalJSON(b []byte) error {
 // maxHistory is how many changes are exported at most.
 const maxHistory = 100_000
 
-func settingsExport(ctx context.Context, p process, args []string) (err error) {
+func settingsExport(ctx context.Context, p Env, args []string) (err error) {
 	flags := newFlags("settings export")
 	history := flags.Bool("history", false, "with every change: who, when, old and new")
 	if _, err := parse(p, flags, args, 0, "countersign settings export [--history]"); err != nil {
@@ -176,7 +176,7 @@ func readSettings(path string) (settingsFile, error) {
 
 // settingsImport makes the settings in the store those of a file, as one
 // change, or changes nothing.
-func settingsImport(ctx context.Context, p process, args []string) (err error) {
+func settingsImport(ctx context.Context, p Env, args []string) (err error) {
 	flags := newFlags("settings import")
 	dry := flags.Bool("dry-run", false, "only say what would change")
 	sure := len(args) > 1 && strings.EqualFold(args[len(args)-1], "yes")
@@ -248,7 +248,7 @@ func sayText(text string) string {
 
 // settingsReset takes settings back: one, or after a yes all, also if they
 // cannot be read. Without either it says what would change.
-func settingsReset(ctx context.Context, p process, args []string) (err error) {
+func settingsReset(ctx context.Context, p Env, args []string) (err error) {
 	if len(args) > 1 {
 		return errors.New(settingsUsage)
 	}
@@ -325,13 +325,13 @@ func settingsError(err error) error {
 }
 
 // openSettings opens the store of the environment to change the settings.
-func openSettings(ctx context.Context, p process) (store.Store, error) {
+func openSettings(ctx context.Context, p Env) (store.Store, error) {
 	return openToChange(ctx, p, ", or change the settings in chat")
 }
 
 // openToChange opens the store of the environment to change it. A SQLite
 // store that a bot uses is refused; instead is what else can be done then.
-func openToChange(ctx context.Context, p process, instead string) (store.Store, error) {
+func openToChange(ctx context.Context, p Env, instead string) (store.Store, error) {
 	path, url, _, err := storeOf(p)
 	switch {
 	case err != nil:

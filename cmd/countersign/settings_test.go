@@ -43,7 +43,7 @@ func newDesk(t *testing.T, store string) *desk {
 func (d *desk) types(args ...string) (string, error) {
 	d.Helper()
 	var out bytes.Buffer
-	err := run(d.Context(), args, process{
+	err := run(d.Context(), args, Env{
 		Environment: func() (environment, []finding) { return d.env, nil },
 		Stdout:      &out, Stderr: io.Discard, Now: func() time.Time { return storetest.Now },
 	})
@@ -82,7 +82,7 @@ func (d *desk) file(text string) string {
 // with does something to the store.
 func (d *desk) with(do func(context.Context, store.Store) error) {
 	d.Helper()
-	keep, err := openSettings(d.Context(), process{Environment: func() (environment, []finding) { return d.env, nil }, Now: time.Now})
+	keep, err := openSettings(d.Context(), Env{Environment: func() (environment, []finding) { return d.env, nil }, Now: time.Now})
 	if err != nil {
 		d.Fatal(err)
 	}

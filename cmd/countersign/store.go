@@ -38,7 +38,7 @@ further in TO is kept. What one of them has retired is not brought back.
 
 // storeCommand is what is done with a whole store. No message about copy quotes
 // an argument: it may hold a password.
-func storeCommand(ctx context.Context, p process, args []string) error {
+func storeCommand(ctx context.Context, p Env, args []string) error {
 	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
 		_, err := io.WriteString(p.Stdout, storeUsage)
 		return err
@@ -63,35 +63,35 @@ func storeCommand(ctx context.Context, p process, args []string) error {
 	return copyStore(ctx, p, from, to)
 }
 
-// end is one end of a copy.
-type end struct {
+// endpoint is one end of a copy.
+type endpoint struct {
 	name string // FROM or TO
 	path string // of a SQLite file
 	url  secret // of a Redis
 	show string // for people
 }
 
-func endOf(name string, value secret) (end, error) {
+func endOf(name string, value secret) (endpoint, error) {
 	path, url, err := storeAddress(value)
 	if err != nil {
-		return end{}, fmt.Errorf("%s: %w", name, err)
+		return endpoint{}, fmt.Errorf("%s: %w", name, err)
 	}
-	e := end{name: name, path: path, url: url, show: "sqlite:" + path}
+	e := endpoint{name: name, path: path, url: url, show: "sqlite:" + path}
 	if path == "" {
 		if e.show, err = redis.Address(url.Reveal()); err != nil {
-			return end{}, fmt.Errorf("%s: %w", name, err)
+			return endpoint{}, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return e, nil
 }
 
-// keeper is a store that can be copied.
-type keeper interface {
+// archive is a store that can be copied.
+type archive interface {
 	store.Archive
 	Close() error
 }
 
-func copyStore(ctx context.Context, p process, from, to end) (err error) {
+func copyStore(ctx context.Context, p Env, from, to endpoint) (err error) {
 	if err := differ(from, to); err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ var errSameStore = errors.New("FROM and TO are the same store")
 
 // differ is an error if from and to are certainly one store. Two addresses of
 // one Redis are found out when both are open.
-func differ(from, to end) error {
+func differ(from, to endpoint) error {
 	if from.path == "" || to.path == "" {
 		if from.url != "" && from.url == to.url {
 			return errSameStore
@@ -167,7 +167,7 @@ func differ(from, to end) error {
 	return nil
 }
 
-func (e end) open(ctx context.Context, p process) (keeper, error) {
+func (e endpoint) open(ctx context.Context, p Env) (archive, error) {
 	if e.path == "" {
 		s, err := redis.Open(ctx, redis.Config{URL: e.url.Reveal(), Now: p.Now})
 		if err != nil {
@@ -194,7 +194,7 @@ func (e end) open(ctx context.Context, p process) (keeper, error) {
 }
 
 // copied says what was done.
-func copied(done store.Progress, from, to end) string {
+func copied(done store.Progress, from, to endpoint) string {
 	var s strings.Builder
 	t, w := done.Tickets, done.Incomings
 	fmt.Fprintf(&s, "Copied %s and %s; already there: %s and %s", counted(t[store.Copied], "ticket"), counted(w[store.Copied], "webhook"),
@@ -205,7 +205,7 @@ func copied(done store.Progress, from, to end) string {
 	}
 	s.WriteString(".\n")
 	for _, e := range []struct {
-		end
+		endpoint
 		n store.Counts
 	}{{from, done.From}, {to, done.To}} {
 		fmt.Fprintf(&s, "%s, %s, holds %s and %s; its next ticket gets number %d.\n", e.name, e.show, counted(e.n.Tickets, "ticket"), counted(e.n.Incomings, "webhook"), e.n.Counter+1)
@@ -228,6 +228,6 @@ func sum(counts map[store.Restored]int) int {
 	return n
 }
 
-func say(p process, format string, args ...any) {
+func say(p Env, format string, args ...any) {
 	_, _ = fmt.Fprintf(p.Stderr, format+"\n", args...)
 }

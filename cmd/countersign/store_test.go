@@ -23,7 +23,7 @@ import (
 func ran(t testing.TB, args ...string) (out, side string, err error) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	err = run(t.Context(), args, process{Stdout: &stdout, Stderr: &stderr, Now: time.Now})
+	err = run(t.Context(), args, Env{Stdout: &stdout, Stderr: &stderr, Now: time.Now})
 	return stdout.String(), stderr.String(), err
 }
 
@@ -246,7 +246,7 @@ func TestStoreCopyInterrupted(t *testing.T) {
 	// The clock is read after each page: the first one tells, and is the last.
 	var out bytes.Buffer
 	now := time.Now()
-	err := run(ctx, []string{"store", "copy", "sqlite:" + from, "sqlite:" + to}, process{Stdout: &out, Stderr: writerFunc(func(b []byte) (int, error) {
+	err := run(ctx, []string{"store", "copy", "sqlite:" + from, "sqlite:" + to}, Env{Stdout: &out, Stderr: writerFunc(func(b []byte) (int, error) {
 		cancel()
 		if !strings.Contains(string(b), "128 of 300 tickets, 0 of 300 webhooks") {
 			t.Errorf("it says %q", b)

@@ -196,7 +196,7 @@ func TestServeWithoutStore(t *testing.T) {
 	serve := func(ctx context.Context, store string, logs io.Writer) error {
 		env := s.env
 		env.Store = secret(store)
-		return run(ctx, []string{"serve"}, process{
+		return run(ctx, []string{"serve"}, Env{
 			Environment: func() (environment, []finding) { return env, nil },
 			Stdout:      io.Discard, Stderr: logs, Now: time.Now,
 		})

@@ -198,7 +198,7 @@ func TestForgetsNobodyInDoubt(t *testing.T) {
 		"there is no store":   {{"EPM_HOST", "is missing"}},
 	} {
 		var out bytes.Buffer
-		err := run(t.Context(), []string{"events", "drop-sink", "webhook"}, process{
+		err := run(t.Context(), []string{"events", "drop-sink", "webhook"}, Env{
 			Environment: func() (environment, []finding) { return environment{Store: secret("sqlite:" + path)}, findings },
 			Stdout:      &out, Stderr: &out, Now: time.Now,
 		})

@@ -33,7 +33,7 @@ import (
 // command runs another command of the program beside the bot, with env.
 func (s *story) command(env environment, args ...string) (string, error) {
 	var out bytes.Buffer
-	err := run(s.Context(), args, process{
+	err := run(s.Context(), args, Env{
 		Environment: func() (environment, []finding) { return env, nil },
 		Stdout:      &out, Stderr: &out, Now: time.Now,
 	})

@@ -164,7 +164,7 @@ func (s *story) launch(skew *atomic.Int64) (addr string, stop func()) {
 		if s.traces != nil {
 			traces = s.traces()
 		}
-		ended <- run(ctx, []string{"serve"}, process{
+		ended <- run(ctx, []string{"serve"}, Env{
 			Environment: read, Renew: s.renew,
 			Stdout: io.Discard, Stderr: s.logs,
 			Now:       func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },

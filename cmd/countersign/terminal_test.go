@@ -74,7 +74,7 @@ func TestTerminalIsNotTakenOver(t *testing.T) {
 	for _, args := range []string{"incoming show " + in.ID, "incoming list", "incoming list --json", "audit export", "tickets list", "dance\x1b[31m"} {
 		t.Run(args, func(t *testing.T) {
 			side, seen := openTerminal(t)
-			err := run(context.Background(), strings.Split(args, " "), process{Environment: env, Stdout: side, Stderr: side, Now: time.Now})
+			err := run(context.Background(), strings.Split(args, " "), Env{Environment: env, Stdout: side, Stderr: side, Now: time.Now})
 			shown := seen()
 			for _, c := range shown {
 				if c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0x202e {
@@ -88,7 +88,7 @@ func TestTerminalIsNotTakenOver(t *testing.T) {
 		})
 	}
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"incoming", "show", in.ID}, process{Environment: env, Stdout: &out, Stderr: io.Discard, Now: time.Now}); err != nil || out.String() != hostile {
+	if err := run(t.Context(), []string{"incoming", "show", in.ID}, Env{Environment: env, Stdout: &out, Stderr: io.Discard, Now: time.Now}); err != nil || out.String() != hostile {
 		t.Errorf("not to a terminal: %q, %v; want every byte", out.String(), err)
 	}
 }
@@ -138,7 +138,7 @@ func TestKeyIsNeverPrinted(t *testing.T) {
 				}
 				setenv(t, vars)
 				var out bytes.Buffer
-				err := run(t.Context(), []string{command}, process{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
+				err := run(t.Context(), []string{command}, Env{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
 				if err == nil || strings.Contains(err.Error()+out.String(), key) {
 					t.Errorf("%s with a key in %s: %v\n%s", command, name, err, out.String())
 				}

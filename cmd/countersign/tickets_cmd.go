@@ -18,7 +18,7 @@ import (
 const ticketPage = 100
 
 // ticketsCommand reads the tickets in the store.
-func ticketsCommand(ctx context.Context, p process, args []string) error {
+func ticketsCommand(ctx context.Context, p Env, args []string) error {
 	sub, args := subcommand(args)
 	switch sub {
 	case "list":
@@ -62,7 +62,7 @@ func (o *printer) ticketJSON(t *tickets.Ticket) {
 
 var ticketTable = table{{"NUMBER", 10}, {"CREATED (UTC)", 19}, {"PROGRESS", 10}, {"STATE", 12}, {"WHAT", 0}}
 
-func ticketsList(ctx context.Context, p process, args []string) (err error) {
+func ticketsList(ctx context.Context, p Env, args []string) (err error) {
 	flags := newFlags("tickets list")
 	progress := flags.String("progress", "", "only those that have come this far: `unknown, pending, submitting, submitted or final`")
 	limit := flags.Int("limit", 20, "how many, the newest first; at least `1`")
@@ -96,7 +96,7 @@ func ticketsList(ctx context.Context, p process, args []string) (err error) {
 	return errors.Join(err, out.end())
 }
 
-func ticketsShow(ctx context.Context, p process, args []string) (err error) {
+func ticketsShow(ctx context.Context, p Env, args []string) (err error) {
 	flags := newFlags("tickets show")
 	asJSON := flags.Bool("json", false, "the ticket as one JSON object")
 	everything := flags.Bool("evidence", false, "everything about the ticket as one JSON file: record, history, webhooks, settings, and whether it is as it was written")
@@ -179,7 +179,7 @@ func (o *printer) ticket(t *tickets.Ticket) {
 }
 
 // ticketsExport writes every ticket, the newest first.
-func ticketsExport(ctx context.Context, p process, args []string) (err error) {
+func ticketsExport(ctx context.Context, p Env, args []string) (err error) {
 	flags := newFlags("tickets export")
 	format := flags.String("format", "jsonl", "`jsonl`, one JSON object on each line with all that is known, or csv")
 	if _, err := parse(p, flags, args, 0, "tickets export [--format jsonl|csv]"); err != nil {

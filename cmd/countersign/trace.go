@@ -98,7 +98,7 @@ func newTracer(ctx context.Context, exporter sdktrace.SpanExporter, now func() t
 	if err != nil {
 		log.Warn("OTEL_RESOURCE_ATTRIBUTES cannot be read whole")
 	}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&careful{SpanExporter: exporter, log: log}), sdktrace.WithResource(about), sdktrace.WithIDGenerator(named{}))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&redactingHandler{SpanExporter: exporter, log: log}), sdktrace.WithResource(about), sdktrace.WithIDGenerator(idGenerator{}))
 	return &tracer{provider: provider, tracer: provider.Tracer("github.com/countersign/countersign"), now: now}, nil
 }
 
@@ -214,12 +214,12 @@ type name struct {
 
 type nameKey struct{}
 
-// named gives spans the identifiers that their context asks for, and any others
+// idGenerator gives spans the identifiers that their context asks for, and any others
 // if it asks for none. It implements [sdktrace.IDGenerator].
-type named struct{}
+type idGenerator struct{}
 
 // NewIDs implements [sdktrace.IDGenerator].
-func (g named) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
+func (g idGenerator) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 	if n, ok := ctx.Value(nameKey{}).(name); ok {
 		return n.trace, n.span
 	}
@@ -230,7 +230,7 @@ func (g named) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 }
 
 // NewSpanID implements [sdktrace.IDGenerator].
-func (named) NewSpanID(ctx context.Context, _ trace.TraceID) (id trace.SpanID) {
+func (idGenerator) NewSpanID(ctx context.Context, _ trace.TraceID) (id trace.SpanID) {
 	if n, ok := ctx.Value(nameKey{}).(name); ok {
 		return n.span
 	}
@@ -238,9 +238,9 @@ func (named) NewSpanID(ctx context.Context, _ trace.TraceID) (id trace.SpanID) {
 	return id
 }
 
-// careful tells the operator once when spans cannot be sent, and once when they
+// redactingHandler tells the operator once when spans cannot be sent, and once when they
 // can again, in words without what the collector answered.
-type careful struct {
+type redactingHandler struct {
 	sdktrace.SpanExporter
 	log  *slog.Logger
 	fail atomic.Bool
@@ -248,7 +248,7 @@ type careful struct {
 
 // ExportSpans implements [sdktrace.SpanExporter]. What failed is lost: nothing
 // waits for traces.
-func (c *careful) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+func (c *redactingHandler) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	err := c.SpanExporter.ExportSpans(ctx, spans)
 	switch failed := c.fail.Swap(err != nil); {
 	case err != nil && !failed:
@@ -296,15 +296,15 @@ func checkTraces(ctx context.Context, c *checkup) {
 // hearLibrary has OpenTelemetry log into log. What it says of a variable quotes
 // it, and may so quote a token: its words alone are passed on.
 func hearLibrary(log *slog.Logger) {
-	otel.SetLogger(logr.FromSlogHandler(wordsAlone{log.Handler()}))
+	otel.SetLogger(logr.FromSlogHandler(loggingExporter{log.Handler()}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { log.Warn("traces: OpenTelemetry has a problem of its own") }))
 }
 
-// wordsAlone passes on the words of a log line, and nothing that it quotes.
-type wordsAlone struct{ next slog.Handler }
+// loggingExporter passes on the words of a log line, and nothing that it quotes.
+type loggingExporter struct{ next slog.Handler }
 
 // Enabled implements [slog.Handler].
-func (w wordsAlone) Enabled(ctx context.Context, level slog.Level) bool {
+func (w loggingExporter) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= libraryWarning && w.next.Enabled(ctx, slog.LevelWarn)
 }
 
@@ -312,12 +312,12 @@ func (w wordsAlone) Enabled(ctx context.Context, level slog.Level) bool {
 const libraryWarning = slog.LevelInfo - 1
 
 // Handle implements [slog.Handler].
-func (w wordsAlone) Handle(ctx context.Context, r slog.Record) error {
+func (w loggingExporter) Handle(ctx context.Context, r slog.Record) error {
 	return w.next.Handle(ctx, slog.NewRecord(r.Time, slog.LevelWarn, "traces: "+r.Message, r.PC))
 }
 
 // WithAttrs implements [slog.Handler].
-func (w wordsAlone) WithAttrs([]slog.Attr) slog.Handler { return w }
+func (w loggingExporter) WithAttrs([]slog.Attr) slog.Handler { return w }
 
 // WithGroup implements [slog.Handler].
-func (w wordsAlone) WithGroup(string) slog.Handler { return w }
+func (w loggingExporter) WithGroup(string) slog.Handler { return w }

@@ -108,7 +108,7 @@ func TestEverySecretIsWrittenRight(t *testing.T) {
 				}
 				setenv(t, vars)
 				var out bytes.Buffer
-				err := run(context.Background(), []string{"serve"}, process{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
+				err := run(context.Background(), []string{"serve"}, Env{Environment: readEnvironment, Stdout: &out, Stderr: &out, Now: time.Now})
 				if err == nil {
 					t.Fatal("it starts")
 				}

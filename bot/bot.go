@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/bot/events"
+	"github.com/countersign/countersign/bot/outbox"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -49,7 +51,7 @@ type Config struct {
 	Registry Registry          // what settings may name; all of it is required
 
 	// EventSinks are told of every event; each has a lane of its own. Default: none.
-	EventSinks map[tickets.EventSink]EventSink
+	EventSinks map[tickets.EventSink]events.Sink
 
 	Shared store.Coordinator // what the processes on one store agree on; nil if this one is alone
 
@@ -79,17 +81,16 @@ type Config struct {
 // Bot moves tickets through their lives. Make one with [New].
 type Bot struct {
 	Config
-	chats map[tickets.Platform]adapters.Chat
-	lanes map[tickets.Lane]*lane
-	set   atomic.Pointer[activeSettings]
+	chats  map[tickets.Platform]adapters.Chat
+	outbox *outbox.Outbox
+	events *events.Delivery
+	set    atomic.Pointer[activeSettings]
 
 	resync    *reconciler
-	places    places
+	notices   notices
 	late      lateWrites
 	denial    denial
-	recalled  chan struct{} // something is in places.recalls
 	permitted chan struct{} // what EPM denied is to be sent
-	noted     chan struct{} // something is in places.notes
 	changed   chan struct{} // the settings were changed here
 	loaded    chan struct{} // closed once the settings were read
 	inspected chan struct{} // closed once the decisions on their way were compared with their histories
@@ -129,26 +130,50 @@ func New(c Config) (*Bot, error) {
 		return nil, errors.New("bot: a step's timeout must be less than its lease")
 	}
 	b := &Bot{
-		Config: c, chats: map[tickets.Platform]adapters.Chat{}, lanes: map[tickets.Lane]*lane{}, resync: newReconciler(),
-		recalled: make(chan struct{}, 1), permitted: make(chan struct{}, 1), noted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}), inspected: make(chan struct{}),
+		Config: c, chats: map[tickets.Platform]adapters.Chat{}, resync: newReconciler(),
+		permitted: make(chan struct{}, 1), changed: make(chan struct{}, 1), loaded: make(chan struct{}), inspected: make(chan struct{}),
 		late: lateWrites{end: make(chan struct{})},
 	}
-	add := func(name tickets.Lane, inOrder bool) { b.lanes[name] = newLane(name, inOrder) }
-	add(tickets.LaneEPM, false)
-	add(tickets.LanePoll, false)
+	lanes := []outbox.LaneConfig{
+		{Name: tickets.LaneEPM, Checked: true, After: b.inspected},
+		{Name: tickets.LanePoll, After: b.loaded},
+	}
 	for _, chat := range c.Chats {
 		p := chat.Platform()
 		if b.chats[p] != nil {
 			return nil, fmt.Errorf("bot: two chats on %s", p)
 		}
 		b.chats[p] = chat
-		add(tickets.PostLane(p), true)
-		add(tickets.EditLane(p), false)
+		lanes = append(lanes,
+			outbox.LaneConfig{Name: tickets.PostLane(p), InOrder: true, After: b.loaded},
+			outbox.LaneConfig{Name: tickets.EditLane(p), After: b.loaded})
 	}
 	for to := range c.EventSinks {
-		add(tickets.DeliverLane(to), false)
+		lanes = append(lanes, outbox.LaneConfig{Name: tickets.DeliverLane(to), After: b.loaded})
 	}
-	b.Store = TrackingSinks(c.Store, slices.Sorted(maps.Keys(c.EventSinks))...)
+	b.Store = events.Tracking(c.Store, slices.Sorted(maps.Keys(c.EventSinks))...)
+	b.notices = notices{
+		chats: b.chats, shared: c.Shared, log: c.Log, now: c.Now, poll: c.Poll, added: make(chan struct{}, 1),
+		admins: func() []tickets.Principal { return b.Current().Admins },
+	}
+	b.outbox = outbox.New(outbox.Config{
+		Store: b.Store, Steps: steps{b}, Lanes: lanes, Log: c.Log, Now: c.Now,
+		Workers: c.Workers, Poll: c.Poll, Lease: c.Lease, Timeout: c.Timeout, Grace: c.Grace,
+		Hooks: outbox.Hooks{
+			Begin: b.stepSpan, Recorded: b.recorded,
+			Lost: func(place tickets.Place, why string) {
+				b.notices.add(adminNotice{place: place, lost: true, text: adapters.SayPlaceLost(place, why)})
+			},
+			Recovered: func(place tickets.Place) {
+				b.notices.add(adminNotice{place: place, text: adapters.SayPlaceBack(place)})
+			},
+		},
+	})
+	b.events = events.New(events.Config{
+		Store: b.Store, Sinks: c.EventSinks, Shared: c.Shared, Log: c.Log, Now: c.Now,
+		Version: func() int64 { return b.set.Load().stored.Version },
+		Timeout: c.Timeout, Poll: min(settingsEvery, 4*c.Poll),
+	}, b.outbox.Lane)
 	start, problems := Read(c.Settings, c.Registry)
 	for key, err := range problems {
 		return nil, fmt.Errorf("bot: setting %s: %w", key, err)
@@ -168,20 +193,21 @@ func setDefault[T int | time.Duration](v *T, d T) {
 // after Grace. A chat that stops for good stops alone; its Ready says why.
 func (b *Bot) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, l := range b.lanes {
-		wg.Go(func() { b.runLane(ctx, l) })
-	}
-	wg.Go(func() { b.runRecalls(ctx) })
+	wg.Go(func() { b.outbox.Run(ctx) })
 	wg.Go(func() { b.runDenied(ctx) })
-	wg.Go(func() { b.runNotes(ctx) })
+	wg.Go(func() { b.notices.run(ctx) })
 	wg.Go(func() { b.runPurge(ctx) })
 	wg.Go(func() { b.runSettings(ctx) })
 	wg.Go(func() { b.runReconcile(ctx) })
 	wg.Go(func() { b.runCards(ctx) })
 	wg.Go(func() { b.runInspect(ctx) })
-	for to := range b.EventSinks {
-		wg.Go(func() { b.runChanges(ctx, to) })
-	}
+	wg.Go(func() {
+		select {
+		case <-b.loaded:
+			b.events.Run(ctx)
+		case <-ctx.Done():
+		}
+	})
 	for p, chat := range b.chats {
 		wg.Go(func() {
 			if err := chat.Run(ctx, b); err != nil {
@@ -198,7 +224,17 @@ func (b *Bot) Run(ctx context.Context) error {
 }
 
 // Lanes lists the lanes that the bot works on.
-func (b *Bot) Lanes() []tickets.Lane { return slices.Sorted(maps.Keys(b.lanes)) }
+func (b *Bot) Lanes() []tickets.Lane { return b.outbox.Names() }
+
+// ChannelOutages lists the places that cannot be used at present.
+func (b *Bot) ChannelOutages() []outbox.Outage { return b.outbox.Outages() }
+
+// RetryNow has what waits because a neighbour refused our credentials go on at
+// once: they are others now.
+func (b *Bot) RetryNow() {
+	b.sendDenied()
+	b.outbox.RetryNow()
+}
 
 // Ready says for each neighbour why it is not ready; an empty map means that
 // everything is. A place that is out of use is no reason: others work. See
@@ -237,7 +273,7 @@ func (b *Bot) Keep(ctx context.Context, in tickets.Incoming) (tickets.Receipt, e
 		return r, err
 	}
 	if t != nil {
-		b.wake(t)
+		b.outbox.Wake(t)
 	}
 	return r, nil
 }

@@ -114,7 +114,7 @@ func (b *Bot) cardMissing(ctx context.Context, n tickets.Number, m tickets.Messa
 	case err == nil:
 		b.Log.Warn("a card is gone", "ticket", n, "platform", m.Place.Platform, "channel", m.Place.Channel)
 		b.cardGivenUp(was, after, m.Place)
-		b.wake(after)
+		b.outbox.Wake(after)
 	case !errors.Is(err, errNothing) && !errors.Is(err, store.ErrNotFound):
 		b.Log.Warn("cannot record that a card is gone", "ticket", n, "err", err)
 	}
@@ -122,23 +122,12 @@ func (b *Bot) cardMissing(ctx context.Context, n tickets.Number, m tickets.Messa
 
 // cardGivenUp tells the admins if the last step made the card of an open request
 // dead: nobody would see the request in that place any more. was and t are the
-// ticket before and after. What is given up in one place at about the same time is told
-// together.
+// ticket before and after.
 func (b *Bot) cardGivenUp(was, t *tickets.Ticket, place tickets.Place) {
 	before, m := was.Message(place), t.Message(place)
 	if m == nil || !m.Dead || before != nil && before.Dead || t.Progress() == tickets.Final {
 		return
 	}
 	b.Log.Error("the card of an open request is given up", "ticket", t.Number, "platform", place.Platform, "channel", place.Channel, "err", m.Problem)
-	p := &b.places
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, n := range p.notes {
-		if n.place == place && n.cards != nil && n.tries == 0 {
-			n.cards = append(n.cards, t.Number)
-			return
-		}
-	}
-	p.notes = append(p.notes, &adminNotice{place: place, cards: []tickets.Number{t.Number}, left: b.Current().Admins, at: b.Now().Add(firstTell)})
-	signal(b.noted)
+	b.notices.addCard(place, t.Number)
 }

@@ -26,7 +26,7 @@ func (c *placesChat) texts() (list []string) {
 func (w *world) move(n tickets.Number, state string) {
 	w.t.Helper()
 	answer := w.bot.Command(w.t.Context(), adapters.Command{Actor: ann, Place: placeOne, Text: "state " + string(n) + " " + state})
-	adminNotice(w.t, answer, "is now "+state)
+	wantNote(w.t, answer, "is now "+state)
 }
 
 // TestDeletedCardIsPostedAgainOnce: the card of an open request was deleted.

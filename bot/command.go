@@ -256,7 +256,7 @@ func (b *Bot) move(ctx context.Context, by tickets.Actor, t *tickets.Ticket, nam
 		return nil, b.writeUnknown(n, err)
 	}
 	end(n, "done")
-	b.wake(t)
+	b.outbox.Wake(t)
 	return t, nil
 }
 

@@ -108,8 +108,8 @@ func TestSettingsFormConfirms(t *testing.T) {
 	both := asks(map[string]string{"assignment_group": "chat:group:S51", "active_states": "On Hold", sure: "yes"}, onHoldFirst, "Each new ticket would mention 51 people.")
 	w.version(0)
 	a := w.bot.SubmitSettings(t.Context(), fill(both, map[string]string{both.Fields[0].Key: "yes"}))
-	adminNotice(t, a, "active_states is now “On Hold”")
-	adminNotice(t, a, "N"+onHoldFirst[1:])
-	adminNotice(t, a, "• @more (chat:group:S51): 51 people")
+	wantNote(t, a, "active_states is now “On Hold”")
+	wantNote(t, a, "N"+onHoldFirst[1:])
+	wantNote(t, a, "• @more (chat:group:S51): 51 people")
 	w.version(1)
 }

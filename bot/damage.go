@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/bot/outbox"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -54,7 +55,7 @@ func (b *Bot) runInspect(ctx context.Context) {
 	}
 	for i, p := range []tickets.Progress{tickets.Submitting, tickets.Submitted, tickets.Pending} {
 		for !b.inspectOpen(ctx, p) {
-			if !sleep(ctx, firstRetry) {
+			if !sleep(ctx, outbox.FirstRetry) {
 				return
 			}
 		}
@@ -204,7 +205,7 @@ func (b *Bot) inspect(ctx context.Context, page []store.Form) (all bool) {
 			continue
 		}
 		if t, err := b.Store.Get(ctx, n); err == nil {
-			b.wake(t)
+			b.outbox.Wake(t)
 		}
 	}
 	return all
@@ -246,7 +247,7 @@ func (b *Bot) damage(ctx context.Context, n tickets.Number, why []string) (*tick
 	}
 	b.found(DamagedRecord)
 	b.Log.Error("a record was changed by something else than countersign; nobody decides it until an admin has accepted that", "ticket", n, "what", why)
-	b.wake(t)
+	b.outbox.Wake(t)
 	return t, nil
 }
 
@@ -323,7 +324,7 @@ func (b *Bot) acceptDamage(ctx context.Context, c adapters.Command, n tickets.Nu
 		return b.writeUnknown(n, err).Text
 	}
 	b.Log.Warn("a damaged record may be decided", "ticket", n, "actor", c.Actor.String())
-	b.wake(t)
+	b.outbox.Wake(t)
 	return fmt.Sprintf(sayAccepted, n)
 }
 

@@ -112,8 +112,8 @@ func TestDamagedRecord(t *testing.T) {
 			w.start()
 			n, other := w.shown("a"), w.shown("b")
 			damage(w, n)
-			adminNotice(t, w.click(n, ann, adapters.ActionApprove), "was changed by something else than Countersign")
-			adminNotice(t, w.approve(n, bob, twoHours), "was changed by something else than Countersign")
+			wantNote(t, w.click(n, ann, adapters.ActionApprove), "was changed by something else than Countersign")
+			wantNote(t, w.approve(n, bob, twoHours), "was changed by something else than Countersign")
 			tk := w.until(n, "shown as damaged", func(tk *tickets.Ticket) bool { return tk.Message(place).Shown == tk.Rev })
 			if says := adapters.Warning(tk); !strings.Contains(says, adapters.SayDamaged) || tk.Open() {
 				t.Errorf("the card says %q, and is open: %t", says, tk.Open())
@@ -126,12 +126,12 @@ func TestDamagedRecord(t *testing.T) {
 				t.Errorf("a stranger is told %q", got)
 			}
 			w.wants(cmd, "send: /epm ticket "+string(n)+" accept-damaged yes")
-			adminNotice(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else than Countersign")
+			wantNote(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else than Countersign")
 			w.wants(cmd+" Yes", "Other people can now decide "+string(n))
 			w.wants(cmd+" yes", "is not damaged, or was accepted already")
 			w.wants("ticket "+string(other)+" accept-damaged yes", "is not damaged")
-			adminNotice(t, w.click(n, ann, adapters.ActionApprove), adapters.SayAcceptedByYou)
-			adminNotice(t, w.approve(n, ann, twoHours), adapters.SayAcceptedByYou)
+			wantNote(t, w.click(n, ann, adapters.ActionApprove), adapters.SayAcceptedByYou)
+			wantNote(t, w.approve(n, ann, twoHours), adapters.SayAcceptedByYou)
 			w.restart() // what was accepted stays so
 			if a := w.approve(n, bob, twoHours); a != (adapters.Done{}) {
 				t.Fatalf("Bob decides: %#v", a)
@@ -190,7 +190,7 @@ func TestForgeryIsNotWrittenIntoTheHistory(t *testing.T) {
 			w.forge(n, change)
 			w.wants("state "+string(n)+" On Hold", "is now On Hold")
 			w.until(n, "found", func(tk *tickets.Ticket) bool { return tk.Damaged() })
-			adminNotice(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else than Countersign")
+			wantNote(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else than Countersign")
 		})
 	}
 }
@@ -223,19 +223,19 @@ func TestDamagedAgain(t *testing.T) {
 	w.start()
 	n := w.shown("a")
 	w.forge(n, func(t *tickets.Ticket) { t.Request.Product = "one" })
-	adminNotice(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
+	wantNote(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
 	w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
 	w.until(n, "settled", settled)
 	w.forge(n, func(t *tickets.Ticket) { t.Request.Product = "two" })
-	adminNotice(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
+	wantNote(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
 	w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
 	w.until(n, "settled", settled)
 	w.rewrite(n, `"reason":"please"`, `"reason":"PLEASE"`)
-	adminNotice(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
+	wantNote(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
 	w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
 	w.until(n, "settled", settled)
 	w.rewrite(n, `"reason":"PLEASE"`, `"reason":"now"`)
-	adminNotice(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
+	wantNote(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
 }
 
 // TestDecisionInADamagedRecord: a decision that perhaps nobody made is not
@@ -398,7 +398,7 @@ func TestAcceptedInAnotherChat(t *testing.T) {
 			w.start()
 			n := w.shown("a")
 			w.rewrite(n, `"reason":"please"`, `"reason":"PLEASE"`)
-			adminNotice(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
+			wantNote(t, w.click(n, bob, adapters.ActionApprove), "was changed by something else")
 			w.wants("ticket "+string(n)+" accept-damaged yes", "Other people")
 			a := w.approve(n, tickets.Actor{Platform: "other", ID: id, Name: "x"}, twoHours)
 			if want == "" {
@@ -407,7 +407,7 @@ func TestAcceptedInAnotherChat(t *testing.T) {
 				}
 				return
 			}
-			adminNotice(t, a, want)
+			wantNote(t, a, want)
 		})
 	}
 }

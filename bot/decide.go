@@ -166,7 +166,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 		return anew(t, s.Verdict, s.Form, nil)
 	case err == nil:
 		b.Log.Info("decided", "ticket", t.Number, "actor", s.Actor.String(), "verdict", d.Verdict)
-		b.wake(t)
+		b.outbox.Wake(t)
 		return adapters.Done{}
 	case t == nil:
 		return *b.writeUnknown(s.Number, err)

@@ -35,7 +35,7 @@ func (w *world) shown(id string) tickets.Number {
 	return n
 }
 
-func adminNotice(t *testing.T, a adapters.Answer, want string) {
+func wantNote(t *testing.T, a adapters.Answer, want string) {
 	t.Helper()
 	if got, ok := a.(adapters.Note); !ok || !strings.Contains(got.Text, want) {
 		t.Errorf("answer = %#v, want a note with %q", a, want)
@@ -66,8 +66,8 @@ func TestClickOpensForm(t *testing.T) {
 	if d, ok := w.click(n, sam, adapters.ActionDetails).(adapters.Details); !ok || d.Ticket.Number != n {
 		t.Errorf("details = %#v", d)
 	}
-	adminNotice(t, w.click(n, ann, "launch"), "I do not know this button")
-	adminNotice(t, w.click("JIT-7", ann, adapters.ActionApprove), "no ticket JIT-7")
+	wantNote(t, w.click(n, ann, "launch"), "I do not know this button")
+	wantNote(t, w.click("JIT-7", ann, adapters.ActionApprove), "no ticket JIT-7")
 }
 
 func TestWhoMayDecide(t *testing.T) {
@@ -103,8 +103,8 @@ func TestWhoMayDecide(t *testing.T) {
 				}
 				return
 			}
-			adminNotice(t, clicked, c.refusal)
-			adminNotice(t, submitted, c.refusal)
+			wantNote(t, clicked, c.refusal)
+			wantNote(t, submitted, c.refusal)
 			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
 				t.Errorf("decision = %+v, want none", got.Decision)
 			}
@@ -152,7 +152,7 @@ func TestOwnRequest(t *testing.T) {
 			for _, a := range []adapters.Action{adapters.ActionApprove, adapters.ActionDeny} {
 				clicked := w.click(n, ann, a)
 				if c.refusal != "" {
-					adminNotice(t, clicked, c.refusal)
+					wantNote(t, clicked, c.refusal)
 				} else if _, ok := clicked.(adapters.Form); !ok {
 					t.Errorf("click %s = %#v, want the form", a, clicked)
 				}
@@ -167,12 +167,12 @@ func TestOwnRequest(t *testing.T) {
 				}
 				return
 			}
-			adminNotice(t, submitted, c.refusal)
+			wantNote(t, submitted, c.refusal)
 			if got, ok := submitted.(adapters.Note); ok && got.Again != c.again {
 				t.Errorf("what was typed is kept: %v, want %v", got.Again, c.again)
 			}
 			deny := adapters.Submission{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: tickets.Form{Reason: "mine"}}
-			adminNotice(t, w.bot.Submit(t.Context(), deny), c.refusal)
+			wantNote(t, w.bot.Submit(t.Context(), deny), c.refusal)
 			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
 				t.Errorf("decision = %+v, want none", got.Decision)
 			}
@@ -220,8 +220,8 @@ func TestManyDecideAtOnce(t *testing.T) {
 		t.Errorf("%d decided, want 1", done)
 	}
 	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
-	adminNotice(t, w.approve(n, bob, twoHours), tickets.SayFinal)
-	adminNotice(t, w.click(n, bob, adapters.ActionDeny), tickets.SayFinal)
+	wantNote(t, w.approve(n, bob, twoHours), tickets.SayFinal)
+	wantNote(t, w.click(n, bob, adapters.ActionDeny), tickets.SayFinal)
 	if len(w.epm.taken["r"]) != 1 {
 		t.Errorf("%d decisions at EPM, want 1", len(w.epm.taken["r"]))
 	}
@@ -251,8 +251,8 @@ func TestInactive(t *testing.T) {
 		t.Errorf("state = %q", got)
 	}
 	cmd(ann, "state "+string(n)+" resolved")
-	adminNotice(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
-	adminNotice(t, w.approve(n, ann, twoHours), tickets.SayInactive)
+	wantNote(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
+	wantNote(t, w.approve(n, ann, twoHours), tickets.SayInactive)
 	shown := func(open bool) func(*tickets.Ticket) bool {
 		return func(*tickets.Ticket) bool {
 			w.chat.mu.Lock()
@@ -280,10 +280,10 @@ func TestMenuMovesTheState(t *testing.T) {
 			t.Errorf("%s is answered %#v, want %q", by.Name, a, adapters.SayNotAdmin)
 		}
 	}
-	adminNotice(t, choose(sam, "JIT-7", "Closed"), adapters.SayNotAdmin) // and learns nothing of tickets
-	adminNotice(t, choose(ann, "JIT-7", "Closed"), "no ticket JIT-7")
+	wantNote(t, choose(sam, "JIT-7", "Closed"), adapters.SayNotAdmin) // and learns nothing of tickets
+	wantNote(t, choose(ann, "JIT-7", "Closed"), "no ticket JIT-7")
 	for _, s := range []tickets.State{"", "nowhere", "Work in Progress", "New, Closed", tickets.State(strings.Repeat("<!channel>", 1000))} {
-		adminNotice(t, choose(ann, n, s), "There is no such state. Choose one of: New, In Progress, On Hold, Resolved, Closed, Cancelled.")
+		wantNote(t, choose(ann, n, s), "There is no such state. Choose one of: New, In Progress, On Hold, Resolved, Closed, Cancelled.")
 	}
 	w.bot.Written(t.Context())
 	if got, err := w.store.Get(t.Context(), n); err != nil || got.State != "New" || fmt.Sprint(kindsOf(got)) != "[received card_posted access_denied access_denied]" {
@@ -298,7 +298,7 @@ func TestMenuMovesTheState(t *testing.T) {
 			t.Errorf("Closed is answered %#v", a)
 		}
 	}
-	adminNotice(t, w.click(n, bob, adapters.ActionApprove), tickets.SayInactive)
+	wantNote(t, w.click(n, bob, adapters.ActionApprove), tickets.SayInactive)
 	w.bot.Written(t.Context())
 	got := w.until(n, "moved", func(t *tickets.Ticket) bool { return t.State == "Closed" })
 	if e := got.Events[4]; fmt.Sprint(kindsOf(got)[4:]) != "[state access_denied]" || e.Actor.ID != ann.ID || e.Text != "Closed" {
@@ -321,14 +321,14 @@ func TestCardFollowsSettingsWhenSomebodyTries(t *testing.T) {
 	w, n := started(t)
 	w.rules.Active = []tickets.State{"In Progress"}
 	w.restart()
-	adminNotice(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
+	wantNote(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
 	w.until(n, "corrected", func(t *tickets.Ticket) bool { return !t.Active && t.Message(place).Shown == t.Rev })
 }
 
 func TestDecidedInConsole(t *testing.T) {
 	w, n := started(t)
 	w.conclude("r", tickets.Outcome{Verdict: tickets.Deny, By: "console admin", At: time.Now()})
-	adminNotice(t, w.approve(n, ann, twoHours), tickets.SayFinal)
+	wantNote(t, w.approve(n, ann, twoHours), tickets.SayFinal)
 	got := w.until(n, "settled", settled)
 	if got.Progress() != tickets.Final || len(w.epm.taken["r"]) != 0 {
 		t.Errorf("progress = %s with %d sends, want final without any", got.Progress(), len(w.epm.taken["r"]))
@@ -421,7 +421,7 @@ func TestNoReopeningWhileEPMMayHaveTheDecision(t *testing.T) {
 	if got.Progress() != tickets.Submitting {
 		t.Errorf("progress = %s, want submitting", got.Progress())
 	}
-	adminNotice(t, w.approve(n, bob, twoHours), "approved")
+	wantNote(t, w.approve(n, bob, twoHours), "approved")
 }
 
 // EPM may show a decision only a while after it took it: its word that there
@@ -456,8 +456,8 @@ func TestForbiddenLooksDelayNoDecision(t *testing.T) {
 func TestStoreAwayIsSaid(t *testing.T) {
 	w, n := started(t)
 	w.stop()
-	adminNotice(t, w.click(n, ann, adapters.ActionApprove), "cannot reach my store")
-	adminNotice(t, w.approve(n, ann, twoHours), "cannot reach my store")
+	wantNote(t, w.click(n, ann, adapters.ActionApprove), "cannot reach my store")
+	wantNote(t, w.approve(n, ann, twoHours), "cannot reach my store")
 	if _, err := w.bot.Keep(t.Context(), request("x")); err == nil {
 		t.Error("Keep = nil, want an error: EPM must send it again")
 	}

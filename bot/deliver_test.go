@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -22,7 +22,7 @@ import (
 func (w *world) follow(name tickets.EventSink) *fakeReceiver {
 	r := &fakeReceiver{}
 	if w.receivers == nil {
-		w.receivers = map[tickets.EventSink]bot.EventSink{}
+		w.receivers = map[tickets.EventSink]events.Sink{}
 	}
 	w.receivers[name] = r
 	return r
@@ -322,7 +322,7 @@ func TestReceiverBegins(t *testing.T) {
 }
 
 // torn is a store of which one ticket cannot be read.
-type torn struct{ bot.Archive }
+type torn struct{ events.Archive }
 
 func (s torn) TicketsAfter(ctx context.Context, seq int64, limit int) ([]store.TicketRecord, error) {
 	page, err := s.Archive.TicketsAfter(ctx, seq, limit)
@@ -345,14 +345,14 @@ func TestForgetGoesOn(t *testing.T) {
 		w.until(w.ask(fmt.Sprint(i)), "told", toldAll)
 	}
 	w.stop()
-	s := w.opened().(bot.Archive)
+	s := w.opened().(events.Archive)
 	for _, run := range []struct {
-		s    bot.Archive
+		s    events.Archive
 		want int
 		says string
 	}{{torn{s}, 2, "left as they are: 1, the first: "}, {s, 1, ""}, {s, 0, ""}} {
-		done, err := bot.DropSink(t.Context(), run.s, "siem")
-		if done != (bot.DroppedEvents{Tickets: run.want}) || (err != nil) != (run.says != "") || err != nil && !(errors.Is(err, store.ErrNewerForm) && strings.Contains(err.Error(), run.says)) {
+		done, err := events.Drop(t.Context(), run.s, "siem")
+		if done != (events.Dropped{Tickets: run.want}) || (err != nil) != (run.says != "") || err != nil && !(errors.Is(err, store.ErrNewerForm) && strings.Contains(err.Error(), run.says)) {
 			t.Errorf("Forget = %+v, %v; want %d tickets and %q", done, err, run.want, run.says)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
@@ -377,16 +378,16 @@ type world struct {
 	tampered atomic.Bool // something else has written to the store
 
 	approvers []tickets.Principal
-	admins    []tickets.Principal                 // default: the first approver
-	chats     []adapters.Chat                     // default: chat
-	decides   bot.EPM                             // default: epm
-	log       slog.Handler                        // default: none
-	types     []tickets.Type                      // beside the built-in ones
-	own       bool                                // people may decide their own requests
-	cards     time.Duration                       // default: never
-	resync    time.Duration                       // default: never
-	shared    store.Coordinator                   // default: none
-	receivers map[tickets.EventSink]bot.EventSink // default: none
+	admins    []tickets.Principal               // default: the first approver
+	chats     []adapters.Chat                   // default: chat
+	decides   bot.EPM                           // default: epm
+	log       slog.Handler                      // default: none
+	types     []tickets.Type                    // beside the built-in ones
+	own       bool                              // people may decide their own requests
+	cards     time.Duration                     // default: never
+	resync    time.Duration                     // default: never
+	shared    store.Coordinator                 // default: none
+	receivers map[tickets.EventSink]events.Sink // default: none
 	read      func(tickets.Incoming) tickets.Incoming
 	purge     time.Duration
 	timeout   time.Duration // of a step, default the bot's

@@ -73,12 +73,12 @@ func TestSettingsFormSaves(t *testing.T) {
 	if one := w.field(f, "auto_close"); one.Many || strings.Join(one.Options, " ") != "true false" || one.Value != "false" {
 		t.Errorf("auto_close is %+v", one)
 	}
-	adminNotice(t, w.bot.SubmitSettings(t.Context(), fill(f, nil)), "Nothing to change")
+	wantNote(t, w.bot.SubmitSettings(t.Context(), fill(f, nil)), "Nothing to change")
 	w.version(0)
 	a := w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": " Security ", "auto_close": "true", "active_states": "New, On Hold"}))
-	adminNotice(t, a, "category is now “Security”, it was empty.")
-	adminNotice(t, a, "auto_close is now “true”")
-	adminNotice(t, a, "active_states is now “New, On Hold”")
+	wantNote(t, a, "category is now “Security”, it was empty.")
+	wantNote(t, a, "auto_close is now “true”")
+	wantNote(t, a, "active_states is now “New, On Hold”")
 	w.version(1) // all in one change
 	changes, err := w.store.Changes(t.Context(), 10)
 	if err != nil || len(changes) != 3 || changes[0].By != ann {
@@ -87,8 +87,8 @@ func TestSettingsFormSaves(t *testing.T) {
 	for _, who := range []tickets.Actor{sam, bob} { // Bob is an approver
 		c := fill(w.settingsForm(), map[string]string{"category": "mine"})
 		c.Actor = who
-		adminNotice(t, w.bot.SubmitSettings(t.Context(), c), adapters.SayNotAdmin)
-		adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: who, Text: "config"}), adapters.SayNotAdmin)
+		wantNote(t, w.bot.SubmitSettings(t.Context(), c), adapters.SayNotAdmin)
+		wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: who, Text: "config"}), adapters.SayNotAdmin)
 	}
 	w.version(1)
 }
@@ -129,7 +129,7 @@ func TestSettingsFormOverwritesNothingUnseen(t *testing.T) {
 	w.wants("config set category Storage", "category is now")
 
 	// What the form has not changed stays as others have set it.
-	adminNotice(t, w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"auto_close": "true"})), "auto_close is now “true”")
+	wantNote(t, w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"auto_close": "true"})), "auto_close is now “true”")
 	w.wants("config list", "category: “Storage”", "short_description: “Please”", "auto_close: “true”")
 	w.version(4)
 
@@ -146,13 +146,13 @@ func TestSettingsFormOverwritesNothingUnseen(t *testing.T) {
 	}
 	w.version(4)
 	a := w.bot.SubmitSettings(t.Context(), fill(again, nil))
-	adminNotice(t, a, "category is now “Security”, it was “Storage”.")
+	wantNote(t, a, "category is now “Security”, it was “Storage”.")
 	w.version(5)
 
 	// To set what others have set already is no conflict.
 	f = w.settingsForm()
 	w.wants("config set category Storage", "category is now")
-	adminNotice(t, w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": "Storage", "auto_close": "false"})), "auto_close is now “false”")
+	wantNote(t, w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": "Storage", "auto_close": "false"})), "auto_close is now “false”")
 
 	// A form of settings that nobody knows, as after a restore.
 	for _, version := range []int64{99, -1} {

@@ -103,8 +103,8 @@ func (w *world) tries(n tickets.Number) {
 		w.t.Errorf("answer = %+v, want the form", f)
 	}
 	click.Actor = sam
-	adminNotice(w.t, w.bot.Click(ctx, click), adapters.SayNotApprover)
-	adminNotice(w.t, w.bot.Submit(ctx, adapters.Submission{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: twoHours}), adapters.SayNotApprover)
+	wantNote(w.t, w.bot.Click(ctx, click), adapters.SayNotApprover)
+	wantNote(w.t, w.bot.Submit(ctx, adapters.Submission{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: twoHours}), adapters.SayNotApprover)
 }
 
 var triedKinds = []tickets.EventKind{"received", "card_posted", "form_opened", "access_denied", "access_denied"}

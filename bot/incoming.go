@@ -305,7 +305,7 @@ func (b *Bot) replay(ctx context.Context, by tickets.Actor, id string) string {
 	if done.Ticket != nil {
 		_, end := b.news(ctx, "replay", &tickets.Update{ID: done.Ticket.ID}, start)
 		end(done.Ticket, r, nil)
-		b.wake(done.Ticket)
+		b.outbox.Wake(done.Ticket)
 	}
 	return done.String()
 }

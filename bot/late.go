@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign/countersign/bot/outbox"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -90,7 +91,7 @@ func (b *Bot) writeLate() {
 			continue
 		}
 		b.late.later()
-		wait := time.NewTimer(backoff(firstRetry/10, lastRetry, fails))
+		wait := time.NewTimer(outbox.Backoff(outbox.FirstRetry/10, outbox.LastRetry, fails))
 		fails++
 		select {
 		case <-wait.C:
@@ -113,7 +114,7 @@ func (b *Bot) writeOne(ctx context.Context, l lateWrite) error {
 	case errors.Is(err, errNothing), errors.Is(err, store.ErrNotFound):
 		return nil
 	case err == nil:
-		b.wake(t) // receivers are told of it
+		b.outbox.Wake(t) // receivers are told of it
 	}
 	return err
 }
@@ -175,7 +176,7 @@ func (l *lateWrites) wait(ctx context.Context) {
 func (b *Bot) endLate(ctx context.Context) {
 	b.late.wait(ctx)
 	close(b.late.end)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), firstRetry)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outbox.FirstRetry)
 	defer cancel()
 	b.late.wait(ctx) // those that are left are told to the log
 }

@@ -154,7 +154,7 @@ func TestListFinds(t *testing.T) {
 	if p, _ := w.pages("tickets pendign"); !strings.Contains(p.Text, "There are none.") || !strings.Contains(p.Text, "Did you mean the state pending?") {
 		t.Errorf("a slip is answered with %q", p.Text)
 	}
-	adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "tickets " + strings.Repeat("long ", 13)}), "60 characters at most")
+	wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "tickets " + strings.Repeat("long ", 13)}), "60 characters at most")
 }
 
 // One answer does bounded work, says so, and its buttons go on from there.
@@ -197,7 +197,7 @@ func TestListThatCannotBeRead(t *testing.T) {
 		t.Errorf("the list is %q", p.Text)
 	}
 	s.list = nil
-	adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "tickets"}), "I cannot reach my store")
+	wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "tickets"}), "I cannot reach my store")
 }
 
 // A button carries no word but those that have pages, whoever clicks.
@@ -205,7 +205,7 @@ func TestButtonsCarryOnlyPages(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	for _, text := range []string{"config set approvers chat:U9", "config reset", "state JIT-1001 Closed", "incoming replay x", "status"} {
-		adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: text, Turned: true}), "I do not know this button any more")
+		wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: text, Turned: true}), "I do not know this button any more")
 	}
 	if set, err := w.store.Settings(t.Context()); err != nil || set.Version != 0 {
 		t.Errorf("settings = %+v, %v; want none", set, err)

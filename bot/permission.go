@@ -2,17 +2,19 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
 
-// onEPM stands where a place's platform does in what admins are told, and in
-// what waits, when EPM is the neighbour that lets us do nothing.
-const onEPM tickets.Platform = "epm"
+// onEPM stands where a place does in what admins are told when EPM is the
+// neighbour that lets us do nothing. Of several replicas one tells of why.
+func onEPM(why string) tickets.Place { return tickets.Place{Platform: "epm", Channel: why} }
 
 // denial is that EPM lets us decide nothing: our account lacks a right, or
 // its credentials are not taken. It is memory only, as places are: the
@@ -58,7 +60,7 @@ func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 		}
 		if why != "" {
 			b.Log.Info("EPM takes decisions again")
-			b.tellOfEPM(adminNotice{text: adapters.SayEPMAllows()}, why)
+			b.notices.add(adminNotice{place: onEPM(why), text: adapters.SayEPMAllows()})
 			b.sendDenied()
 		}
 		return
@@ -80,16 +82,8 @@ func (b *Bot) sendEnded(t *tickets.Ticket, failure error) {
 	d.mu.Unlock()
 	if before != why {
 		b.Log.Error("EPM takes no decisions", "err", why)
-		b.tellOfEPM(adminNotice{lost: true, text: adapters.SayEPMDenies(why)}, why)
+		b.notices.add(adminNotice{place: onEPM(why), lost: true, text: adapters.SayEPMDenies(why)})
 	}
-}
-
-// tellOfEPM has n told to the admins. Of several replicas one tells of why.
-func (b *Bot) tellOfEPM(n adminNotice, why string) {
-	n.place, n.at = tickets.Place{Platform: onEPM, Channel: why}, b.Now()
-	b.places.mu.Lock()
-	defer b.places.mu.Unlock()
-	b.note(n)
 }
 
 // sendDenied has the decisions that EPM denied sent now, to whichever replica
@@ -112,7 +106,7 @@ func (b *Bot) runDenied(ctx context.Context) {
 	for {
 		_, err := b.eachOf(ctx, tickets.Submitting, func(t *tickets.Ticket) {
 			if t.Sending.NotPermitted {
-				b.resume(ctx, wakeup{t.Number, tickets.Place{Platform: onEPM}})
+				b.sendAgain(ctx, t.Number)
 			}
 		})
 		if err != nil && ctx.Err() == nil {
@@ -123,6 +117,25 @@ func (b *Bot) runDenied(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// sendAgain has n's decision sent now.
+func (b *Bot) sendAgain(ctx context.Context, n tickets.Number) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	t, err := b.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+		if !t.SendNow(b.Now()) {
+			return errNothing
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		b.outbox.Wake(t)
+	case errors.Is(err, errNothing), errors.Is(err, store.ErrNotFound), ctx.Err() != nil:
+	default:
+		b.Log.Warn("cannot send a decision again", "ticket", n, "err", err)
 	}
 }
 

@@ -414,7 +414,7 @@ func TestAdminsAreToldOnce(t *testing.T) {
 	w.eventually("told of the end", told(2))
 	for _, texts := range []map[tickets.Principal][]string{c.told, other.told} {
 		for who, said := range texts {
-			if len(said) != 2 || said[0] != adapters.SayPlaceLost(placeOne, "gone: planned") || said[1] != adapters.SayPlaceBack(placeOne) {
+			if len(said) != 2 || said[0] != adapters.SayPlaceLost(placeOne, "not_found: planned") || said[1] != adapters.SayPlaceBack(placeOne) {
 				t.Errorf("%s was told %q", who, said)
 			}
 		}
@@ -640,8 +640,8 @@ func TestPlaceBackForEverything(t *testing.T) {
 	for _, n := range old { // nothing of EPM's waits
 		w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 	}
-	adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.FormatTime(w.bot.ChannelOutages()[0].Since)+
-		": channel C1 on Chat (messages are not updated, new requests are not shown): down: planned. Requests waiting for it: 20.")
+	wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.FormatTime(w.bot.ChannelOutages()[0].Since)+
+		": channel C1 on Chat (messages are not updated, new requests are not shown): unavailable: planned. Requests waiting for it: 20.")
 	if failed, _, _ := c.count(); failed > 8 {
 		t.Errorf("%d forbidden calls, want at most 8", failed)
 	}
@@ -655,11 +655,11 @@ func TestPlaceBackForEverything(t *testing.T) {
 	}
 	w.eventually("told both", func() bool { _, told, _ := c.count(); return told == 2 })
 	for who, said := range c.told {
-		if said[0] != adapters.SayPlaceLost(placeOne, "down: planned") || said[1] != adapters.SayPlaceBack(placeOne) {
+		if said[0] != adapters.SayPlaceLost(placeOne, "unavailable: planned") || said[1] != adapters.SayPlaceBack(placeOne) {
 			t.Errorf("%s was told %q", who, said)
 		}
 	}
-	adminNotice(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Every connection works.")
+	wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Every connection works.")
 }
 
 // TestProbe: what the one step that is let in tells about its place. To see

@@ -298,9 +298,9 @@ func TestReportCommand(t *testing.T) {
 	if got := ask(ann, "report"); got.Picture != nil || !strings.Contains(got.Text, "UTC: 1.") {
 		t.Errorf("a report that cannot be drawn is %q, %v", got.Text, got.Picture)
 	}
-	adminNotice(t, ask(ann, "report since yesterday"), "write hours, days or weeks")
+	wantNote(t, ask(ann, "report since yesterday"), "write hours, days or weeks")
 	for _, who := range []tickets.Actor{bob, sam} {
-		adminNotice(t, ask(who, "report"), adapters.SayNotAdmin)
+		wantNote(t, ask(who, "report"), adapters.SayNotAdmin)
 	}
 	if list := w.bot.Autocomplete(t.Context(), adapters.Completion{Actor: ann, Word: "report", Arg: "span", Typed: "4"}); len(list) != 2 || list[0].Value != "4w" {
 		t.Errorf("suggested %v", list)

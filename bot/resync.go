@@ -376,7 +376,7 @@ func (b *Bot) acceptListed(ctx context.Context, l tickets.ListedRequest, news *t
 		return false, err
 	}
 	if t != nil {
-		b.wake(t)
+		b.outbox.Wake(t)
 	}
 	return r.Status == tickets.StatusCreated || r.Status == tickets.StatusUpdated, nil
 }

@@ -2,10 +2,13 @@ package bot
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/bot/outbox"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -49,7 +52,7 @@ func sayWaiting(l store.Backlog, one, many string, now time.Time) string {
 // sayWhy says why p is left alone at present, or "", and reports false if the
 // connection did not work when it was last used.
 func (b *Bot) sayWhy(p tickets.Platform, now time.Time) (say string, works bool) {
-	until, class := b.places.pausedOn(p, now, b.Timeout)
+	until, class := b.outbox.Cooldown(p, now)
 	name := adapters.PlatformName(p)
 	switch {
 	case class == "":
@@ -63,7 +66,7 @@ func (b *Bot) sayWhy(p tickets.Platform, now time.Time) (say string, works bool)
 }
 
 // sayOut says that a place is out of use.
-func sayOut(o ChannelOutage) string {
+func sayOut(o outbox.Outage) string {
 	var not []string
 	for _, kind := range o.Steps {
 		switch kind {
@@ -77,4 +80,36 @@ func sayOut(o ChannelOutage) string {
 	}
 	return fmt.Sprintf("Out of use since %s: %s (%s): %s. Requests waiting for it: %d.",
 		adapters.FormatTime(o.Since), adapters.PlaceName(o.Place), strings.Join(not, ", "), o.Why, o.Waiting)
+}
+
+// sayReceivers says what receivers are owed, now or later, and why if that is
+// known. It reports false if one did not take something.
+func (b *Bot) sayReceivers(stats store.Stats, now time.Time) (lines []string, take bool) {
+	take = true
+	for _, name := range slices.Sorted(maps.Keys(stats.Owed)) {
+		to, ok := strings.CutPrefix(string(name), string(tickets.DeliverLane("")))
+		owed := store.Backlog{Count: stats.Owed[name], Oldest: now}
+		if due, is := stats.Due[name]; is {
+			owed.Oldest = due.Oldest
+		}
+		waiting := sayWaiting(owed, "ticket has events to deliver", "tickets have events to deliver", now)
+		if !ok || waiting == "" {
+			continue
+		}
+		line := "Events for " + to + ": " + waiting + "."
+		if l := b.outbox.Lane(name); l == nil {
+			line += fmt.Sprintf(" No such receiver is configured: configure it again, or run countersign events drop-sink %s.", to)
+		} else if until, class, failing := l.Resting(); until.After(now) {
+			take = false
+			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign tries again in %s.", class, until.Sub(now).Round(time.Second))
+		} else if failing {
+			take = false
+			line += fmt.Sprintf(" It did not take the last one (%s), and Countersign is trying again.", class)
+		} else if later := owed.Count - stats.Due[name].Count; later > 0 {
+			take = false
+			line += fmt.Sprintf(" Not taken, and tried again within minutes: %d. The log says why.", later)
+		}
+		lines = append(lines, line)
+	}
+	return lines, take
 }

@@ -49,7 +49,7 @@ func TestClickOnWhatIsNotOurs(t *testing.T) {
 					t.Errorf("%s is answered %#v", click.Action, a)
 				}
 				if c.say != "" {
-					adminNotice(t, a, c.say)
+					wantNote(t, a, c.say)
 				}
 			}
 			w.bot.Written(t.Context())
@@ -79,7 +79,7 @@ func TestSubmitForAnotherRequest(t *testing.T) {
 		"":                                       "I do not know this button any more",
 	} {
 		s := adapters.Submission{Actor: ann, Place: place, Number: n, Digest: digest, Verdict: tickets.Approve, Form: twoHours}
-		adminNotice(t, w.bot.Submit(t.Context(), s), say)
+		wantNote(t, w.bot.Submit(t.Context(), s), say)
 	}
 	w.bot.Written(t.Context())
 	got, err := w.store.Get(t.Context(), n)
@@ -117,9 +117,9 @@ func TestRestoredStoreGivesNumbersAgain(t *testing.T) {
 		t.Fatalf("the number is %s, want %s again", n, lost)
 	}
 	for _, action := range decides {
-		adminNotice(t, w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: old, Action: action, Verdict: tickets.Deny, State: "Closed"}), adapters.SayOtherRequest)
+		wantNote(t, w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: old, Action: action, Verdict: tickets.Deny, State: "Closed"}), adapters.SayOtherRequest)
 	}
-	adminNotice(t, w.bot.Submit(t.Context(), adapters.Submission{Actor: ann, Place: place, Number: n, Digest: old, Verdict: tickets.Approve, Form: twoHours}), adapters.SayOtherRequest)
+	wantNote(t, w.bot.Submit(t.Context(), adapters.Submission{Actor: ann, Place: place, Number: n, Digest: old, Verdict: tickets.Approve, Form: twoHours}), adapters.SayOtherRequest)
 	if got, _ := w.store.Get(t.Context(), n); got.Decision != nil || got.State != "New" {
 		t.Errorf("the ticket is %+v, want it untouched", got)
 	}
@@ -215,7 +215,7 @@ func TestMoreIsKnownMeanwhile(t *testing.T) {
 			}
 			// What came late decides nothing twice.
 			s.Digest, s.Actor = old, bob
-			adminNotice(t, w.bot.Submit(t.Context(), s), "already approved this request")
+			wantNote(t, w.bot.Submit(t.Context(), s), "already approved this request")
 		})
 	}
 }

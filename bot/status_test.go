@@ -32,7 +32,7 @@ func TestStatusAgreesWithItself(t *testing.T) {
 		"Posts":    {tickets.StepPost, func(w *world, _ *fakeReceiver) *faults { return &w.chat.faults }, []string{"Chat did not take the last one"}},
 		"Edits":    {tickets.StepEdit, func(w *world, _ *fakeReceiver) *faults { return &w.chat.faults }, []string{"Chat did not take the last one"}},
 		"Replies":  {tickets.StepReply, func(w *world, _ *fakeReceiver) *faults { return &w.chat.faults }, []string{"Chat did not take the last one"}},
-		"Receiver": {tickets.StepDeliver, func(_ *world, r *fakeReceiver) *faults { return &r.faults }, []string{"It did not take the last one (down)"}},
+		"Receiver": {tickets.StepDeliver, func(_ *world, r *fakeReceiver) *faults { return &r.faults }, []string{"It did not take the last one (unavailable)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

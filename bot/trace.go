@@ -38,13 +38,19 @@ func (b *Bot) span(ctx context.Context, s Span) (context.Context, func(tickets.N
 	return b.Tracer.Begin(ctx, s)
 }
 
-// stepSpan is the span of a step.
-func (b *Bot) stepSpan(ctx context.Context, t *tickets.Ticket, s tickets.Step) (context.Context, func(tickets.Number, string)) {
+// stepSpan is the span of a step, which is counted when it ends.
+func (b *Bot) stepSpan(ctx context.Context, t *tickets.Ticket, s tickets.Step) (context.Context, func(tickets.Number, string, time.Duration)) {
 	span := Span{Name: string(s.Kind), ID: t.ID, Platform: s.Place.Platform}
 	if s.Kind == tickets.StepSend || s.Kind == tickets.StepPoll {
 		span.For = t.Decision
 	}
-	return b.span(ctx, span)
+	ctx, end := b.span(ctx, span)
+	return ctx, func(n tickets.Number, result string, took time.Duration) {
+		end(n, result)
+		if b.Meter != nil {
+			b.Meter.Step(s.Kind, result, took)
+		}
+	}
 }
 
 // news is the span of what EPM tells, which may be of no request.

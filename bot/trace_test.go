@@ -94,7 +94,7 @@ func TestTracerHearsOfEachThing(t *testing.T) {
 		"move " + string(n) + " chat: done":   1,
 		"submit " + string(n) + " chat: told": 1, "submit " + string(n) + " chat: form": 1, "submit " + string(n) + " chat: done": 1,
 		"submit decide " + string(n) + " makes ok for the patch window: approve": 1,
-		"send " + string(n) + " for ok for the patch window: down":               1,
+		"send " + string(n) + " for ok for the patch window: unavailable":        1,
 		"send " + string(n) + " for ok for the patch window: ok":                 1,
 		string(n) + " ended": 1,
 	} {

@@ -21,15 +21,15 @@ import (
 
 	"github.com/countersign/countersign/adapters/receivers"
 	"github.com/countersign/countersign/adapters/receivers/receiverstest"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/internal/certtest"
 	"github.com/countersign/countersign/tickets"
 )
 
 var (
-	_ bot.EventSink = (*receivers.Syslog)(nil)
-	_ bot.EventSink = (*receivers.Webhook)(nil)
-	_ bot.EventSink = (*receivers.File)(nil)
+	_ events.Sink = (*receivers.Syslog)(nil)
+	_ events.Sink = (*receivers.Webhook)(nil)
+	_ events.Sink = (*receivers.File)(nil)
 
 	update = flag.Bool("update", false, "rewrite the golden files")
 )
@@ -228,7 +228,7 @@ func TestHostileTextBreaksNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range map[string]bot.EventSink{"syslog": newSyslog(t, receivers.SyslogConfig{Address: s.Addr(), Hostname: hostile[0]}), "webhook": hook, "file": file} {
+	for name, r := range map[string]events.Sink{"syslog": newSyslog(t, receivers.SyslogConfig{Address: s.Addr(), Hostname: hostile[0]}), "webhook": hook, "file": file} {
 		if n, err := r.Deliver(t.Context(), list); err != nil || n != len(list) {
 			t.Fatalf("%s took %d, %v; want %d", name, n, err, len(list))
 		}

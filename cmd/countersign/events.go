@@ -9,7 +9,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/receivers"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -53,7 +53,7 @@ func eventsForget(ctx context.Context, p Env, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	done, err := bot.DropSink(ctx, keep.(bot.Archive), to) // as every store is
+	done, err := events.Drop(ctx, keep.(events.Archive), to) // as every store is
 	if done.Tickets == 0 && err == nil {
 		_, err = fmt.Fprintf(p.Stdout, "No ticket knows a receiver %s: nothing is owed to it.\n", to)
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -198,7 +199,7 @@ func incomingReplay(ctx context.Context, p Env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := bot.Replayer{Store: bot.TrackingSinks(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
+	done, err := bot.Replayer{Store: events.Tracking(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
 	switch {
 	case err != nil:
 		return err

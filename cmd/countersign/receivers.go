@@ -16,13 +16,13 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/receivers"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/tickets"
 )
 
 // receiver is one that can be checked.
 type receiver interface {
-	bot.EventSink
+	events.Sink
 	Check(context.Context) adapters.Finding
 }
 
@@ -174,14 +174,14 @@ func syslogTLS(cfg config) (*tls.Config, error) {
 
 // metered is a receiver whose deliveries are counted.
 type metered struct {
-	bot.EventSink
+	events.Sink
 	name tickets.EventSink
 	m    *metrics
 }
 
-// Deliver implements [bot.EventSink].
+// Deliver implements [events.Sink].
 func (c metered) Deliver(ctx context.Context, list []tickets.EventEnvelope) (taken int, err error) {
-	taken, err = c.EventSink.Deliver(ctx, list)
+	taken, err = c.Sink.Deliver(ctx, list)
 	c.m.deliveries.WithLabelValues(string(c.name), "ok").Add(float64(taken))
 	if err != nil {
 		c.m.deliveries.WithLabelValues(string(c.name), string(tickets.FailureOf(err).Class)).Inc()
@@ -190,8 +190,8 @@ func (c metered) Deliver(ctx context.Context, list []tickets.EventEnvelope) (tak
 }
 
 // counting is made, with what each takes counted in m.
-func counting(made map[tickets.EventSink]receiver, m *metrics) map[tickets.EventSink]bot.EventSink {
-	all := map[tickets.EventSink]bot.EventSink{}
+func counting(made map[tickets.EventSink]receiver, m *metrics) map[tickets.EventSink]events.Sink {
+	all := map[tickets.EventSink]events.Sink{}
 	for name, r := range made {
 		for _, result := range []string{"ok", string(tickets.Rejected)} { // so that the first one is an increase
 			m.deliveries.WithLabelValues(string(name), result)

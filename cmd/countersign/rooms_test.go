@@ -45,8 +45,10 @@ var rooms = map[string][]string{
 	"internal/certtest":                 {},
 	"internal/network":                  {},
 	"faults":                            {},
-	"bot":                               {"adapters", "store", "tickets"},
-	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/receivers", "adapters/signed", "adapters/slack", "adapters/slack/slacktest", "bot", "epm", "epm/epmtest", "internal/network", "store", "store/redis", "store/sqlite", "tickets"},
+	"bot":                               {"adapters", "bot/events", "bot/outbox", "store", "tickets"},
+	"bot/events":                        {"bot/outbox", "store", "tickets"},
+	"bot/outbox":                        {"store", "tickets"},
+	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/receivers", "adapters/signed", "adapters/slack", "adapters/slack/slacktest", "bot", "bot/events", "epm", "epm/epmtest", "internal/network", "store", "store/redis", "store/sqlite", "tickets"},
 }
 
 // suites may import testing outside of tests: they are tests for others.

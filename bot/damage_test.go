@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/integrity"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -76,21 +76,21 @@ func (w *world) forge(n tickets.Number, change func(*tickets.Ticket)) {
 // damages counts what a bot finds.
 type damages struct {
 	mu  sync.Mutex
-	all map[bot.Damage]int
+	all map[integrity.Damage]int
 }
 
 func (d *damages) Step(tickets.StepKind, string, time.Duration) {}
 
-func (d *damages) Damaged(what bot.Damage) {
+func (d *damages) Damaged(what integrity.Damage) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all == nil {
-		d.all = map[bot.Damage]int{}
+		d.all = map[integrity.Damage]int{}
 	}
 	d.all[what]++
 }
 
-func (d *damages) found(what bot.Damage) int {
+func (d *damages) found(what integrity.Damage) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.all[what]
@@ -118,7 +118,7 @@ func TestDamagedRecord(t *testing.T) {
 			if says := adapters.Warning(tk); !strings.Contains(says, adapters.SayDamaged) || tk.Open() {
 				t.Errorf("the card says %q, and is open: %t", says, tk.Open())
 			}
-			if w.meter.found(bot.DamagedRecord) != 1 {
+			if w.meter.found(integrity.DamagedRecord) != 1 {
 				t.Errorf("found %v; want one record", w.meter.all)
 			}
 			cmd := "ticket " + string(n) + " accept-damaged"
@@ -146,7 +146,7 @@ func TestDamagedRecord(t *testing.T) {
 			if len(kinds) != 3 || kinds[0] != tickets.EventDamaged || kinds[1] != tickets.EventAccepted {
 				t.Errorf("the history has %v", kinds)
 			}
-			if w.meter.found(bot.DamagedRecord) != 1 {
+			if w.meter.found(integrity.DamagedRecord) != 1 {
 				t.Errorf("found %v; what was accepted is found again", w.meter.all)
 			}
 		})
@@ -205,7 +205,7 @@ func TestAnotherNumberHarmsNobody(t *testing.T) {
 	n, honest := w.shown("a"), w.shown("b")
 	w.stop()
 	w.startAfter(func() { w.rewrite(n, `"number":"`+string(n)+`"`, `"number":"`+string(honest)+`"`) })
-	for end := time.Now().Add(time.Minute); w.meter.found(bot.UnreadableRecord) == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); w.meter.found(integrity.UnreadableRecord) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody found it")
 		}
@@ -323,7 +323,7 @@ func TestIndexesAreMended(t *testing.T) {
 					t.Fatalf("pending are %v, %v", list, err)
 				}
 			}
-			if w.meter.found(bot.DamagedIndex) == 0 {
+			if w.meter.found(integrity.DamagedIndex) == 0 {
 				t.Errorf("found %v", w.meter.all)
 			}
 			if r, err := w.bot.Keep(t.Context(), request("b")); err == nil && r.Ticket != waits {
@@ -356,7 +356,7 @@ func TestUnreadableTicket(t *testing.T) {
 		w.wants("ticket "+string(n)+" accept-damaged yes", "is damaged and cannot be read")
 	}
 	w.restart()
-	for end := time.Now().Add(time.Minute); w.meter.found(bot.UnreadableRecord) == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); w.meter.found(integrity.UnreadableRecord) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody found it")
 		}

@@ -176,7 +176,7 @@ func TestOwnRequest(t *testing.T) {
 			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
 				t.Errorf("decision = %+v, want none", got.Decision)
 			}
-			if !log.has("msg=refused") || !log.has(c.log) || log.has("jdoe") || log.has("JDoe") {
+			if !log.has("msg=\"authorization denied\"") || !log.has(c.log) || log.has("jdoe") || log.has("JDoe") {
 				t.Errorf("the log has no refusal with %q, or it holds who asked:\n%s", c.log, &log.buf)
 			}
 		})

@@ -19,6 +19,10 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/bot/events"
+	"github.com/countersign/countersign/bot/reports"
+	"github.com/countersign/countersign/bot/retention"
+	"github.com/countersign/countersign/bot/settings"
+	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
@@ -392,10 +396,10 @@ type world struct {
 	purge     time.Duration
 	timeout   time.Duration // of a step, default the bot's
 	grace     time.Duration // default the bot's
-	picture   bot.Picture
-	tracer    bot.Tracer
+	picture   reports.Picture
+	tracer    tracing.Tracer
 	meter     *damages
-	ages      bot.Retention
+	ages      retention.Ages
 	store     store.Store
 	under     store.Store // what store is wrapped around
 	bot       *bot.Bot
@@ -517,7 +521,7 @@ func (w *world) build(s store.Store) {
 	w.bot, err = bot.New(bot.Config{
 		Meter:  meter,
 		Resync: resync, Cards: cards,
-		Store: w.store, EPM: decides, Chats: chats, Settings: values(bot.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), Registry: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, EventSinks: maps.Clone(w.receivers),
+		Store: w.store, EPM: decides, Chats: chats, Settings: values(settings.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), Registry: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, EventSinks: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Retention: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,
 		// hurry lets the clock run a thousand times faster than the steps.
@@ -562,7 +566,7 @@ func (s verified) verify(t *tickets.Ticket, err error) {
 }
 
 // values are s as text.
-func values(s bot.Settings) map[string]string {
+func values(s settings.Settings) map[string]string {
 	text := map[string]string{}
 	for _, key := range tickets.SettingKeys() {
 		text[key] = s.Show(key)
@@ -571,8 +575,8 @@ func values(s bot.Settings) map[string]string {
 }
 
 // anywhere is a world in which everything may be named.
-func anywhere(first ...tickets.Type) bot.Registry {
-	return bot.Registry{
+func anywhere(first ...tickets.Type) settings.Registry {
+	return settings.Registry{
 		Types:     append(first, tickets.Types()...),
 		Principal: func(tickets.Principal) error { return nil },
 		Place:     func(tickets.Place) error { return nil },

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/bot/access"
+	"github.com/countersign/countersign/bot/commands"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -12,27 +14,27 @@ import (
 // Home implements [adapters.Handler]: what waits for a, and for an admin what
 // /epm status says.
 func (b *Bot) Home(ctx context.Context, a tickets.Actor) adapters.Answer {
-	err := b.ensure(ctx)
+	err := b.settings.Ensure(ctx)
 	if err != nil && !errors.Is(err, store.ErrCorrupt) {
-		b.Log.Error("cannot read the settings", "err", err)
-		return adapters.Note{Text: sayUnread(err)}
+		b.log.Error("cannot read the settings", "err", err)
+		return adapters.Note{Text: commands.Unread(err)}
 	}
 	var out adapters.Home
 	damaged := err != nil
-	now := b.Now()
-	stats, err := b.Store.Stats(ctx, now)
+	now := b.now()
+	stats, err := b.store.Stats(ctx, now)
 	switch {
 	case damaged:
-		out.Say = sayDamaged
+		out.Say = adapters.SayDamagedSettings
 	case err != nil:
-		out.Say = sayStoreAway
+		out.Say = adapters.SayStoreAway
 	default:
 		b.queueOf(ctx, a, &stats, &out)
 	}
-	if b.mayAdmin(ctx, a) == "" {
-		out.Health = b.health(ctx, stats, err, now)
+	if b.access.Administer(ctx, a) == nil {
+		out.Health = b.commands.Health(ctx, stats, err, now)
 	} else if err != nil {
-		b.Log.Error("cannot read stats", "err", err)
+		b.log.Error("cannot read stats", "err", err)
 	}
 	return out
 }
@@ -47,12 +49,11 @@ const (
 // what stats say, as in /epm status; if the whole list was read, which is
 // later, stats are made to agree with it.
 func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, out *adapters.Home) {
-	no := b.mayApprove(ctx, a)
-	if no == adapters.SayNotApprover {
-		no = adapters.SayNoQueue
-	}
-	if no != "" {
-		out.Say = no
+	if no := b.access.Approve(ctx, a); no != nil {
+		out.Say = no.Text
+		if errors.Is(no, access.ErrNotApprover) {
+			out.Say = adapters.SayNoQueue
+		}
 		return
 	}
 	var queue []*tickets.Ticket
@@ -61,14 +62,14 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 	var problem error
 	q := store.Query{Progress: tickets.Pending, Limit: homePage, OldestFirst: true}
 	for page := 0; page < homePages && len(queue) < adapters.MaxQueue && !whole; page++ {
-		list, err := b.Store.List(ctx, q)
+		list, err := b.store.List(ctx, q)
 		problem = errors.Join(problem, err)
 		for i, t := range list {
 			if len(queue) == adapters.MaxQueue {
 				list = list[:i] // others wait behind the queue
 				break
 			}
-			if t.Decidable(b.rulesOf(t)) != nil {
+			if t.Decidable(b.settings.RulesOf(t)) != nil {
 				undecidable++
 				continue
 			}
@@ -88,18 +89,22 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 	out.Say = adapters.SayQueue(all)
 	switch {
 	case problem != nil && len(queue)+undecidable == 0:
-		b.Log.Error("cannot list what waits", "err", problem)
-		out.Say = sayStoreAway
+		b.log.Error("cannot list what waits", "err", problem)
+		out.Say = adapters.SayStoreAway
 		return
 	case problem != nil:
-		b.Log.Error("cannot list all that waits", "err", problem)
+		b.log.Error("cannot list all that waits", "err", problem)
 		out.Say += ". Not all of them can be read"
 	case undecidable > 0:
 		out.Say += ". " + adapters.SayNotInQueue(undecidable)
 	}
-	own := b.selfRequestCheck(ctx, a)
+	own := b.access.OwnRequest(ctx, a)
 	for _, t := range queue {
-		out.Queue = append(out.Queue, adapters.Waiting{Ticket: t, Own: own(t.Request).say})
+		waiting := adapters.Waiting{Ticket: t}
+		if no := own(t.Request); no != nil {
+			waiting.Own = no.Text
+		}
+		out.Queue = append(out.Queue, waiting)
 	}
 	if !whole {
 		out.More = max(0, all-len(queue)-undecidable)

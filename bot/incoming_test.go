@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/retention"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -214,15 +214,15 @@ func TestPurge(t *testing.T) {
 	w.start()
 	now := time.Now()
 	old := func(id string, age time.Duration) { w.keepsFailed(id, "x", now.Add(-age)) }
-	old("01980000-0001", bot.KeepFailed+time.Hour)
-	old("01980000-0002", bot.KeepFailed-time.Hour)
+	old("01980000-0001", retention.KeepFailed+time.Hour)
+	old("01980000-0002", retention.KeepFailed-time.Hour)
 	open := request("open")
-	open.At = now.Add(-bot.KeepFailed - time.Hour)
+	open.At = now.Add(-retention.KeepFailed - time.Hour)
 	if _, err := w.bot.Keep(t.Context(), open); err != nil {
 		t.Fatal(err)
 	}
 	again := open
-	again.ID, again.At = "in-again", now.Add(-bot.KeepApplied-time.Hour)
+	again.ID, again.At = "in-again", now.Add(-retention.KeepApplied-time.Hour)
 	if r, err := w.bot.Keep(t.Context(), again); err != nil || r.Status != tickets.StatusDuplicate {
 		t.Fatalf("Keep = %+v, %v; want a duplicate", r, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/reports"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -68,7 +68,7 @@ func TestReport(t *testing.T) {
 	add(monday.Add(14*time.Hour), rights, recorded(tickets.Other))
 	add(monday.Add(24*time.Hour), rights) // after
 
-	r := bot.NewReport(monday, monday.Add(24*time.Hour), bot.Hours{From: 7, To: 19, In: time.UTC})
+	r := reports.New(monday, monday.Add(24*time.Hour), reports.Hours{From: 7, To: 19, In: time.UTC})
 	if err := r.Read(t.Context(), keep, math.MaxInt); err != nil || r.Scanned != 0 {
 		t.Fatalf("Read = %v, %d looked through", err, r.Scanned)
 	}
@@ -96,7 +96,7 @@ Approved most often, perhaps better by a rule in EPM:
 		t.Errorf("Text(1) = %s", text)
 	}
 
-	empty := bot.NewReport(monday.Add(-48*time.Hour), monday.Add(-47*time.Hour), bot.OfficeHours())
+	empty := reports.New(monday.Add(-48*time.Hour), monday.Add(-47*time.Hour), reports.OfficeHours())
 	if err := empty.Read(t.Context(), keep, math.MaxInt); err != nil || strings.Count(empty.Text(5), "\n") != 0 {
 		t.Errorf("a report of nothing = %s, %v", empty.Text(5), err)
 	}
@@ -114,7 +114,7 @@ func TestReportReadsPages(t *testing.T) {
 		{hours: 5000, most: 2000, looked: 0, requests: 999},
 		{hours: 5000, most: 400, looked: 400, requests: 399},
 	} {
-		r := bot.NewReport(monday.Add(-time.Duration(c.hours)*time.Hour), monday, bot.OfficeHours())
+		r := reports.New(monday.Add(-time.Duration(c.hours)*time.Hour), monday, reports.OfficeHours())
 		err := r.Read(t.Context(), keep, c.most)
 		if err != nil || r.Scanned != c.looked || r.Requests != c.requests {
 			t.Errorf("%d hours, %d tickets at most: %v, %d looked through, %d requests; want %d, %d", c.hours, c.most, err, r.Scanned, r.Requests, c.looked, c.requests)
@@ -140,7 +140,7 @@ func TestReportTellsOfDamage(t *testing.T) {
 		{func(q store.Query) bool { return false }, false, 0, 999, nil},
 	} {
 		keep := partly{hours(1000), broken, c.fails}
-		r := bot.NewReport(monday.Add(-5000*time.Hour), monday, bot.OfficeHours())
+		r := reports.New(monday.Add(-5000*time.Hour), monday, reports.OfficeHours())
 		if err := r.Read(t.Context(), keep, math.MaxInt); !errors.Is(err, c.err) || r.Damaged != c.damaged || r.Scanned != c.looked || r.Requests != c.requests {
 			t.Errorf("Read = %v, damaged %v, %d looked through, %d requests", err, r.Damaged, r.Scanned, r.Requests)
 		}
@@ -149,14 +149,14 @@ func TestReportTellsOfDamage(t *testing.T) {
 		}
 	}
 	away := partly{pages{}, broken, func(store.Query) bool { return true }}
-	if err := bot.NewReport(monday, monday, bot.OfficeHours()).Read(t.Context(), away, 10); !errors.Is(err, broken) {
+	if err := reports.New(monday, monday, reports.OfficeHours()).Read(t.Context(), away, 10); !errors.Is(err, broken) {
 		t.Errorf("Read of a store that is away = %v", err)
 	}
 	// The time is over in the middle: what was read is told.
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	late := partly{hours(1000), context.DeadlineExceeded, func(q store.Query) bool { return q.Before != "" }}
-	r := bot.NewReport(monday.Add(-5000*time.Hour), monday, bot.OfficeHours())
+	r := reports.New(monday.Add(-5000*time.Hour), monday, reports.OfficeHours())
 	if err := r.Read(ctx, late, math.MaxInt); err != nil || r.Scanned != 200 || r.Damaged || r.Requests != 199 {
 		t.Errorf("Read whose time is over = %v, %d looked through, damaged %v, %d requests", err, r.Scanned, r.Damaged, r.Requests)
 	}
@@ -204,7 +204,7 @@ func TestReportFits(t *testing.T) {
 		ticket.Decision = &tickets.Decision{Verdict: tickets.Approve, By: tickets.Actor{Platform: "chat", ID: fmt.Sprint(i), Name: strings.Repeat("Ann ", 50)}, At: ticket.Created}
 		keep.all = append(keep.all, ticket)
 	}
-	r := bot.NewReport(monday.Add(-60*24*time.Hour), monday.Add(time.Hour), bot.OfficeHours())
+	r := reports.New(monday.Add(-60*24*time.Hour), monday.Add(time.Hour), reports.OfficeHours())
 	if err := r.Read(t.Context(), keep, math.MaxInt); err != nil {
 		t.Fatal(err)
 	}
@@ -249,12 +249,12 @@ func TestReportDays(t *testing.T) {
 		{300, "4 weeks", 11, "2025-06-04", "2026-03-11"},
 		{3650, "52 weeks", 11, "2016-04-02", "2026-03-21"},
 	} {
-		r := bot.NewReport(until.Add(-time.Duration(c.days)*24*time.Hour), until, bot.Hours{From: 7, To: 19, In: berlin})
+		r := reports.New(until.Add(-time.Duration(c.days)*24*time.Hour), until, reports.Hours{From: 7, To: 19, In: berlin})
 		if err := r.Read(t.Context(), keep, 10); err != nil {
 			t.Fatal(err)
 		}
 		unit, bars := r.Bars()
-		i := slices.IndexFunc(bars, func(d bot.Day) bool { return d.Requests == 1 })
+		i := slices.IndexFunc(bars, func(d reports.Day) bool { return d.Requests == 1 })
 		if unit != c.unit || len(bars) != c.bars || bars[0].Date != c.first || i < 0 || bars[i].Date != c.has {
 			t.Errorf("%d days: %d of a %s from %s, the request at %d: %+v", c.days, len(bars), unit, bars[0].Date, i, bars[max(i, 0)])
 		}
@@ -266,9 +266,9 @@ func TestReportDays(t *testing.T) {
 func TestReportCommand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var drawn *bot.Report
+	var drawn *reports.Report
 	broken := false
-	w.picture = func(r *bot.Report) ([]byte, error) {
+	w.picture = func(r *reports.Report) ([]byte, error) {
 		if drawn = r; broken {
 			return nil, errors.New("no paint")
 		}
@@ -310,12 +310,12 @@ func TestReportCommand(t *testing.T) {
 func TestParseSpan(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]time.Duration{"12h": 12 * time.Hour, "7d": 168 * time.Hour, "4W": 672 * time.Hour} {
-		if d, err := bot.ParseSpan(s); err != nil || d != want {
+		if d, err := reports.ParseSpan(s); err != nil || d != want {
 			t.Errorf("ParseSpan(%q) = %v, %v", s, d, err)
 		}
 	}
 	for _, s := range []string{"", "d", "7", "-7d", "0d", "7m", "7 d", "999999999999w", "5000d", "7d7", "٣d", fmt.Sprint(math.MaxInt) + "h"} {
-		if d, err := bot.ParseSpan(s); err == nil {
+		if d, err := reports.ParseSpan(s); err == nil {
 			t.Errorf("ParseSpan(%q) = %v, want an error", s, d)
 		}
 	}

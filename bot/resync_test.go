@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/reconcile"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -69,7 +69,7 @@ func (w *world) kept() []store.StoredIncoming {
 	return list
 }
 
-func (w *world) compared() bot.Comparison {
+func (w *world) compared() reconcile.Comparison {
 	list, _ := w.bot.Comparisons()
 	return list[0]
 }

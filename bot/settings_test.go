@@ -6,19 +6,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/tickets"
 )
 
 // somewhere is a world with two platforms.
-func somewhere() bot.Registry {
+func somewhere() settings.Registry {
 	known := func(p tickets.Platform) error {
 		if p != "slack" && p != "discord" {
 			return errors.New("there is no such platform")
 		}
 		return nil
 	}
-	return bot.Registry{
+	return settings.Registry{
 		Types:     tickets.Types(),
 		Principal: func(p tickets.Principal) error { return known(p.Platform) },
 		Place:     func(p tickets.Place) error { return known(p.Platform) },
@@ -60,7 +60,7 @@ func TestReadSettings(t *testing.T) {
 		"SelfApprovalWhat": {tickets.KeySelfApproval, "true", "deny", "write allow or deny"},
 		"NoSetting":        {"colour", "red", " ", "there is no such setting"},
 	} {
-		s, problems := bot.Read(map[string]string{tt.key: tt.text}, somewhere())
+		s, problems := settings.Read(map[string]string{tt.key: tt.text}, somewhere())
 		want := tt.want
 		if want == "" {
 			want = tt.text
@@ -86,7 +86,7 @@ func TestSettingsReadWhatTheyShow(t *testing.T) {
 		tickets.KeyAssignmentGroup: "slack:group:S1", tickets.KeyAutoClose: "true", tickets.KeyApprovers: "slack:U1, discord:role:2", tickets.KeyAdmins: "slack:U2",
 		tickets.KeyChannels: "slack:C1, discord:3", tickets.KeyFields: "user, reason", tickets.KeySelfApproval: "allow",
 	}
-	s, problems := bot.Read(values, somewhere())
+	s, problems := settings.Read(values, somewhere())
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -102,7 +102,7 @@ func TestSettingsReadWhatTheyShow(t *testing.T) {
 // TestStatesFollowTheType: states of an earlier type do not outlive it.
 func TestStatesFollowTheType(t *testing.T) {
 	t.Parallel()
-	s, problems := bot.Read(map[string]string{tickets.KeyTicketType: "Change Request", tickets.KeyActiveStates: "New, On Hold"}, somewhere())
+	s, problems := settings.Read(map[string]string{tickets.KeyTicketType: "Change Request", tickets.KeyActiveStates: "New, On Hold"}, somewhere())
 	if problems[tickets.KeyActiveStates] == nil || s.Show(tickets.KeyActiveStates) != "New, Assess, Authorize, Scheduled, Implement" {
 		t.Errorf("active states %q, %v", s.Show(tickets.KeyActiveStates), problems)
 	}

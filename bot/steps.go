@@ -2,23 +2,12 @@ package bot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/countersign/countersign/bot/outbox"
+	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/tickets"
-)
-
-const (
-	// deniedRetry is for a decision that EPM does not let us send.
-	deniedRetry = 10 * time.Minute
-	// firstPoll and lastPoll bound how often EPM is asked for an outcome
-	// whose webhook does not come.
-	firstPoll = 5 * time.Minute
-	lastPoll  = time.Hour
-	// recordTimeout is for one write to the store.
-	recordTimeout = outbox.RecordTimeout
 )
 
 // steps does what tickets owe, for the outbox.
@@ -38,13 +27,13 @@ func (b steps) Show(ctx context.Context, t *tickets.Ticket, s tickets.Step) (don
 	case tickets.StepPost:
 		var id string
 		id, err = chat.Post(ctx, s.Place, t, m.Since())
-		done = func(now *tickets.Ticket) { now.RecordPost(s.Place, id, t, b.Now()) }
+		done = func(now *tickets.Ticket) { now.RecordPost(s.Place, id, t, b.now()) }
 	case tickets.StepEdit:
 		err = chat.Edit(ctx, m, t)
-		done = func(now *tickets.Ticket) { now.RecordEdit(s.Place, t.Rev, b.Now()) }
+		done = func(now *tickets.Ticket) { now.RecordEdit(s.Place, t.Rev, b.now()) }
 	case tickets.StepReply:
 		err = chat.Reply(ctx, m, t, s.Event, m.Since())
-		done = func(now *tickets.Ticket) { now.RecordReply(s.Place, s.Event, b.Now()) }
+		done = func(now *tickets.Ticket) { now.RecordReply(s.Place, s.Event, b.now()) }
 	}
 	return done, err
 }
@@ -53,104 +42,48 @@ func (b steps) Show(ctx context.Context, t *tickets.Ticket, s tickets.Step) (don
 func (b steps) Call(ctx context.Context, t *tickets.Ticket, s tickets.Step) (record func(*tickets.Ticket), err error) {
 	switch s.Kind {
 	case tickets.StepSend:
-		return b.send(ctx, t)
+		return b.decisions.Send(ctx, t)
 	case tickets.StepPoll:
-		return b.lookUp(ctx, t)
+		return b.decisions.LookUp(ctx, t)
 	}
 	return b.events.Deliver(ctx, t, s)
 }
 
 // Panicked implements [outbox.Steps].
 func (b steps) Panicked(t *tickets.Ticket, s tickets.Step, next time.Time) func(*tickets.Ticket) {
-	now := b.Now()
-	switch s.Kind {
-	case tickets.StepSend:
-		d := *t.Decision
-		return func(t *tickets.Ticket) {
-			t.SendFailed(d, true, "Countersign has an error of its own, which its log tells", next, now)
-		}
-	case tickets.StepPoll:
-		return func(t *tickets.Ticket) { t.RecordPoll(next, now) }
+	if s.Kind != tickets.StepDeliver {
+		return b.decisions.Panicked(t, s.Kind, next)
 	}
 	return func(t *tickets.Ticket) { t.DeliveryFailed(s.Sink, "panic", next) }
 }
 
 // Check implements [outbox.Steps].
 func (b steps) Check(ctx context.Context, t *tickets.Ticket) (*tickets.Ticket, error) {
-	return b.whole(ctx, t)
+	return b.inspector.Check(ctx, t)
 }
 
 // recorded is told of each step once it is recorded.
 func (b *Bot) recorded(r outbox.Result) {
-	if r.Final && b.Tracer != nil {
-		b.Tracer.Ended(r.After, b.Now())
+	if r.Final && b.tracer != nil {
+		b.tracer.Ended(r.After, b.now())
 	}
 	if r.Step.Kind == tickets.StepSend {
-		b.sendEnded(r.After, r.Err)
+		b.decisions.Ended(r.After, r.Err)
 	}
-	b.cardGivenUp(r.Before, r.After, r.Step.Place)
+	b.cards.GivenUp(r.Before, r.After, r.Step.Place)
 }
 
-// send sends the decision, after asking EPM whether it has it already if
-// that is not clear.
-func (b steps) send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket), error) {
-	d, unclear := *t.Decision, t.Sending.Unclear
-	if unclear {
-		switch out, err := b.EPM.Outcome(ctx, t); {
-		case err == nil && out != nil:
-			return func(t *tickets.Ticket) { t.Conclude(*out, b.rulesOf(t), b.Now()) }, nil
-		case err == nil:
-			now := b.Now()
-			clear := *t
-			clear.ConfirmAbsent(d, now)
-			unclear = clear.Sending.Unclear
-		default:
-			b.Log.Warn("cannot ask EPM for the outcome", "ticket", t.Number, "err", err)
+// stepSpan is the span of a step, which is counted when it ends.
+func (b *Bot) stepSpan(ctx context.Context, t *tickets.Ticket, s tickets.Step) (context.Context, func(tickets.Number, string, time.Duration)) {
+	span := tracing.Span{Name: string(s.Kind), ID: t.ID, Platform: s.Place.Platform}
+	if s.Kind == tickets.StepSend || s.Kind == tickets.StepPoll {
+		span.For = t.Decision
+	}
+	ctx, end := tracing.Begin(ctx, b.tracer, span)
+	return ctx, func(n tickets.Number, result string, took time.Duration) {
+		end(n, result)
+		if b.meter != nil {
+			b.meter.Step(s.Kind, result, took)
 		}
 	}
-	err := b.EPM.Decide(ctx, t)
-	now := b.Now()
-	if err == nil {
-		return func(t *tickets.Ticket) { t.RecordAccepted(d, now) }, nil
-	}
-	f := tickets.FailureOf(err)
-	say := f.UserMessage
-	next := now.Add(outbox.RetryAfter(f, outbox.FirstRetry, t.Sending.Attempts-1))
-	switch f.Class {
-	case tickets.Unauthorized:
-		return func(t *tickets.Ticket) {
-			if !unclear {
-				t.ConfirmAbsent(d, now)
-			}
-			t.SendNotPermitted(d, say, now.Add(max(deniedRetry, f.RetryAfter)), now)
-		}, err
-	case tickets.Rejected:
-		if !unclear {
-			return func(t *tickets.Ticket) {
-				t.RecordRejection(d, say, now)
-				t.Move(t.State, tickets.Actor{}, b.rulesOf(t), now) // the settings may have changed meanwhile
-			}, err
-		}
-		say = "An earlier attempt may have reached EPM, which now answers: " + say
-	}
-	return func(t *tickets.Ticket) {
-		if !unclear {
-			t.ConfirmAbsent(d, now)
-		}
-		t.SendFailed(d, f.Class == tickets.Ambiguous, say, next, now)
-	}, err
 }
-
-// lookUp asks EPM what became of an acknowledged decision.
-func (b steps) lookUp(ctx context.Context, t *tickets.Ticket) (func(*tickets.Ticket), error) {
-	out, err := b.EPM.Outcome(ctx, t)
-	now := b.Now()
-	if err == nil && out != nil {
-		return func(t *tickets.Ticket) { t.Conclude(*out, b.rulesOf(t), now) }, nil
-	}
-	next := now.Add(outbox.Backoff(firstPoll, lastPoll, t.Sending.Polls))
-	return func(t *tickets.Ticket) { t.RecordPoll(next, now) }, err
-}
-
-// errNothing ends a change of a ticket that needs none.
-var errNothing = errors.New("nothing to do")

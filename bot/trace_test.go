@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -28,7 +28,7 @@ func (h *heard) add(format string, args ...any) {
 	h.list = append(h.list, fmt.Sprintf(format, args...))
 }
 
-func (h *heard) Begin(ctx context.Context, s bot.Span) (context.Context, func(tickets.Number, string)) {
+func (h *heard) Begin(ctx context.Context, s tracing.Span) (context.Context, func(tickets.Number, string)) {
 	around, _ := ctx.Value(aroundKey{}).(string)
 	return context.WithValue(ctx, aroundKey{}, s.Name), func(n tickets.Number, result string) {
 		switch {

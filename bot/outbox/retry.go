@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 
@@ -40,4 +41,16 @@ func Backoff(first, last time.Duration, n int) time.Duration {
 		d = first << n
 	}
 	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
+}
+
+// Sleep reports whether d passed before ctx ended.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

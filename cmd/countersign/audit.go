@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/reports"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -182,7 +182,7 @@ func sinceWhen(when string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	span, err := bot.ParseSpan(when)
+	span, err := reports.ParseSpan(when)
 	if err != nil {
 		return time.Time{}, errors.New("--since: write a span as 12h, 7d or 4w, a day as 2026-01-31, or a time as 2026-01-31T13:05:00Z")
 	}

@@ -23,7 +23,9 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/reports"
+	"github.com/countersign/countersign/bot/retention"
+	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/tickets"
@@ -239,10 +241,10 @@ type config struct {
 	proxies      []netip.Prefix
 	publicURL    string            // without a slash at its end; empty if not set
 	settings     map[string]string // that the program is started with, by key
-	world        bot.Registry      // what settings may name
-	start        bot.Settings      // the same, read
+	world        settings.Registry // what settings may name
+	start        settings.Settings // the same, read
 	logLevel     slog.Level
-	keep         bot.Retention
+	keep         retention.Ages
 }
 
 // unchecked is the configuration of env that needs no check.
@@ -326,25 +328,25 @@ func (env environment) check(earlier []finding) (config, error) {
 }
 
 // keep reads how long what is kept.
-func (c *checker) keep(env environment) bot.Retention {
+func (c *checker) keep(env environment) retention.Ages {
 	const day = 24 * time.Hour
 	span := func(name, value string, least time.Duration) time.Duration {
 		if value == "" {
 			return 0
 		}
-		d, err := bot.ParseSpan(value)
+		d, err := reports.ParseSpan(value)
 		if err != nil || d < least {
 			c.add(name, "write days or weeks, for example 90d or 52w, and at least %dd", least/day)
 		}
 		return d
 	}
-	ages := bot.Retention{
+	ages := retention.Ages{
 		// EPM may tell of a request for a while after its end.
 		Tickets: span("KEEP_TICKETS", env.KeepTickets, 30*day),
 		Applied: span("KEEP_INCOMING", env.KeepIncoming, day),
 		Failed:  span("KEEP_INCOMING_FAILED", env.KeepIncomingFailed, day),
 	}
-	if failed := cmp.Or(ages.Failed, bot.KeepFailed); ages.Tickets >= 30*day && ages.Tickets < failed {
+	if failed := cmp.Or(ages.Failed, retention.KeepFailed); ages.Tickets >= 30*day && ages.Tickets < failed {
 		c.add("KEEP_TICKETS", "must be at least KEEP_INCOMING_FAILED, which is %dd: a webhook that is replayed after its ticket is gone would begin another", failed/day)
 	}
 	return ages
@@ -577,8 +579,8 @@ func discordPrincipal(p tickets.Principal, guild string) string {
 
 // settings are the settings that env begins with, as text and read, and what
 // settings may name.
-func (c *checker) settings(env environment) (map[string]string, bot.Registry, bot.Settings) {
-	world := bot.Registry{Types: c.types(env.SettingsTicketTypes), Principal: env.principal, Place: env.place}
+func (c *checker) settings(env environment) (map[string]string, settings.Registry, settings.Settings) {
+	world := settings.Registry{Types: c.types(env.SettingsTicketTypes), Principal: env.principal, Place: env.place}
 	variables := map[string]string{
 		tickets.KeyTicketType: "SETTINGS_TICKET_TYPE", tickets.KeyActiveStates: "SETTINGS_ACTIVE_STATES",
 		tickets.KeyShortDescription: "SETTINGS_SHORT_DESCRIPTION", tickets.KeyAssignmentGroup: "SETTINGS_ASSIGNMENT_GROUP",
@@ -600,7 +602,7 @@ func (c *checker) settings(env environment) (map[string]string, bot.Registry, bo
 	if len(channels) > 0 {
 		values[tickets.KeyChannels] = strings.Join(channels, ",")
 	}
-	start, problems := bot.Read(values, world)
+	start, problems := settings.Read(values, world)
 	for _, key := range tickets.SettingKeys() {
 		if err := problems[key]; err != nil {
 			c.add(variables[key], "%s", err)
@@ -641,7 +643,7 @@ func items(s string) []string {
 
 // unreachableAdmins says that nobody can be told when something needs an
 // admin, or "": a Discord role and a Slack channel cannot be written to.
-func unreachableAdmins(s *bot.Settings) string {
+func unreachableAdmins(s *settings.Settings) string {
 	for _, p := range s.Admins {
 		if p.Kind == tickets.User || p.Kind == tickets.Group {
 			return ""

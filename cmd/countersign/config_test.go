@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters/slack"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/retention"
 )
 
 // setenv makes exactly these variables of ours the environment.
@@ -187,7 +187,7 @@ func TestConfigAges(t *testing.T) {
 	setenv(t, vars)
 	env, findings := readEnvironment()
 	cfg, err := env.check(findings)
-	if want := (bot.Retention{Applied: bot.KeepApplied, Failed: bot.KeepFailed}); err != nil || cfg.keep != want {
+	if want := (retention.Ages{Applied: retention.KeepApplied, Failed: retention.KeepFailed}); err != nil || cfg.keep != want {
 		t.Errorf("by default %+v, %v; want %+v", cfg.keep, err, want)
 	}
 	vars["KEEP_TICKETS"], vars["KEEP_INCOMING"], vars["KEEP_INCOMING_FAILED"] = "52w", "1d", "26w"
@@ -195,7 +195,7 @@ func TestConfigAges(t *testing.T) {
 	env, findings = readEnvironment()
 	cfg, err = env.check(findings)
 	const day = 24 * time.Hour
-	if want := (bot.Retention{Tickets: 364 * day, Applied: day, Failed: 182 * day}); err != nil || cfg.keep != want {
+	if want := (retention.Ages{Tickets: 364 * day, Applied: day, Failed: 182 * day}); err != nil || cfg.keep != want {
 		t.Errorf("%+v, %v; want %+v", cfg.keep, err, want)
 	}
 	vars["KEEP_TICKETS"] = "29d"

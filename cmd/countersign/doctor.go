@@ -20,7 +20,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack"
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -313,13 +313,13 @@ func checkSettings(ctx context.Context, c *checkup, cfg config, keep store.Store
 			"Let an admin write /epm config reset yes, or run countersign settings reset yes; then set again what is missing, or run countersign settings import with an earlier export.")
 	case err == nil:
 		c.ok(what + " can be read")
-		now, _ := bot.Effective(cfg.settings, set, cfg.world)
+		now, _ := settings.Effective(cfg.settings, set, cfg.world)
 		checkFirstState(c, &now)
 	}
 }
 
-func checkFirstState(c *checkup, s *bot.Settings) {
-	if say := s.SayFirstInactive(); say != "" {
+func checkFirstState(c *checkup, s *settings.Settings) {
+	if say := s.FirstInactive(); say != "" {
 		c.note(say, "If that is not meant, add the state to active_states with /epm config, or to "+envPrefix+"_SETTINGS_ACTIVE_STATES.")
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/bot/events"
+	"github.com/countersign/countersign/bot/settings"
+	"github.com/countersign/countersign/bot/webhooks"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -160,7 +161,7 @@ func incomingShow(ctx context.Context, p Env, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	k, err := bot.FindIncoming(ctx, keep, args[0])
+	k, err := webhooks.Find(ctx, keep, args[0])
 	if err != nil {
 		return err
 	}
@@ -199,7 +200,7 @@ func incomingReplay(ctx context.Context, p Env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := bot.Replayer{Store: events.Tracking(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
+	done, err := webhooks.Replayer{Store: events.Tracking(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
 	switch {
 	case err != nil:
 		return err
@@ -230,8 +231,8 @@ func replayRules(ctx context.Context, keep store.Store, env environment, id stri
 	}
 	var c checker
 	start, world, _ := c.settings(env)
-	rules := bot.RulesOf(start, set, world)
-	k, err := bot.FindIncoming(ctx, keep, id)
+	rules := settings.RulesOf(start, set, world)
+	k, err := webhooks.Find(ctx, keep, id)
 	switch {
 	case err != nil:
 		return nil, err
@@ -242,7 +243,7 @@ func replayRules(ctx context.Context, keep store.Store, env environment, id stri
 	case len(c.findings) > 0:
 		return nil, configError(c.findings)
 	}
-	_, broken := bot.Effective(start, set, world)
+	_, broken := settings.Effective(start, set, world)
 	for _, key := range []string{tickets.KeyChannels, tickets.KeyTicketType} {
 		if err := broken[key]; err != nil {
 			return nil, fmt.Errorf("the ticket would not be as serve makes it: the setting %s cannot be used with this environment: %w", key, err)

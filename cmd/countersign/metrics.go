@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/integrity"
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -65,7 +66,7 @@ func newMetrics() *metrics {
 		}),
 	}
 	// From the start, so that the first of a kind is an increase.
-	for _, d := range bot.Damages() {
+	for _, d := range integrity.Damages() {
 		m.damaged.WithLabelValues(string(d))
 	}
 	for _, result := range epm.Results() {
@@ -87,7 +88,7 @@ func (m *metrics) Step(kind tickets.StepKind, result string, took time.Duration)
 }
 
 // Damaged implements bot.Meter.
-func (m *metrics) Damaged(d bot.Damage) { m.damaged.WithLabelValues(string(d)).Inc() }
+func (m *metrics) Damaged(d integrity.Damage) { m.damaged.WithLabelValues(string(d)).Inc() }
 
 func (m *metrics) webhook(result string) { m.webhooks.WithLabelValues(result).Inc() }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-analyze/charts"
 
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/reports"
 )
 
 // The size of a picture, in pixels: wide enough for a phone held upright.
@@ -30,7 +30,7 @@ var (
 
 // picture draws r as a PNG: the requests by what became of them, and below it
 // the time to a decision. It holds nothing that came from a request.
-func picture(r *bot.Report) ([]byte, error) {
+func picture(r *reports.Report) ([]byte, error) {
 	unit, bars := r.Bars()
 	var dates []string
 	kinds := make([][]float64, 4)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-analyze/charts"
 
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/reports"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -44,7 +44,7 @@ func drawn(t *testing.T, span time.Duration, verdicts map[tickets.Verdict]int, t
 			keep.all = append(keep.all, one)
 		}
 	}
-	r := bot.NewReport(now.Add(-span), now, bot.Hours{From: 7, To: 19, In: time.UTC})
+	r := reports.New(now.Add(-span), now, reports.Hours{From: 7, To: 19, In: time.UTC})
 	if err := r.Read(t.Context(), keep, math.MaxInt); err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 	_ "time/tzdata" // --zone, on machines that have no zones
 
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/reports"
 )
 
 // reportTop is how much of each list of a report is printed.
@@ -28,11 +28,11 @@ func report(ctx context.Context, p Env, args []string) (err error) {
 	if _, err := parse(p, flags, args, 0, usage); err != nil {
 		return err
 	}
-	span, err := bot.ParseSpan(*since)
+	span, err := reports.ParseSpan(*since)
 	if err != nil {
 		return fmt.Errorf("--since: %w", err)
 	}
-	var h bot.Hours
+	var h reports.Hours
 	if n, err := fmt.Sscanf(*hours, "%d-%d", &h.From, &h.To); n != 2 || err != nil || h.From < 0 || h.From >= h.To || h.To > 24 {
 		return errors.New("--hours is two hours of the day, from-to, for example 7-19")
 	}
@@ -50,7 +50,7 @@ func report(ctx context.Context, p Env, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	now := p.Now()
-	r := bot.NewReport(now.Add(-span), now, h)
+	r := reports.New(now.Add(-span), now, h)
 	unread := r.Read(ctx, keep, math.MaxInt)
 	if unread != nil && r.Requests == 0 {
 		return unread

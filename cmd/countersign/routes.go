@@ -12,9 +12,9 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// routes is the HTTP surface for EPM, the chats and people; m is nil if its
-// metrics are shown elsewhere.
-func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, ready *readiness, m *metrics) http.Handler {
+// routes is the HTTP surface for EPM, the chats and people; types are those that
+// tickets can have, and m is nil if its metrics are shown elsewhere.
+func routes(b *bot.Bot, types []tickets.Type, webhooks http.Handler, chats []adapters.Chat, ready *readiness, m *metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(webhookPath, webhooks)
 	mux.Handle(vendorPath, webhooks)
@@ -26,7 +26,7 @@ func routes(b *bot.Bot, webhooks http.Handler, chats []adapters.Chat, ready *rea
 	// EPM shows this address beside a decision. The request itself is for
 	// the chat's members alone; and nobody else's words are shown here.
 	known := map[string]bool{}
-	for _, kind := range b.Registry.Types {
+	for _, kind := range types {
 		known[kind.Prefix] = true
 	}
 	mux.HandleFunc("GET /tickets/{number}", func(w http.ResponseWriter, r *http.Request) {

@@ -190,7 +190,7 @@ func runBot(ctx context.Context, cfg config, p Env, log *slog.Logger) (err error
 		shownHere = nil
 	}
 	server := &http.Server{
-		Handler:           withoutPanics(routes(b, receiver, chats, ready, shownHere), log),
+		Handler:           withoutPanics(routes(b, cfg.world.Types, receiver, chats, ready, shownHere), log),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: open.follow,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),

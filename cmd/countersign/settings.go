@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/sqlite"
@@ -209,7 +209,7 @@ func settingsImport(ctx context.Context, p Env, args []string) (err error) {
 	if err != nil {
 		return settingsError(err)
 	}
-	changes, does, ask, problems := bot.PlanChanges(cfg.settings, cfg.world, set, bot.ReplaceAll(set, file.Settings))
+	changes, does, ask, problems := settings.PlanChanges(cfg.settings, cfg.world, set, settings.ReplaceAll(set, file.Settings))
 	if len(problems) > 0 {
 		return fmt.Errorf("nothing was changed:\n  %s", strings.Join(problems, "\n  "))
 	}

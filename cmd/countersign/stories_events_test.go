@@ -152,8 +152,8 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 		_, text := s.get("/metrics")
 		events := len(want())
 		for _, w := range []string{
-			`countersign_deliveries_total{sink="syslog",result="unavailable"}`, fmt.Sprintf(`countersign_deliveries_total{sink="file",result="ok"} %d`, events),
-			fmt.Sprintf(`countersign_deliveries_total{sink="webhook",result="ok"} %d`, events), `countersign_deliveries_total{sink="webhook",result="ambiguous"} 2`,
+			`countersign_deliveries_total{result="unavailable",sink="syslog"}`, fmt.Sprintf(`countersign_deliveries_total{result="ok",sink="file"} %d`, events),
+			fmt.Sprintf(`countersign_deliveries_total{result="ok",sink="webhook"} %d`, events), `countersign_deliveries_total{result="ambiguous",sink="webhook"} 2`,
 			`countersign_due_tickets{lane="events/file"} 0`, `countersign_due_tickets{lane="events/syslog"} 1`, `countersign_outstanding_tickets{lane="events/file"} 0`, `countersign_outstanding_tickets{lane="events/syslog"} 1`, `countersign_steps_total{kind="deliver",result="ok"}`,
 		} {
 			if !strings.Contains(text, w) {

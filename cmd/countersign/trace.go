@@ -26,7 +26,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -52,7 +52,7 @@ type tracer struct {
 	now      func() time.Time
 }
 
-var _ bot.Tracer = (*tracer)(nil)
+var _ tracing.Tracer = (*tracer)(nil)
 
 // tracesWanted reports whether the standard variables of OpenTelemetry ask for
 // traces.
@@ -114,8 +114,8 @@ func (t *tracer) close(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// Begin implements [bot.Tracer].
-func (t *tracer) Begin(ctx context.Context, s bot.Span) (context.Context, func(tickets.Number, string)) {
+// Begin implements [trace.Tracer].
+func (t *tracer) Begin(ctx context.Context, s tracing.Span) (context.Context, func(tickets.Number, string)) {
 	root := t.root(ctx, s.ID, time.Time{}).SpanContext()
 	parent := root
 	switch around := trace.SpanContextFromContext(ctx); {
@@ -154,7 +154,7 @@ var failures = map[string]bool{
 	string(tickets.Rejected): true, string(tickets.NotFound): true,
 }
 
-// Ended implements [bot.Tracer]: the first span of the trace, which all others
+// Ended implements [trace.Tracer]: the first span of the trace, which all others
 // are below, lasts from the request to the outcome.
 func (t *tracer) Ended(k *tickets.Ticket, at time.Time) {
 	span := t.root(context.Background(), k.ID, k.Created)

@@ -22,7 +22,7 @@ import (
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -200,7 +200,7 @@ func TestTracesOfTheEnvironment(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(logs, nil))
 	begin := func() (*tracer, error) { return newTracer(t.Context(), nil, time.Now, log) }
 	does := func(tr *tracer) {
-		_, end := tr.Begin(t.Context(), bot.Span{Name: "webhook", ID: "one"})
+		_, end := tr.Begin(t.Context(), tracing.Span{Name: "webhook", ID: "one"})
 		end("JIT-1001", "created")
 	}
 	if tr, err := begin(); tr != nil || err != nil {
@@ -312,11 +312,11 @@ func TestTracesAreSampledWhole(t *testing.T) {
 		for i := range all {
 			id := tickets.RequestID(fmt.Sprint("request ", i))
 			d := tickets.Decision{At: time.Unix(int64(i), 0)}
-			ctx, end := tr.Begin(t.Context(), bot.Span{Name: "submit", ID: id})
-			_, decided := tr.Begin(ctx, bot.Span{Name: "decide", ID: id, Makes: &d})
+			ctx, end := tr.Begin(t.Context(), tracing.Span{Name: "submit", ID: id})
+			_, decided := tr.Begin(ctx, tracing.Span{Name: "decide", ID: id, Makes: &d})
 			decided("", "approve")
 			end("", "done")
-			_, end = tr.Begin(t.Context(), bot.Span{Name: "send", ID: id, For: &d})
+			_, end = tr.Begin(t.Context(), tracing.Span{Name: "send", ID: id, For: &d})
 			end("", "ok")
 			tr.Ended(&tickets.Ticket{ID: id, Outcome: &tickets.Outcome{}}, time.Now())
 		}

@@ -1,0 +1,200 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/tickets"
+)
+
+// manyPeople is how many a mention reaches without being asked for twice.
+const manyPeople = 50
+
+const (
+	// reachTime is how long the chats are asked whom a principal reaches.
+	reachTime = 10 * time.Second
+	// sendTime is kept of the time there is for an answer, to record what was
+	// asked and to send it.
+	sendTime = time.Second
+)
+
+// reach asks the chats about each of who, in their order. What they have not
+// told in time has an error.
+func (h *Handler) reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	if end, ok := ctx.Deadline(); ok {
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-sendTime))
+		defer cancel()
+	}
+	out := make([]adapters.Reach, len(who))
+	var asking sync.WaitGroup
+	for p := range h.Chats {
+		asking.Go(func() {
+			var theirs []tickets.Principal
+			var at []int
+			for i, one := range who {
+				if one.Platform == p {
+					theirs, at = append(theirs, one), append(at, i)
+				}
+			}
+			if len(theirs) == 0 {
+				return
+			}
+			for i, r := range h.Chats[p].Resolve(ctx, theirs) {
+				out[at[i]] = r
+			}
+		})
+	}
+	asking.Wait()
+	for i, p := range who {
+		if h.Chats[p.Platform] == nil {
+			out[i] = adapters.Reach{Problem: adapters.PlatformName(p.Platform) + " is not configured"}
+		}
+		if err := out[i].Err; err != nil {
+			h.Log.Warn("cannot tell whom a principal reaches", "principal", p.String(), "err", err)
+		}
+	}
+	return out
+}
+
+// mentions says, beginning a line, how many people changes of set would have
+// each new ticket mention; nothing if they are not about that. ask has to be
+// meant before, if they are many.
+func (h *Handler) mentions(ctx context.Context, set tickets.Settings, changes []tickets.Change) (say, ask string) {
+	if !slices.ContainsFunc(changes, func(c tickets.Change) bool { return c.Key == tickets.KeyAssignmentGroup && c.New != nil }) {
+		return "", ""
+	}
+	after, _ := h.Settings.Of(set.With(changes))
+	if len(after.Assign) == 0 {
+		return "", ""
+	}
+	var lines strings.Builder
+	people := 0
+	for i, r := range h.reach(ctx, after.Assign) {
+		people += r.People
+		lines.WriteString("\n• " + adapters.SayReach(after.Assign[i], r))
+	}
+	if people > manyPeople {
+		ask = fmt.Sprintf("Each new ticket would mention %s.%s", adapters.SayPeople(people), lines.String())
+	}
+	return "\nEach new ticket mentions:" + lines.String(), ask
+}
+
+// roles tells the asker what they are, and admins who else is what.
+func (h *Handler) roles(ctx context.Context, c adapters.Command, _ []string) string {
+	s := h.Settings.Current()
+	admin, errAdmin := h.Access.HasAny(ctx, c.Actor, s.Admins)
+	approver, errApprover := h.Access.HasAny(ctx, c.Actor, s.Approvers)
+	for _, err := range []error{errAdmin, errApprover} {
+		if err != nil {
+			h.Log.Warn("cannot check what somebody is", "actor", c.Actor.String(), "err", err)
+		}
+	}
+	lines := []string{sayYou("an admin", admin, errAdmin), sayYou("an approver", approver, errApprover)}
+	if !admin {
+		return strings.Join(lines, "\n")
+	}
+	reach := h.reach(ctx, slices.Concat(s.Approvers, s.Admins))
+	lines = append(lines, h.sayRole("Approvers", "nobody can decide requests", s.Approvers, approving(reach[:len(s.Approvers)], s.SelfApproval))...)
+	if len(s.Approvers) == 0 {
+		lines = append(lines, adapters.SayNoApprovers+".")
+	}
+	lines = append(lines, h.sayRole("Admins", "nobody can change the settings in chat", s.Admins, reach[len(s.Approvers):])...)
+	for _, key := range []string{tickets.KeyApprovers, tickets.KeyAdmins} {
+		if err := h.Settings.Invalid()[key]; err != nil {
+			lines = append(lines, fmt.Sprintf("The setting %s cannot be read in whole, and what can be read counts: %s.", key, err))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// goneTime is how long the chats are asked whether groups are gone, for an
+// answer that is about something else.
+const goneTime = 3 * time.Second
+
+// sayGone says which groups, roles and channels of the approvers and admins are
+// nobody at present. What cannot be read in time is not told of.
+func (h *Handler) sayGone(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, goneTime+sendTime)
+	defer cancel()
+	s := h.Settings.Current()
+	var who []tickets.Principal
+	for _, p := range slices.Concat(s.Approvers, s.Admins) {
+		if p.Kind != tickets.User && !slices.Contains(who, p) {
+			who = append(who, p)
+		}
+	}
+	if len(who) == 0 {
+		return nil
+	}
+	var lines []string
+	for i, r := range h.reach(ctx, who) {
+		if r.Problem != "" {
+			lines = append(lines, "Named as approvers or admins, but nobody: "+adapters.SayReach(who[i], r)+".")
+		}
+	}
+	return lines
+}
+
+// approving is what reach says of approvers: those of whom the platform does
+// not say who they are can decide nothing, unless own requests may be decided.
+func approving(reach []adapters.Reach, own bool) []adapters.Reach {
+	reach = slices.Clone(reach)
+	for i, r := range reach {
+		if !own && r.Problem == "" {
+			reach[i].Problem = r.Nameless
+		}
+	}
+	return reach
+}
+
+func sayYou(what string, are bool, err error) string {
+	switch {
+	case are:
+		return "You are " + what + "."
+	case err != nil:
+		return "It cannot be found out right now whether you are " + what + "."
+	}
+	return "You are not " + what + "."
+}
+
+// sayRole lists ps by platform, those that are nobody first. without is what
+// follows if all are.
+func (h *Handler) sayRole(title, without string, ps []tickets.Principal, reach []adapters.Reach) []string {
+	var lines []string
+	nobody, nameless := len(ps) > 0, false
+	for _, on := range slices.Sorted(maps.Keys(h.Chats)) {
+		var wrong, right []string
+		for i, p := range ps {
+			if p.Platform != on {
+				continue
+			}
+			line := "• " + adapters.SayReach(p, reach[i])
+			if reach[i].Problem != "" || reach[i].Err != nil {
+				wrong = append(wrong, line)
+			} else {
+				right = append(right, line)
+			}
+			nobody = nobody && reach[i].Problem != ""
+			nameless = nameless || reach[i].Problem != "" && reach[i].Problem == reach[i].Nameless
+		}
+		if len(wrong)+len(right) > 0 {
+			lines = append(lines, fmt.Sprintf("%s, in %s:", title, adapters.PlatformName(on)))
+		}
+		lines = append(append(lines, wrong...), right...)
+	}
+	switch {
+	case nobody && nameless:
+		lines = append(lines, "None of them can be told from whoever asked, so that at present "+without+".")
+	case nobody:
+		lines = append(lines, "None of them is anybody, so that at present "+without+".")
+	}
+	return lines
+}

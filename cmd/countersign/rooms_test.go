@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"store":                             {"tickets"},
 	"store/storetest":                   {"store", "tickets"},
 	"store/redis":                       {"store", "tickets"},
+	"store/inmem":                       {"store", "tickets"},
 	"store/redis/redistest":             {"internal/certtest"},
 	"store/sqlite":                      {"store", "tickets"},
 	"epm":                               {"internal/network", "tickets"},

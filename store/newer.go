@@ -43,7 +43,7 @@ func restore(b []byte, t *tickets.Ticket) ([]byte, error) {
 	return merge(b, reflect.ValueOf(t))
 }
 
-const newerField = "Newer"
+const newerField = "UnknownFields"
 
 // collect finds in raw, the form of v, what v's type does not know, and puts
 // it into v's Newer. A type that has none, as a place, returns it for the

@@ -67,7 +67,7 @@ bench-audit: ## verify and export a million events; takes about five minutes
 
 .PHONY: golden
 golden: ## write the golden files anew; read the difference before you commit it
-	$(GO) test ./adapters/slack ./adapters/discord ./adapters/receivers ./epm -update
+	$(GO) test ./adapters/slack ./adapters/discord ./adapters/sinks ./epm -update
 
 .PHONY: notices
 notices: ## write THIRD_PARTY_NOTICES.txt anew, after a change of dependencies

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/receivers"
+	"github.com/countersign/countersign/adapters/sinks"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -225,7 +225,7 @@ type checkpointLine struct {
 // appendTo adds lines to a file. Its errors do not name it: whoever meant to
 // write an address may have written a secret.
 func appendTo(path string, lines []byte) error {
-	err := receivers.AppendLines(path, 0o600, lines)
+	err := sinks.AppendLines(path, 0o600, lines)
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return fmt.Errorf("%s the file: %w", p.Op, p.Err)

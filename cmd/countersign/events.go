@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/receivers"
+	"github.com/countersign/countersign/adapters/sinks"
 	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/tickets"
 )
@@ -35,7 +35,7 @@ func eventsForget(ctx context.Context, p Env, args []string) (err error) {
 		return err
 	}
 	to := tickets.EventSink(rest[0])
-	if !slices.Contains([]tickets.EventSink{receivers.SyslogName, receivers.WebhookName, receivers.FileName}, to) {
+	if !slices.Contains([]tickets.EventSink{sinks.SyslogName, sinks.WebhookName, sinks.FileName}, to) {
 		return fmt.Errorf("there is no receiver %s: write %s", adapters.Line(rest[0]), eventsUsage)
 	}
 	env, findings := p.Environment()

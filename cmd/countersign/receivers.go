@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/receivers"
+	"github.com/countersign/countersign/adapters/sinks"
 	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/tickets"
 )
@@ -45,7 +45,7 @@ func (c *checker) receivers(env environment) {
 		c.add("EVENTS_SYSLOG_CERT", "EVENTS_SYSLOG_CERT and EVENTS_SYSLOG_KEY belong together: set both or neither")
 	}
 	if env.EventsWebhook != "" {
-		if err := receivers.CheckURL(env.EventsWebhook.Reveal()); err != nil {
+		if err := sinks.CheckURL(env.EventsWebhook.Reveal()); err != nil {
 			c.add("EVENTS_WEBHOOK", "%s", err)
 		}
 		c.need("EVENTS_WEBHOOK_SECRET", env.EventsWebhookSecret.Reveal(), "what each event is signed with, whsec_ and 32 random bytes in base64")
@@ -57,7 +57,7 @@ func (c *checker) receivers(env environment) {
 		if v.value == "" {
 			continue
 		}
-		if err := receivers.CheckSecret(v.value.Reveal()); err != nil {
+		if err := sinks.CheckSecret(v.value.Reveal()); err != nil {
 			c.add(v.name, "%s", err)
 		}
 		if env.EventsWebhook == "" {
@@ -81,7 +81,7 @@ func syslogAddress(s string) (*url.URL, error) {
 func (env environment) follows() []tickets.EventSink {
 	var list []tickets.EventSink
 	for name, set := range map[tickets.EventSink]bool{
-		receivers.SyslogName: env.EventsSyslog != "", receivers.WebhookName: env.EventsWebhook != "", receivers.FileName: env.EventsFile != "",
+		sinks.SyslogName: env.EventsSyslog != "", sinks.WebhookName: env.EventsWebhook != "", sinks.FileName: env.EventsFile != "",
 	} {
 		if set {
 			list = append(list, name)
@@ -105,10 +105,10 @@ func newReceivers(cfg config, now func() time.Time) (map[tickets.EventSink]recei
 	}
 	for _, name := range cfg.follows() {
 		switch name {
-		case receivers.SyslogName:
+		case sinks.SyslogName:
 			r, err := newSyslog(cfg)
 			add(name, r, err)
-		case receivers.WebhookName:
+		case sinks.WebhookName:
 			current := func() (string, []string) {
 				env := cfg.now()
 				secrets := []string{env.EventsWebhookSecret.Reveal()}
@@ -118,22 +118,22 @@ func newReceivers(cfg config, now func() time.Time) (map[tickets.EventSink]recei
 				return env.EventsWebhook.Reveal(), secrets
 			}
 			address, secrets := current()
-			r, err := receivers.NewWebhook(receivers.WebhookConfig{URL: address, Secrets: secrets, Current: current, Now: now})
+			r, err := sinks.NewWebhook(sinks.WebhookConfig{URL: address, Secrets: secrets, Current: current, Now: now})
 			add(name, r, err)
-		case receivers.FileName:
-			r, err := receivers.NewFile(cfg.EventsFile)
+		case sinks.FileName:
+			r, err := sinks.NewFile(cfg.EventsFile)
 			add(name, r, err)
 		}
 	}
 	return made, errors.Join(wrong...)
 }
 
-func newSyslog(cfg config) (*receivers.Syslog, error) {
+func newSyslog(cfg config) (*sinks.Syslog, error) {
 	u, err := syslogAddress(cfg.EventsSyslog)
 	if err != nil {
 		return nil, err
 	}
-	c := receivers.SyslogConfig{Address: u.Host}
+	c := sinks.SyslogConfig{Address: u.Host}
 	if c.Hostname, err = os.Hostname(); err != nil {
 		return nil, fmt.Errorf("this machine's name: %w", err)
 	}
@@ -142,7 +142,7 @@ func newSyslog(cfg config) (*receivers.Syslog, error) {
 			return nil, err
 		}
 	}
-	return receivers.NewSyslog(c)
+	return sinks.NewSyslog(c)
 }
 
 // syslogTLS is how TLS is spoken with the syslog receiver.

@@ -29,8 +29,8 @@ var rooms = map[string][]string{
 	"adapters/discord/discordtest/spec": {},
 	"adapters/memory":                   {},
 	"adapters/pace":                     {"tickets"},
-	"adapters/receivers":                {"adapters", "adapters/wire", "internal/network", "tickets"},
-	"adapters/receivers/receiverstest":  {},
+	"adapters/sinks":                    {"adapters", "adapters/wire", "internal/network", "tickets"},
+	"adapters/sinks/sinkstest":          {},
 	"adapters/signed":                   {},
 	"adapters/slack":                    {"adapters", "adapters/memory", "adapters/pace", "adapters/signed", "adapters/wire", "internal/network", "tickets"},
 	"adapters/slack/slacktest":          {},
@@ -64,7 +64,7 @@ var rooms = map[string][]string{
 	"bot/settings":                      {"adapters", "store", "tickets"},
 	"bot/tracing":                       {"tickets"},
 	"bot/webhooks":                      {"adapters", "store", "tickets"},
-	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/receivers", "adapters/signed", "adapters/slack", "adapters/slack/slacktest", "bot", "bot/events", "bot/integrity", "bot/reconcile", "bot/reports", "bot/retention", "bot/settings", "bot/tracing", "bot/webhooks", "epm", "epm/epmtest", "internal/network", "store", "store/redis", "store/sqlite", "tickets"},
+	"cmd/countersign":                   {"adapters", "adapters/discord", "adapters/discord/discordtest", "adapters/pace", "adapters/sinks", "adapters/signed", "adapters/slack", "adapters/slack/slacktest", "bot", "bot/events", "bot/integrity", "bot/reconcile", "bot/reports", "bot/retention", "bot/settings", "bot/tracing", "bot/webhooks", "epm", "epm/epmtest", "internal/network", "store", "store/redis", "store/sqlite", "tickets"},
 }
 
 // suites may import testing outside of tests: they are tests for others.

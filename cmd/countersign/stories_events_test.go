@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters/receivers/receiverstest"
+	"github.com/countersign/countersign/adapters/sinks/sinkstest"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/internal/certtest"
 	"github.com/countersign/countersign/store"
@@ -24,8 +24,8 @@ const eventsSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLasw"
 
 // listeners are those who are told of a story's events.
 type listeners struct {
-	syslog *receiverstest.Syslog // with TLS and certificates on both sides
-	hook   *receiverstest.Webhook
+	syslog *sinkstest.Syslog // with TLS and certificates on both sides
+	hook   *sinkstest.Webhook
 	file   string
 }
 
@@ -40,9 +40,9 @@ func withReceivers(l *listeners) option {
 		}
 		certs, err := certtest.New(certtest.Config{Dir: s.TempDir()})
 		must(err)
-		l.syslog, err = receiverstest.NewSyslog(&tls.Config{Certificates: []tls.Certificate{certs.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: certs.Pool})
+		l.syslog, err = sinkstest.NewSyslog(&tls.Config{Certificates: []tls.Certificate{certs.Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: certs.Pool})
 		must(err)
-		l.hook, err = receiverstest.NewWebhook(eventsSecret)
+		l.hook, err = sinkstest.NewWebhook(eventsSecret)
 		must(err)
 		l.file = filepath.Join(s.TempDir(), "events.jsonl")
 		s.Cleanup(func() {
@@ -130,7 +130,7 @@ func TestStoryEventsReachEveryReceiver(t *testing.T) {
 	s := tell(t, withReceivers(&l))
 	l.syslog.Down()
 	// The webhook fails at first, in both ways.
-	l.hook.Fail(receiverstest.Fault{}, receiverstest.Fault{Status: 503, Keep: true})
+	l.hook.Fail(sinkstest.Fault{}, sinkstest.Fault{Status: 503, Keep: true})
 	r, _ := s.requested()
 	s.decide("U01ANN", "approve", hours2)
 	s.inEffect(r.ID, "Approved", "7200")
@@ -315,7 +315,7 @@ func TestDoctorChecksReceivers(t *testing.T) {
 	t.Parallel()
 	var l listeners
 	s := tell(t, withReceivers(&l))
-	other, err := receiverstest.NewWebhook("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+	other, err := sinkstest.NewWebhook("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
 	if err != nil {
 		t.Fatal(err)
 	}

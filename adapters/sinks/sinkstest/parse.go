@@ -1,4 +1,4 @@
-package receiverstest
+package sinkstest
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package receivers_test
+package sinks_test
 
 import (
 	"bytes"
@@ -19,17 +19,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters/receivers"
-	"github.com/countersign/countersign/adapters/receivers/receiverstest"
+	"github.com/countersign/countersign/adapters/sinks"
+	"github.com/countersign/countersign/adapters/sinks/sinkstest"
 	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/internal/certtest"
 	"github.com/countersign/countersign/tickets"
 )
 
 var (
-	_ events.Sink = (*receivers.Syslog)(nil)
-	_ events.Sink = (*receivers.Webhook)(nil)
-	_ events.Sink = (*receivers.File)(nil)
+	_ events.Sink = (*sinks.Syslog)(nil)
+	_ events.Sink = (*sinks.Webhook)(nil)
+	_ events.Sink = (*sinks.File)(nil)
 
 	update = flag.Bool("update", false, "rewrite the golden files")
 )
@@ -37,7 +37,7 @@ var (
 const (
 	secret   = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLasw"
 	previous = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-	to       = receivers.SyslogName
+	to       = sinks.SyslogName
 )
 
 var at = time.Date(2026, 1, 31, 13, 5, 0, 123456789, time.UTC)
@@ -126,7 +126,7 @@ func (r *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 // The formats that receivers read, as they are on the wire.
 func TestGolden(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
-	file, err := receivers.NewFile(path)
+	file, err := sinks.NewFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "events.jsonl", lines)
 
 	var sent recorder
-	hook, err := receivers.NewWebhook(receivers.WebhookConfig{
+	hook, err := sinks.NewWebhook(sinks.WebhookConfig{
 		URL: "https://siem.example.com/events?source=epm", Secrets: []string{secret, previous}, Transport: &sent, Now: func() time.Time { return at },
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "webhook.http", sent.Bytes())
 
 	log, wire := newTap(t)
-	syslog := newSyslog(t, receivers.SyslogConfig{Address: log, Hostname: "bot.example.com"})
+	syslog := newSyslog(t, sinks.SyslogConfig{Address: log, Hostname: "bot.example.com"})
 	if n, err := syslog.Deliver(t.Context(), story()); err != nil || n != len(story()) {
 		t.Fatalf("Deliver = %d, %v", n, err)
 	}
@@ -180,18 +180,18 @@ func newTap(t *testing.T) (addr string, wire func() []byte) {
 	return l.Addr().String(), func() []byte { return <-got }
 }
 
-func newSyslog(t *testing.T, c receivers.SyslogConfig) *receivers.Syslog {
+func newSyslog(t *testing.T, c sinks.SyslogConfig) *sinks.Syslog {
 	t.Helper()
-	s, err := receivers.NewSyslog(c)
+	s, err := sinks.NewSyslog(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func server(t *testing.T, config *tls.Config) *receiverstest.Syslog {
+func server(t *testing.T, config *tls.Config) *sinkstest.Syslog {
 	t.Helper()
-	s, err := receiverstest.NewSyslog(config)
+	s, err := sinkstest.NewSyslog(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,9 +204,9 @@ func server(t *testing.T, config *tls.Config) *receiverstest.Syslog {
 	return s
 }
 
-func webhook(t *testing.T, secret string) *receiverstest.Webhook {
+func webhook(t *testing.T, secret string) *sinkstest.Webhook {
 	t.Helper()
-	h, err := receiverstest.NewWebhook(secret)
+	h, err := sinkstest.NewWebhook(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,15 +220,15 @@ func TestHostileTextBreaksNothing(t *testing.T) {
 	list := hostileNotices()
 	s, h := server(t, nil), webhook(t, secret)
 	path := filepath.Join(t.TempDir(), "events.jsonl")
-	file, err := receivers.NewFile(path)
+	file, err := sinks.NewFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	hook, err := receivers.NewWebhook(receivers.WebhookConfig{URL: h.URL(), Secrets: []string{secret}})
+	hook, err := sinks.NewWebhook(sinks.WebhookConfig{URL: h.URL(), Secrets: []string{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range map[string]events.Sink{"syslog": newSyslog(t, receivers.SyslogConfig{Address: s.Addr(), Hostname: hostile[0]}), "webhook": hook, "file": file} {
+	for name, r := range map[string]events.Sink{"syslog": newSyslog(t, sinks.SyslogConfig{Address: s.Addr(), Hostname: hostile[0]}), "webhook": hook, "file": file} {
 		if n, err := r.Deliver(t.Context(), list); err != nil || n != len(list) {
 			t.Fatalf("%s took %d, %v; want %d", name, n, err, len(list))
 		}
@@ -278,7 +278,7 @@ func same(a, b any) bool {
 
 func TestSyslogMessage(t *testing.T) {
 	s := server(t, nil)
-	r := newSyslog(t, receivers.SyslogConfig{Address: s.Addr(), Hostname: "bot.example.com"})
+	r := newSyslog(t, sinks.SyslogConfig{Address: s.Addr(), Hostname: "bot.example.com"})
 	if _, err := r.Deliver(t.Context(), story()); err != nil {
 		t.Fatal(err)
 	}
@@ -311,21 +311,21 @@ func TestSyslogMessage(t *testing.T) {
 // send return without reading.
 func TestSyslogIsTakenWhenItWasRead(t *testing.T) {
 	for _, secure := range []bool{false, true} {
-		for mode, want := range map[receiverstest.Mode]tickets.Class{
-			receiverstest.Takes: "", receiverstest.Hangs: tickets.Ambiguous, receiverstest.Stays: tickets.Ambiguous,
-			receiverstest.Resets: tickets.Ambiguous, receiverstest.Talks: tickets.Ambiguous,
+		for mode, want := range map[sinkstest.Mode]tickets.Class{
+			sinkstest.Takes: "", sinkstest.Hangs: tickets.Ambiguous, sinkstest.Stays: tickets.Ambiguous,
+			sinkstest.Resets: tickets.Ambiguous, sinkstest.Talks: tickets.Ambiguous,
 		} {
 			t.Run(fmt.Sprintf("tls=%t_%d", secure, mode), func(t *testing.T) {
 				t.Parallel()
 				var config *tls.Config
-				c := receivers.SyslogConfig{Timeout: 2 * time.Second}
+				c := sinks.SyslogConfig{Timeout: 2 * time.Second}
 				if secure {
 					certs, err := certtest.New(certtest.Config{Dir: t.TempDir()})
 					if err != nil {
 						t.Fatal(err)
 					}
 					config, c.TLS = &tls.Config{Certificates: []tls.Certificate{certs.Pair}}, &tls.Config{RootCAs: certs.Pool}
-					if mode == receiverstest.Hangs {
+					if mode == sinkstest.Hangs {
 						want = tickets.Unavailable // it never came to a message
 					}
 				}
@@ -338,7 +338,7 @@ func TestSyslogIsTakenWhenItWasRead(t *testing.T) {
 				for range 200 {
 					list = append(list, story()...)
 				}
-				if mode != receiverstest.Hangs && mode != receiverstest.Resets {
+				if mode != sinkstest.Hangs && mode != sinkstest.Resets {
 					list = list[:5]
 				}
 				n, err := newSyslog(t, c).Deliver(t.Context(), list)
@@ -371,7 +371,7 @@ func TestSyslogTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := len(s.Messages())
-			n, err := newSyslog(t, receivers.SyslogConfig{Address: s.Addr(), TLS: c.config, Timeout: 5 * time.Second}).Deliver(t.Context(), story())
+			n, err := newSyslog(t, sinks.SyslogConfig{Address: s.Addr(), TLS: c.config, Timeout: 5 * time.Second}).Deliver(t.Context(), story())
 			if class(err) != c.want || err != nil && !strings.Contains(err.Error(), c.says) {
 				t.Errorf("Deliver = %d, %v; want %s and %q", n, err, c.want, c.says)
 			}
@@ -384,7 +384,7 @@ func TestSyslogTLS(t *testing.T) {
 
 func TestSyslogIsAway(t *testing.T) {
 	s := server(t, nil)
-	r := newSyslog(t, receivers.SyslogConfig{Address: s.Addr()})
+	r := newSyslog(t, sinks.SyslogConfig{Address: s.Addr()})
 	s.Down()
 	if n, err := r.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Unavailable {
 		t.Errorf("Deliver = %d, %v; want Down", n, err)
@@ -399,7 +399,7 @@ func TestSyslogIsAway(t *testing.T) {
 		t.Errorf("Check = %+v", f)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s.SetMode(receiverstest.Stays)
+	s.SetMode(sinkstest.Stays)
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if n, err := r.Deliver(ctx, story()); n != 0 || class(err) != tickets.Ambiguous {
 		t.Errorf("Deliver that is given up = %d, %v", n, err)
@@ -409,36 +409,36 @@ func TestSyslogIsAway(t *testing.T) {
 // What a receiver answers says whether this event, or none, is taken.
 func TestWebhookAnswers(t *testing.T) {
 	for _, c := range []struct {
-		fault receiverstest.Fault
+		fault sinkstest.Fault
 		want  tickets.Class
 		after time.Duration
 	}{
-		{receiverstest.Fault{Status: 200}, "", 0},
-		{receiverstest.Fault{Status: 202}, "", 0},
-		{receiverstest.Fault{Status: 307, Location: "/elsewhere"}, tickets.NotFound, 0},
-		{receiverstest.Fault{Status: 400}, tickets.Rejected, 0},
-		{receiverstest.Fault{Status: 401}, tickets.Unauthorized, 0},
-		{receiverstest.Fault{Status: 404}, tickets.NotFound, 0},
-		{receiverstest.Fault{Status: 408}, tickets.Ambiguous, 0},
-		{receiverstest.Fault{Status: 409}, "", 0},
-		{receiverstest.Fault{Status: 413}, tickets.Rejected, 0},
-		{receiverstest.Fault{Status: 429, RetryAfter: 7}, tickets.RateLimited, 7 * time.Second},
-		{receiverstest.Fault{Status: 429, RetryAfter: 1 << 40}, tickets.RateLimited, time.Hour},
-		{receiverstest.Fault{Status: 500}, tickets.Ambiguous, 0},
-		{receiverstest.Fault{Status: 503}, tickets.Ambiguous, 0},
-		{receiverstest.Fault{Status: 503, RetryAfter: 7}, tickets.RateLimited, 7 * time.Second},
-		{receiverstest.Fault{}, tickets.Ambiguous, 0},
-		{receiverstest.Fault{Hangs: true}, tickets.Ambiguous, 0},
+		{sinkstest.Fault{Status: 200}, "", 0},
+		{sinkstest.Fault{Status: 202}, "", 0},
+		{sinkstest.Fault{Status: 307, Location: "/elsewhere"}, tickets.NotFound, 0},
+		{sinkstest.Fault{Status: 400}, tickets.Rejected, 0},
+		{sinkstest.Fault{Status: 401}, tickets.Unauthorized, 0},
+		{sinkstest.Fault{Status: 404}, tickets.NotFound, 0},
+		{sinkstest.Fault{Status: 408}, tickets.Ambiguous, 0},
+		{sinkstest.Fault{Status: 409}, "", 0},
+		{sinkstest.Fault{Status: 413}, tickets.Rejected, 0},
+		{sinkstest.Fault{Status: 429, RetryAfter: 7}, tickets.RateLimited, 7 * time.Second},
+		{sinkstest.Fault{Status: 429, RetryAfter: 1 << 40}, tickets.RateLimited, time.Hour},
+		{sinkstest.Fault{Status: 500}, tickets.Ambiguous, 0},
+		{sinkstest.Fault{Status: 503}, tickets.Ambiguous, 0},
+		{sinkstest.Fault{Status: 503, RetryAfter: 7}, tickets.RateLimited, 7 * time.Second},
+		{sinkstest.Fault{}, tickets.Ambiguous, 0},
+		{sinkstest.Fault{Hangs: true}, tickets.Ambiguous, 0},
 	} {
 		t.Run(fmt.Sprintf("%+v", c.fault), func(t *testing.T) {
 			t.Parallel()
 			h := webhook(t, secret)
-			hook, err := receivers.NewWebhook(receivers.WebhookConfig{URL: h.URL(), Secrets: []string{previous, secret}, Timeout: time.Second})
+			hook, err := sinks.NewWebhook(sinks.WebhookConfig{URL: h.URL(), Secrets: []string{previous, secret}, Timeout: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
 			c.fault.Keep = true
-			h.Fail(receiverstest.Fault{Status: 200, Keep: true}, c.fault)
+			h.Fail(sinkstest.Fault{Status: 200, Keep: true}, c.fault)
 			list := story()
 			n, err := hook.Deliver(t.Context(), list)
 			taken, got := 1, 2
@@ -468,7 +468,7 @@ func TestWebhookAnswers(t *testing.T) {
 func TestWebhookIsSigned(t *testing.T) {
 	for name, secrets := range map[string][]string{"Alone": {secret}, "WhileRotating": {previous, secret}, "Before": {secret, previous}} {
 		h := webhook(t, secret)
-		hook, err := receivers.NewWebhook(receivers.WebhookConfig{URL: h.URL(), Secrets: secrets})
+		hook, err := sinks.NewWebhook(sinks.WebhookConfig{URL: h.URL(), Secrets: secrets})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -477,7 +477,7 @@ func TestWebhookIsSigned(t *testing.T) {
 		}
 	}
 	h := webhook(t, previous)
-	hook, err := receivers.NewWebhook(receivers.WebhookConfig{URL: h.URL(), Secrets: []string{secret}})
+	hook, err := sinks.NewWebhook(sinks.WebhookConfig{URL: h.URL(), Secrets: []string{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -485,8 +485,8 @@ func TestWebhookIsSigned(t *testing.T) {
 		t.Errorf("with another secret Check = %+v", f)
 	}
 	// What says of a new test that it has it already takes nothing.
-	h.FailAlways(&receiverstest.Fault{Status: http.StatusConflict})
-	if hook, err = receivers.NewWebhook(receivers.WebhookConfig{URL: h.URL(), Secrets: []string{previous}}); err != nil {
+	h.FailAlways(&sinkstest.Fault{Status: http.StatusConflict})
+	if hook, err = sinks.NewWebhook(sinks.WebhookConfig{URL: h.URL(), Secrets: []string{previous}}); err != nil {
 		t.Fatal(err)
 	}
 	if f := hook.Check(t.Context()); f.Problem == "" {
@@ -500,20 +500,20 @@ func TestWebhookIsSigned(t *testing.T) {
 
 func TestConfigIsRefused(t *testing.T) {
 	for _, s := range []string{"", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaswMfKQ9r8GKYqr", "whsec_MfKQ9r8G", "whsec_" + strings.Repeat("A", 100), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLas!"} {
-		if err := receivers.CheckSecret(s); err == nil || s != "" && strings.Contains(err.Error(), strings.TrimPrefix(s, "whsec_")) && len(s) > 6 {
+		if err := sinks.CheckSecret(s); err == nil || s != "" && strings.Contains(err.Error(), strings.TrimPrefix(s, "whsec_")) && len(s) > 6 {
 			t.Errorf("CheckSecret(%q) = %v", s, err)
 		}
 	}
 	for _, s := range []string{"", "siem.example.com", "http://siem.example.com/x", "https://u:p@siem.example.com", "ftp://127.0.0.1/", "https://siem.example.com/#x"} {
-		if err := receivers.CheckURL(s); err == nil {
+		if err := sinks.CheckURL(s); err == nil {
 			t.Errorf("CheckURL(%q) = nil", s)
 		}
 	}
-	if err := errors.Join(receivers.CheckSecret(secret), receivers.CheckURL("https://siem.example.com/a?b"), receivers.CheckURL("http://127.0.0.1:1/")); err != nil {
+	if err := errors.Join(sinks.CheckSecret(secret), sinks.CheckURL("https://siem.example.com/a?b"), sinks.CheckURL("http://127.0.0.1:1/")); err != nil {
 		t.Error(err)
 	}
 	for _, address := range []string{"", "host", ":514"} {
-		if _, err := receivers.NewSyslog(receivers.SyslogConfig{Address: address}); err == nil {
+		if _, err := sinks.NewSyslog(sinks.SyslogConfig{Address: address}); err == nil {
 			t.Errorf("NewSyslog(%q) = nil", address)
 		}
 	}
@@ -523,7 +523,7 @@ func TestConfigIsRefused(t *testing.T) {
 func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "events.jsonl")
-	file, err := receivers.NewFile(path)
+	file, err := sinks.NewFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -579,7 +579,7 @@ func TestFile(t *testing.T) {
 	pipe := filepath.Join(dir, "pipe")
 	must(syscall.Mkfifo(pipe, 0o600))
 	for _, path := range []string{filepath.Join(dir, "none", "x"), dir, pipe} {
-		file, err := receivers.NewFile(path)
+		file, err := sinks.NewFile(path)
 		must(err)
 		if n, err := file.Deliver(t.Context(), story()); n != 0 || class(err) != tickets.Ambiguous {
 			t.Errorf("Deliver to %s = %d, %v", path, n, err)

@@ -1,4 +1,4 @@
-package receivers
+package sinks
 
 import (
 	"bytes"

@@ -1,7 +1,7 @@
-// Package receiverstest imitates those who are told of events: a syslog server
+// Package sinkstest imitates those who are told of events: a syslog server
 // and the receiver of a webhook. They share nothing with the code they test,
 // and refuse what the standards refuse.
-package receiverstest
+package sinkstest
 
 import (
 	"bufio"

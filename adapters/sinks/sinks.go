@@ -1,12 +1,12 @@
-// Package receivers tells machines outside of the chats what happens: syslog,
-// a webhook, a file. It keeps the contract that the bot has with a receiver
+// Package sinks tells machines outside of the chats what happens: syslog,
+// a webhook, a file. It keeps the contract that the bot has with a sink
 // of events: it is given notices in their order, and says how many of them
 // were certainly taken. What is owed to whom, in which order and when to try
 // again is none of its business; the bot knows that.
 //
 // # What is told
 //
-// Each notice is one JSON object, the same for every receiver:
+// Each notice is one JSON object, the same for every sink:
 //
 //	{"id":"evt_…","type":"ticket.decided","timestamp":"…","data":{…}}
 //
@@ -21,7 +21,7 @@
 //	         us. Syslog has no other acknowledgement
 //	webhook  each notice was answered with 2xx, or with 409: it is there already
 //	file     the lines are on the disk
-package receivers
+package sinks
 
 import (
 	"bytes"
@@ -39,14 +39,14 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// The names of the receivers.
+// The names of the sinks.
 const (
 	SyslogName  tickets.EventSink = "syslog"
 	WebhookName tickets.EventSink = "webhook"
 	FileName    tickets.EventSink = "file"
 )
 
-// testType is the type of the notice by which Check sees whether a receiver
+// testType is the type of the notice by which Check sees whether a sink
 // takes any.
 const testType = "countersign.test"
 

@@ -307,14 +307,14 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-// TestInviteInTheReadme holds the number of permissions in the README.
-func TestInviteInTheReadme(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+// TestInviteInTheDocs holds the number of permissions in the set-up.
+func TestInviteInTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/setup-discord.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("&permissions=%d`", Permissions()); !strings.Contains(string(text), want) {
-		t.Errorf("the README does not invite with %s", want)
+		t.Errorf("docs/setup-discord.md does not invite with %s", want)
 	}
 }
 

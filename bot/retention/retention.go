@@ -12,7 +12,7 @@ import (
 )
 
 // How long webhooks are kept. One that made or changed a ticket is kept until
-// the ticket is final, however long that takes. docs/operating.md tells
+// the ticket is final, however long that takes. docs/audit.md tells
 // admins of these.
 const (
 	// KeepFailed is for webhooks that failed: they can be replayed.

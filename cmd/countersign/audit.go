@@ -79,7 +79,7 @@ func auditVerify(ctx context.Context, p Env, args []string) (err error) {
 		out.verified(v)
 	}
 	if err = errors.Join(err, out.end()); err == nil && v.Findings > 0 {
-		err = fmt.Errorf("the history is not as it was written: %d findings. docs/operating.md says what to do", v.Findings)
+		err = fmt.Errorf("the history is not as it was written: %d findings. docs/runbook.md says what to do", v.Findings)
 	}
 	return err
 }
@@ -376,7 +376,7 @@ func orEmpty(s *string) string {
 	return *s
 }
 
-// auditColumns are documented in docs/operating.md, which a test compares.
+// auditColumns are documented in docs/audit.md, which a test compares.
 // People's scripts know them: a new one comes last.
 var auditColumns = []columnOf[record]{
 	{"ticket", func(r record) string { return r.of }},

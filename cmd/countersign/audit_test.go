@@ -385,7 +385,7 @@ func TestEvidence(t *testing.T) {
 }
 
 func TestAuditFieldsAreDocumented(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operating.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "audit.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +402,7 @@ func TestAuditFieldsAreDocumented(t *testing.T) {
 	}
 	for _, want := range []string{strings.Join(columns, ", "), strings.Join(fields, ", ")} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("docs/operating.md does not tell of %s", want)
+			t.Errorf("docs/audit.md does not tell of %s", want)
 		}
 	}
 }

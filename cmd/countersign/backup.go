@@ -13,7 +13,7 @@ import (
 
 // sayRedisKeepsItself answers backup and restore where the store is a Redis.
 const sayRedisKeepsItself = "%s_STORE names a Redis, which is backed up and restored with its own tools: save it with redis-cli BGSAVE and keep dump.rdb, and put that into an empty Redis. " +
-	"A copy in one file is made with countersign store copy redis://… sqlite:FILE, and goes back the same way; docs/operating.md tells more"
+	"A copy in one file is made with countersign store copy redis://… sqlite:FILE, and goes back the same way; docs/maintenance.md tells more"
 
 // sqliteOf is the path of the file that the environment names.
 func sqliteOf(p Env) (string, error) {

@@ -19,7 +19,7 @@ type cefField struct {
 	value func(record) string
 }
 
-// cefFields are documented in docs/operating.md, which a test compares.
+// cefFields are documented in docs/audit.md, which a test compares.
 var cefFields = []cefField{
 	{"rt", 20, func(r record) string { return strconv.FormatInt(r.at.UnixMilli(), 10) }},
 	{"externalId", 40, func(r record) string { return r.of }},

@@ -187,7 +187,7 @@ func checkConfig(c *checkup, cfg config, wrong configError) {
 	}
 	for _, f := range cfg.short() {
 		if !wrong.about(f.name, "") {
-			c.bad(envPrefix+"_"+f.name, f.say, "Make a new one, for example with openssl rand -hex 24; docs/operating.md tells how each secret is changed.")
+			c.bad(envPrefix+"_"+f.name, f.say, "Make a new one, for example with openssl rand -hex 24; docs/maintenance.md tells how each secret is changed.")
 		}
 	}
 	if cfg.TLSCert != "" && cfg.TLSKey != "" {
@@ -354,7 +354,7 @@ func checkForeign(ctx context.Context, c *checkup, cfg config, keep store.Store)
 	const what = "Slack: the connections of the app, as the bot last recorded them"
 	switch n, err := keep.Cursor(ctx, foreignMark); {
 	case err == nil && n > 0:
-		c.bad(what, slack.SayForeign(int(n)), "Find the other installation and give it an app and tokens of its own; a bot that was killed a moment ago counts too, for some minutes. docs/operating.md, A card of another request, says what happens otherwise.")
+		c.bad(what, slack.SayForeign(int(n)), "Find the other installation and give it an app and tokens of its own; a bot that was killed a moment ago counts too, for some minutes. docs/runbook.md, A card of another request, says what happens otherwise.")
 	case err == nil:
 		c.ok(what)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestStoryRestoreABackup does what docs/operating.md says: a backup is taken
+// TestStoryRestoreABackup does what docs/maintenance.md says: a backup is taken
 // while the bot runs, more happens, the file is lost, and the backup takes its
 // place. What it had can be decided, and what was decided meanwhile is known
 // from EPM.

@@ -467,7 +467,7 @@ func TestTicketsExportIsWhole(t *testing.T) {
 }
 
 func TestCSVColumnsAreDocumented(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operating.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "reference.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -476,7 +476,7 @@ func TestCSVColumnsAreDocumented(t *testing.T) {
 		names = append(names, "`"+c.name+"`")
 	}
 	if want := strings.Join(names, ", "); !strings.Contains(string(text), want) {
-		t.Errorf("docs/operating.md does not tell of the columns %s", want)
+		t.Errorf("docs/reference.md does not tell of the columns %s", want)
 	}
 }
 

@@ -225,7 +225,7 @@ func csvRow[T any](o *printer, columns []columnOf[T], v T) {
 	o.csv(cells)
 }
 
-// csvColumns are documented in docs/operating.md, which a test compares.
+// csvColumns are documented in docs/reference.md, which a test compares.
 // People's scripts know them: a new one comes last.
 var csvColumns = []columnOf[*tickets.Ticket]{
 	{"number", func(t *tickets.Ticket) string { return string(t.Number) }},

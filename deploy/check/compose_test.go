@@ -20,7 +20,7 @@ import (
 var composeDir = filepath.Join(root, "deploy", "compose")
 
 // compose reads files as `docker compose` does, in a folder that was set up
-// as docs/operating.md says.
+// as docs/maintenance.md says.
 func compose(t testing.TB, files ...string) *types.Project {
 	t.Helper()
 	dir := t.TempDir()

@@ -289,10 +289,10 @@ func TestQueriesAskForWhatIsExported(t *testing.T) {
 		}
 	}
 
-	operating := string(read(t, root, "docs", "operating.md"))
+	reference := string(read(t, root, "docs", "reference.md"))
 	for name := range e.kind {
-		if strings.HasPrefix(name, "countersign_") && !strings.Contains(operating, "`"+name+"`") {
-			t.Errorf("docs/operating.md does not say what %s is", name)
+		if strings.HasPrefix(name, "countersign_") && !strings.Contains(reference, "`"+name+"`") {
+			t.Errorf("docs/reference.md does not say what %s is", name)
 		}
 	}
 
@@ -399,7 +399,7 @@ func TestAlertRules(t *testing.T) {
 		t.Errorf("test rules: %v\n%s", err, out)
 	}
 	tests := string(read(t, prometheusDir, "alerts_test.yaml"))
-	operating := string(read(t, root, "docs", "operating.md"))
+	runbook := string(read(t, root, "docs", "runbook.md"))
 	for _, r := range rules(t) {
 		if r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 			t.Errorf("%s lacks a severity, a summary or a description", r.Alert)
@@ -408,8 +408,8 @@ func TestAlertRules(t *testing.T) {
 		if !strings.Contains(tests, `alertname="`+r.Alert+`",alertstate="firing"`) {
 			t.Errorf("alerts_test.yaml does not let %s fire", r.Alert)
 		}
-		if !strings.Contains(operating, "| `"+r.Alert+"` | "+r.Labels["severity"]+" | ") {
-			t.Errorf("docs/operating.md does not say what %s means", r.Alert)
+		if !strings.Contains(runbook, "| `"+r.Alert+"` | "+r.Labels["severity"]+" | ") {
+			t.Errorf("docs/runbook.md does not say what %s means", r.Alert)
 		}
 	}
 }

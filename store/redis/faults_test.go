@@ -527,13 +527,13 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// The rights that docs/operating.md asks for are enough.
+// The rights that docs/maintenance.md asks for are enough.
 func TestLeastRights(t *testing.T) {
 	t.Parallel()
 	const rights = "+@read +@write +@scripting +@connection +time +info +config|get"
-	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "operating.md"))
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "maintenance.md"))
 	if err != nil || !strings.Contains(string(docs), "`"+rights+"`") || !strings.Contains(string(docs), "`"+clusterRights+"`") {
-		t.Errorf("operating.md does not ask for %s, and %s (%v)", rights, clusterRights, err)
+		t.Errorf("maintenance.md does not ask for %s, and %s (%v)", rights, clusterRights, err)
 	}
 	allow := func(t *testing.T, rights string, servers ...*redistest.Server) {
 		t.Helper()

@@ -134,6 +134,72 @@ func TestRoomsReachTheRightWay(t *testing.T) {
 	}
 }
 
+// TestArchitecturePicture: the picture in docs/architecture.md has the imports
+// of the packages that ship. An import that others imply is not drawn.
+func TestArchitecturePicture(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, picture, _ := strings.Cut(string(page), "```mermaid\n")
+	picture, _, _ = strings.Cut(picture, "```")
+	drawn := map[string]bool{}
+	for line := range strings.Lines(picture) {
+		if line = strings.TrimSpace(line); strings.Contains(line, "-->") {
+			drawn[line] = true
+		}
+	}
+	for _, line := range arrows(list(t, "./...")) {
+		if !drawn[line] {
+			t.Errorf("docs/architecture.md: add to the picture the line\n    %s", line)
+		}
+		delete(drawn, line)
+	}
+	for line := range drawn {
+		t.Errorf("docs/architecture.md: remove from the picture the line\n    %s", line)
+	}
+
+	got := arrows([]listed{
+		{ImportPath: module + "a", Imports: []string{module + "b", module + "c", module + "d/dtest", "fmt"}},
+		{ImportPath: module + "b", Imports: []string{module + "c"}},
+		{ImportPath: module + "c"},
+		{ImportPath: module + "d/dtest", Imports: []string{module + "c"}},
+	})
+	if want := []string{"a --> b", "b --> c"}; !slices.Equal(got, want) {
+		t.Errorf("arrows = %q, want %q", got, want)
+	}
+}
+
+// arrows are the imports among our packages, without those that others imply
+// and without fakes, suites and the tests in faults.
+func arrows(packages []listed) []string {
+	imports := map[string][]string{}
+	for _, p := range packages {
+		room := strings.TrimPrefix(p.ImportPath, module)
+		for _, i := range p.Imports {
+			if ours, ok := strings.CutPrefix(i, module); ok && !forTests.MatchString(room) && !forTests.MatchString(ours) {
+				imports[room] = append(imports[room], ours)
+			}
+		}
+	}
+	var reaches func(from, to string) bool
+	reaches = func(from, to string) bool {
+		return slices.ContainsFunc(imports[from], func(i string) bool { return i == to || reaches(i, to) })
+	}
+	var lines []string
+	for room, to := range imports {
+		for _, i := range to {
+			if !slices.ContainsFunc(to, func(other string) bool { return other != i && reaches(other, i) }) {
+				lines = append(lines, room+" --> "+i)
+			}
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+var forTests = regexp.MustCompile(`^faults$|test(/|$)`)
+
 func TestBinaryDoesNotLinkTesting(t *testing.T) {
 	for _, d := range list(t, "./cmd/countersign")[0].Deps {
 		if d == "testing" {

@@ -237,6 +237,25 @@ func TestCommandsAreInTheDocumentation(t *testing.T) {
 	}
 }
 
+// TestContributingNamesFiles: what CONTRIBUTING.md says to open is there.
+func TestContributingNamesFiles(t *testing.T) {
+	b, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(b), "| Looking for | Open |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	named := quoted.FindAllStringSubmatch(table, -1)
+	if len(named) < 10 {
+		t.Errorf("%d files are named: the test looks in the wrong place", len(named))
+	}
+	for _, m := range named {
+		if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+			t.Errorf("CONTRIBUTING.md names %s: %v", m[1], err)
+		}
+	}
+}
+
 // withoutValues is a command as noCommand understands it: what is typed
 // behind a word of /epm, or as the value of a flag, may be anything.
 func withoutValues(text string) string {

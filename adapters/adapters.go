@@ -8,8 +8,8 @@
 // It owns no rule about tickets: who may decide and what is valid is asked of
 // the [Handler], whose answers are values.
 //
-// The words that people read are the same on every platform and live here,
-// in words.go.
+// The texts that people read are the same on every platform and live in
+// package wording.
 package adapters
 
 import (
@@ -133,7 +133,7 @@ type Handler interface {
 	Click(ctx context.Context, c Click) Answer
 	Submit(ctx context.Context, s Submission) Answer
 	// Command answers what was typed. If that takes longer than about 2 s
-	// the person reads [SayMoment] until then.
+	// the person reads that it takes a moment until then.
 	Command(ctx context.Context, c Command) Answer
 	// SubmitSettings takes the form of [Settings], likewise.
 	SubmitSettings(ctx context.Context, c Configuration) Answer
@@ -226,7 +226,7 @@ type Configuration struct {
 type Completion struct {
 	Actor tickets.Actor
 	Place tickets.Place
-	Word  string            // one of [Commands]
+	Word  string            // the Name of a [CommandSpec]
 	Arg   string            // that is being typed
 	Typed string            // of it so far
 	Given map[string]string // the other arguments, by name

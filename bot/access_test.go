@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -33,20 +34,20 @@ func TestWhoMayRead(t *testing.T) {
 		{name: "ApproverNowhere", by: bob},
 		{name: "StrangerWhereTheyAreShown", by: sam, in: place},
 		{name: "MemberElsewhere", by: sam, in: elsewhere, sees: yes},
-		{name: "StrangerElsewhere", by: sam, in: elsewhere, no: adapters.SayNotReader},
-		{name: "StrangerNowhere", by: sam, no: adapters.SayNotReader},
-		{name: "NobodyTells", by: sam, in: elsewhere, sees: unknown, no: adapters.SayCannotCheckReader},
-		{name: "NoGroupIsTold", by: sam, in: elsewhere, no: adapters.SayCannotCheckReader,
+		{name: "StrangerElsewhere", by: sam, in: elsewhere, no: wording.MsgNotReader},
+		{name: "StrangerNowhere", by: sam, no: wording.MsgNotReader},
+		{name: "NobodyTells", by: sam, in: elsewhere, sees: unknown, no: wording.MsgCannotCheckReader},
+		{name: "NoGroupIsTold", by: sam, in: elsewhere, no: wording.MsgCannotCheckReader,
 			holds: func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("not told") }},
 		{name: "MemberAlthoughNoGroupIsTold", by: sam, in: place,
 			holds: func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("not told") }},
-		{name: "OnAChatThatIsNotThere", by: tickets.Actor{Platform: "other", ID: "U1"}, in: place, no: adapters.SayNotReader},
-		{name: "WithoutAnID", by: tickets.Actor{Platform: "chat"}, in: elsewhere, no: adapters.SayNotReader},
+		{name: "OnAChatThatIsNotThere", by: tickets.Actor{Platform: "other", ID: "U1"}, in: place, no: wording.MsgNotReader},
+		{name: "WithoutAnID", by: tickets.Actor{Platform: "chat"}, in: elsewhere, no: wording.MsgNotReader},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w.chat.sees, w.chat.holds = tt.sees, tt.holds
 			defer func() { w.chat.sees, w.chat.holds = nil, nil }()
-			for _, word := range adapters.Commands() {
+			for _, word := range wording.Commands() {
 				if word.Admin {
 					continue
 				}
@@ -62,7 +63,7 @@ func TestWhoMayRead(t *testing.T) {
 					answer := w.bot.Command(t.Context(), c)
 					note, _ := answer.(adapters.Note)
 					open := word.Name == "help" || word.Name == "roles"
-					refused := note.Text == adapters.SayNotReader || note.Text == adapters.SayCannotCheckReader
+					refused := note.Text == wording.MsgNotReader || note.Text == wording.MsgCannotCheckReader
 					switch {
 					case !open && tt.no != "" && note.Text != tt.no:
 						t.Errorf("%q (turned: %v) is answered %+v, want %q", text, turned, answer, tt.no)

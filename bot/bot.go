@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/access"
 	"github.com/countersign/countersign/bot/audit"
 	"github.com/countersign/countersign/bot/cards"
@@ -162,8 +163,8 @@ func New(c Config) (*Bot, error) {
 		Workers: c.Workers, Poll: c.Poll, Lease: c.Lease, Timeout: c.Timeout, Grace: c.Grace,
 		Hooks: outbox.Hooks{
 			Begin: b.stepSpan, Recorded: b.recorded,
-			Lost:      func(p tickets.Place, why string) { b.notifier.Lost(p, adapters.SayPlaceLost(p, why)) },
-			Recovered: func(p tickets.Place) { b.notifier.Recovered(p, adapters.SayPlaceBack(p)) },
+			Lost:      func(p tickets.Place, why string) { b.notifier.Lost(p, wording.MsgPlaceLost(p, why)) },
+			Recovered: func(p tickets.Place) { b.notifier.Recovered(p, wording.MsgPlaceBack(p)) },
 		},
 	})
 	b.events = events.New(events.Config{
@@ -389,9 +390,9 @@ func (b *Bot) Load(ctx context.Context) error { return b.settings.Load(ctx) }
 func (b *Bot) Comparisons() ([]reconcile.Comparison, bool) { return b.reconciler.Comparisons() }
 
 // Card is what the settings say about cards on a platform.
-func (b *Bot) Card(on tickets.Platform) adapters.Card {
+func (b *Bot) Card(on tickets.Platform) wording.Card {
 	s := b.settings.Current()
-	card := adapters.Card{Fields: s.Fields, Moves: func(t *tickets.Ticket) []tickets.State { return b.settings.RulesOf(t).Type.Others(t.State) }}
+	card := wording.Card{Fields: s.Fields, Moves: func(t *tickets.Ticket) []tickets.State { return b.settings.RulesOf(t).Type.Others(t.State) }}
 	for _, p := range s.Assign {
 		if p.Platform == on {
 			card.Assign = p

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -70,7 +71,7 @@ func TestDeletedCardIsPostedAgainOnce(t *testing.T) {
 	w.eventually("admins are told", func() bool { return len(c.texts()) > 0 })
 	w.move(n, "New")
 	w.until(n, "settled", settled)
-	if texts := c.texts(); len(texts) != 1 || texts[0] != adapters.SayCardsGone(placeOne, []tickets.Number{n}) {
+	if texts := c.texts(); len(texts) != 1 || texts[0] != wording.MsgCardsGone(placeOne, []tickets.Number{n}) {
 		t.Errorf("admins were told %q", texts)
 	}
 	var found []store.Finding
@@ -139,7 +140,7 @@ func TestManyCardsAreToldTogether(t *testing.T) {
 	w.eventually("they are to be told", func() bool { return w.bot.CardsToTell() == len(list) })
 	w.advance(time.Minute)
 	w.eventually("admins are told", func() bool { return len(c.texts()) > 0 })
-	if texts := c.texts(); len(texts) != 1 || texts[0] != adapters.SayCardsGone(placeOne, list) || !strings.Contains(texts[0], "2 more") {
+	if texts := c.texts(); len(texts) != 1 || texts[0] != wording.MsgCardsGone(placeOne, list) || !strings.Contains(texts[0], "2 more") {
 		t.Errorf("admins were told %q", texts)
 	}
 }
@@ -180,5 +181,5 @@ func TestDeletedCardIsLookedFor(t *testing.T) {
 	}
 	w.until(n, "given up", func(t *tickets.Ticket) bool { return t.Message(placeOne).Dead })
 	w.advance(time.Minute)
-	w.eventually("admins are told", func() bool { return slices.Contains(c.texts(), adapters.SayCardsGone(placeOne, []tickets.Number{n})) })
+	w.eventually("admins are told", func() bool { return slices.Contains(c.texts(), wording.MsgCardsGone(placeOne, []tickets.Number{n})) })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/tickets"
 )
@@ -26,7 +27,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 		ok = false
 	}
 	if !ok {
-		return adapters.Note{Text: adapters.SayOldButton}
+		return adapters.Note{Text: wording.MsgOldButton}
 	}
 	if err := b.settings.Ensure(ctx); err != nil {
 		return *b.commands.ReadFailed(c.Number, err)
@@ -61,7 +62,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	if err := t.Decidable(b.settings.RulesOf(t)); err != nil {
 		b.audit.Denied(c.Actor, verdict, c.Place, t.Number, err.Error())
 		b.audit.Append(t.Number, c.Actor, b.refreshActive)
-		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
+		return adapters.Note{Text: wording.MsgUndecidable(t, err)}
 	}
 	if no := b.access.DecideDamaged(ctx, c.Actor, t); no != nil {
 		b.audit.Denied(c.Actor, verdict, c.Place, t.Number, no.Reason)
@@ -124,11 +125,11 @@ func resultOf(a adapters.Answer) string {
 func misplaced(c adapters.Click, t *tickets.Ticket) string {
 	switch {
 	case c.Digest == "":
-		return adapters.SayOldButton
+		return wording.MsgOldButton
 	case errors.Is(c.Digest.Check(t.Request), tickets.ErrOtherRequest):
-		return adapters.SayOtherRequest
+		return wording.MsgOtherRequest
 	case !c.Private && !t.ShownIn(c.Place):
-		return adapters.SayNotShownHere
+		return wording.MsgNotShownHere
 	}
 	return ""
 }
@@ -140,6 +141,6 @@ func anew(t *tickets.Ticket, v tickets.Verdict, values tickets.Form, problems ti
 	for field, say := range problems {
 		all[field] = say
 	}
-	all[tickets.FieldReason] = adapters.SayMoreKnown
+	all[tickets.FieldReason] = wording.MsgMoreKnown
 	return adapters.Form{Ticket: t, Verdict: v, Values: values, Problems: all}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -27,12 +28,12 @@ func TestFirstStateInactive(t *testing.T) {
 	w.version(1)
 	n := w.ask("r")
 	tk := w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
-	if tk.Active || !strings.Contains(adapters.Status(tk).On("chat"), "no decision can be made in state New until an admin moves it") {
-		t.Errorf("the ticket is active %t, and its card says %q", tk.Active, adapters.Status(tk).On("chat"))
+	if tk.Active || !strings.Contains(wording.Status(tk).On("chat"), "no decision can be made in state New until an admin moves it") {
+		t.Errorf("the ticket is active %t, and its card says %q", tk.Active, wording.Status(tk).On("chat"))
 	}
 	w.wants("status", "\nN"+onHoldFirst[1:])
 	w.wants("state "+string(n)+" On Hold", "is now On Hold.")
-	if a, ok := w.approve(n, ann, twoHours).(adapters.Note); ok && strings.Contains(a.Text, tickets.SayInactive) {
+	if a, ok := w.approve(n, ann, twoHours).(adapters.Note); ok && strings.Contains(a.Text, tickets.MsgInactive) {
 		t.Errorf("moved, and still refused: %q", a.Text)
 	}
 	// What an admin has meant is not asked again.

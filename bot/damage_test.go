@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/integrity"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -115,14 +116,14 @@ func TestDamagedRecord(t *testing.T) {
 			wantNote(t, w.click(n, ann, adapters.ActionApprove), "was changed by something else than Countersign")
 			wantNote(t, w.approve(n, bob, twoHours), "was changed by something else than Countersign")
 			tk := w.until(n, "shown as damaged", func(tk *tickets.Ticket) bool { return tk.Message(place).Shown == tk.Rev })
-			if says := adapters.Warning(tk); !strings.Contains(says, adapters.SayDamaged) || tk.Open() {
+			if says := wording.Warning(tk); !strings.Contains(says, wording.MsgDamaged) || tk.Open() {
 				t.Errorf("the card says %q, and is open: %t", says, tk.Open())
 			}
 			if w.meter.found(integrity.DamagedRecord) != 1 {
 				t.Errorf("found %v; want one record", w.meter.all)
 			}
 			cmd := "ticket " + string(n) + " accept-damaged"
-			if got := w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: cmd + " yes"}).(adapters.Note).Text; got != adapters.SayNotAdmin {
+			if got := w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: cmd + " yes"}).(adapters.Note).Text; got != wording.MsgNotAdmin {
 				t.Errorf("a stranger is told %q", got)
 			}
 			w.wants(cmd, "send: /epm ticket "+string(n)+" accept-damaged yes")
@@ -130,8 +131,8 @@ func TestDamagedRecord(t *testing.T) {
 			w.wants(cmd+" Yes", "Other people can now decide "+string(n))
 			w.wants(cmd+" yes", "is not damaged, or was accepted already")
 			w.wants("ticket "+string(other)+" accept-damaged yes", "is not damaged")
-			wantNote(t, w.click(n, ann, adapters.ActionApprove), adapters.SayAcceptedByYou)
-			wantNote(t, w.approve(n, ann, twoHours), adapters.SayAcceptedByYou)
+			wantNote(t, w.click(n, ann, adapters.ActionApprove), wording.MsgAcceptedByYou)
+			wantNote(t, w.approve(n, ann, twoHours), wording.MsgAcceptedByYou)
 			w.restart() // what was accepted stays so
 			if a := w.approve(n, bob, twoHours); a != (adapters.Done{}) {
 				t.Fatalf("Bob decides: %#v", a)
@@ -269,8 +270,8 @@ func TestDecisionInADamagedRecord(t *testing.T) {
 			w.startAfter(func() { c.change(w, n) })
 			tk := w.until(n, "held", func(tk *tickets.Ticket) bool { return tk.Damaged() && !tk.Broken && tk.Message(place).Shown == tk.Rev })
 			w.advance(24 * time.Hour)
-			if says := adapters.Status(tk).String(); !strings.Contains(says, "not sent to EPM: the record is damaged") || !strings.Contains(adapters.Warning(tk), adapters.SayDamaged) {
-				t.Errorf("the card says %q, %q", says, adapters.Warning(tk))
+			if says := wording.Status(tk).String(); !strings.Contains(says, "not sent to EPM: the record is damaged") || !strings.Contains(wording.Warning(tk), wording.MsgDamaged) {
+				t.Errorf("the card says %q, %q", says, wording.Warning(tk))
 			}
 			after := w.shown("after")
 			if a := w.approve(after, ann, twoHours); a != (adapters.Done{}) {
@@ -381,7 +382,7 @@ func TestAcceptedInAnotherChat(t *testing.T) {
 		"D2": {Names: []string{"carl", "Carl Jung"}},
 		"D3": {},
 	}
-	for id, want := range map[string]string{"D1": adapters.SayPerhapsAccepted, "D2": "", "D3": adapters.SayPerhapsAccepted, "D4": adapters.SayCannotTell} {
+	for id, want := range map[string]string{"D1": wording.MsgPerhapsAccepted, "D2": "", "D3": wording.MsgPerhapsAccepted, "D4": wording.MsgCannotTell} {
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -78,12 +79,12 @@ func TestWhoMayDecide(t *testing.T) {
 		refusal   string // empty: allowed
 	}{
 		"ByName":           {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U1"}}},
-		"NobodyConfigured": {refusal: adapters.SayNoApprovers},
-		"SomebodyElse":     {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U2"}}, refusal: adapters.SayNotApprover},
-		"OtherPlatform":    {approvers: []tickets.Principal{{Platform: "other", Kind: tickets.User, ID: "U1"}}, refusal: adapters.SayNotApprover},
+		"NobodyConfigured": {refusal: wording.MsgNoApprovers},
+		"SomebodyElse":     {approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U2"}}, refusal: wording.MsgNotApprover},
+		"OtherPlatform":    {approvers: []tickets.Principal{{Platform: "other", Kind: tickets.User, ID: "U1"}}, refusal: wording.MsgNotApprover},
 		"InGroup":          {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, nil }},
-		"GroupUnreadable":  {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }, refusal: adapters.SayCannotCheck},
-		"YesWithError":     {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, errors.New("away") }, refusal: adapters.SayCannotCheck},
+		"GroupUnreadable":  {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }, refusal: wording.MsgCannotCheck},
+		"YesWithError":     {approvers: []tickets.Principal{group}, holds: func(tickets.Principal, tickets.Actor) (bool, error) { return true, errors.New("away") }, refusal: wording.MsgCannotCheck},
 		"NamedAndUnreadable": {approvers: []tickets.Principal{group, {Platform: "chat", Kind: tickets.User, ID: "U1"}}, holds: func(p tickets.Principal, a tickets.Actor) (bool, error) {
 			if p.Kind == tickets.Group {
 				return false, errors.New("away")
@@ -125,13 +126,13 @@ func TestOwnRequest(t *testing.T) {
 		log     string
 	}{
 		"SomebodyElse":     {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"ann@acme.com"}, Names: []string{"Ann"}}},
-		"SameAddress":      {user: "JDoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@ACME.com"}}, refusal: adapters.SayOwnRequest, log: "it is same their own"},
+		"SameAddress":      {user: "JDoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@ACME.com"}}, refusal: wording.MsgOwnRequest, log: "it is same their own"},
 		"AccountIsAlike":   {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, refusal: `made by ACME\jdoe, and you are jdoe@acme.com`, log: "it is perhaps their own"},
-		"NobodyAsked":      {who: tickets.Identity{Emails: []string{"ann@acme.com"}}, refusal: adapters.SayUnknownAsker, log: "it is perhaps their own"},
-		"CannotBeFoundOut": {user: `ACME\jdoe`, err: away, refusal: adapters.SayCannotTell, again: true, log: "cannot tell whose request it is"},
+		"NobodyAsked":      {who: tickets.Identity{Emails: []string{"ann@acme.com"}}, refusal: wording.MsgUnknownAsker, log: "it is perhaps their own"},
+		"CannotBeFoundOut": {user: `ACME\jdoe`, err: away, refusal: wording.MsgCannotTell, again: true, log: "cannot tell whose request it is"},
 		"AddressesAreHidden": {user: `ACME\jdoe`, err: fmt.Errorf("profile: %w", &tickets.Failure{Class: tickets.Rejected, UserMessage: "Chat hides addresses: Settings, Display", Err: away}),
 			refusal: "Chat hides addresses: Settings, Display", again: true, log: "cannot tell whose request it is"},
-		"NothingIsKnown": {user: `ACME\jdoe`, refusal: adapters.SayCannotTell, again: true, log: "it is perhaps their own"},
+		"NothingIsKnown": {user: `ACME\jdoe`, refusal: wording.MsgCannotTell, again: true, log: "it is perhaps their own"},
 		"SameAndAllowed": {user: "jdoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, own: true},
 		"AwayAndAllowed": {user: `ACME\jdoe`, err: away, own: true},
 	} {
@@ -186,7 +187,7 @@ func TestOwnRequest(t *testing.T) {
 func TestFormProblemsStayInForm(t *testing.T) {
 	w, n := started(t)
 	f, ok := w.approve(n, ann, tickets.Form{Reason: "  ", Unit: tickets.UnitHours, Amount: "25"}).(adapters.Form)
-	want := tickets.Problems{tickets.FieldReason: tickets.SayReason, tickets.FieldAmount: tickets.SayHours}
+	want := tickets.Problems{tickets.FieldReason: tickets.MsgReason, tickets.FieldAmount: tickets.MsgHours}
 	if !ok || len(f.Problems) != 2 || f.Problems[tickets.FieldReason] != want[tickets.FieldReason] || f.Problems[tickets.FieldAmount] != want[tickets.FieldAmount] {
 		t.Errorf("problems = %v, want %v", f.Problems, want)
 	}
@@ -212,7 +213,7 @@ func TestManyDecideAtOnce(t *testing.T) {
 			done++
 			continue
 		}
-		if text := a.(adapters.Note).Text; !strings.Contains(text, "approved") && !strings.Contains(text, tickets.SayFinal) {
+		if text := a.(adapters.Note).Text; !strings.Contains(text, "approved") && !strings.Contains(text, tickets.MsgFinal) {
 			t.Errorf("a loser was told %q, want who was faster", text)
 		}
 	}
@@ -220,8 +221,8 @@ func TestManyDecideAtOnce(t *testing.T) {
 		t.Errorf("%d decided, want 1", done)
 	}
 	w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
-	wantNote(t, w.approve(n, bob, twoHours), tickets.SayFinal)
-	wantNote(t, w.click(n, bob, adapters.ActionDeny), tickets.SayFinal)
+	wantNote(t, w.approve(n, bob, twoHours), tickets.MsgFinal)
+	wantNote(t, w.click(n, bob, adapters.ActionDeny), tickets.MsgFinal)
 	if len(w.epm.taken["r"]) != 1 {
 		t.Errorf("%d decisions at EPM, want 1", len(w.epm.taken["r"]))
 	}
@@ -241,8 +242,8 @@ func TestInactive(t *testing.T) {
 	cmd := func(by tickets.Actor, text string) string {
 		return w.bot.Command(context.Background(), adapters.Command{Actor: by, Place: place, Text: text}).(adapters.Note).Text
 	}
-	if got := cmd(sam, "state "+string(n)+" Closed"); got != adapters.SayNotAdmin {
-		t.Errorf("a stranger was told %q, want %q", got, adapters.SayNotAdmin)
+	if got := cmd(sam, "state "+string(n)+" Closed"); got != wording.MsgNotAdmin {
+		t.Errorf("a stranger was told %q, want %q", got, wording.MsgNotAdmin)
 	}
 	if got := cmd(ann, "state "+string(n)+" nowhere"); !strings.Contains(got, "New, In Progress") {
 		t.Errorf("unknown state: %q, want the list", got)
@@ -251,8 +252,8 @@ func TestInactive(t *testing.T) {
 		t.Errorf("state = %q", got)
 	}
 	cmd(ann, "state "+string(n)+" resolved")
-	wantNote(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
-	wantNote(t, w.approve(n, ann, twoHours), tickets.SayInactive)
+	wantNote(t, w.click(n, ann, adapters.ActionApprove), tickets.MsgInactive)
+	wantNote(t, w.approve(n, ann, twoHours), tickets.MsgInactive)
 	shown := func(open bool) func(*tickets.Ticket) bool {
 		return func(*tickets.Ticket) bool {
 			w.chat.mu.Lock()
@@ -276,11 +277,11 @@ func TestMenuMovesTheState(t *testing.T) {
 		return w.bot.Click(context.Background(), adapters.Click{Actor: by, Place: place, Number: n, Digest: w.digest(n), Action: adapters.ActionState, State: s})
 	}
 	for _, by := range []tickets.Actor{sam, bob} { // bob is an approver
-		if a := choose(by, n, "Closed"); a != (adapters.Note{Text: adapters.SayNotAdmin}) {
-			t.Errorf("%s is answered %#v, want %q", by.Name, a, adapters.SayNotAdmin)
+		if a := choose(by, n, "Closed"); a != (adapters.Note{Text: wording.MsgNotAdmin}) {
+			t.Errorf("%s is answered %#v, want %q", by.Name, a, wording.MsgNotAdmin)
 		}
 	}
-	wantNote(t, choose(sam, "JIT-7", "Closed"), adapters.SayNotAdmin) // and learns nothing of tickets
+	wantNote(t, choose(sam, "JIT-7", "Closed"), wording.MsgNotAdmin) // and learns nothing of tickets
 	wantNote(t, choose(ann, "JIT-7", "Closed"), "no ticket JIT-7")
 	for _, s := range []tickets.State{"", "nowhere", "Work in Progress", "New, Closed", tickets.State(strings.Repeat("<!channel>", 1000))} {
 		wantNote(t, choose(ann, n, s), "There is no such state. Choose one of: New, In Progress, On Hold, Resolved, Closed, Cancelled.")
@@ -298,7 +299,7 @@ func TestMenuMovesTheState(t *testing.T) {
 			t.Errorf("Closed is answered %#v", a)
 		}
 	}
-	wantNote(t, w.click(n, bob, adapters.ActionApprove), tickets.SayInactive)
+	wantNote(t, w.click(n, bob, adapters.ActionApprove), tickets.MsgInactive)
 	w.bot.Written(t.Context())
 	got := w.until(n, "moved", func(t *tickets.Ticket) bool { return t.State == "Closed" })
 	if e := got.Events[4]; fmt.Sprint(kindsOf(got)[4:]) != "[state access_denied]" || e.Actor.ID != ann.ID || e.Text != "Closed" {
@@ -321,14 +322,14 @@ func TestCardFollowsSettingsWhenSomebodyTries(t *testing.T) {
 	w, n := started(t)
 	w.rules.Active = []tickets.State{"In Progress"}
 	w.restart()
-	wantNote(t, w.click(n, ann, adapters.ActionApprove), tickets.SayInactive)
+	wantNote(t, w.click(n, ann, adapters.ActionApprove), tickets.MsgInactive)
 	w.until(n, "corrected", func(t *tickets.Ticket) bool { return !t.Active && t.Message(place).Shown == t.Rev })
 }
 
 func TestDecidedInConsole(t *testing.T) {
 	w, n := started(t)
 	w.conclude("r", tickets.Outcome{Verdict: tickets.Deny, By: "console admin", At: time.Now()})
-	wantNote(t, w.approve(n, ann, twoHours), tickets.SayFinal)
+	wantNote(t, w.approve(n, ann, twoHours), tickets.MsgFinal)
 	got := w.until(n, "settled", settled)
 	if got.Progress() != tickets.Final || len(w.epm.taken["r"]) != 0 {
 		t.Errorf("progress = %s with %d sends, want final without any", got.Progress(), len(w.epm.taken["r"]))
@@ -483,7 +484,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("/epm %s = %q, want %q in it", text, got, want)
 		}
 	}
-	for _, word := range adapters.Commands() {
+	for _, word := range wording.Commands() {
 		if said(w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: word.Name})) == "" {
 			t.Errorf("/epm %s has no answer", word.Name)
 		}

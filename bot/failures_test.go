@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -140,8 +141,8 @@ func (w *world) check(t *tickets.Ticket, messages, sends int, ends tickets.Progr
 		}
 	}
 	p := w.chat.posts[0]
-	if adapters.Status(p.shown).String() != adapters.Status(t).String() {
-		w.t.Errorf("the message says %q, the ticket %q", adapters.Status(p.shown), adapters.Status(t))
+	if wording.Status(p.shown).String() != wording.Status(t).String() {
+		w.t.Errorf("the message says %q, the ticket %q", wording.Status(p.shown), wording.Status(t))
 	}
 	seen := map[int]bool{}
 	for _, e := range p.replies {

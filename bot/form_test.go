@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -87,8 +88,8 @@ func TestSettingsFormSaves(t *testing.T) {
 	for _, who := range []tickets.Actor{sam, bob} { // Bob is an approver
 		c := fill(w.settingsForm(), map[string]string{"category": "mine"})
 		c.Actor = who
-		wantNote(t, w.bot.SubmitSettings(t.Context(), c), adapters.SayNotAdmin)
-		wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: who, Text: "config"}), adapters.SayNotAdmin)
+		wantNote(t, w.bot.SubmitSettings(t.Context(), c), wording.MsgNotAdmin)
+		wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: who, Text: "config"}), wording.MsgNotAdmin)
 	}
 	w.version(1)
 }
@@ -215,7 +216,7 @@ func TestDoubtKeepsTheForm(t *testing.T) {
 		"Change":    w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Private: true, Action: adapters.ActionForm, Verdict: tickets.Approve, Form: twoHours}),
 		"Configure": w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": "x"})),
 	} {
-		if n, ok := a.(adapters.Note); !ok || !n.Again || n.Text != adapters.SayCannotCheck {
+		if n, ok := a.(adapters.Note); !ok || !n.Again || n.Text != wording.MsgCannotCheck {
 			t.Errorf("%s = %#v, want to be asked to try again", name, a)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -46,7 +47,7 @@ func TestHistoryTellsWhoTried(t *testing.T) {
 	if shown.Place != place || shown.Message != got.Message(place).ID {
 		t.Errorf("shown %+v; want the message's id", shown)
 	}
-	if away.Actor != sam || away.Text != adapters.SayNotApprover || away.Verdict != tickets.Approve || away.Place != place {
+	if away.Actor != sam || away.Text != wording.MsgNotApprover || away.Verdict != tickets.Approve || away.Place != place {
 		t.Errorf("turned away %+v; want who, where, and why", away)
 	}
 	if opened.Actor != ann || opened.Verdict != tickets.Deny || opened.Place != place {
@@ -103,8 +104,8 @@ func (w *world) tries(n tickets.Number) {
 		w.t.Errorf("answer = %+v, want the form", f)
 	}
 	click.Actor = sam
-	wantNote(w.t, w.bot.Click(ctx, click), adapters.SayNotApprover)
-	wantNote(w.t, w.bot.Submit(ctx, adapters.Submission{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: twoHours}), adapters.SayNotApprover)
+	wantNote(w.t, w.bot.Click(ctx, click), wording.MsgNotApprover)
+	wantNote(w.t, w.bot.Submit(ctx, adapters.Submission{Actor: sam, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: twoHours}), wording.MsgNotApprover)
 }
 
 var triedKinds = []tickets.EventKind{"received", "card_posted", "form_opened", "access_denied", "access_denied"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/access"
 	"github.com/countersign/countersign/bot/commands"
 	"github.com/countersign/countersign/store"
@@ -25,9 +26,9 @@ func (b *Bot) Home(ctx context.Context, a tickets.Actor) adapters.Answer {
 	stats, err := b.store.Stats(ctx, now)
 	switch {
 	case damaged:
-		out.Say = adapters.SayDamagedSettings
+		out.Say = wording.MsgDamagedSettings
 	case err != nil:
-		out.Say = adapters.SayStoreAway
+		out.Say = wording.MsgStoreAway
 	default:
 		b.queueOf(ctx, a, &stats, &out)
 	}
@@ -52,7 +53,7 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 	if no := b.access.Approve(ctx, a); no != nil {
 		out.Say = no.Text
 		if errors.Is(no, access.ErrNotApprover) {
-			out.Say = adapters.SayNoQueue
+			out.Say = wording.MsgNoQueue
 		}
 		return
 	}
@@ -86,17 +87,17 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 		stats.Progress[tickets.Pending] = len(queue) + undecidable
 	}
 	all := stats.Progress[tickets.Pending]
-	out.Say = adapters.SayQueue(all)
+	out.Say = wording.MsgQueue(all)
 	switch {
 	case problem != nil && len(queue)+undecidable == 0:
 		b.log.Error("cannot list what waits", "err", problem)
-		out.Say = adapters.SayStoreAway
+		out.Say = wording.MsgStoreAway
 		return
 	case problem != nil:
 		b.log.Error("cannot list all that waits", "err", problem)
 		out.Say += ". Not all of them can be read"
 	case undecidable > 0:
-		out.Say += ". " + adapters.SayNotInQueue(undecidable)
+		out.Say += ". " + wording.MsgNotInQueue(undecidable)
 	}
 	own := b.access.OwnRequest(ctx, a)
 	for _, t := range queue {

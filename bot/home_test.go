@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -50,7 +51,7 @@ func TestHome(t *testing.T) {
 	}
 	both := adapters.MaxQueue + 2
 	h := w.home(bob)
-	if len(h.Queue) != adapters.MaxQueue || h.More != 2 || h.Queue[0].Ticket.Number != first || h.Queue[1].Ticket.Number != second || h.Say != adapters.SayQueue(both) {
+	if len(h.Queue) != adapters.MaxQueue || h.More != 2 || h.Queue[0].Ticket.Number != first || h.Queue[1].Ticket.Number != second || h.Say != wording.MsgQueue(both) {
 		t.Errorf("%q, queue %s; want the oldest %d of %d", h.Say, waits(h), adapters.MaxQueue, both)
 	}
 	if h.Health != "" {
@@ -60,7 +61,7 @@ func TestHome(t *testing.T) {
 	if h := w.home(ann); !strings.Contains(h.Health, "Every connection works.") || len(h.Queue) != adapters.MaxQueue {
 		t.Errorf("an admin reads %q, queue %s", h.Health, waits(h))
 	}
-	if h := w.home(sam); len(h.Queue) > 0 || h.Health != "" || h.Say != adapters.SayNoQueue {
+	if h := w.home(sam); len(h.Queue) > 0 || h.Health != "" || h.Say != wording.MsgNoQueue {
 		t.Errorf("a stranger has the page %+v", h)
 	}
 
@@ -68,7 +69,7 @@ func TestHome(t *testing.T) {
 	w.approve(first, ann, twoHours)
 	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Text: "state " + string(second) + " Closed"})
 	if h := w.home(bob); h.More != 0 || h.Queue[0].Ticket.Number != rest[0] || len(h.Queue) != len(rest) ||
-		h.Say != adapters.SayQueue(len(rest)+1)+". "+adapters.SayNotInQueue(1) {
+		h.Say != wording.MsgQueue(len(rest)+1)+". "+wording.MsgNotInQueue(1) {
 		t.Errorf("%q, queue %s", h.Say, waits(h))
 	}
 	if h, want := w.home(ann), fmt.Sprintf("Waiting for a decision: %d.", len(rest)+1); !strings.Contains(h.Health, want) || !strings.HasPrefix(h.Say, fmt.Sprint(len(rest)+1, " ")) {
@@ -77,12 +78,12 @@ func TestHome(t *testing.T) {
 	for _, n := range rest {
 		w.approve(n, ann, twoHours)
 	}
-	if h := w.home(bob); len(h.Queue) > 0 || h.Say != adapters.SayQueue(1)+". "+adapters.SayNotInQueue(1) {
+	if h := w.home(bob); len(h.Queue) > 0 || h.Say != wording.MsgQueue(1)+". "+wording.MsgNotInQueue(1) {
 		t.Errorf("%q, queue %s; want the one that nobody can decide", h.Say, waits(h))
 	}
 	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Text: "state " + string(second) + " New"})
 	w.approve(second, ann, twoHours)
-	if h := w.home(bob); len(h.Queue) > 0 || h.Say != adapters.SayNothingWaits {
+	if h := w.home(bob); len(h.Queue) > 0 || h.Say != wording.MsgNothingWaits {
 		t.Errorf("%q, queue %s; want nothing", h.Say, waits(h))
 	}
 }
@@ -97,9 +98,9 @@ func TestHomeOfWhoAsked(t *testing.T) {
 		says  string // of what is not offered
 	}{
 		"SomebodyElse": {who: tickets.Identity{Emails: []string{"bob@acme.com"}, Names: []string{"Bob"}}, queue: "JIT-1001 JIT-1002 +0"},
-		"Theirs":       {who: tickets.Identity{Emails: []string{"mia@acme.com"}}, queue: "JIT-1001 JIT-1002* +0", says: adapters.SayOwnRequest},
+		"Theirs":       {who: tickets.Identity{Emails: []string{"mia@acme.com"}}, queue: "JIT-1001 JIT-1002* +0", says: wording.MsgOwnRequest},
 		"Perhaps":      {who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, queue: "JIT-1001* JIT-1002 +0", says: "This request may be your own"},
-		"Unknown":      {err: errors.New("away"), queue: "JIT-1001* JIT-1002* +0", says: adapters.SayCannotTell},
+		"Unknown":      {err: errors.New("away"), queue: "JIT-1001* JIT-1002* +0", says: wording.MsgCannotTell},
 		"Allowed":      {who: tickets.Identity{Emails: []string{"mia@acme.com"}}, own: true, queue: "JIT-1001 JIT-1002 +0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +158,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 		w.approvers, w.admins = nil, []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: ann.ID}}
 		w.start()
 		w.ask("r")
-		if h := w.home(ann); h.Say != adapters.SayNoApprovers || len(h.Queue) > 0 || !strings.Contains(h.Health, adapters.SayNoApprovers) {
+		if h := w.home(ann); h.Say != wording.MsgNoApprovers || len(h.Queue) > 0 || !strings.Contains(h.Health, wording.MsgNoApprovers) {
 			t.Errorf("the page is %+v", h)
 		}
 	})
@@ -167,7 +168,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 		w.chat.holds = func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }
 		w.start()
 		w.ask("r")
-		if h := w.home(ann); h.Say != adapters.SayCannotCheck || len(h.Queue) > 0 || h.Health != "" {
+		if h := w.home(ann); h.Say != wording.MsgCannotCheck || len(h.Queue) > 0 || h.Health != "" {
 			t.Errorf("the page is %+v", h)
 		}
 	})
@@ -180,7 +181,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 			w.ask(id)
 		}
 		b.hides.Store(1)
-		if h := w.home(bob); waits(h) != "JIT-1001 JIT-1002 +0" || h.Say != adapters.SayQueue(3)+". Not all of them can be read" {
+		if h := w.home(bob); waits(h) != "JIT-1001 JIT-1002 +0" || h.Say != wording.MsgQueue(3)+". Not all of them can be read" {
 			t.Errorf("%q, queue %s", h.Say, waits(h))
 		}
 		b.hides.Store(-1)
@@ -269,7 +270,7 @@ func TestHomeReadsAPage(t *testing.T) {
 			if len(h.Queue) != c.shown || len(h.Queue) > 0 && h.Queue[0].Ticket.Number != m.list[c.onHold].Number {
 				t.Errorf("queue %s; want the oldest %d behind %d", waits(h), c.shown, c.onHold)
 			}
-			if h.More != all-c.shown-undecidable || !strings.HasPrefix(h.Say, adapters.SayQueue(all)) {
+			if h.More != all-c.shown-undecidable || !strings.HasPrefix(h.Say, wording.MsgQueue(all)) {
 				t.Errorf("%q, and %d more; want %d of %d", h.Say, h.More, all-c.shown-undecidable, all)
 			}
 		})

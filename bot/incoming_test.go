@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/retention"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -79,8 +80,8 @@ func TestReplayInChat(t *testing.T) {
 	w.keepsFailed(thirdID, "garbage", time.Now())
 	w.answers("incoming", "failed · "+firstID+" · an older version could not read this")
 	for _, word := range []string{"incoming", "incoming failed", "incoming replay " + firstID} {
-		if got := w.told(sam, word); got != adapters.SayNotAdmin {
-			t.Errorf("/epm %s of a stranger = %q, want %q", word, got, adapters.SayNotAdmin)
+		if got := w.told(sam, word); got != wording.MsgNotAdmin {
+			t.Errorf("/epm %s of a stranger = %q, want %q", word, got, wording.MsgNotAdmin)
 		}
 	}
 	for text, want := range map[string]string{

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -54,7 +55,7 @@ func TestConfig(t *testing.T) {
 	}
 	w.wants("config reset yes", "category is now empty, it was “IT   Security”.")
 	w.wants("config reset", "Nothing to change")
-	if got := w.bot.Command(t.Context(), adapters.Command{Actor: tickets.Actor{Platform: "chat", ID: "U9"}, Text: "config set category x"}); got.(adapters.Note).Text != adapters.SayNotAdmin {
+	if got := w.bot.Command(t.Context(), adapters.Command{Actor: tickets.Actor{Platform: "chat", ID: "U9"}, Text: "config set category x"}); got.(adapters.Note).Text != wording.MsgNotAdmin {
 		t.Errorf("a stranger is told %+v", got)
 	}
 	changes, err := w.store.Changes(t.Context(), 10)
@@ -90,7 +91,7 @@ func TestSettingsHoldAtOnce(t *testing.T) {
 	n := w.ask("r")
 	w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" })
 	w.wants("config set approvers chat:U2", "approvers is now “chat:U2”")
-	if got := w.approve(n, ann, twoHours); got.(adapters.Note).Text != adapters.SayNotApprover {
+	if got := w.approve(n, ann, twoHours); got.(adapters.Note).Text != wording.MsgNotApprover {
 		t.Errorf("Ann, who is no approver any more, is told %+v", got)
 	}
 	w.wants("state "+string(n)+" In Progress", "is now In Progress")
@@ -140,7 +141,7 @@ func TestNothingBeforeTheSettings(t *testing.T) {
 	}
 	w.build(s)
 	n := w.ask("r")
-	if got := w.approve(n, ann, twoHours); got.(adapters.Note).Text != adapters.SayNotApprover {
+	if got := w.approve(n, ann, twoHours); got.(adapters.Note).Text != wording.MsgNotApprover {
 		t.Errorf("Ann is told %+v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -38,7 +39,7 @@ func TestDamagedSettings(t *testing.T) {
 	if got := w.bot.Current().Rules.Category; got != "Security" {
 		t.Errorf("the category in force is %q, want the known one", got)
 	}
-	if got := w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "config reset"}).(adapters.Note).Text; got != adapters.SayNotAdmin {
+	if got := w.bot.Command(t.Context(), adapters.Command{Actor: sam, Text: "config reset"}).(adapters.Note).Text; got != wording.MsgNotAdmin {
 		t.Errorf("a stranger is told %q", got)
 	}
 	w.wants("config reset", "Nothing was changed yet. The settings in my store are damaged", "/epm config reset yes makes")
@@ -76,7 +77,7 @@ func TestStartWithDamagedSettings(t *testing.T) {
 	if _, err := w.bot.Keep(t.Context(), request("r")); err == nil {
 		t.Error("a webhook was taken although nobody knows where it is to be shown")
 	}
-	if got := w.bot.Command(t.Context(), adapters.Command{Actor: bob, Text: "config reset"}).(adapters.Note).Text; got != adapters.SayNotAdmin {
+	if got := w.bot.Command(t.Context(), adapters.Command{Actor: bob, Text: "config reset"}).(adapters.Note).Text; got != wording.MsgNotAdmin {
 		t.Errorf("an approver is told %q", got)
 	}
 	w.wants("config reset yes", "Every setting is as the program was started with again.")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -99,7 +100,7 @@ func TestEPMDenies(t *testing.T) {
 		if got.Progress() != tickets.Submitting || got.Decision == nil || got.Refusal != nil {
 			t.Errorf("%s: progress %s, decision %v, refusal %v; want the decision kept", n, got.Progress(), got.Decision, got.Refusal)
 		}
-		card := adapters.Status(got).String()
+		card := wording.Status(got).String()
 		if !strings.Contains(card, right) || !strings.Contains(card, "every 10 minutes") || strings.Contains(card, "does not answer") {
 			t.Errorf("the card says %q", card)
 		}
@@ -107,7 +108,7 @@ func TestEPMDenies(t *testing.T) {
 			t.Errorf("%s is tried again in %s, want 10 minutes", n, at)
 		}
 	}
-	if said := chat.heard(t, 1); len(said) != 1 || said[0] != "U1: "+adapters.SayEPMDenies(right) {
+	if said := chat.heard(t, 1); len(said) != 1 || said[0] != "U1: "+wording.MsgEPMDenies(right) {
 		t.Errorf("admins were told %q", said)
 	}
 	status := w.bot.Command(context.Background(), adapters.Command{Actor: ann, Place: place, Text: "status"}).(adapters.Note).Text
@@ -121,7 +122,7 @@ func TestEPMDenies(t *testing.T) {
 	for _, n := range []tickets.Number{first, second} {
 		w.until(n, "denied for another reason", func(t *tickets.Ticket) bool { return t.Sending.Problem == other })
 	}
-	if said := chat.heard(t, 2); len(said) != 2 || said[1] != "U1: "+adapters.SayEPMDenies(other) {
+	if said := chat.heard(t, 2); len(said) != 2 || said[1] != "U1: "+wording.MsgEPMDenies(other) {
 		t.Errorf("admins were told %q", said)
 	}
 	if n := epm.tried("r1"); n != 2 {
@@ -141,7 +142,7 @@ func TestEPMDenies(t *testing.T) {
 			t.Errorf("%s: EPM has %+v", n, d)
 		}
 	}
-	if said := chat.heard(t, 3); len(said) != 3 || said[2] != "U1: "+adapters.SayEPMAllows() {
+	if said := chat.heard(t, 3); len(said) != 3 || said[2] != "U1: "+wording.MsgEPMAllows() {
 		t.Errorf("admins were told %q", said)
 	}
 }

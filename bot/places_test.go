@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -247,7 +248,7 @@ func TestPlaceFailures(t *testing.T) {
 					if len(posts) != want || never {
 						t.Fatalf("%d messages, want %d, or none after it was deleted", len(posts), want)
 					}
-					if shows := adapters.Status(posts[want-1].shown).String() == adapters.Status(got).String(); shows == dead {
+					if shows := wording.Status(posts[want-1].shown).String() == wording.Status(got).String(); shows == dead {
 						t.Errorf("the message shows the end: %t, want %t", shows, !dead)
 					}
 				})
@@ -414,7 +415,7 @@ func TestAdminsAreToldOnce(t *testing.T) {
 	w.eventually("told of the end", told(2))
 	for _, texts := range []map[tickets.Principal][]string{c.told, other.told} {
 		for who, said := range texts {
-			if len(said) != 2 || said[0] != adapters.SayPlaceLost(placeOne, "not_found: planned") || said[1] != adapters.SayPlaceBack(placeOne) {
+			if len(said) != 2 || said[0] != wording.MsgPlaceLost(placeOne, "not_found: planned") || said[1] != wording.MsgPlaceBack(placeOne) {
 				t.Errorf("%s was told %q", who, said)
 			}
 		}
@@ -640,7 +641,7 @@ func TestPlaceBackForEverything(t *testing.T) {
 	for _, n := range old { // nothing of EPM's waits
 		w.until(n, "acknowledged", func(t *tickets.Ticket) bool { return t.Progress() == tickets.Submitted })
 	}
-	wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+adapters.FormatTime(w.bot.ChannelOutages()[0].Since)+
+	wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: sam, Place: place, Text: "status"}), "Out of use since "+wording.FormatTime(w.bot.ChannelOutages()[0].Since)+
 		": channel C1 on Chat (messages are not updated, new requests are not shown): unavailable: planned. Requests waiting for it: 20.")
 	if failed, _, _ := c.count(); failed > 8 {
 		t.Errorf("%d forbidden calls, want at most 8", failed)
@@ -655,7 +656,7 @@ func TestPlaceBackForEverything(t *testing.T) {
 	}
 	w.eventually("told both", func() bool { _, told, _ := c.count(); return told == 2 })
 	for who, said := range c.told {
-		if said[0] != adapters.SayPlaceLost(placeOne, "unavailable: planned") || said[1] != adapters.SayPlaceBack(placeOne) {
+		if said[0] != wording.MsgPlaceLost(placeOne, "unavailable: planned") || said[1] != wording.MsgPlaceBack(placeOne) {
 			t.Errorf("%s was told %q", who, said)
 		}
 	}

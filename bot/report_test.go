@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/reports"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -300,7 +301,7 @@ func TestReportCommand(t *testing.T) {
 	}
 	wantNote(t, ask(ann, "report since yesterday"), "write hours, days or weeks")
 	for _, who := range []tickets.Actor{bob, sam} {
-		wantNote(t, ask(who, "report"), adapters.SayNotAdmin)
+		wantNote(t, ask(who, "report"), wording.MsgNotAdmin)
 	}
 	if list := w.bot.Autocomplete(t.Context(), adapters.Completion{Actor: ann, Word: "report", Arg: "span", Typed: "4"}); len(list) != 2 || list[0].Value != "4w" {
 		t.Errorf("suggested %v", list)

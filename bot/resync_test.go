@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/reconcile"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -92,7 +93,7 @@ func TestMissed(t *testing.T) {
 	if tk.ID != "a" || !tk.Request.Listed || tk.Request.User != `ACME\jdoe` || !tk.Open() || len(w.chat.posts) != 1 {
 		t.Errorf("ticket %+v, request %+v, %d posts", tk, tk.Request, len(w.chat.posts))
 	}
-	if tell := adapters.ThreadLine(tk, 0).String(); !strings.Contains(tell, "EPM's list") {
+	if tell := wording.ThreadLine(tk, 0).String(); !strings.Contains(tell, "EPM's list") {
 		t.Errorf("the history begins with %q", tell)
 	}
 	w.compares()

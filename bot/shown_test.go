@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -29,11 +30,11 @@ func TestClickOnWhatIsNotOurs(t *testing.T) {
 		say     string // empty: it is done
 	}{
 		"ShownHere":           {place: place},
-		"OtherRequest":        {place: place, digest: other, say: adapters.SayOtherRequest},
-		"OtherRequestPrivate": {private: true, digest: other, say: adapters.SayOtherRequest},
+		"OtherRequest":        {place: place, digest: other, say: wording.MsgOtherRequest},
+		"OtherRequestPrivate": {private: true, digest: other, say: wording.MsgOtherRequest},
 		"NoDigest":            {place: place, none: true, say: "I do not know this button any more"},
-		"NeverShownHere":      {place: elsewhere, say: adapters.SayNotShownHere},
-		"Nowhere":             {say: adapters.SayNotShownHere},
+		"NeverShownHere":      {place: elsewhere, say: wording.MsgNotShownHere},
+		"Nowhere":             {say: wording.MsgNotShownHere},
 		"PrivateElsewhere":    {place: elsewhere, private: true},
 		"PrivateNowhere":      {private: true},
 	} {
@@ -75,7 +76,7 @@ func TestClickOnWhatIsNotOurs(t *testing.T) {
 func TestSubmitForAnotherRequest(t *testing.T) {
 	w, n := started(t)
 	for digest, say := range map[tickets.RequestDigest]string{
-		(&tickets.Request{ID: "other"}).Digest(): adapters.SayOtherRequest,
+		(&tickets.Request{ID: "other"}).Digest(): wording.MsgOtherRequest,
 		"":                                       "I do not know this button any more",
 	} {
 		s := adapters.Submission{Actor: ann, Place: place, Number: n, Digest: digest, Verdict: tickets.Approve, Form: twoHours}
@@ -117,9 +118,9 @@ func TestRestoredStoreGivesNumbersAgain(t *testing.T) {
 		t.Fatalf("the number is %s, want %s again", n, lost)
 	}
 	for _, action := range decides {
-		wantNote(t, w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: old, Action: action, Verdict: tickets.Deny, State: "Closed"}), adapters.SayOtherRequest)
+		wantNote(t, w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: old, Action: action, Verdict: tickets.Deny, State: "Closed"}), wording.MsgOtherRequest)
 	}
-	wantNote(t, w.bot.Submit(t.Context(), adapters.Submission{Actor: ann, Place: place, Number: n, Digest: old, Verdict: tickets.Approve, Form: twoHours}), adapters.SayOtherRequest)
+	wantNote(t, w.bot.Submit(t.Context(), adapters.Submission{Actor: ann, Place: place, Number: n, Digest: old, Verdict: tickets.Approve, Form: twoHours}), wording.MsgOtherRequest)
 	if got, _ := w.store.Get(t.Context(), n); got.Decision != nil || got.State != "New" {
 		t.Errorf("the ticket is %+v, want it untouched", got)
 	}
@@ -192,7 +193,7 @@ func TestMoreIsKnownMeanwhile(t *testing.T) {
 			}
 			s := adapters.Submission{Actor: ann, Place: place, Number: n, Digest: old, Verdict: tickets.Approve, Form: twoHours}
 			f, ok := w.bot.Submit(t.Context(), s).(adapters.Form)
-			if !ok || f.Problems[tickets.FieldReason] != adapters.SayMoreKnown || f.Values != twoHours || f.Ticket.Request.Digest() == old {
+			if !ok || f.Problems[tickets.FieldReason] != wording.MsgMoreKnown || f.Values != twoHours || f.Ticket.Request.Digest() == old {
 				t.Fatalf("Submit() = %#v, want the form anew with what was typed", f)
 			}
 			if got, _ := w.store.Get(t.Context(), n); got.Decision != nil {
@@ -202,7 +203,7 @@ func TestMoreIsKnownMeanwhile(t *testing.T) {
 			// says that it is more; so does a change inside the form.
 			for _, action := range []adapters.Action{adapters.ActionApprove, adapters.ActionForm} {
 				f, ok = w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: old, Action: action, Verdict: tickets.Approve, Form: twoHours}).(adapters.Form)
-				if !ok || f.Problems[tickets.FieldReason] != adapters.SayMoreKnown || f.Ticket.Request.Digest() == old {
+				if !ok || f.Problems[tickets.FieldReason] != wording.MsgMoreKnown || f.Ticket.Request.Digest() == old {
 					t.Errorf("%s = %#v, want the form of what is known now", action, f)
 				}
 			}

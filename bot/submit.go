@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/tickets"
 )
@@ -82,7 +83,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	}
 	b.audit.Denied(s.Actor, s.Verdict, s.Place, t.Number, err.Error())
 	b.audit.Append(t.Number, s.Actor, b.refreshActive)
-	return adapters.Note{Text: adapters.SayUndecidable(t, err)}
+	return adapters.Note{Text: wording.MsgUndecidable(t, err)}
 }
 
 // repeats reports whether d says again what made says.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -43,7 +44,7 @@ func TestNobodyCanDecide(t *testing.T) {
 			if card.Undecidable != want || card.Open() != (want == "") {
 				t.Errorf("%s: the card of %s shows %q, want %q", when, n, card.Undecidable, want)
 			}
-			if says := adapters.Warning(card); strings.Contains(says, "Nobody can decide") != (want != "") {
+			if says := wording.Warning(card); strings.Contains(says, "Nobody can decide") != (want != "") {
 				t.Errorf("%s: the card of %s says %q", when, n, says)
 			}
 		}

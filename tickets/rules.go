@@ -17,11 +17,11 @@ import (
 // The sentences of the rules. They are exact: the vendor's manual for its
 // ServiceNow application quotes them, and people search for them.
 const (
-	SayReason   = "Please enter a reason"
-	SayMinutes  = "Enter a number between 5 and 1440"
-	SayHours    = "Enter a number between 1 and 24"
-	SayInactive = "You cannot modify the decision because this request is inactive"
-	SayFinal    = "The server has accepted the decision. It is now final and cannot be changed"
+	MsgReason   = "Please enter a reason"
+	MsgMinutes  = "Enter a number between 5 and 1440"
+	MsgHours    = "Enter a number between 1 and 24"
+	MsgInactive = "You cannot modify the decision because this request is inactive"
+	MsgFinal    = "The server has accepted the decision. It is now final and cannot be changed"
 )
 
 // MsgUnusedAmount is our own sentence, for what the manual's form cannot produce.
@@ -192,7 +192,7 @@ func (f Form) Check(v Verdict) (reason string, d Duration, problems Problems) {
 	reason = trim(f.Reason)
 	switch n := utf8.RuneCountInString(reason); {
 	case n == 0:
-		problems[FieldReason] = SayReason
+		problems[FieldReason] = MsgReason
 	case n > MaxReason:
 		problems[FieldReason] = fmt.Sprintf("Shorten the reason to %d characters; it has %d", MaxReason, n)
 	}
@@ -229,13 +229,13 @@ func (f Form) duration() (Duration, FormField, string) {
 	case UnitMinutes:
 		n, ok := amount(f.Amount, MinMinutes, MaxMinutes)
 		if !ok {
-			return Duration{}, FieldAmount, SayMinutes
+			return Duration{}, FieldAmount, MsgMinutes
 		}
 		return Lasting(time.Duration(n) * time.Minute), "", ""
 	case UnitHours:
 		n, ok := amount(f.Amount, MinHours, MaxHours)
 		if !ok {
-			return Duration{}, FieldAmount, SayHours
+			return Duration{}, FieldAmount, MsgHours
 		}
 		return Lasting(time.Duration(n) * time.Hour), "", ""
 	}

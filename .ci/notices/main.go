@@ -84,7 +84,7 @@ func write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	section(w, "Data files of Unicode, https://www.unicode.org, changed: adapters/lookalikes_tables.go", unicode)
+	section(w, "Data files of Unicode, https://www.unicode.org, changed: adapters/wording/lookalikes_tables.go", unicode)
 	for _, path := range sorted(mods) {
 		if err := one(w, path+" "+mods[path].Version, mods[path].Dir, sorted(dirs[path])); err != nil {
 			return err

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -190,7 +192,7 @@ func Run(t *testing.T, start func(t *testing.T, h adapters.Handler, wait time.Du
 		{"PanicOfTheHandlerIsSurvived", panics},
 	})
 	// Answers that come later than the platform waits.
-	run(adapters.AnswerTime, []contractTest{
+	run(chatkit.AnswerTime, []contractTest{
 		{"PictureIsForOnePerson", picture},
 		{"SlowCommandIsAnsweredLater", slowCommand},
 		{"LateAnswerIsSaidAgainIfItWasLost", lateAnswerLost},
@@ -276,7 +278,7 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 	case b.panic:
 		panic("the handler breaks")
 	case t == nil:
-		return adapters.Note{Text: adapters.SayNoTicket(c.Number)}
+		return adapters.Note{Text: wording.MsgNoTicket(c.Number)}
 	case c.Action == adapters.ActionDetails:
 		return adapters.Details{Ticket: snapshot(t)}
 	case b.refuse != "":
@@ -287,11 +289,11 @@ func (b *Book) Click(ctx context.Context, c adapters.Click) adapters.Answer {
 		return adapters.Done{}
 	}
 	if err := t.Decidable(b.rules); err != nil {
-		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
+		return adapters.Note{Text: wording.MsgUndecidable(t, err)}
 	}
 	f := adapters.Form{Ticket: snapshot(t), Verdict: tickets.Verdict(c.Action)}
 	if errors.Is(c.Digest.Check(t.Request), tickets.ErrMoreKnown) {
-		f.Problems = tickets.Problems{tickets.FieldReason: adapters.SayMoreKnown}
+		f.Problems = tickets.Problems{tickets.FieldReason: wording.MsgMoreKnown}
 	}
 	if c.Action == adapters.ActionForm {
 		f.Verdict, f.Values = c.Verdict, c.Form
@@ -316,11 +318,11 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 	t := b.tickets[s.Number]
 	switch {
 	case t == nil:
-		return adapters.Note{Text: adapters.SayNoTicket(s.Number)}
+		return adapters.Note{Text: wording.MsgNoTicket(s.Number)}
 	case b.refuse != "":
 		return adapters.Note{Text: b.refuse}
 	case errors.Is(s.Digest.Check(t.Request), tickets.ErrMoreKnown):
-		return adapters.Form{Ticket: snapshot(t), Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: adapters.SayMoreKnown}}
+		return adapters.Form{Ticket: snapshot(t), Verdict: s.Verdict, Values: s.Form, Problems: tickets.Problems{tickets.FieldReason: wording.MsgMoreKnown}}
 	}
 	reason, d, problems := s.Form.Check(s.Verdict)
 	if len(problems) > 0 {
@@ -328,7 +330,7 @@ func (b *Book) Submit(_ context.Context, s adapters.Submission) adapters.Answer 
 	}
 	err := t.Decide(tickets.Decision{Verdict: s.Verdict, Reason: reason, Duration: d, By: s.Actor, At: time.Now(), Place: s.Place}, b.rules)
 	if err != nil {
-		return adapters.Note{Text: adapters.SayUndecidable(t, err)}
+		return adapters.Note{Text: wording.MsgUndecidable(t, err)}
 	}
 	return adapters.Done{}
 }
@@ -466,12 +468,12 @@ func (b *Book) Home(_ context.Context, a tickets.Actor) adapters.Answer {
 		case len(out.Queue) == 3:
 			out.More++
 		case t.Request.User == a.ID:
-			out.Queue = append(out.Queue, adapters.Waiting{Ticket: snapshot(t), Own: adapters.SayOwnRequest})
+			out.Queue = append(out.Queue, adapters.Waiting{Ticket: snapshot(t), Own: wording.MsgOwnRequest})
 		default:
 			out.Queue = append(out.Queue, adapters.Waiting{Ticket: snapshot(t)})
 		}
 	}
-	out.Say = adapters.SayQueue(len(out.Queue)+out.More) + " for " + a.ID
+	out.Say = wording.MsgQueue(len(out.Queue)+out.More) + " for " + a.ID
 	out.Health = "Everything works <!channel>"
 	return out
 }
@@ -713,8 +715,8 @@ func nobodyCard(t *testing.T, b *Book, h Harness) {
 		noApprovers, ownRefused bool
 		say                     string
 	}{
-		{"NoApprovers", true, true, adapters.SayNobodyNamed},
-		{"UnknownAsker", false, true, adapters.SayNobodyMay},
+		{"NoApprovers", true, true, wording.MsgNobodyNamed},
+		{"UnknownAsker", false, true, wording.MsgNobodyMay},
 		{"Somebody", false, false, ""},
 	} {
 		rules := b.rules
@@ -822,12 +824,12 @@ func menuMoves(t *testing.T, b *Book, h Harness) {
 
 func menuRefused(t *testing.T, b *Book, h Harness) {
 	m := post(t, h, b.Add(1042, Request(), h.Place()))
-	b.refuse = adapters.SayNotAdmin + " <!channel> @everyone"
+	b.refuse = wording.MsgNotAdmin + " <!channel> @everyone"
 	if err := h.Choose(ctx(t), 1, m.ID, "Closed"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a note", func() bool { return len(h.Notes(1)) == 1 })
-	mentions(t, "the note", h.Notes(1)[0], adapters.SayNotAdmin)
+	mentions(t, "the note", h.Notes(1)[0], wording.MsgNotAdmin)
 	if n := h.Notes(0); len(n) > 0 {
 		t.Errorf("somebody else was told %q", n)
 	}
@@ -1000,10 +1002,10 @@ func formRefuses(t *testing.T, b *Book, h Harness) {
 	for _, tt := range []struct {
 		name, reason, unit, amount, say string
 	}{
-		{"NoReason", "   ", "once", "", tickets.SayReason},
-		{"TooFewMinutes", "ok", "minutes", "4", tickets.SayMinutes},
-		{"TooManyMinutes", "ok", "minutes", "1441", tickets.SayMinutes},
-		{"TooManyHours", "ok", "hours", "25", tickets.SayHours},
+		{"NoReason", "   ", "once", "", tickets.MsgReason},
+		{"TooFewMinutes", "ok", "minutes", "4", tickets.MsgMinutes},
+		{"TooManyMinutes", "ok", "minutes", "1441", tickets.MsgMinutes},
+		{"TooManyHours", "ok", "hours", "25", tickets.MsgHours},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := h.Click(ctx(t), 0, m.ID, adapters.ActionApprove); err != nil {
@@ -1269,7 +1271,7 @@ func settingsLate(t *testing.T, b *Book, h Harness) {
 	if problems, err := h.Configure(ctx(t), 2, map[string]string{"category": "Network"}); err != nil || len(problems) > 0 {
 		t.Fatalf("Configure() = %q, %v", problems, err)
 	}
-	mentions(t, "the form", h.Screen(2), adapters.SayMoment)
+	mentions(t, "the form", h.Screen(2), wording.MsgMoment)
 	close(b.hold)
 	eventually(t, "saved", func() bool { return strings.Contains(h.Screen(2), "Saved by "+h.Actor(2).ID) })
 }
@@ -1398,7 +1400,7 @@ func homeShows(t *testing.T, b *Book, h Harness) {
 	if c.Pings != nil {
 		t.Errorf("the page notifies %v", c.Pings)
 	}
-	mentions(t, "the page", c.Text, "JIT-1", "JIT-2", "JIT-3", adapters.SayOwnRequest, "⟦U+202E⟧", "Micros⟦Cyrillic \u043e⟧ft", "Everything works <!channel>", adapters.SayMore(1))
+	mentions(t, "the page", c.Text, "JIT-1", "JIT-2", "JIT-3", wording.MsgOwnRequest, "⟦U+202E⟧", "Micros⟦Cyrillic \u043e⟧ft", "Everything works <!channel>", wording.MsgMore(1))
 	if strings.Contains(c.Text, "JIT-4") {
 		t.Errorf("the page shows more than it was given:\n%s", c.Text)
 	}
@@ -1455,7 +1457,7 @@ func homeRefuses(t *testing.T, b *Book, h Harness) {
 		t.Fatal(err)
 	}
 	eventually(t, "who was faster", func() bool { return strings.Contains(h.Screen(2), h.Actor(0).Name+" has already approved") })
-	eventually(t, "the page without it", func() bool { return strings.Contains(h.Home(2).Text, adapters.SayNothingWaits) })
+	eventually(t, "the page without it", func() bool { return strings.Contains(h.Home(2).Text, wording.MsgNothingWaits) })
 	if n := len(h.Notes(2)) + len(h.Notes(1)); n > 0 {
 		t.Errorf("%d notes in the channel", n)
 	}
@@ -1467,7 +1469,7 @@ func homeRefuses(t *testing.T, b *Book, h Harness) {
 	b.mu.Lock()
 	b.refuse, b.panic = "", true
 	b.mu.Unlock()
-	opensHome(t, h, 2, adapters.SayBroken)
+	opensHome(t, h, 2, wording.MsgBroken)
 }
 
 func homeLost(t *testing.T, b *Book, h Harness) {

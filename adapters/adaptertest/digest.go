@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -76,7 +77,7 @@ func formAnew(t *testing.T, b *Book, h Harness) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mentions(t, "the answer", strings.Join(problems, "\n")+h.Screen(0), adapters.SayMoreKnown)
+	mentions(t, "the answer", strings.Join(problems, "\n")+h.Screen(0), wording.MsgMoreKnown)
 	if d := b.decision(tk.Number); d != nil {
 		t.Fatalf("decided all the same: %+v", d)
 	}

@@ -169,7 +169,7 @@ func Forms() map[string]adapters.Form {
 		"approve-once":     approve(tickets.Form{Unit: tickets.UnitOnce}, nil),
 		"approve-minutes":  approve(tickets.Form{Unit: tickets.UnitMinutes, Amount: "30"}, nil),
 		"approve-hours":    approve(tickets.Form{Unit: tickets.UnitHours, Amount: "2", Reason: "ok"}, nil),
-		"approve-problems": approve(tickets.Form{Unit: tickets.UnitHours, Amount: "2 or 3"}, tickets.Problems{tickets.FieldReason: tickets.SayReason, tickets.FieldAmount: tickets.SayHours}),
+		"approve-problems": approve(tickets.Form{Unit: tickets.UnitHours, Amount: "2 or 3"}, tickets.Problems{tickets.FieldReason: tickets.MsgReason, tickets.FieldAmount: tickets.MsgHours}),
 		"approve-odd":      approve(tickets.Form{Unit: "weeks", Amount: "\x00", Reason: strings.Repeat("x\x00\xff", 2000)}, nil),
 		"approve-admin":    {Ticket: Started(AdminRequest()), Verdict: tickets.Approve, Values: tickets.Form{Unit: tickets.UnitMinutes, Amount: "30"}},
 		"deny":             {Ticket: app, Verdict: tickets.Deny},

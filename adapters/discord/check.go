@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -133,7 +134,7 @@ func (in *inspection) token() bool {
 		return false
 	}
 	in.bot = string(me.ID)
-	in.ok("%s: the bot is %s", what, adapters.Cut(adapters.Line(string(me.Username)), 40))
+	in.ok("%s: the bot is %s", what, wording.Cut(wording.Line(string(me.Username)), 40))
 	return true
 }
 
@@ -230,7 +231,7 @@ func (in *inspection) server() bool {
 	for _, r := range roles {
 		in.roles[string(r.ID)] = r
 	}
-	in.ok("%s, %s", what, adapters.Cut(adapters.Line(string(guild.Name)), 60))
+	in.ok("%s, %s", what, wording.Cut(wording.Line(string(guild.Name)), 60))
 	return true
 }
 
@@ -266,7 +267,7 @@ func (in *inspection) place(id string) {
 	}) {
 		return
 	}
-	what = fmt.Sprintf("the bot may work in #%s (%s)", adapters.Cut(adapters.Line(string(channel.Name)), 60), id)
+	what = fmt.Sprintf("the bot may work in #%s (%s)", wording.Cut(wording.Line(string(channel.Name)), 60), id)
 	const textChannel, newsChannel = 0, 5
 	switch {
 	case string(channel.Guild) != in.cfg.Guild:
@@ -331,11 +332,11 @@ func (in *inspection) principal(p tickets.Principal) {
 		case p.ID == in.cfg.Guild:
 			in.bad(what, "that is the role @everyone", "Name a role that only approvers or admins have")
 		case known && in.empty(p.ID):
-			in.bad(what, "nobody has the role "+adapters.Cut(adapters.Line(string(r.Name)), 60), "Give it to people in Server Settings, Members, or name another role")
+			in.bad(what, "nobody has the role "+wording.Cut(wording.Line(string(r.Name)), 60), "Give it to people in Server Settings, Members, or name another role")
 		case !known:
 			in.bad(what, "the server has no such role", "Copy the role's id from Server Settings, Roles (Developer Mode on), and correct COUNTERSIGN_APPROVERS or COUNTERSIGN_ADMINS")
 		default:
-			in.ok("%s: the role %s", what, adapters.Cut(adapters.Line(string(r.Name)), 60))
+			in.ok("%s: the role %s", what, wording.Cut(wording.Line(string(r.Name)), 60))
 		}
 	case tickets.User:
 		var member struct {
@@ -361,7 +362,7 @@ func (in *inspection) principal(p tickets.Principal) {
 				name = string(other)
 			}
 		}
-		in.ok("%s: %s", what, adapters.Cut(adapters.Line(name), 60))
+		in.ok("%s: %s", what, wording.Cut(wording.Line(name), 60))
 	default:
 		in.bad(what, "Discord has no such thing as a "+string(p.Kind), "Name a user, discord:ID, or a role, discord:role:ID")
 	}

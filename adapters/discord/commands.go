@@ -11,6 +11,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -46,7 +47,7 @@ const maxDescription = 100
 // commandTree is the slash command: each word is a subcommand.
 func commandTree() []command {
 	epm := command{Type: commandChat, Name: adapters.CommandName, Description: "Approvals of privileged access: see help"}
-	for _, w := range adapters.Commands() {
+	for _, w := range wording.Commands() {
 		sub := command{Type: optionSubcommand, Name: w.Name, Description: describe(w.Help, w.Admin)}
 		for _, a := range w.Args {
 			o := command{Type: optionString, Name: a.Name, Description: describe(a.Help, false), Required: a.Required, Complete: a.Complete}
@@ -64,7 +65,7 @@ func describe(help string, admin bool) string {
 	if admin {
 		help += " (admins)"
 	}
-	return adapters.Cut(strings.ToUpper(help[:1])+help[1:], maxDescription)
+	return wording.Cut(strings.ToUpper(help[:1])+help[1:], maxDescription)
 }
 
 // same reports whether a and b are the same command for people.
@@ -131,7 +132,7 @@ func typedIn(data json.RawMessage) (t typed, ok bool) {
 		return typed{}, false
 	}
 	sub := root.Options[0]
-	i := slices.IndexFunc(adapters.Commands(), func(w adapters.CommandSpec) bool { return w.Name == string(sub.Name) })
+	i := slices.IndexFunc(wording.Commands(), func(w adapters.CommandSpec) bool { return w.Name == string(sub.Name) })
 	if i < 0 {
 		return typed{}, false
 	}
@@ -139,7 +140,7 @@ func typedIn(data json.RawMessage) (t typed, ok bool) {
 	if len(sub.Options) > 0 && wire.Soft(json.Unmarshal(sub.Options, &given)) != nil {
 		return typed{}, false
 	}
-	t = typed{word: adapters.Commands()[i], given: map[string]string{}}
+	t = typed{word: wording.Commands()[i], given: map[string]string{}}
 	for _, o := range given {
 		t.given[string(o.Name)] = strings.TrimSpace(string(o.Value))
 		if o.Focused {
@@ -150,7 +151,7 @@ func typedIn(data json.RawMessage) (t typed, ok bool) {
 }
 
 // commandText is what was typed as the words after /epm, in the order of
-// [adapters.Commands].
+// [wording.Commands].
 func commandText(data json.RawMessage) (string, bool) {
 	t, ok := typedIn(data)
 	if !ok {
@@ -169,9 +170,9 @@ func commandText(data json.RawMessage) (string, bool) {
 func choices(list adapters.Suggestions) said {
 	all := []choice{}
 	for _, one := range list {
-		name := adapters.Line(one.Text)
+		name := wording.Line(one.Text)
 		for limit := adapters.MaxSuggestion; length(name) > adapters.MaxSuggestion; limit -= 10 {
-			name = adapters.Cut(name, limit)
+			name = wording.Cut(name, limit)
 		}
 		// A value that is cut would mean something else.
 		if name != "" && one.Value != "" && length(one.Value) <= adapters.MaxSuggestion && len(all) < adapters.MaxSuggestions {

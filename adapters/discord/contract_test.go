@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/discord/discordtest/spec"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -91,7 +92,7 @@ func prepare(t testing.TB, mode string, h adapters.Handler, change func(*discord
 		AnswerTime: adaptertest.Patience,
 		Pace:       discord.Pace{CallsPerSecond: 10000, OldEdits: 1000},
 		Gateway:    discord.Gateway{First: 10 * time.Millisecond, Last: 100 * time.Millisecond, Start: time.Millisecond},
-		Card:       func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
+		Card:       func() wording.Card { return wording.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
 		Log:        slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {

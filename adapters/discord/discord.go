@@ -20,10 +20,12 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/memory"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -53,7 +55,7 @@ type Config struct {
 	Gateway   Gateway           // patience with the gateway; default as in Gateway
 	Workers   int               // interactions worked on at once from the gateway; default 64
 	// AnswerTime is how long Discord waits for an answer to what somebody did;
-	// default [adapters.AnswerTime]. Tests have slower machines.
+	// default [chatkit.AnswerTime]. Tests have slower machines.
 	AnswerTime time.Duration
 	Drain      time.Duration // what commands under way get when Run is told to end; default 6 s
 	Peers      Peers         // the other processes that serve this application; default none, this process is alone
@@ -61,9 +63,9 @@ type Config struct {
 
 	Refused func(signed.Reason) // is told of each signed request that is refused; default nothing
 
-	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
-	Log  *slog.Logger         // default slog.Default()
-	Now  func() time.Time     // dates what is remembered; default time.Now
+	Card func() wording.Card // what the settings say about cards, asked for each; default the zero Card
+	Log  *slog.Logger        // default slog.Default()
+	Now  func() time.Time    // dates what is remembered; default time.Now
 }
 
 // String keeps the token out of logs.
@@ -78,9 +80,9 @@ func (Config) LogValue() slog.Value { return slog.StringValue("[discord config]"
 // Chat is Discord as a chat of Countersign.
 type Chat struct {
 	cfg     Config
-	within  adapters.Deadlines // of answers
-	changes bool               // of the token are possible
-	key     ed25519.PublicKey  // nil without HTTP
+	within  chatkit.Deadlines // of answers
+	changes bool              // of the token are possible
+	key     ed25519.PublicKey // nil without HTTP
 	api     *api
 	log     *slog.Logger
 	pace    *pacer
@@ -157,7 +159,7 @@ func New(cfg Config) (*Chat, error) {
 		cfg.Current = func() string { return cfg.BotToken }
 	}
 	if cfg.Card == nil {
-		cfg.Card = func() adapters.Card { return adapters.Card{} }
+		cfg.Card = func() wording.Card { return wording.Card{} }
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -170,7 +172,7 @@ func New(cfg Config) (*Chat, error) {
 		ledger = cfg.Peers
 	}
 	c := &Chat{
-		within:  adapters.NewDeadlines(cfg.AnswerTime),
+		within:  chatkit.NewDeadlines(cfg.AnswerTime),
 		cfg:     cfg,
 		changes: changes,
 		log:     cfg.Log.With("platform", string(Platform)),

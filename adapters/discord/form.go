@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -62,31 +63,31 @@ const (
 // amount is always in it, for every unit.
 func formModal(f adapters.Form) modal {
 	number := string(f.Ticket.Number)
-	word := adapters.Label(f.Verdict)
+	word := wording.Label(f.Verdict)
 	m := modal{CustomID: customID(adapters.Action(f.Verdict), f.Ticket.Request.Digest(), f.Ticket.Number), Title: word + " " + number}
 	if length(m.Title) > maxTitle {
 		m.Title = word
 	}
 	m.Components = []any{
 		text(intro(f)),
-		label{Type: typeLabel, Label: adapters.LabelReason, Component: textInput{
+		label{Type: typeLabel, Label: wording.LabelReason, Component: textInput{
 			Type: typeInput, CustomID: string(tickets.FieldReason), Style: styleParagraph, MaxLength: tickets.MaxReason, Required: true,
-			Value: adapters.Typed(f.Values.Reason, tickets.MaxReason),
+			Value: wording.Typed(f.Values.Reason, tickets.MaxReason),
 		}},
 	}
 	if f.Verdict != tickets.Approve {
 		return m
 	}
 	units := radioGroup{Type: typeRadio, CustomID: string(tickets.FieldUnit), Required: true}
-	for _, u := range adapters.Units() {
+	for _, u := range wording.Units() {
 		units.Options = append(units.Options, option{string(u.Unit), u.Label, u.Unit == f.Values.Unit})
 	}
-	howMany, hint := adapters.AmountOfAny()
+	howMany, hint := wording.AmountOfAny()
 	m.Components = append(m.Components,
-		label{Type: typeLabel, Label: adapters.LabelUnit, Component: units},
+		label{Type: typeLabel, Label: wording.LabelUnit, Component: units},
 		label{Type: typeLabel, Label: howMany, Description: hint, Component: textInput{
 			Type: typeInput, CustomID: string(tickets.FieldAmount), Style: styleLine, MaxLength: maxAmount,
-			Value: adapters.Typed(strings.TrimSpace(f.Values.Amount), maxAmount),
+			Value: wording.Typed(strings.TrimSpace(f.Values.Amount), maxAmount),
 		}},
 	)
 	return m
@@ -95,14 +96,14 @@ func formModal(f adapters.Form) modal {
 // intro says above the fields what is being decided.
 func intro(f adapters.Form) string {
 	for scale := 1; ; scale *= 2 {
-		lines := []string{"**" + escape(string(f.Ticket.Number)) + "** · " + escape(adapters.Subject(f.Ticket))}
-		if warning := adapters.Warning(f.Ticket); warning != "" {
+		lines := []string{"**" + escape(string(f.Ticket.Number)) + "** · " + escape(wording.Subject(f.Ticket))}
+		if warning := wording.Warning(f.Ticket); warning != "" {
 			lines = append(lines, "**"+escape(warning)+"**")
 		}
 		lines = append(lines, problems(f)...)
 		if r := f.Ticket.Request; r != nil {
-			if asked := adapters.AskedFor(r); asked != "" {
-				lines = append(lines, escape("Asked for: "+adapters.Cut(adapters.Line(asked), showShort/scale)))
+			if asked := wording.AskedFor(r); asked != "" {
+				lines = append(lines, escape("Asked for: "+wording.Cut(wording.Line(asked), showShort/scale)))
 			}
 			if strings.TrimSpace(r.Reason) != "" {
 				lines = append(lines, quote("Reason given", r.Reason, showWhy/scale))
@@ -119,7 +120,7 @@ func problems(f adapters.Form) []string {
 	var lines []string
 	for _, field := range []tickets.FormField{tickets.FieldReason, tickets.FieldUnit, tickets.FieldAmount} {
 		if say := f.Problems[field]; say != "" {
-			lines = append(lines, "⚠ "+escape(adapters.Line(say)))
+			lines = append(lines, "⚠ "+escape(wording.Line(say)))
 		}
 	}
 	return lines
@@ -134,8 +135,8 @@ const (
 
 // detailsMessages show everything EPM sent.
 func detailsMessages(t *tickets.Ticket) []message {
-	page := "**" + escape(string(t.Number)) + "** · " + escape(adapters.Subject(t))
-	if warning := adapters.Warning(t); warning != "" {
+	page := "**" + escape(string(t.Number)) + "** · " + escape(wording.Subject(t))
+	if warning := wording.Warning(t); warning != "" {
 		page += "\n**" + escape(warning) + "**"
 	}
 	var sent []tickets.Field
@@ -143,7 +144,7 @@ func detailsMessages(t *tickets.Ticket) []message {
 		sent = t.Request.Fields
 	}
 	if len(sent) == 0 {
-		page += "\n" + escape(adapters.SayNothingToShow)
+		page += "\n" + escape(wording.MsgNothingToShow)
 	}
 	const rest = 150 // room for the last line
 	var pages []string
@@ -158,7 +159,7 @@ func detailsMessages(t *tickets.Ticket) []message {
 			continue
 		}
 		if len(pages) == maxDetails-1 {
-			page += "\n" + escape(fmt.Sprintf("%s, which are in the record of %s", adapters.MoreFields(sent[i:]), t.Number))
+			page += "\n" + escape(fmt.Sprintf("%s, which are in the record of %s", wording.MoreFields(sent[i:]), t.Number))
 			break
 		}
 		pages, page = append(pages, page), line
@@ -168,8 +169,8 @@ func detailsMessages(t *tickets.Ticket) []message {
 
 // detail is one value with its name.
 func detail(f tickets.Field) string {
-	name := adapters.Cut(adapters.Line(f.Name), showShort)
-	value := strings.TrimSpace(adapters.Visible(f.Value))
+	name := wording.Cut(wording.Line(f.Name), showShort)
+	value := strings.TrimSpace(wording.Visible(f.Value))
 	if value == "" {
 		value = "(empty)"
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -331,7 +332,7 @@ func TestBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.poll("a word", func() bool { return len(w.Notes(1)) == 1 })
-	if got := w.Notes(1)[0]; got != adapters.SayBusy {
+	if got := w.Notes(1)[0]; got != wording.MsgBusy {
 		t.Errorf("told %q", got)
 	}
 	close(b.hold)

@@ -18,9 +18,11 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -178,17 +180,17 @@ func (c *Chat) refuse(in *interaction) string {
 	switch {
 	case string(in.ApplicationID) != c.cfg.ApplicationID:
 		c.log.Warn("an interaction for another application was refused")
-		return adapters.SayStranger
+		return wording.MsgStranger
 	case string(in.GuildID) != c.cfg.Guild, !IsID(string(in.Member.User.ID)):
 		c.log.Warn("somebody of another server was refused")
-		return adapters.SayStranger
+		return wording.MsgStranger
 	}
 	return ""
 }
 
 // ask makes one call of the Handler within its time.
 func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
-	return adapters.CallHandler(ctx, received.Add(c.within.Think), c.log, call)
+	return chatkit.CallHandler(ctx, received.Add(c.within.Think), c.log, call)
 }
 
 // interact is the answer to in, which must be new: one that comes again, as
@@ -331,7 +333,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) said {
 	cmd.Delivery, cmd.Actor, cmd.Place = in.delivery(), in.actor(), in.place()
 	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
-	if a, ok := adapters.AwaitUntil(received.Add(c.within.Think), asked); ok {
+	if a, ok := chatkit.AwaitUntil(received.Add(c.within.Think), asked); ok {
 		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays
 			m := note(n.Text)
 			m.Flags |= flagEphemeral
@@ -356,14 +358,14 @@ func (c *Chat) asking(ctx context.Context, received time.Time, h adapters.Handle
 	case c.commands <- struct{}{}:
 	default:
 		c.log.Warn("too many commands at once, one is refused")
-		asked <- adapters.Note{Text: adapters.SayBusy, Again: true}
+		asked <- adapters.Note{Text: wording.MsgBusy, Again: true}
 		return asked
 	}
 	go func() {
 		defer func() { <-c.commands }()
 		ctx, end := c.work.Within(ctx)
 		defer end()
-		asked <- adapters.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+		asked <- chatkit.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 	}()
 	return asked
 }
@@ -378,9 +380,9 @@ func lateMessage(a adapters.Answer) message {
 	case adapters.Page:
 		return pages(a)
 	case adapters.Form:
-		return note(adapters.SayAgain)
+		return note(wording.MsgAgain)
 	case adapters.Details:
-		return note(adapters.SayAgain)
+		return note(wording.MsgAgain)
 	}
 	return note("Done")
 }
@@ -625,7 +627,7 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, late bool, h adapt
 	c.log.Warn("too many interactions at once, one is refused")
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	if err := c.callback(ctx, in, in.again(adapters.SayBusy).body); err != nil && !errors.Is(err, context.Canceled) {
+	if err := c.callback(ctx, in, in.again(wording.MsgBusy).body); err != nil && !errors.Is(err, context.Canceled) {
 		c.log.Warn("a person was not answered", "err", err)
 	}
 }

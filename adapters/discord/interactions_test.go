@@ -15,8 +15,10 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -182,7 +184,7 @@ func TestStrangersAreRefused(t *testing.T) {
 				for _, kind := range []string{"3", "5", "2"} {
 					body := string(w.fake.Person(userOf(0)).ClickBody(channel, id, "approve:JIT-1042"))
 					body = change(t, change(t, body, pairs...), `"type":3,`, `"type":`+kind+`,`)
-					if got := w.hears(0, body); got != adapters.SayStranger {
+					if got := w.hears(0, body); got != wording.MsgStranger {
 						t.Errorf("%s, type %s: told %q", name, kind, got)
 					}
 				}
@@ -196,7 +198,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // discordsDeadlines has the chat answer within Discord's 3 s, which the fake
 // does not measure: it only bounds a hang.
-func discordsDeadlines(_ *discordtest.Config, c *discord.Config) { c.AnswerTime = adapters.AnswerTime }
+func discordsDeadlines(_ *discordtest.Config, c *discord.Config) { c.AnswerTime = chatkit.AnswerTime }
 
 // TestSlowHandlerIsAnsweredInTime: Discord gives up after three seconds, and
 // so must we before.
@@ -210,17 +212,17 @@ func TestSlowHandlerIsAnsweredInTime(t *testing.T) {
 				click: func(ctx context.Context, c adapters.Click) adapters.Answer {
 					if c.Actor.ID == userOf(1) {
 						<-ctx.Done() // as a store that does not answer
-						return adapters.Note{Text: adapters.SayAgain}
+						return adapters.Note{Text: wording.MsgAgain}
 					}
 					return adapters.Form{Ticket: tk, Verdict: tickets.Approve, Values: tickets.Form{Unit: tickets.UnitOnce}}
 				},
 				submit: func(ctx context.Context, _ adapters.Submission) adapters.Answer {
 					<-ctx.Done()
-					return adapters.Note{Text: adapters.SayAgain}
+					return adapters.Note{Text: wording.MsgAgain}
 				},
 				command: func(ctx context.Context, _ adapters.Command) adapters.Answer {
 					<-ctx.Done()
-					return adapters.Note{Text: adapters.SayAgain}
+					return adapters.Note{Text: wording.MsgAgain}
 				},
 			}
 			w := begin(t, mode, h, discordsDeadlines)
@@ -241,7 +243,7 @@ func TestSlowHandlerIsAnsweredInTime(t *testing.T) {
 			} {
 				if err := act(); err != nil {
 					t.Errorf("person %d: %v", i, err)
-				} else if got := w.Notes(i); len(got) != 1 || got[0] != adapters.SayAgain {
+				} else if got := w.Notes(i); len(got) != 1 || got[0] != wording.MsgAgain {
 					t.Errorf("person %d is told %q", i, got)
 				}
 			}
@@ -283,7 +285,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 				t.Error(err)
 			}
 			for i := range 3 {
-				if got := w.Notes(i); len(got) != 1 || !strings.Contains(got[0], adapters.SayBroken) {
+				if got := w.Notes(i); len(got) != 1 || !strings.Contains(got[0], wording.MsgBroken) {
 					t.Errorf("person %d is told %q", i, got)
 				}
 			}
@@ -334,7 +336,7 @@ func TestTryAgain(t *testing.T) {
 			}
 			typed := map[string]string{"reason": reason, "unit": "minutes", "amount": "4"}
 			first, custom, text := w.mistaken(0, typed)
-			if !strings.Contains(text, tickets.SayMinutes) || !strings.Contains(text, "**bold** `x` <@300000000000000001>") {
+			if !strings.Contains(text, tickets.MsgMinutes) || !strings.Contains(text, "**bold** `x` <@300000000000000001>") {
 				t.Errorf("told %q", text)
 			}
 			for round, amount := range []string{"5000", "x 1"} {
@@ -347,7 +349,7 @@ func TestTryAgain(t *testing.T) {
 				w.reopens(0, first, custom)
 				typed["amount"] = amount
 				id, _, text := w.mistaken(0, map[string]string{"amount": amount})
-				if id != first || !strings.Contains(text, tickets.SayMinutes) {
+				if id != first || !strings.Contains(text, tickets.MsgMinutes) {
 					t.Errorf("told %q in %s, want it in %s", text, id, first)
 				}
 				if all := p.Ephemerals(); len(all) != 1 || all[0].Edits != round+1 {
@@ -453,7 +455,7 @@ func TestDenyForm(t *testing.T) {
 				t.Errorf("an empty reason: %v", err)
 			}
 			id, custom, text := w.mistaken(0, map[string]string{"reason": "   "})
-			if !strings.Contains(text, tickets.SayReason) || !strings.HasPrefix(custom, "deny:") {
+			if !strings.Contains(text, tickets.MsgReason) || !strings.HasPrefix(custom, "deny:") {
 				t.Errorf("told %q with %s", text, custom)
 			}
 			w.reopens(0, id, custom)
@@ -483,17 +485,17 @@ func TestOddSubmissions(t *testing.T) {
 			w := begin(t, mode, h, nil)
 			tk, card := posted(t, h.Book, w)
 			for i, tt := range []struct{ data, say string }{
-				{form(`[]`), tickets.SayReason},
-				{form(`null`), tickets.SayReason},
-				{form(`{}`), tickets.SayReason},
-				{form(`[null,7,"x",[]]`), tickets.SayReason},
+				{form(`[]`), tickets.MsgReason},
+				{form(`null`), tickets.MsgReason},
+				{form(`{}`), tickets.MsgReason},
+				{form(`[null,7,"x",[]]`), tickets.MsgReason},
 				{form(`[` + good + `]`), "Choose Once, Minutes or Hours"},
 				{form(`[` + good + `,{"type":18,"component":{"type":21,"custom_id":"unit","value":null}}]`), "Choose Once, Minutes or Hours"},
 				{form(`[` + good + `,{"type":18,"component":{"type":21,"custom_id":"unit","value":["once"]}}]`), "Choose Once, Minutes or Hours"},
 				{form(`[` + good + `,{"type":18,"component":{"type":3,"custom_id":"unit","values":["once"]}}]`), "Choose Once, Minutes or Hours"},
 				{form(`[` + good + `,{"type":18,"component":{"type":21,"custom_id":"unit","value":"days"}}]`), "Choose Once, Minutes or Hours"},
-				{form(`[` + good + `,{"type":18,"component":{"type":21,"custom_id":"unit","value":"hours"}}]`), tickets.SayHours},
-				{form(`[{"type":99,"components":[{"type":98,"component":{"type":97}}]},{"type":18,"component":{"type":4,"custom_id":"reason","value":true}}]`), tickets.SayReason},
+				{form(`[` + good + `,{"type":18,"component":{"type":21,"custom_id":"unit","value":"hours"}}]`), tickets.MsgHours},
+				{form(`[{"type":99,"components":[{"type":98,"component":{"type":97}}]},{"type":18,"component":{"type":4,"custom_id":"reason","value":true}}]`), tickets.MsgReason},
 				{`{"custom_id":"details:JIT-1042","components":[]}`, sayUnknownButton},
 				{`{"custom_id":"explode:JIT-1042","components":[]}`, sayUnknownButton},
 				{`{"custom_id":"approve:","components":[]}`, sayUnknownButton},

@@ -11,8 +11,10 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 // slowly is a Handler whose commands end with their context.
@@ -29,7 +31,7 @@ func TestStopHurriesCommands(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			w := begin(t, mode, slowly, func(_ *discordtest.Config, c *discord.Config) {
-				c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime
+				c.Drain, c.AnswerTime = 100*time.Millisecond, chatkit.AnswerTime
 			})
 			told := make(chan string, 1)
 			go func() {
@@ -42,7 +44,7 @@ func TestStopHurriesCommands(t *testing.T) {
 			w.poll("a word that it takes a moment", func() bool { return w.Waits(0) })
 			w.stop()
 			<-w.over
-			if said := <-told; said != adapters.SayStopping {
+			if said := <-told; said != wording.MsgStopping {
 				t.Errorf("told %q, want that the program stops", said)
 			}
 		})
@@ -80,7 +82,7 @@ func TestLateAnswerIsRefused(t *testing.T) {
 		fault  discordtest.Fault
 		want   string
 	}{
-		"Form":    {adapters.Form{}, discordtest.Fault{Method: "NONE"}, adapters.SayAgain},
+		"Form":    {adapters.Form{}, discordtest.Fault{Method: "NONE"}, wording.MsgAgain},
 		"Invalid": {adapters.Note{Text: "x"}, discordtest.Fault{Method: http.MethodPatch, Kind: discordtest.DiscordError, Code: 50035}, "Discord did not take Countersign's answer. Please look at the request's message, and tell your admin if this happens again"},
 		"Limited": {adapters.Note{Text: "x"}, discordtest.Fault{Method: http.MethodPatch, Kind: discordtest.Limited, Times: 2}, "x"},
 		"Down":    {adapters.Note{Text: "x"}, discordtest.Fault{Method: http.MethodPatch, Kind: discordtest.ServerError, Times: 3, Did: true}, "x"},
@@ -161,7 +163,7 @@ func TestSlowCommandsHoldNoPlace(t *testing.T) {
 			return adapters.Note{Text: "late"}
 		},
 	}
-	w := begin(t, "gateway", h, func(_ *discordtest.Config, c *discord.Config) { c.AnswerTime, c.Workers = adapters.AnswerTime, 2 })
+	w := begin(t, "gateway", h, func(_ *discordtest.Config, c *discord.Config) { c.AnswerTime, c.Workers = chatkit.AnswerTime, 2 })
 	_, id := posted(t, adaptertest.NewBook(), w)
 	for i := range 2 {
 		go func() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -87,7 +88,7 @@ func (all guildRoles) reach(id, guild string, err error) adapters.Reach {
 
 // called is a name as people read it.
 func called(sign, name string) string {
-	if name = adapters.Cut(adapters.Line(name), 80); name == "" || strings.HasPrefix(name, sign) {
+	if name = wording.Cut(wording.Line(name), 80); name == "" || strings.HasPrefix(name, sign) {
 		return name // as @everyone
 	}
 	return sign + name

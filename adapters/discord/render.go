@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -187,7 +188,7 @@ func mark(n int) int { return firstMark + n }
 // card is t as a message.
 func (c *Chat) card(t *tickets.Ticket) message {
 	settings := c.cfg.Card()
-	facts := adapters.Facts(t, settings.Fields)
+	facts := wording.Facts(t, settings.Fields)
 	var m message
 	for scale := 1; ; scale *= 2 {
 		m = cardMessage(t, facts, settings, scale)
@@ -196,7 +197,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 		}
 	}
 	simple := message{Flags: flagComponents, Mentions: nobody(), Components: []any{
-		text(escapeWithin(adapters.PlainText(t, Platform), showSentence)),
+		text(escapeWithin(wording.PlainText(t, Platform), showSentence)),
 		buttons(t),
 	}}
 	m.simple = &simple
@@ -209,10 +210,10 @@ func (c *Chat) card(t *tickets.Ticket) message {
 // cardMessage is a card whose texts are cut to a scale-th of their usual
 // length. Its first text is the whole sentence: it is what a notification
 // and a screen reader say first.
-func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card, scale int) message {
+func cardMessage(t *tickets.Ticket, facts []wording.Fact, settings wording.Card, scale int) message {
 	m := message{Flags: flagComponents, Mentions: nobody()}
-	parts := []any{text(escapeWithin(adapters.PlainText(t, Platform), showSentence/min(scale, 4)))}
-	if warning := adapters.Warning(t); warning != "" {
+	parts := []any{text(escapeWithin(wording.PlainText(t, Platform), showSentence/min(scale, 4)))}
+	if warning := wording.Warning(t); warning != "" {
 		parts = append(parts, text("**"+escape(warning)+"**"))
 	}
 	if address := settings.Elsewhere(t); address != "" {
@@ -222,14 +223,14 @@ func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Car
 	for _, f := range facts {
 		label := "**" + escape(f.Label) + "**"
 		switch {
-		case f.Shape == adapters.Code:
-			long = append(long, label+"\n"+codeBlock(adapters.Cut(f.Value, showCode/scale)))
-		case f.Shape == adapters.Prose:
+		case f.Shape == wording.Code:
+			long = append(long, label+"\n"+codeBlock(wording.Cut(f.Value, showCode/scale)))
+		case f.Shape == wording.Prose:
 			long = append(long, quote(f.Label, f.Value, showReason/scale))
 		case !f.Time.IsZero():
 			short = append(short, label+" "+moment(f.Time))
 		default:
-			short = append(short, label+" "+escape(adapters.Cut(f.Value, showShort/scale)))
+			short = append(short, label+" "+escape(wording.Cut(f.Value, showShort/scale)))
 		}
 	}
 	for _, block := range [][]string{short, long} {
@@ -237,7 +238,7 @@ func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Car
 			parts = append(parts, text(strings.Join(block, "\n")))
 		}
 	}
-	if why := adapters.DecisionReason(t); why != "" {
+	if why := wording.DecisionReason(t); why != "" {
 		parts = append(parts, text(quote("Reason for the decision", why, showWhy/scale)))
 	}
 	if who := mention(settings.Assign); who != "" && t.Open() {
@@ -250,7 +251,7 @@ func cardMessage(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Car
 	if t.Request != nil {
 		parts = append(append(parts, buttons(t)), menu(t, settings)...)
 	}
-	parts = append(parts, text("-# "+sentence(adapters.Status(t))))
+	parts = append(parts, text("-# "+sentence(wording.Status(t))))
 	m.Components = []any{container{Type: typeContainer, ID: mark(t.Rev), Color: color(t), Components: parts}}
 	return m
 }
@@ -264,24 +265,24 @@ func buttons(t *tickets.Ticket) actionRow {
 		row.Components = append(row.Components, button{typeButton, style, label, customID(action, t.Request.Digest(), t.Number)})
 	}
 	if t.Open() {
-		add(adapters.ActionApprove, adapters.LabelApprove, styleSuccess)
-		add(adapters.ActionDeny, adapters.LabelDeny, styleDanger)
+		add(adapters.ActionApprove, wording.LabelApprove, styleSuccess)
+		add(adapters.ActionDeny, wording.LabelDeny, styleDanger)
 	}
-	add(adapters.ActionDetails, adapters.LabelDetails, styleSecondary)
+	add(adapters.ActionDetails, wording.LabelDetails, styleSecondary)
 	return row
 }
 
 // menu moves t to another state, if settings have one for it. No option is the
 // default, because Discord goes on showing a choice that was refused to
 // whoever made it: it must not look like the state.
-func menu(t *tickets.Ticket, settings adapters.Card) []any {
+func menu(t *tickets.Ticket, settings wording.Card) []any {
 	closed, states := settings.Menu(t)
 	if len(states) == 0 {
 		return nil
 	}
 	s := selectMenu{Type: typeSelect, CustomID: customID(adapters.ActionState, t.Request.Digest(), t.Number), Placeholder: closed}
 	for _, state := range states[:min(len(states), maxOptions)] {
-		s.Options = append(s.Options, option{Label: adapters.Cut(adapters.Line(string(state)), maxOption), Value: string(state)})
+		s.Options = append(s.Options, option{Label: wording.Cut(wording.Line(string(state)), maxOption), Value: string(state)})
 	}
 	return []any{actionRow{typeRow, []any{s}}}
 }
@@ -334,7 +335,7 @@ func parseCustomID(s string) (adapters.Action, tickets.RequestDigest, tickets.Nu
 // named; only after a refusal by EPM the approver is notified, because the
 // request waits for them again.
 func (c *Chat) reply(t *tickets.Ticket, i int) message {
-	s := adapters.ThreadLine(t, i)
+	s := wording.ThreadLine(t, i)
 	content := sentence(s)
 	if !within(content, keepText) {
 		content = escapeWithin(s.On(Platform), keepText)
@@ -351,14 +352,14 @@ func (c *Chat) reply(t *tickets.Ticket, i int) message {
 
 // threadName is the title of t's thread. It is shown as it is.
 func threadName(t *tickets.Ticket) string {
-	return adapters.Cut(string(t.Number)+" · "+adapters.Subject(t), maxThreadName)
+	return wording.Cut(string(t.Number)+" · "+wording.Subject(t), maxThreadName)
 }
 
 // note is text for one person.
 func note(s string) message {
-	s = strings.TrimSpace(adapters.Visible(s))
+	s = strings.TrimSpace(wording.Visible(s))
 	if s == "" {
-		s = adapters.SayBroken
+		s = wording.MsgBroken
 	}
 	return message{Flags: flagComponents, Mentions: nobody(), Components: []any{text(escapeWithin(s, keepText))}}
 }
@@ -373,7 +374,7 @@ func pictureOf(a adapters.Answer) []message {
 	if !ok || n.Picture == nil {
 		return nil
 	}
-	alt := adapters.Cut(adapters.Line(n.Picture.Alt), adapters.MaxAlt)
+	alt := wording.Cut(wording.Line(n.Picture.Alt), adapters.MaxAlt)
 	item := galleryItem{Description: alt}
 	item.Media.URL = "attachment://" + pictureName
 	return []message{{
@@ -390,7 +391,7 @@ func pages(p adapters.Page) message {
 	for _, turn := range []struct {
 		action         adapters.Action
 		label, command string
-	}{{adapters.ActionNewer, adapters.LabelNewer, p.Newer}, {adapters.ActionOlder, adapters.LabelOlder, p.Older}} {
+	}{{adapters.ActionNewer, wording.LabelNewer, p.Newer}, {adapters.ActionOlder, wording.LabelOlder, p.Older}} {
 		if id := turnID(turn.action, turn.command); id != "" {
 			row.Components = append(row.Components, button{typeButton, styleSecondary, turn.label, id})
 		}
@@ -404,7 +405,7 @@ func pages(p adapters.Page) message {
 
 // sentence is s with moments in each reader's own time zone and people of
 // Discord as mentions, which notify nobody unless the message says so.
-func sentence(s adapters.Sentence) string {
+func sentence(s wording.Sentence) string {
 	var b strings.Builder
 	for _, p := range s {
 		switch {
@@ -413,7 +414,7 @@ func sentence(s adapters.Sentence) string {
 		case p.Actor.Platform == Platform && IsID(p.Actor.ID):
 			b.WriteString("<@" + p.Actor.ID + ">")
 		case p.Actor.ID != "":
-			b.WriteString(escape(adapters.DisplayNameOn(Platform, p.Actor)))
+			b.WriteString(escape(wording.DisplayNameOn(Platform, p.Actor)))
 		default:
 			b.WriteString(escape(p.Text))
 		}
@@ -479,7 +480,7 @@ func escape(s string) string {
 // escapeWithin is s, escaped, in at most limit characters.
 func escapeWithin(s string, limit int) string {
 	for keep := limit; keep > 0; keep = keep * 3 / 4 {
-		if e := escape(adapters.Cut(s, keep)); within(e, limit) {
+		if e := escape(wording.Cut(s, keep)); within(e, limit) {
 			return e
 		}
 	}
@@ -489,7 +490,7 @@ func escapeWithin(s string, limit int) string {
 // quote is a label before somebody's own words, every line of which is seen
 // to be theirs.
 func quote(label, s string, limit int) string {
-	q := adapters.Quote(label, s, limit)
+	q := wording.Quote(label, s, limit)
 	rest, _ := strings.CutPrefix(q, label+":")
 	return "**" + escape(label) + "**" + escape(rest)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/discord/discordtest/spec"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -35,7 +36,7 @@ const (
 var ann = tickets.Actor{Platform: Platform, ID: testUser, Name: "Ann Approver"}
 
 func testConfig() Config {
-	return Config{BotToken: "a.b.c", ApplicationID: testApplication, Guild: testGuild, Log: slog.New(slog.DiscardHandler), Card: func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} }}
+	return Config{BotToken: "a.b.c", ApplicationID: testApplication, Guild: testGuild, Log: slog.New(slog.DiscardHandler), Card: func() wording.Card { return wording.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} }}
 }
 
 func newChat(t testing.TB, cfg Config) *Chat {
@@ -215,7 +216,7 @@ func TestFormsGolden(t *testing.T) {
 		adaptertest.CountsRight(t, string(raw))
 	})
 	t.Run("note", func(t *testing.T) {
-		m := note(tickets.SayFinal + " @everyone <@1> # x\n# y")
+		m := note(tickets.MsgFinal + " @everyone <@1> # x\n# y")
 		checkMessage(t, m)
 		golden(t, "note", m)
 	})
@@ -231,8 +232,8 @@ func TestTreeGolden(t *testing.T) {
 
 func TestMentionOnNewTickets(t *testing.T) {
 	cfg := testConfig()
-	cfg.Card = func() adapters.Card {
-		return adapters.Card{Fields: []string{"reason", "nonsense", "user"}, Assign: tickets.Principal{Platform: Platform, Kind: tickets.Role, ID: testRole}}
+	cfg.Card = func() wording.Card {
+		return wording.Card{Fields: []string{"reason", "nonsense", "user"}, Assign: tickets.Principal{Platform: Platform, Kind: tickets.Role, ID: testRole}}
 	}
 	c := newChat(t, cfg)
 	tk := adaptertest.Started(adaptertest.Request())
@@ -324,7 +325,7 @@ func TestMenu(t *testing.T) {
 		"none": nil, "no other": func(*tickets.Ticket) []tickets.State { return nil }, "crowd": adaptertest.Crowd,
 	} {
 		cfg := testConfig()
-		cfg.Card = func() adapters.Card { return adapters.Card{Moves: moves} }
+		cfg.Card = func() wording.Card { return wording.Card{Moves: moves} }
 		tk := adaptertest.Started(adaptertest.Request())
 		tk.Number = "ABCDEFGHIJ-9223372036854775807"
 		m := newChat(t, cfg).card(tk)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -26,11 +27,11 @@ const (
 // process takes that, and whatever became of the one that wrote it.
 func retryMessage(f adapters.Form, custom string) message {
 	parts := []any{text(strings.Join(problems(f), "\n"))}
-	if reason := adapters.Typed(f.Values.Reason, tickets.MaxReason); reason != "" {
+	if reason := wording.Typed(f.Values.Reason, tickets.MaxReason); reason != "" {
 		parts = append(parts, text(carry(labelTyped, reason)))
 	}
 	if f.Verdict == tickets.Approve {
-		parts = append(parts, text(carry(labelTypedTime, adapters.Typed(string(f.Values.Unit), maxAmount+4)+" "+adapters.Typed(f.Values.Amount, maxAmount))))
+		parts = append(parts, text(carry(labelTypedTime, wording.Typed(string(f.Values.Unit), maxAmount+4)+" "+wording.Typed(f.Values.Amount, maxAmount))))
 	}
 	parts = append(parts, actionRow{Type: typeRow, Components: []any{button{typeButton, stylePrimary, labelAgain, custom}}})
 	return message{Flags: flagComponents, Mentions: nobody(), Components: parts}
@@ -45,7 +46,7 @@ const maxCarried = 3000
 func carry(label, s string) string {
 	var b strings.Builder
 	for _, r := range s {
-		if one := string(r); r == '⟦' || adapters.Visible(one) != one {
+		if one := string(r); r == '⟦' || wording.Visible(one) != one {
 			fmt.Fprintf(&b, "⟦U+%04X⟧", r)
 		} else {
 			b.WriteRune(r)

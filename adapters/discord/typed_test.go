@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -130,7 +131,7 @@ func TestBusyKeepsTheForm(t *testing.T) {
 		}
 	}
 	_, _, text := w.mistaken(1, map[string]string{"reason": "for the patch window", "unit": "once", "amount": ""})
-	if !strings.Contains(text, adapters.SayBusy) || !strings.Contains(text, "for the patch window") {
+	if !strings.Contains(text, wording.MsgBusy) || !strings.Contains(text, "for the patch window") {
 		t.Errorf("told %q, want to be told to try again, and what was typed", text)
 	}
 	close(b.hold)

@@ -34,8 +34,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -119,8 +119,8 @@ func encodeWithin(n tickets.EventEnvelope, limit int) ([]byte, error) {
 	}
 	last := cuts[len(cuts)-1]
 	bare, err := wire.Encode(map[string]any{
-		"id": n.ID, "type": adapters.Cut(n.Type, last), "timestamp": n.At, "cut": true,
-		"data": map[string]any{"ticket": adapters.Cut(string(n.Data.Ticket), last), "position": n.Data.Position},
+		"id": n.ID, "type": wording.Cut(n.Type, last), "timestamp": n.At, "cut": true,
+		"data": map[string]any{"ticket": wording.Cut(string(n.Data.Ticket), last), "position": n.Data.Position},
 	})
 	return ascii(bare), err
 }
@@ -129,7 +129,7 @@ func encodeWithin(n tickets.EventEnvelope, limit int) ([]byte, error) {
 func cut(v any, most int) any {
 	switch v := v.(type) {
 	case string:
-		return adapters.Cut(v, most)
+		return wording.Cut(v, most)
 	case []any:
 		for i := range v {
 			v[i] = cut(v[i], most)

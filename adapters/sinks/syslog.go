@@ -15,6 +15,7 @@ import (
 	"github.com/leodido/go-syslog/v4/rfc5424"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -211,7 +212,7 @@ func structured(n tickets.EventEnvelope) *map[string]map[string]string {
 	params := map[string]string{"id": n.ID}
 	add := func(name, value string) {
 		if value != "" {
-			params[name] = adapters.Cut(adapters.Line(value), maxParam)
+			params[name] = wording.Cut(wording.Line(value), maxParam)
 		}
 	}
 	add("ticket", string(n.Data.Ticket))

@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -120,13 +121,13 @@ func TestWhoBelongs(t *testing.T) {
 		{name: "StrangerUnsaid", user: slacktest.User{TeamID: "T0OTHER"}, team: slacktest.TeamID, asked: true},
 		{name: "DeactivatedUnsaid", user: slacktest.User{Deleted: true}, team: slacktest.TeamID, asked: true},
 		{name: "BotUnsaid", user: slacktest.User{Bot: true}, team: slacktest.TeamID, asked: true},
-		{name: "UnsaidAndSilent", user: slacktest.User{}, team: slacktest.TeamID, silent: true, asked: true, says: adapters.SayCannotPlace},
+		{name: "UnsaidAndSilent", user: slacktest.User{}, team: slacktest.TeamID, silent: true, asked: true, says: wording.MsgCannotPlace},
 		{name: "Stranger", user: slacktest.User{TeamID: "T0OTHER"}, team: slacktest.TeamID, userTeam: "T0OTHER"},
 		{name: "StrangerToTheOrganisation", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0ELSE"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER", asked: true},
 		{name: "Sister", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER", belongs: true, asked: true},
 		{name: "SisterInItsOwnWorkspace", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: "T0OTHER", enterprise: "E0GRID", userTeam: "T0OTHER", belongs: true, asked: true},
 		{name: "WholeOrganisation", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, enterprise: "E0GRID", userTeam: "T0OTHER", belongs: true, asked: true},
-		{name: "SisterAndSilent", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER", silent: true, asked: true, says: adapters.SayCannotPlace},
+		{name: "SisterAndSilent", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER", silent: true, asked: true, says: wording.MsgCannotPlace},
 		{name: "OrganisationOfTheDeliveryAlone", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0GRID", userTeam: "T0OTHER"},
 		{name: "AnotherOrganisationInTheDelivery", ours: "E0GRID", user: slacktest.User{TeamID: "T0OTHER", EnterpriseID: "E0GRID"}, team: slacktest.TeamID, enterprise: "E0ELSE", userTeam: "T0OTHER"},
 		{name: "Configured", user: slacktest.User{TeamID: "T0OTHER"}, teams: []string{"T0OTHER"}, team: slacktest.TeamID, userTeam: "T0OTHER", belongs: true},
@@ -153,7 +154,7 @@ func TestWhoBelongs(t *testing.T) {
 			}
 			sue := w.fake.Person("U0SUE")
 			poll(t, "an answer", func() bool { return len(sue.Ephemerals()) == 1 })
-			want := cmp.Or(tt.says, adapters.SayStranger)
+			want := cmp.Or(tt.says, wording.MsgStranger)
 			if tt.belongs {
 				want = "hello"
 			}

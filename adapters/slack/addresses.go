@@ -15,7 +15,7 @@ import (
 // A missing is why Slack tells no e-mail address of somebody, who cannot be
 // told from who asked then.
 type missing struct {
-	say     string // to them; empty if [adapters.SayCannotTell] says it
+	say     string // to them; empty if [adapters.MsgCannotTell] says it
 	problem string // to admins, without a full stop
 	fix     string
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -117,7 +118,7 @@ func (c *Chat) tellUser(ctx context.Context, user, text string) error {
 	}
 	return told(c.call(ctx, methodPost, dm, true, func() error {
 		_, ts, err := c.api().PostMessageContext(ctx, dm,
-			slack.MsgOptionText(escapeWithin(adapters.Visible(text), maxTopText), false),
+			slack.MsgOptionText(escapeWithin(wording.Visible(text), maxTopText), false),
 			slack.MsgOptionDisableMarkdown(),
 			slack.MsgOptionDisableLinkUnfurl(),
 			slack.MsgOptionDisableMediaUnfurl(),
@@ -184,7 +185,7 @@ func (c *Chat) trouble(t credential, err error) (problem, fix string) {
 	case "token_revoked", "account_inactive":
 		fix = at + t.again + ", and put the new token into " + t.variable + "."
 	case "token_expired":
-		fix = "Tokens of this app expire: " + SayRotation + "."
+		fix = "Tokens of this app expire: " + MsgRotation + "."
 	case "not_allowed_token_type":
 		fix = at + t.page + ": that token begins with " + t.prefix + ". Put it into " + t.variable + "."
 	case "missing_scope":
@@ -499,7 +500,7 @@ func (c *Chat) checkGroup(out *report, id string, all map[string]group, err erro
 	case len(g.Users) == 0:
 		out.bad(what, "nobody is in it", "Add people to it in Slack under People, User groups.")
 	default:
-		out.ok("%s: %s", what, adapters.SayPeople(len(g.Users)))
+		out.ok("%s: %s", what, wording.MsgPeople(len(g.Users)))
 	}
 }
 
@@ -519,13 +520,13 @@ func (c *Chat) checkMembers(ctx context.Context, out *report, id, bot string, se
 	case len(members) == 0:
 		out.bad(what, "nobody is in it", "Add people to the channel, or name another one.")
 	default:
-		out.ok("%s: %s", what, adapters.SayPeople(len(members)))
+		out.ok("%s: %s", what, wording.MsgPeople(len(members)))
 	}
 }
 
 // named is a name of Slack's with its ID, or what there is of both.
 func named(sign, name, id string) string {
-	name = adapters.Cut(adapters.Line(name), 80)
+	name = wording.Cut(wording.Line(name), 80)
 	switch {
 	case name == "":
 		return id

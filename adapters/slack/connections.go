@@ -129,12 +129,12 @@ func (c *Chat) Foreign() int {
 // Warnings tell of foreign connections.
 func (c *Chat) Warnings() []string {
 	if n := c.Foreign(); n > 0 {
-		return []string{SayForeign(n)}
+		return []string{MsgForeign(n)}
 	}
 	return nil
 }
 
-// SayForeign says that n connections are not of this installation.
-func SayForeign(n int) string {
+// MsgForeign says that n connections are not of this installation.
+func MsgForeign(n int) string {
 	return fmt.Sprintf("connections of this app that are not of this installation: %d. Another one uses the same app token, and Slack delivers some of the clicks and commands to it. Give each installation an app of its own", n)
 }

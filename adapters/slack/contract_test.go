@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -60,7 +61,7 @@ func prepare(t *testing.T, mode string, h adapters.Handler, change func(*slackte
 		// set Slack's own.
 		AnswerTime: adaptertest.Patience,
 		Log:        slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Card:       func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
+		Card:       func() wording.Card { return wording.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
 	}
 	if mode == "socket" {
 		config.AppToken = slacktest.AppToken
@@ -356,7 +357,7 @@ func (w *world) Command(ctx context.Context, i int, text string) (string, error)
 
 func (w *world) Waits(i int) bool {
 	for _, e := range w.fake.Person(userOf(i)).Ephemerals() {
-		if e.Text == adapters.SayMoment {
+		if e.Text == wording.MsgMoment {
 			return true
 		}
 	}

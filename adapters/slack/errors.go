@@ -177,7 +177,7 @@ func describe(err error) string {
 	case errors.As(err, &se):
 		s := word(se.Err)
 		if s == "token_expired" {
-			s += ": " + SayRotation
+			s += ": " + MsgRotation
 		}
 		if scopePattern.MatchString(se.Needed) {
 			s += ", needs the scope " + se.Needed

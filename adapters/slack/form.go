@@ -11,6 +11,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -23,24 +24,24 @@ const unitField = string(tickets.FieldUnit)
 // the digest of the request.
 func formView(f adapters.Form) slack.ModalViewRequest {
 	number := string(f.Ticket.Number)
-	label := adapters.Label(f.Verdict)
-	intro := []string{number + " · " + adapters.Subject(f.Ticket)}
+	label := wording.Label(f.Verdict)
+	intro := []string{number + " · " + wording.Subject(f.Ticket)}
 	if r := f.Ticket.Request; r != nil {
-		if asked := adapters.AskedFor(r); asked != "" {
-			intro = append(intro, "Asked for: "+adapters.Cut(adapters.Line(asked), showShort))
+		if asked := wording.AskedFor(r); asked != "" {
+			intro = append(intro, "Asked for: "+wording.Cut(wording.Line(asked), showShort))
 		}
 		if strings.TrimSpace(r.Reason) != "" {
-			intro = append(intro, adapters.Quote("Reason given", r.Reason, showWhy))
+			intro = append(intro, wording.Quote("Reason given", r.Reason, showWhy))
 		}
 	}
 	blocks := []slack.Block{section(plain(strings.Join(intro, "\n")))}
-	if warning := adapters.Warning(f.Ticket); warning != "" {
+	if warning := wording.Warning(f.Ticket); warning != "" {
 		blocks = append(blocks, section(plainEmoji(warning)))
 	}
 
 	problem := func(field tickets.FormField) {
 		if say := f.Problems[field]; say != "" {
-			blocks = append(blocks, slack.NewContextBlock("", plainEmoji("⚠ "+adapters.Cut(adapters.Line(say), showShort))))
+			blocks = append(blocks, slack.NewContextBlock("", plainEmoji("⚠ "+wording.Cut(wording.Line(say), showShort))))
 		}
 	}
 	problem(tickets.FieldReason)
@@ -48,24 +49,24 @@ func formView(f adapters.Form) slack.ModalViewRequest {
 	reason.Multiline = true
 	reason.MaxLength = tickets.MaxReason
 	reason.FocusOnLoad = f.Values.Reason == ""
-	reason.InitialValue = adapters.Typed(f.Values.Reason, tickets.MaxReason)
-	blocks = append(blocks, input(tickets.FieldReason, adapters.LabelReason, "", reason))
+	reason.InitialValue = wording.Typed(f.Values.Reason, tickets.MaxReason)
+	blocks = append(blocks, input(tickets.FieldReason, wording.LabelReason, "", reason))
 
 	if f.Verdict == tickets.Approve {
 		problem(tickets.FieldUnit)
 		unit := slack.NewRadioButtonsBlockElement(unitField)
-		for _, u := range adapters.Units() {
+		for _, u := range wording.Units() {
 			option := slack.NewOptionBlockObject(string(u.Unit), plainEmoji(u.Label), nil)
 			unit.Options = append(unit.Options, option)
 			if u.Unit == f.Values.Unit {
 				unit.InitialOption = option
 			}
 		}
-		b := input(tickets.FieldUnit, adapters.LabelUnit, "", unit)
+		b := input(tickets.FieldUnit, wording.LabelUnit, "", unit)
 		b.DispatchAction = true
 		blocks = append(blocks, b)
 
-		if label, hint, ok := adapters.Amount(f.Values.Unit); ok {
+		if label, hint, ok := wording.Amount(f.Values.Unit); ok {
 			problem(tickets.FieldAmount)
 			amount := &slack.NumberInputBlockElement{Type: slack.METNumber, ActionID: string(tickets.FieldAmount)}
 			// No limits here: Slack would say them in its own words, and would
@@ -82,7 +83,7 @@ func formView(f adapters.Form) slack.ModalViewRequest {
 		PrivateMetadata: number + " " + string(f.Ticket.Request.Digest()),
 		Title:           plainEmoji(title(label, number)),
 		Submit:          plainEmoji(label),
-		Close:           plainEmoji(adapters.LabelCancel),
+		Close:           plainEmoji(wording.LabelCancel),
 		Blocks:          slack.Blocks{BlockSet: blocks},
 	}
 }
@@ -114,8 +115,8 @@ const (
 
 // detailsView shows everything EPM sent.
 func detailsView(t *tickets.Ticket) slack.ModalViewRequest {
-	blocks := []slack.Block{section(plain(string(t.Number) + " · " + adapters.Subject(t)))}
-	if warning := adapters.Warning(t); warning != "" {
+	blocks := []slack.Block{section(plain(string(t.Number) + " · " + wording.Subject(t)))}
+	if warning := wording.Warning(t); warning != "" {
 		blocks = append(blocks, section(plainEmoji(warning)))
 	}
 	var sent []tickets.Field
@@ -123,17 +124,17 @@ func detailsView(t *tickets.Ticket) slack.ModalViewRequest {
 		sent = t.Request.Fields
 	}
 	if len(sent) == 0 {
-		blocks = append(blocks, section(plain(adapters.SayNothingToShow)))
+		blocks = append(blocks, section(plain(wording.MsgNothingToShow)))
 	}
 	for i, size := 0, 0; i < len(sent); i++ {
-		name, value := adapters.Line(sent[i].Name), strings.TrimSpace(adapters.Visible(sent[i].Value))
+		name, value := wording.Line(sent[i].Name), strings.TrimSpace(wording.Visible(sent[i].Value))
 		if value == "" {
 			value = "(empty)"
 		}
-		b := section(plain(adapters.Quote(adapters.Cut(name, showShort), value, showValue)))
+		b := section(plain(wording.Quote(wording.Cut(name, showShort), value, showValue)))
 		wire, err := json.Marshal(b)
 		if size += len(wire); err != nil || size > detailsBytes || len(blocks) >= detailsBlocks {
-			blocks = append(blocks, section(plain(fmt.Sprintf("%s, which are in the record: countersign tickets show %s", adapters.MoreFields(sent[i:]), t.Number))))
+			blocks = append(blocks, section(plain(fmt.Sprintf("%s, which are in the record: countersign tickets show %s", wording.MoreFields(sent[i:]), t.Number))))
 			break
 		}
 		blocks = append(blocks, b)
@@ -142,8 +143,8 @@ func detailsView(t *tickets.Ticket) slack.ModalViewRequest {
 		Type:            slack.VTModal,
 		CallbackID:      string(adapters.ActionDetails),
 		PrivateMetadata: string(t.Number),
-		Title:           plainEmoji(title(adapters.LabelDetails, string(t.Number))),
-		Close:           plainEmoji(adapters.LabelClose),
+		Title:           plainEmoji(title(wording.LabelDetails, string(t.Number))),
+		Close:           plainEmoji(wording.LabelClose),
 		Blocks:          slack.Blocks{BlockSet: blocks},
 	}
 }
@@ -154,7 +155,7 @@ func noteView(s string) slack.ModalViewRequest {
 	return slack.ModalViewRequest{
 		Type:   slack.VTModal,
 		Title:  plainEmoji("Countersign"),
-		Close:  plainEmoji(adapters.LabelClose),
+		Close:  plainEmoji(wording.LabelClose),
 		Blocks: slack.Blocks{BlockSet: blocks},
 	}
 }
@@ -188,7 +189,7 @@ func settingsView(s adapters.Settings) slack.ModalViewRequest {
 	var blocks []slack.Block
 	problem := func(say string) {
 		if say != "" {
-			blocks = append(blocks, slack.NewContextBlock("", plainEmoji("⚠ "+adapters.Cut(adapters.Line(say), maxText-2))))
+			blocks = append(blocks, slack.NewContextBlock("", plainEmoji("⚠ "+wording.Cut(wording.Line(say), maxText-2))))
 		}
 	}
 	problem(s.Problem)
@@ -203,7 +204,7 @@ func settingsView(s adapters.Settings) slack.ModalViewRequest {
 		b := slack.NewInputBlock(id, plainEmoji(f.Label), nil, settingElement(f, id))
 		b.Optional = true
 		if f.Help != "" {
-			b.Hint = plainEmoji(adapters.Cut(f.Help, maxLabel))
+			b.Hint = plainEmoji(wording.Cut(f.Help, maxLabel))
 		}
 		blocks = append(blocks, b)
 	}
@@ -212,8 +213,8 @@ func settingsView(s adapters.Settings) slack.ModalViewRequest {
 		CallbackID:      settingsForm,
 		PrivateMetadata: strconv.FormatInt(s.Version, 10),
 		Title:           plainEmoji("Settings"),
-		Submit:          plainEmoji(adapters.LabelSave),
-		Close:           plainEmoji(adapters.LabelCancel),
+		Submit:          plainEmoji(wording.LabelSave),
+		Close:           plainEmoji(wording.LabelCancel),
 		Blocks:          slack.Blocks{BlockSet: blocks},
 	}
 }
@@ -243,6 +244,6 @@ func settingElement(f adapters.Setting, id string) slack.BlockElement {
 	}
 	e := slack.NewPlainTextInputBlockElement(nil, id)
 	e.MaxLength = maxInput
-	e.InitialValue = adapters.Typed(f.Value, maxInput)
+	e.InitialValue = wording.Typed(f.Value, maxInput)
 	return e
 }

@@ -10,7 +10,9 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -45,16 +47,16 @@ func homeView(a adapters.Answer, now time.Time) slack.HomeTabViewRequest {
 // homeBlocks are at most 5 + 3 * adapters.MaxQueue.
 func homeBlocks(h adapters.Home) []slack.Block {
 	title := func(s string) slack.Block { return slack.NewHeaderBlock(plainEmoji(s)) }
-	lines := func(s string) slack.Block { return section(plain(adapters.Cut(adapters.Visible(s), showNote))) }
-	blocks := []slack.Block{title(adapters.LabelQueue), lines(cmp.Or(h.Say, adapters.SayNothingWaits))}
+	lines := func(s string) slack.Block { return section(plain(wording.Cut(wording.Visible(s), showNote))) }
+	blocks := []slack.Block{title(wording.LabelQueue), lines(cmp.Or(h.Say, wording.MsgNothingWaits))}
 	for _, w := range h.Queue[:min(len(h.Queue), adapters.MaxQueue)] {
 		blocks = append(blocks, waiting(w)...)
 	}
 	if h.More > 0 {
-		blocks = append(blocks, lines(adapters.SayMore(h.More)))
+		blocks = append(blocks, lines(wording.MsgMore(h.More)))
 	}
 	if h.Health != "" {
-		blocks = append(blocks, title(adapters.LabelHealth), lines(h.Health))
+		blocks = append(blocks, title(wording.LabelHealth), lines(h.Health))
 	}
 	return blocks
 }
@@ -62,21 +64,21 @@ func homeBlocks(h adapters.Home) []slack.Block {
 // waiting is a ticket in a queue.
 func waiting(w adapters.Waiting) []slack.Block {
 	t := w.Ticket
-	says := []string{adapters.Emoji(t) + " " + string(t.Number) + " · " + adapters.Subject(t)}
-	if warning := adapters.Warning(t); warning != "" {
+	says := []string{wording.Emoji(t) + " " + string(t.Number) + " · " + wording.Subject(t)}
+	if warning := wording.Warning(t); warning != "" {
 		says = append(says, warning)
 	}
 	if t.Request != nil {
-		if asked := adapters.AskedFor(t.Request); asked != "" {
-			says = append(says, "Asked for: "+adapters.Cut(adapters.Line(asked), showShort))
+		if asked := wording.AskedFor(t.Request); asked != "" {
+			says = append(says, "Asked for: "+wording.Cut(wording.Line(asked), showShort))
 		}
 		if strings.TrimSpace(t.Request.Reason) != "" {
-			says = append(says, adapters.Quote("Reason given", t.Request.Reason, showWaiting))
+			says = append(says, wording.Quote("Reason given", t.Request.Reason, showWaiting))
 		}
 	}
 	since := []slack.MixedElement{mrkdwn("Waiting since " + date(t.Created))}
 	if w.Own != "" {
-		since = append(since, plain(adapters.Cut(adapters.Line(w.Own), showWhy)))
+		since = append(since, plain(wording.Cut(wording.Line(w.Own), showWhy)))
 	}
 	return []slack.Block{
 		section(plain(strings.Join(says, "\n"))),
@@ -171,7 +173,7 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 	for attempt := 1; ; attempt++ {
 		var answer adapters.Answer = adapters.Note{Text: sayNoHome}
 		if !plainly {
-			answer = adapters.CallHandler(ctx, time.Now().Add(homeTime), c.log, func(ctx context.Context) adapters.Answer { return h.Home(ctx, a) })
+			answer = chatkit.CallHandler(ctx, time.Now().Add(homeTime), c.log, func(ctx context.Context) adapters.Answer { return h.Home(ctx, a) })
 		}
 		request := slack.PublishViewContextRequest{UserID: a.ID, View: homeView(answer, c.cfg.Now())}
 		c.lintView(request.View)

@@ -21,9 +21,11 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -200,7 +202,7 @@ func (c *Chat) once(ctx context.Context, key string, unknown said, do func() sai
 
 // ask makes one call of the Handler within its time.
 func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) adapters.Answer {
-	return adapters.CallHandler(ctx, received.Add(c.within.Think), c.log, call)
+	return chatkit.CallHandler(ctx, received.Add(c.within.Think), c.log, call)
 }
 
 // interact answers the delivery of an interaction.
@@ -237,7 +239,7 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 		}
 		typed := sha256.Sum256(payload)
 		key := strings.Join([]string{"form", string(in.View.ID), string(in.View.Hash), string(in.TriggerID), hex.EncodeToString(typed[:])}, "\x00")
-		return c.once(ctx, key, in.View.keeping(adapters.SaySlow), func() said { return c.refreshing(c.submit(ctx, received, &in, deliveryOf(key), h), &in, h) })
+		return c.once(ctx, key, in.View.keeping(wording.MsgSlow), func() said { return c.refreshing(c.submit(ctx, received, &in, deliveryOf(key), h), &in, h) })
 	case "view_closed":
 	default:
 		c.log.Warn("an interaction of a kind that we do not offer, acknowledged", "type", word(string(in.Type)))
@@ -279,7 +281,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 		return said{then: func(ctx context.Context) { c.tell(ctx, in, sayUnknownButton) }}
 	}
 	if _, ok := click.Number.Seq(); !ok {
-		return said{then: func(ctx context.Context) { c.tell(ctx, in, adapters.SayNoTicket(click.Number)) }}
+		return said{then: func(ctx context.Context) { c.tell(ctx, in, wording.MsgNoTicket(click.Number)) }}
 	}
 	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
 	if inForm {
@@ -300,7 +302,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 			c.log.Warn("a form did not open", "ticket", string(click.Number), "actor", click.Actor.ID, "after", time.Since(received).Round(time.Millisecond), "err", err)
 			say := sayNotOpened
 			if isLateTrigger(err) {
-				say = adapters.SayAgain
+				say = wording.MsgAgain
 			}
 			return said{then: func(ctx context.Context) { c.tell(ctx, in, say) }}
 		}
@@ -441,9 +443,9 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 	}
 	sent := adapters.Configuration{Delivery: delivery, Actor: in.actor(), Place: in.place(), Version: version, Values: values}
 	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.SubmitSettings(ctx, sent) })
-	a, inTime := adapters.AwaitUntil(received.Add(c.within.Think), asked)
+	a, inTime := chatkit.AwaitUntil(received.Add(c.within.Think), asked)
 	if !inTime {
-		wait := showing(noteView(adapters.SayMoment))
+		wait := showing(noteView(wording.MsgMoment))
 		wait.late, wait.then = true, func(ctx context.Context) {
 			a := <-asked
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
@@ -699,10 +701,10 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 			Text:     unescape(string(in.Text)),
 		}
 		asked := c.asking(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
-		if a, ok := adapters.AwaitUntil(received.Add(c.within.Think), asked); ok {
+		if a, ok := chatkit.AwaitUntil(received.Add(c.within.Think), asked); ok {
 			return c.answerCommand(ctx, received, &in, a)
 		}
-		s := c.answering(&in, adapters.SayMoment)
+		s := c.answering(&in, wording.MsgMoment)
 		s.late, s.then = true, func(ctx context.Context) { c.answerLate(ctx, &in, <-asked) }
 		return s
 	}
@@ -718,14 +720,14 @@ func (c *Chat) asking(ctx context.Context, received time.Time, call func(context
 	case c.commands <- struct{}{}:
 	default:
 		c.log.Warn("too many commands at once, one is refused")
-		asked <- adapters.Note{Text: adapters.SayBusy, Again: true}
+		asked <- adapters.Note{Text: wording.MsgBusy, Again: true}
 		return asked
 	}
 	go func() {
 		defer func() { <-c.commands }()
 		ctx, end := c.work.Within(ctx)
 		defer end()
-		asked <- adapters.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, call)
+		asked <- chatkit.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, call)
 	}()
 	return asked
 }
@@ -781,7 +783,7 @@ func (c *Chat) sayLate(ctx context.Context, responseURL, channel, user string, a
 	case adapters.Settings:
 		text, blocks = note(a.Text)
 	case adapters.Form, adapters.Details:
-		text, blocks = note(adapters.SayAgain)
+		text, blocks = note(wording.MsgAgain)
 	}
 	c.whisper(ctx, responseURL, channel, user, text, blocks)
 }

@@ -16,8 +16,10 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -55,7 +57,7 @@ func TestSignatureKnownAnswer(t *testing.T) {
 				if w.Code != tt.want {
 					t.Errorf("status %d, want %d: %s", w.Code, tt.want, w.Body)
 				}
-				if tt.want == http.StatusOK && !strings.Contains(w.Body.String(), adapters.SayStarting) {
+				if tt.want == http.StatusOK && !strings.Contains(w.Body.String(), wording.MsgStarting) {
 					t.Errorf("nobody may act before the workspace is known: %s", w.Body)
 				}
 			})
@@ -148,23 +150,23 @@ func TestStrangersAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			poll(t, "a refusal", func() bool { return len(eve.Ephemerals()) == 1 })
-			if got := eve.Ephemerals()[0].Text; got != adapters.SayStranger {
+			if got := eve.Ephemerals()[0].Text; got != wording.MsgStranger {
 				t.Errorf("she was told %q", got)
 			}
-			if a, err := eve.Command(t.Context(), "/epm", "status"); err != nil || a.Text != adapters.SayStranger {
+			if a, err := eve.Command(t.Context(), "/epm", "status"); err != nil || a.Text != wording.MsgStranger {
 				t.Errorf("Command() = %+v, %v", a, err)
 			}
 			form := `{"type":"view_submission","api_app_id":"A01APP","team":{"id":"T01TEAM"},"user":{"id":"U99ELSE","team_id":"T99ELSE"},
 				"view":{"id":"V1","callback_id":"approve","private_metadata":"JIT-1042","state":{"values":{"reason":{"reason":{"value":"x"}},"unit":{"unit":{"selected_option":{"value":"once"}}}}}}}`
 			answer, err := w.fake.Send(t.Context(), slacktest.Interactive, json.RawMessage(form))
-			if err != nil || !strings.Contains(answer, adapters.SayStranger) {
+			if err != nil || !strings.Contains(answer, wording.MsgStranger) {
 				t.Errorf("the form was answered with %q, %v", answer, err)
 			}
 			// Another team, another app, no user: the same.
 			for _, change := range [][2]string{{`"team_id":"T01TEAM"`, `"no_team_id":""`}, {`"api_app_id":"A01APP",`, ``}, {`{"id":"T01TEAM"}`, `{"id":"T99ELSE"}`}, {`"A01APP"`, `"A99ELSE"`}, {`U99ELSE`, ``}} {
 				bad := strings.Replace(strings.Replace(form, `"team_id":"T99ELSE"`, `"team_id":"T01TEAM"`, 1), change[0], change[1], 1)
 				answer, err := w.fake.Send(t.Context(), slacktest.Interactive, json.RawMessage(bad))
-				if err != nil || !strings.Contains(answer, adapters.SayStranger) {
+				if err != nil || !strings.Contains(answer, wording.MsgStranger) {
 					t.Errorf("%v: the form was answered with %q, %v", change, answer, err)
 				}
 			}
@@ -283,7 +285,7 @@ func TestSubmitBeforeTheAmountWasShown(t *testing.T) {
 				t.Fatalf("SubmitRaw() = %v, %v", errs, err)
 			}
 			v, ok := p.View()
-			if !ok || !strings.Contains(string(v.Blocks), tickets.SayHours) || !strings.Contains(string(v.Blocks), `"amount"`) {
+			if !ok || !strings.Contains(string(v.Blocks), tickets.MsgHours) || !strings.Contains(string(v.Blocks), `"amount"`) {
 				t.Fatalf("the form is %v %+v", ok, v)
 			}
 			errs, err = p.Submit(t.Context(), map[string]string{"reason": "ok", "unit": "hours", "amount": "2"})
@@ -351,7 +353,7 @@ func TestLateTriggerIsSaid(t *testing.T) {
 				t.Fatal(err)
 			}
 			poll(t, "a word", func() bool { return len(w.Notes(0)) == 1 })
-			if got := w.Notes(0)[0]; got != adapters.SayAgain {
+			if got := w.Notes(0)[0]; got != wording.MsgAgain {
 				t.Errorf("told %q", got)
 			}
 		})
@@ -360,7 +362,7 @@ func TestLateTriggerIsSaid(t *testing.T) {
 
 // slacksDeadlines has the chat answer within Slack's 3 s, which the fake does
 // not measure: it only bounds a hang.
-func slacksDeadlines(_ *slacktest.Config, c *slack.Config) { c.AnswerTime = adapters.AnswerTime }
+func slacksDeadlines(_ *slacktest.Config, c *slack.Config) { c.AnswerTime = chatkit.AnswerTime }
 
 // TestSlowHandlerIsAnsweredInTime: Slack gives up after three seconds, and so
 // must we before.
@@ -425,7 +427,7 @@ func TestNotesFindTheirWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll(t, "the first note", func() bool { return len(p.Ephemerals()) == 1 })
-	if e := p.Ephemerals()[0]; e.Via != "response_url" || e.Text != tickets.SayInactive {
+	if e := p.Ephemerals()[0]; e.Via != "response_url" || e.Text != tickets.MsgInactive {
 		t.Errorf("the note is %+v", e)
 	}
 	// The response_url fails: chat.postEphemeral says it.
@@ -434,7 +436,7 @@ func TestNotesFindTheirWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll(t, "the second note", func() bool { return len(p.Ephemerals()) == 2 })
-	if e := p.Ephemerals()[1]; e.Via != "chat.postEphemeral" || e.Text != tickets.SayInactive {
+	if e := p.Ephemerals()[1]; e.Via != "chat.postEphemeral" || e.Text != tickets.MsgInactive {
 		t.Errorf("the note is %+v", e)
 	}
 	// A response_url of somebody else is not used.
@@ -507,10 +509,10 @@ func TestRedeliveriesActOnce(t *testing.T) {
 				t.Errorf("%d clicks, want 1", n)
 			}
 			for i := range 2 { // the same mistake twice is two submissions
-				if errs, err := p.Submit(t.Context(), map[string]string{"reason": " "}); err != nil || errs["reason"] != tickets.SayReason {
+				if errs, err := p.Submit(t.Context(), map[string]string{"reason": " "}); err != nil || errs["reason"] != tickets.MsgReason {
 					t.Fatalf("Submit() = %v, %v", errs, err)
 				}
-				if answer := again(); !strings.Contains(answer, tickets.SayReason) {
+				if answer := again(); !strings.Contains(answer, tickets.MsgReason) {
 					t.Errorf("a redelivery was answered with %q", answer)
 				}
 				if n := submits.Load(); n != int64(i+1) {
@@ -737,6 +739,6 @@ func TestHomeSaysWhatIsTooLateForAForm(t *testing.T) {
 	}
 	poll(t, "a word", func() bool {
 		m := w.fake.Messages(w.fake.DM(userOf(0)))
-		return len(m) == 1 && m[0].Text == adapters.SayAgain
+		return len(m) == 1 && m[0].Text == wording.MsgAgain
 	})
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/slack-go/slack"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -37,7 +37,7 @@ func (v *view) again(say string) (slack.ModalViewRequest, bool) {
 	if wire.Soft(json.Unmarshal(v.Blocks, &blocks)) != nil || len(blocks.BlockSet) == 0 || m.Title == nil || m.Submit == nil {
 		return m, false
 	}
-	m.Blocks.BlockSet = []slack.Block{slack.NewContextBlock("", plainEmoji("⚠ "+adapters.Cut(adapters.Line(say), maxText-2)))}
+	m.Blocks.BlockSet = []slack.Block{slack.NewContextBlock("", plainEmoji("⚠ "+wording.Cut(wording.Line(say), maxText-2)))}
 	for _, b := range blocks.BlockSet {
 		switch b := b.(type) {
 		case *slack.ContextBlock: // what was wrong before

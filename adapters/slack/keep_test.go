@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -80,15 +81,15 @@ func TestStartingKeepsTheForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	errs, err := ann.Submit(t.Context(), nil)
-	if err != nil || errs["reason"] != adapters.SayStarting {
-		t.Errorf("Submit() = %v, %v; want the reason marked with %q", errs, err, adapters.SayStarting)
+	if err != nil || errs["reason"] != wording.MsgStarting {
+		t.Errorf("Submit() = %v, %v; want the reason marked with %q", errs, err, wording.MsgStarting)
 	}
 	if v, open := ann.View(); !open || v.Typed["reason"] != "for the patch window" || v.Typed["unit"] != "hours" {
 		t.Errorf("the form is %+v, want it with what was typed", v)
 	}
 	errs, err = grace.Submit(t.Context(), map[string]string{"category@7": "Hardware"})
-	if err != nil || len(errs) != 1 || !strings.Contains(errs["active_states@7"], adapters.SayStarting) {
-		t.Errorf("Submit() = %v, %v; want the first field marked with %q", errs, err, adapters.SayStarting)
+	if err != nil || len(errs) != 1 || !strings.Contains(errs["active_states@7"], wording.MsgStarting) {
+		t.Errorf("Submit() = %v, %v; want the first field marked with %q", errs, err, wording.MsgStarting)
 	}
 	if v, open := grace.View(); !open || v.Typed["category@7"] != "Hardware" {
 		t.Errorf("the form of the settings is %+v, want it with what was typed", v)
@@ -162,7 +163,7 @@ func TestSettingsThatCannotBeSavedLate(t *testing.T) {
 			if errs, err := p.Submit(t.Context(), typed); err != nil || len(errs) > 0 {
 				t.Fatalf("Submit() = %v, %v", errs, err)
 			}
-			if v, _ := p.View(); !strings.Contains(string(v.Blocks), adapters.SayMoment) {
+			if v, _ := p.View(); !strings.Contains(string(v.Blocks), wording.MsgMoment) {
 				t.Fatalf("the view is %s, want to be told to wait", v.Blocks)
 			}
 			close(release)

@@ -13,8 +13,10 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 // slowly is a Handler whose commands end with release or their context.
@@ -62,7 +64,7 @@ func TestLateAnswerGoesToSlackAlone(t *testing.T) {
 					Type string `json:"response_type"`
 					Text string `json:"text"`
 				}
-				if json.Unmarshal([]byte(body), &got) != nil || err != nil || got.Text != adapters.SayMoment || got.Type != "ephemeral" {
+				if json.Unmarshal([]byte(body), &got) != nil || err != nil || got.Text != wording.MsgMoment || got.Type != "ephemeral" {
 					t.Errorf("answer %s, %v; want a word that it takes a moment", body, err)
 				}
 			}
@@ -111,14 +113,14 @@ func TestPagesArePrivate(t *testing.T) {
 func TestStopHurriesCommands(t *testing.T) {
 	h := newSlowly()
 	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) {
-		c.Drain, c.AnswerTime = 100*time.Millisecond, adapters.AnswerTime
+		c.Drain, c.AnswerTime = 100*time.Millisecond, chatkit.AnswerTime
 	})
 	if _, err := w.Command(t.Context(), 0, "status"); err != nil {
 		t.Fatal(err)
 	}
 	w.stop()
 	<-w.over
-	if all := w.Notes(0); len(all) != 2 || all[1] != adapters.SayStopping {
+	if all := w.Notes(0); len(all) != 2 || all[1] != wording.MsgStopping {
 		t.Errorf("told %q, want that the program stops", all)
 	}
 }
@@ -132,7 +134,7 @@ func TestLateFormIsNotOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(hold)
-	poll(t, "a word", func() bool { all := w.Notes(0); return all[len(all)-1] == adapters.SayAgain })
+	poll(t, "a word", func() bool { all := w.Notes(0); return all[len(all)-1] == wording.MsgAgain })
 	if n := w.fake.Count("views.open"); n != 0 {
 		t.Errorf("views.open was called %d times", n)
 	}
@@ -150,7 +152,7 @@ func TestSlowCommandsHoldNoPlace(t *testing.T) {
 		defer ended.Add(1)
 		return command(ctx, c)
 	}
-	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) { c.AnswerTime, c.Workers = adapters.AnswerTime, 2 })
+	w := begin(t, "socket", h, func(_ *slacktest.Config, c *slack.Config) { c.AnswerTime, c.Workers = chatkit.AnswerTime, 2 })
 	defer close(h.release)
 	tk := adaptertest.NewBook().Add(1042, adaptertest.Request(), w.Place())
 	id, err := w.chat.Post(t.Context(), w.Place(), tk, time.Time{})

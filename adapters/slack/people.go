@@ -6,8 +6,8 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 // sender is who sent a delivery, as Slack says.
@@ -26,11 +26,11 @@ func (c *Chat) refuse(ctx context.Context, s sender) string {
 	self := c.self
 	c.mu.Unlock()
 	if self == nil {
-		return adapters.SayStarting
+		return wording.MsgStarting
 	}
 	if c.isForeign(s.app) {
 		c.log.Warn("a delivery for another app was refused")
-		return adapters.SayStranger
+		return wording.MsgStranger
 	}
 	here := c.isOurs(*self, cmp.Or(s.team, s.enterprise))
 	sister := self.enterprise != "" && s.enterprise == self.enterprise
@@ -43,14 +43,14 @@ func (c *Chat) refuse(ctx context.Context, s sender) string {
 		who, err := c.person(ctx, s.user)
 		if err != nil {
 			c.log.Warn("cannot tell whether somebody belongs to the workspace", "actor", s.user, "err", err)
-			return adapters.SayCannotPlace
+			return wording.MsgCannotPlace
 		}
 		if who.problem == "" {
 			return ""
 		}
 	}
 	c.log.Warn("somebody of another workspace was refused", "actor", s.user)
-	return adapters.SayStranger
+	return wording.MsgStranger
 }
 
 // isForeign reports whether a delivery that names app is none of ours. While

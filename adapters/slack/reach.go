@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -113,7 +114,7 @@ func reached(sign, name, problem string, n int) adapters.Reach {
 	if problem != "" {
 		n = 0
 	}
-	if name = adapters.Cut(adapters.Line(name), 80); name != "" {
+	if name = wording.Cut(wording.Line(name), 80); name != "" {
 		name = sign + name
 	}
 	return adapters.Reach{Name: name, People: n, Counted: true, Problem: problem}

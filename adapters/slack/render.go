@@ -13,6 +13,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -36,8 +37,8 @@ const (
 // card is t as a message.
 func (c *Chat) card(t *tickets.Ticket) message {
 	settings := c.cfg.Card()
-	m := message{text: escapeWithin(adapters.PlainText(t, Platform), maxTopText)}
-	facts := adapters.Facts(t, settings.Fields)
+	m := message{text: escapeWithin(wording.PlainText(t, Platform), maxTopText)}
+	facts := wording.Facts(t, settings.Fields)
 	for scale := 1; ; scale *= 2 {
 		m.blocks = cardBlocks(t, facts, settings, scale)
 		if scale >= 8 || runes(m.blocks) <= maxAllText {
@@ -45,7 +46,7 @@ func (c *Chat) card(t *tickets.Ticket) message {
 		}
 	}
 	m.simple = &message{text: m.text, blocks: []slack.Block{
-		section(plain(adapters.Cut(adapters.PlainText(t, Platform), showReason))),
+		section(plain(wording.Cut(wording.PlainText(t, Platform), showReason))),
 		slack.NewActionBlock(actionsID(t), buttons(t, true)...),
 	}}
 	return m
@@ -53,9 +54,9 @@ func (c *Chat) card(t *tickets.Ticket) message {
 
 // cardBlocks are the blocks of a card whose texts are cut to a scale-th of
 // their usual length.
-func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card, scale int) []slack.Block {
-	blocks := []slack.Block{slack.NewHeaderBlock(plainEmoji(adapters.Cut(adapters.Title(t), maxHeader)))}
-	if warning := adapters.Warning(t); warning != "" {
+func cardBlocks(t *tickets.Ticket, facts []wording.Fact, settings wording.Card, scale int) []slack.Block {
+	blocks := []slack.Block{slack.NewHeaderBlock(plainEmoji(wording.Cut(wording.Title(t), maxHeader)))}
+	if warning := wording.Warning(t); warning != "" {
 		blocks = append(blocks, section(plainEmoji(warning)))
 	}
 	if address := settings.Elsewhere(t); address != "" {
@@ -66,19 +67,19 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 	var prose []slack.Block
 	for _, f := range facts {
 		switch {
-		case f.Shape == adapters.Code:
+		case f.Shape == wording.Code:
 			code = append(code,
 				slack.NewRichTextSection(slack.NewRichTextSectionTextElement(f.Label, &slack.RichTextSectionTextStyle{Bold: true})),
 				&slack.RichTextPreformatted{Type: slack.RTEPreformatted, Elements: []slack.RichTextSectionElement{
-					slack.NewRichTextSectionTextElement(adapters.Cut(f.Value, showCode/scale), nil),
+					slack.NewRichTextSectionTextElement(wording.Cut(f.Value, showCode/scale), nil),
 				}},
 			)
-		case f.Shape == adapters.Prose:
-			prose = append(prose, section(plain(adapters.Quote(f.Label, f.Value, showReason/scale))))
+		case f.Shape == wording.Prose:
+			prose = append(prose, section(plain(wording.Quote(f.Label, f.Value, showReason/scale))))
 		case !f.Time.IsZero():
 			fields = append(fields, mrkdwn("*"+f.Label+"*\n"+date(f.Time)))
 		default:
-			fields = append(fields, field(f.Label, adapters.Cut(f.Value, showShort/scale)))
+			fields = append(fields, field(f.Label, wording.Cut(f.Value, showShort/scale)))
 		}
 	}
 	for len(fields) > 0 {
@@ -90,8 +91,8 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 		blocks = append(blocks, slack.NewRichTextBlock("", code...))
 	}
 	blocks = append(blocks, prose...)
-	if why := adapters.DecisionReason(t); why != "" {
-		blocks = append(blocks, section(plain(adapters.Quote("Reason for the decision", why, showWhy/scale))))
+	if why := wording.DecisionReason(t); why != "" {
+		blocks = append(blocks, section(plain(wording.Quote("Reason for the decision", why, showWhy/scale))))
 	}
 	if t.Open() {
 		if who := mention(settings.Assign); who != "" {
@@ -101,7 +102,7 @@ func cardBlocks(t *tickets.Ticket, facts []adapters.Fact, settings adapters.Card
 	if t.Request != nil {
 		blocks = append(blocks, slack.NewActionBlock(actionsID(t), append(buttons(t, true), menu(t, settings)...)...))
 	}
-	return append(blocks, slack.NewContextBlock("", elements(adapters.Status(t))...))
+	return append(blocks, slack.NewContextBlock("", elements(wording.Status(t))...))
 }
 
 // actionsID is the block id of what can be done with t now. It changes with
@@ -123,31 +124,31 @@ func buttons(t *tickets.Ticket, decides bool) []slack.BlockElement {
 	button := func(action adapters.Action, label string, style slack.Style) *slack.ButtonBlockElement {
 		b := slack.NewButtonBlockElement(string(action), value, plainEmoji(label))
 		b.Style = style
-		b.AccessibilityLabel = adapters.Cut(label+" "+value+": "+adapters.Subject(t), maxAccessibility)
+		b.AccessibilityLabel = wording.Cut(label+" "+value+": "+wording.Subject(t), maxAccessibility)
 		return b
 	}
 	var all []slack.BlockElement
 	if decides && t.Open() {
 		all = append(all,
-			button(adapters.ActionApprove, adapters.LabelApprove, slack.StylePrimary),
-			button(adapters.ActionDeny, adapters.LabelDeny, slack.StyleDanger),
+			button(adapters.ActionApprove, wording.LabelApprove, slack.StylePrimary),
+			button(adapters.ActionDeny, wording.LabelDeny, slack.StyleDanger),
 		)
 	}
-	return append(all, button(adapters.ActionDetails, adapters.LabelDetails, slack.StyleDefault))
+	return append(all, button(adapters.ActionDetails, wording.LabelDetails, slack.StyleDefault))
 }
 
 // menu moves t to another state, if settings have one for it. It is a select:
 // an overflow menu holds five, and types have up to 25 states. None is chosen
 // at first, because Slack goes on showing a choice that was refused to whoever
 // made it: it must not look like the state.
-func menu(t *tickets.Ticket, settings adapters.Card) []slack.BlockElement {
+func menu(t *tickets.Ticket, settings wording.Card) []slack.BlockElement {
 	closed, states := settings.Menu(t)
 	if len(states) == 0 {
 		return nil
 	}
 	var options []*slack.OptionBlockObject
 	for _, s := range states[:min(len(states), maxOptions)] {
-		options = append(options, slack.NewOptionBlockObject(moveValue(t.Number, s), plain(adapters.Cut(adapters.Line(string(s)), maxOptionText)), nil))
+		options = append(options, slack.NewOptionBlockObject(moveValue(t.Number, s), plain(wording.Cut(wording.Line(string(s)), maxOptionText)), nil))
 	}
 	return []slack.BlockElement{slack.NewOptionsSelectBlockElement(slack.OptTypeStatic, plain(closed), string(adapters.ActionState), options...)}
 }
@@ -166,15 +167,15 @@ func parseMove(value string) (tickets.Number, tickets.State) {
 // named; only after a refusal by EPM the approver is mentioned, because the
 // request waits for them again.
 func (c *Chat) reply(t *tickets.Ticket, i int) message {
-	s := adapters.ThreadLine(t, i)
+	s := wording.ThreadLine(t, i)
 	ping := i >= 0 && i < len(t.Events) && t.Events[i].Kind == tickets.EventRefused
 	var text strings.Builder
 	var parts []slack.RichTextSectionElement
 	for _, p := range s {
 		switch {
 		case !p.Time.IsZero():
-			text.WriteString(escape(adapters.FormatTime(p.Time)))
-			fallback := adapters.FormatTime(p.Time)
+			text.WriteString(escape(wording.FormatTime(p.Time)))
+			fallback := wording.FormatTime(p.Time)
 			parts = append(parts, &slack.RichTextSectionDateElement{
 				Type: slack.RTSEDate, Timestamp: slack.JSONTime(p.Time.Unix()), Format: dateFormat, Fallback: &fallback,
 			})
@@ -182,8 +183,8 @@ func (c *Chat) reply(t *tickets.Ticket, i int) message {
 			text.WriteString("<@" + p.Actor.ID + ">")
 			parts = append(parts, slack.NewRichTextSectionUserElement(p.Actor.ID, nil))
 		case p.Actor.ID != "":
-			text.WriteString(escape(adapters.DisplayNameOn(Platform, p.Actor)))
-			parts = append(parts, slack.NewRichTextSectionTextElement(adapters.DisplayNameOn(Platform, p.Actor), &slack.RichTextSectionTextStyle{Bold: true}))
+			text.WriteString(escape(wording.DisplayNameOn(Platform, p.Actor)))
+			parts = append(parts, slack.NewRichTextSectionTextElement(wording.DisplayNameOn(Platform, p.Actor), &slack.RichTextSectionTextStyle{Bold: true}))
 		case p.Text != "":
 			text.WriteString(escape(p.Text))
 			parts = append(parts, slack.NewRichTextSectionTextElement(p.Text, nil))
@@ -240,7 +241,7 @@ func escape(s string) string { return escaper.Replace(s) }
 // escapeWithin is s, escaped, in at most limit runes.
 func escapeWithin(s string, limit int) string {
 	for keep := limit; keep > 0; keep = keep * 3 / 4 {
-		if e := escape(adapters.Cut(s, keep)); utf8.RuneCountInString(e) <= limit {
+		if e := escape(wording.Cut(s, keep)); utf8.RuneCountInString(e) <= limit {
 			return e
 		}
 	}
@@ -297,11 +298,11 @@ const dateFormat = "{date_short_pretty} {time}"
 
 // date shows t in each reader's own time zone.
 func date(t time.Time) string {
-	return fmt.Sprintf("<!date^%d^%s|%s>", t.Unix(), dateFormat, adapters.FormatTime(t))
+	return fmt.Sprintf("<!date^%d^%s|%s>", t.Unix(), dateFormat, wording.FormatTime(t))
 }
 
 // elements are s as the elements of a context block.
-func elements(s adapters.Sentence) []slack.MixedElement {
+func elements(s wording.Sentence) []slack.MixedElement {
 	var out []slack.MixedElement
 	var marked strings.Builder
 	flush := func() {
@@ -317,7 +318,7 @@ func elements(s adapters.Sentence) []slack.MixedElement {
 		case p.Actor.Platform == Platform && userID.MatchString(p.Actor.ID):
 			marked.WriteString("<@" + p.Actor.ID + ">")
 		case p.Actor.ID != "":
-			marked.WriteString(escape(adapters.DisplayNameOn(Platform, p.Actor)))
+			marked.WriteString(escape(wording.DisplayNameOn(Platform, p.Actor)))
 		case literal(p.Text):
 			marked.WriteString(p.Text)
 		default:
@@ -334,9 +335,9 @@ func elements(s adapters.Sentence) []slack.MixedElement {
 
 // note is text for one person, as blocks and as escaped text.
 func note(s string) (string, []slack.Block) {
-	s = adapters.Cut(strings.TrimSpace(adapters.Visible(s)), showNote)
+	s = wording.Cut(strings.TrimSpace(wording.Visible(s)), showNote)
 	if s == "" {
-		s = adapters.SayBroken
+		s = wording.MsgBroken
 	}
 	return escapeWithin(s, maxTopText), []slack.Block{section(plain(s))}
 }
@@ -352,7 +353,7 @@ func pages(p adapters.Page) (string, []slack.Block) {
 	for _, turn := range []struct {
 		action         adapters.Action
 		label, command string
-	}{{adapters.ActionNewer, adapters.LabelNewer, p.Newer}, {adapters.ActionOlder, adapters.LabelOlder, p.Older}} {
+	}{{adapters.ActionNewer, wording.LabelNewer, p.Newer}, {adapters.ActionOlder, wording.LabelOlder, p.Older}} {
 		if turn.command != "" && len([]rune(turn.command)) <= adapters.MaxPagerCommand {
 			all = append(all, slack.NewButtonBlockElement(string(turn.action), turn.command, plainEmoji(turn.label)))
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -30,7 +31,7 @@ func chat(t testing.TB) *Chat {
 	t.Helper()
 	c, err := New(Config{
 		BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Log: slog.New(slog.DiscardHandler),
-		Card: func() adapters.Card { return adapters.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
+		Card: func() wording.Card { return wording.Card{Moves: adaptertest.Moves, Console: adaptertest.Console} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,21 +127,21 @@ func TestHomeGolden(t *testing.T) {
 	hostile := adaptertest.Hostile()
 	hostile.SuspectedForgery = true
 	var full adapters.Home
-	full.Say, full.More, full.Health = adapters.SayQueue(1000), 975, strings.Repeat("Slack <!channel>: *x* \u202e\x00 waits.\n", 400)
+	full.Say, full.More, full.Health = wording.MsgQueue(1000), 975, strings.Repeat("Slack <!channel>: *x* \u202e\x00 waits.\n", 400)
 	for i := range adapters.MaxQueue + 5 { // more than there should be
 		tk := adaptertest.Started(hostile)
 		tk.Number = tickets.NewNumber("ABCDEFGHIJ", 1<<62+int64(i))
 		w := adapters.Waiting{Ticket: tk}
 		if i%2 == 0 {
-			w.Own = adapters.SayOwn(tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: hostile.User, Known: hostile.Reason})
+			w.Own = wording.MsgOwn(tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: hostile.User, Known: hostile.Reason})
 		}
 		full.Queue = append(full.Queue, w)
 	}
-	two := adapters.Home{Say: adapters.SayQueue(2), Queue: []adapters.Waiting{
-		{Ticket: states()["pending"], Own: adapters.SayOwnRequest}, {Ticket: adaptertest.With(adaptertest.Started(hostile), func(t *tickets.Ticket) { t.Number = "JIT-1043" })},
+	two := adapters.Home{Say: wording.MsgQueue(2), Queue: []adapters.Waiting{
+		{Ticket: states()["pending"], Own: wording.MsgOwnRequest}, {Ticket: adaptertest.With(adaptertest.Started(hostile), func(t *tickets.Ticket) { t.Number = "JIT-1043" })},
 	}, More: 1, Health: "Waiting for a decision: 3.\nEvery connection works."}
 	for name, a := range map[string]adapters.Answer{
-		"full": full, "two": two, "empty": adapters.Home{Say: adapters.SayNothingWaits}, "nobody": adapters.Home{Say: adapters.SayNoQueue, Health: "x"},
+		"full": full, "two": two, "empty": adapters.Home{Say: wording.MsgNothingWaits}, "nobody": adapters.Home{Say: wording.MsgNoQueue, Health: "x"},
 		"note": adapters.Note{Text: hostile.Reason}, "done": adapters.Done{},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,7 +210,7 @@ func TestFormsGolden(t *testing.T) {
 		}
 		adaptertest.CountsRight(t, string(raw))
 	})
-	t.Run("note", func(t *testing.T) { check(t, "form-note", noteView(tickets.SayFinal+" <!channel>")) })
+	t.Run("note", func(t *testing.T) { check(t, "form-note", noteView(tickets.MsgFinal+" <!channel>")) })
 }
 
 // TestAmountOnlyWithUnit is the rule of the form that people notice first.
@@ -223,8 +224,8 @@ func TestAmountOnlyWithUnit(t *testing.T) {
 }
 
 func TestMentionOnNewTickets(t *testing.T) {
-	c, err := New(Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Card: func() adapters.Card {
-		return adapters.Card{Fields: []string{"reason", "nonsense", "user"}, Assign: tickets.Principal{Platform: Platform, Kind: tickets.Group, ID: "S01HELP"}}
+	c, err := New(Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Card: func() wording.Card {
+		return wording.Card{Fields: []string{"reason", "nonsense", "user"}, Assign: tickets.Principal{Platform: Platform, Kind: tickets.Group, ID: "S01HELP"}}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -250,7 +251,7 @@ func TestMenu(t *testing.T) {
 	for name, moves := range map[string]func(*tickets.Ticket) []tickets.State{
 		"none": nil, "no other": func(*tickets.Ticket) []tickets.State { return nil }, "crowd": adaptertest.Crowd,
 	} {
-		c, err := New(Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Card: func() adapters.Card { return adapters.Card{Moves: moves} }})
+		c, err := New(Config{BotToken: "xoxb-x", SigningSecrets: []string{"s"}, Card: func() wording.Card { return wording.Card{Moves: moves} }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ func TestTokenRotation(t *testing.T) {
 	const planted = "1-My0xLXBsYW50ZWQ"
 	says := func(what string, err error) {
 		t.Helper()
-		if err == nil || !strings.Contains(err.Error(), slack.SayRotation) || strings.Contains(err.Error(), planted) {
+		if err == nil || !strings.Contains(err.Error(), slack.MsgRotation) || strings.Contains(err.Error(), planted) {
 			t.Errorf("%s: %v; want that token rotation is on, and nothing of the token", what, err)
 		}
 	}
@@ -33,7 +33,7 @@ func TestTokenRotation(t *testing.T) {
 		t.Errorf("Slack was sent such a token %d times", n)
 	}
 	for _, token := range []string{"xoxb-1", "", "xapp-1"} {
-		if say := slack.SayRotating(token); say != "" {
+		if say := slack.MsgRotating(token); say != "" {
 			t.Errorf("%q: %s", token, say)
 		}
 	}
@@ -41,7 +41,7 @@ func TestTokenRotation(t *testing.T) {
 	says("Try of an expired one", w.chat.Try(t.Context(), slack.Secrets{BotToken: slacktest.BotToken}))
 	_, err := w.chat.HasRole(t.Context(), principal(tickets.Group, "S1"), w.Actor(0))
 	says("a call", err)
-	if got := problems(t, w.chat.Diagnose(t.Context(), nil, nil)); len(got) != 1 || !strings.Contains(got[0], slack.SayRotation) {
+	if got := problems(t, w.chat.Diagnose(t.Context(), nil, nil)); len(got) != 1 || !strings.Contains(got[0], slack.MsgRotation) {
 		t.Errorf("Check = %q, want the same", got)
 	}
 }

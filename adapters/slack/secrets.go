@@ -58,7 +58,7 @@ func (c *Chat) client(s Secrets) *slack.Client {
 // could not change its messages. A signing secret cannot be tried. Its errors
 // are [tickets.Failure], but for the token of another bot and for one that expires.
 func (c *Chat) Try(ctx context.Context, s Secrets) error {
-	if say := SayRotating(s.BotToken); say != "" {
+	if say := MsgRotating(s.BotToken); say != "" {
 		return errors.New("slack: the bot token " + say)
 	}
 	api := c.client(s)

@@ -19,10 +19,12 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/memory"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/signed"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -64,15 +66,15 @@ type Config struct {
 
 	Workers int // deliveries worked on at once in Socket Mode; default 32
 	// AnswerTime is how long Slack waits for an answer to what somebody did;
-	// default [adapters.AnswerTime]. Tests have slower machines.
+	// default [chatkit.AnswerTime]. Tests have slower machines.
 	AnswerTime time.Duration
 	Drain      time.Duration // what commands under way get when Run is told to end; default 6 s
 
 	Refused func(signed.Reason) // is told of each signed request that is refused; default nothing
 
-	Card func() adapters.Card // what the settings say about cards, asked for each; default the zero Card
-	Log  *slog.Logger         // default slog.Default()
-	Now  func() time.Time     // dates what is remembered; default time.Now
+	Card func() wording.Card // what the settings say about cards, asked for each; default the zero Card
+	Log  *slog.Logger        // default slog.Default()
+	Now  func() time.Time    // dates what is remembered; default time.Now
 }
 
 // String keeps the tokens out of logs.
@@ -87,9 +89,9 @@ func (Config) LogValue() slog.Value { return slog.StringValue("[slack config]") 
 // Chat is Slack as a chat of Countersign.
 type Chat struct {
 	cfg     Config
-	within  adapters.Deadlines // of answers
-	changes bool               // of the tokens are possible
-	base    *url.URL           // of the Web API, ends with a slash
+	within  chatkit.Deadlines // of answers
+	changes bool              // of the tokens are possible
+	base    *url.URL          // of the Web API, ends with a slash
 	http    *http.Client
 	log     *slog.Logger
 	pace    *pacer
@@ -132,8 +134,8 @@ func New(cfg Config) (*Chat, error) {
 	switch {
 	case cfg.BotToken == "":
 		wrong = append(wrong, errors.New("the bot token is missing"))
-	case SayRotating(cfg.BotToken) != "":
-		wrong = append(wrong, errors.New("the bot token "+SayRotating(cfg.BotToken)))
+	case MsgRotating(cfg.BotToken) != "":
+		wrong = append(wrong, errors.New("the bot token "+MsgRotating(cfg.BotToken)))
 	case strings.HasPrefix(cfg.BotToken, "xapp-"):
 		wrong = append(wrong, errors.New("the bot token is an app-level token; the bot token begins with xoxb-"))
 	}
@@ -182,7 +184,7 @@ func New(cfg Config) (*Chat, error) {
 		cfg.Current = func() Secrets { return first }
 	}
 	if cfg.Card == nil {
-		cfg.Card = func() adapters.Card { return adapters.Card{} }
+		cfg.Card = func() wording.Card { return wording.Card{} }
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -191,7 +193,7 @@ func New(cfg Config) (*Chat, error) {
 		cfg.Now = time.Now
 	}
 	c := &Chat{
-		within:  adapters.NewDeadlines(cfg.AnswerTime),
+		within:  chatkit.NewDeadlines(cfg.AnswerTime),
 		cfg:     cfg,
 		changes: changes,
 		base:    base,

@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/adapters/memory"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
 )
@@ -488,7 +489,7 @@ func (c *Chat) busy(env envelope) said {
 	case eventType:
 		return c.event(env.Payload, nil)
 	case commandType:
-		text, _ := note(adapters.SayBusy)
+		text, _ := note(wording.MsgBusy)
 		return said{body: commandAnswer{ResponseType: slack.ResponseTypeEphemeral, Text: text}}
 	}
 	var in interaction
@@ -497,9 +498,9 @@ func (c *Chat) busy(env envelope) said {
 	}
 	switch {
 	case in.Type == "view_submission":
-		return in.View.keeping(adapters.SayBusy)
+		return in.View.keeping(wording.MsgBusy)
 	case in.inForm():
 		return said{} // the form stays as it is
 	}
-	return said{then: func(ctx context.Context) { c.tell(ctx, &in, adapters.SayBusy) }}
+	return said{then: func(ctx context.Context) { c.tell(ctx, &in, wording.MsgBusy) }}
 }

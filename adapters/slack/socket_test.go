@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -279,20 +280,20 @@ func TestBusy(t *testing.T) {
 	poll(t, "the first click", func() bool { return waiting.Load() == 1 })
 
 	errs, err := w.fake.Person(userOf(1)).Submit(t.Context(), map[string]string{"reason": "ok"})
-	if err != nil || errs["reason"] != adapters.SayBusy {
+	if err != nil || errs["reason"] != wording.MsgBusy {
 		t.Errorf("Submit() = %v, %v", errs, err)
 	}
 	if got, err := w.Command(t.Context(), 2, "status"); err != nil || got != "" {
 		t.Errorf("Command() = %q, %v", got, err)
 	}
-	if a := w.fake.Person(userOf(2)).Ephemerals(); len(a) != 1 || a[0].Text != adapters.SayBusy {
+	if a := w.fake.Person(userOf(2)).Ephemerals(); len(a) != 1 || a[0].Text != wording.MsgBusy {
 		t.Errorf("the command was answered with %+v", a)
 	}
 	if err := w.Click(t.Context(), 3, id, adapters.ActionApprove); err != nil {
 		t.Error(err)
 	}
 	poll(t, "a note", func() bool { return len(w.Notes(3)) == 1 })
-	if got := w.Notes(3)[0]; got != adapters.SayBusy {
+	if got := w.Notes(3)[0]; got != wording.MsgBusy {
 		t.Errorf("told %q", got)
 	}
 	close(release)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/tickets"
 )
@@ -60,16 +61,16 @@ func (c *Access) Decide(ctx context.Context, a tickets.Actor, r *tickets.Request
 func (c *Access) Approve(ctx context.Context, a tickets.Actor) *Denied {
 	approvers := c.Settings.Current().Approvers
 	if len(approvers) == 0 {
-		return denied(adapters.SayNoApprovers)
+		return denied(wording.MsgNoApprovers)
 	}
 	switch ok, err := c.HasAny(ctx, a, approvers); {
 	case ok:
 		return nil
 	case err != nil:
 		c.Log.Error("cannot check approver", "actor", a.String(), "err", err)
-		return unknown(adapters.SayCannotCheck)
+		return unknown(wording.MsgCannotCheck)
 	}
-	return &Denied{Text: adapters.SayNotApprover, Reason: adapters.SayNotApprover, Err: ErrNotApprover}
+	return &Denied{Text: wording.MsgNotApprover, Reason: wording.MsgNotApprover, Err: ErrNotApprover}
 }
 
 // OwnRequest finds out who a is, and returns what denies them each request of
@@ -82,12 +83,12 @@ func (c *Access) OwnRequest(ctx context.Context, a tickets.Actor) func(*tickets.
 	who, err := c.Chats[a.Platform].Identify(ctx, a)
 	if err != nil {
 		c.Log.Error("cannot tell whose request it is", "actor", a.String(), "err", err)
-		no := unknown(cmp.Or(tickets.FailureOf(err).UserMessage, adapters.SayCannotTell))
+		no := unknown(cmp.Or(tickets.FailureOf(err).UserMessage, wording.MsgCannotTell))
 		return func(*tickets.Request) *Denied { return no }
 	}
 	return func(r *tickets.Request) *Denied {
 		m := r.CompareRequester(who)
-		text := adapters.SayOwn(m)
+		text := wording.MsgOwn(m)
 		if text == "" {
 			return nil
 		}
@@ -102,9 +103,9 @@ func (c *Access) Administer(ctx context.Context, a tickets.Actor) *Denied {
 		return nil
 	case err != nil:
 		c.Log.Error("cannot check admin", "actor", a.String(), "err", err)
-		return unknown(adapters.SayCannotCheck)
+		return unknown(wording.MsgCannotCheck)
 	}
-	return denied(adapters.SayNotAdmin)
+	return denied(wording.MsgNotAdmin)
 }
 
 // Read denies a, who acts in the place in, to read requests by the slash command:
@@ -131,9 +132,9 @@ func (c *Access) Read(ctx context.Context, a tickets.Actor, in tickets.Place) *D
 	}
 	if err := errors.Join(errs...); err != nil {
 		c.Log.Error("cannot check reader", "actor", a.String(), "err", err)
-		return unknown(adapters.SayCannotCheckReader)
+		return unknown(wording.MsgCannotCheckReader)
 	}
-	return denied(adapters.SayNotReader)
+	return denied(wording.MsgNotReader)
 }
 
 // DecideDamaged denies a to decide t if it was a who accepted that t's record is
@@ -147,11 +148,11 @@ func (c *Access) DecideDamaged(ctx context.Context, a tickets.Actor, t *tickets.
 	switch same, err := c.MaySame(ctx, a, by); {
 	case err != nil:
 		c.Log.Error("cannot tell whether two accounts are one person's", "actor", a.String(), "err", err)
-		return &Denied{Text: adapters.SayCannotTell, Reason: reason, Retryable: true}
+		return &Denied{Text: wording.MsgCannotTell, Reason: reason, Retryable: true}
 	case same && a.Platform == by.Platform && a.ID == by.ID:
-		return &Denied{Text: adapters.SayAcceptedByYou, Reason: reason}
+		return &Denied{Text: wording.MsgAcceptedByYou, Reason: reason}
 	case same:
-		return &Denied{Text: adapters.SayPerhapsAccepted, Reason: reason}
+		return &Denied{Text: wording.MsgPerhapsAccepted, Reason: reason}
 	}
 	return nil
 }

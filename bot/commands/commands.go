@@ -17,6 +17,7 @@ import (
 	"github.com/agnivade/levenshtein"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/access"
 	"github.com/countersign/countersign/bot/audit"
 	"github.com/countersign/countersign/bot/dedup"
@@ -70,7 +71,7 @@ type Handler struct{ Config }
 // New makes a handler.
 func New(c Config) *Handler { return &Handler{c} }
 
-// words is what each of [adapters.Commands] does. It is a function because help
+// words is what each of [wording.Commands] does. It is a function because help
 // lists them all.
 func words() map[string]func(*Handler, context.Context, adapters.Command, []string) adapters.Answer {
 	return map[string]func(*Handler, context.Context, adapters.Command, []string) adapters.Answer{
@@ -103,13 +104,13 @@ func (h *Handler) Command(ctx context.Context, c adapters.Command) adapters.Answ
 	if len(fields) == 0 {
 		fields = []string{"help"}
 	}
-	for _, w := range adapters.Commands() {
+	for _, w := range wording.Commands() {
 		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
 		}
 		if c.Turned && !slices.Contains(turns, w.Name) {
 			h.Log.Warn("a button with a word that has no pages", "actor", c.Actor.String(), "word", w.Name)
-			return adapters.Note{Text: adapters.SayOldButton}
+			return adapters.Note{Text: wording.MsgOldButton}
 		}
 		// Damaged settings are mended with config, by the admins of the start.
 		if err := h.Settings.Ensure(ctx); err != nil && w.Name != "help" && w.Name != "status" && (w.Name != "config" || !errors.Is(err, store.ErrCorrupt)) {
@@ -134,7 +135,7 @@ func (h *Handler) Command(ctx context.Context, c adapters.Command) adapters.Answ
 		}
 		return words()[w.Name](h, ctx, c, fields[1:])
 	}
-	say := fmt.Sprintf("I do not know “%s”.", adapters.Line(fields[0]))
+	say := fmt.Sprintf("I do not know “%s”.", wording.Line(fields[0]))
 	if near := nearest(fields[0], slices.Sorted(maps.Keys(words()))); near != "" {
 		say += fmt.Sprintf(" Did you mean /%s %s?", adapters.CommandName, near)
 	}
@@ -158,7 +159,7 @@ func join(states []tickets.State) string {
 func (h *Handler) help(context.Context, adapters.Command, []string) string {
 	var s strings.Builder
 	s.WriteString("What I understand:")
-	for _, w := range adapters.Commands() {
+	for _, w := range wording.Commands() {
 		s.WriteString("\n/" + adapters.CommandName + " " + w.Usage() + " – " + w.Help)
 		if w.Admin {
 			s.WriteString(" (admins)")

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -165,7 +166,7 @@ func (h *Handler) showConfig(ctx context.Context) (say string, ok bool) {
 	changes, err := h.Store.Changes(ctx, 200)
 	if err != nil {
 		h.Log.Error("cannot read the changes of the settings", "err", err)
-		return adapters.SayStoreAway, false
+		return wording.MsgStoreAway, false
 	}
 	now, stored := h.Settings.Current(), h.Settings.Stored()
 	lines := []string{fmt.Sprintf("Settings, version %d. Change one with /epm config set KEY VALUE.", stored.Version)}
@@ -173,7 +174,7 @@ func (h *Handler) showConfig(ctx context.Context) (say string, ok bool) {
 		line := key + ": " + sayValue(now.Show(key))
 		i := slices.IndexFunc(changes, func(c tickets.Change) bool { return c.Key == key })
 		if _, set := stored.Values[key]; set && i >= 0 {
-			line += fmt.Sprintf(" (set by %s, %s)", sayBy(changes[i].By), adapters.FormatTime(changes[i].At))
+			line += fmt.Sprintf(" (set by %s, %s)", sayBy(changes[i].By), wording.FormatTime(changes[i].At))
 		}
 		if err := h.Settings.Invalid()[key]; err != nil {
 			line += fmt.Sprintf(". What was set cannot be used: %s. Set it again, or use /epm config reset %s", err, key)
@@ -199,16 +200,16 @@ func rest(text string, n int) string {
 func sayBy(a tickets.Actor) string {
 	switch {
 	case a.ID == "" && a.Name != "":
-		return "the operator (" + adapters.DisplayName(a) + ")"
+		return "the operator (" + wording.DisplayName(a) + ")"
 	case a.ID == "":
 		return "the operator"
 	}
-	return adapters.DisplayNameOn("", a) + " in " + adapters.PlatformName(a.Platform)
+	return wording.DisplayNameOn("", a) + " in " + wording.PlatformName(a.Platform)
 }
 
 func noSetting(key string) string {
 	keys := tickets.SettingKeys()
-	say := fmt.Sprintf("There is no setting “%s”.", adapters.Line(key))
+	say := fmt.Sprintf("There is no setting “%s”.", wording.Line(key))
 	if near := nearest(key, keys); near != "" {
 		return say + " Did you mean " + near + "?"
 	}

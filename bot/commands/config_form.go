@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/tickets"
 )
@@ -56,7 +57,7 @@ func labelOf(key string) string {
 func (h *Handler) SubmitSettings(ctx context.Context, c adapters.Configuration) adapters.Answer {
 	if err := h.Settings.Ensure(ctx); err != nil {
 		h.Log.Error("cannot read the settings", "err", err)
-		return adapters.Note{Text: adapters.SayStoreAway, Again: true}
+		return adapters.Note{Text: wording.MsgStoreAway, Again: true}
 	}
 	if no := h.Deliveries.First(ctx, c.Actor, c.Delivery); no != nil {
 		return *no
@@ -68,7 +69,7 @@ func (h *Handler) SubmitSettings(ctx context.Context, c adapters.Configuration) 
 	changes, err := h.Store.Changes(ctx, formHistory)
 	if err != nil {
 		h.Log.Error("cannot read the changes of the settings", "err", err)
-		return adapters.Note{Text: adapters.SayStoreAway, Again: true}
+		return adapters.Note{Text: wording.MsgStoreAway, Again: true}
 	}
 	var again *adapters.Settings // to be sent once more
 	var now tickets.Settings

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -27,7 +27,7 @@ func (h *Handler) resetConfig(ctx context.Context, by tickets.Actor, words []str
 	damaged := errors.Is(err, store.ErrCorrupt)
 	if err != nil && !damaged {
 		h.Log.Error("cannot read the settings", "err", err)
-		return adapters.SayStoreAway
+		return wording.MsgStoreAway
 	}
 	all := len(words) == 1 && strings.EqualFold(words[0], yes)
 	switch {
@@ -36,7 +36,7 @@ func (h *Handler) resetConfig(ctx context.Context, by tickets.Actor, words []str
 	case all && damaged:
 		return h.resetDamaged(ctx, by)
 	case damaged:
-		return adapters.SayDamagedSettings
+		return wording.MsgDamagedSettings
 	case all:
 		values := settings.ReplaceAll(set, nil)
 		if len(values) == 0 {
@@ -93,7 +93,7 @@ func (h *Handler) resetDamaged(ctx context.Context, by tickets.Actor) string {
 		return "Somebody else has just changed the settings. Please look at /epm config."
 	case err != nil:
 		h.Log.Error("cannot reset the settings", "err", err)
-		return adapters.SayStoreAway
+		return wording.MsgStoreAway
 	}
 	return "The settings in the store could not be read. Every setting is as the program was started with again. " +
 		"What stood there is kept: countersign settings export --history prints it."

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -13,17 +14,17 @@ import (
 func Unread(err error) string {
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
-		return adapters.SayDamagedSettings
+		return wording.MsgDamagedSettings
 	case errors.Is(err, store.ErrUnreadable):
-		return adapters.SayUnreadable
+		return wording.MsgUnreadable
 	}
-	return adapters.SayStoreAway
+	return wording.MsgStoreAway
 }
 
 // ReadFailed answers an act on a ticket that cannot be read.
 func (h *Handler) ReadFailed(n tickets.Number, err error) *adapters.Note {
 	if err == nil || errors.Is(err, store.ErrNotFound) {
-		return &adapters.Note{Text: adapters.SayNoTicket(n)}
+		return &adapters.Note{Text: wording.MsgNoTicket(n)}
 	}
 	h.Log.Error("cannot read ticket", "ticket", n, "err", err)
 	return &adapters.Note{Text: Unread(err), Again: !errors.Is(err, store.ErrUnreadable)}
@@ -36,5 +37,5 @@ func (h *Handler) WriteUnknown(n tickets.Number, err error) *adapters.Note {
 		return h.ReadFailed(n, err)
 	}
 	h.Log.Error("cannot record what somebody did", "ticket", n, "err", err)
-	return &adapters.Note{Text: adapters.SayUnrecorded, Again: true}
+	return &adapters.Note{Text: wording.MsgUnrecorded, Again: true}
 }

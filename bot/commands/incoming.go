@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/bot/webhooks"
 	"github.com/countersign/countersign/store"
@@ -33,7 +34,7 @@ func (h *Handler) incoming(ctx context.Context, c adapters.Command, args []strin
 	list, err := h.Store.Incomings(ctx, q)
 	if err != nil {
 		h.Log.Error("cannot list webhooks", "err", err)
-		return adapters.SayStoreAway
+		return wording.MsgStoreAway
 	}
 	if len(list) == 0 {
 		return "There are none."
@@ -52,7 +53,7 @@ func sayKept(k store.StoredIncoming) string {
 		s += " · " + string(k.Receipt.Ticket)
 	}
 	if k.Error != "" {
-		s += " · " + adapters.Cut(adapters.Line(k.Error), 150)
+		s += " · " + wording.Cut(wording.Line(k.Error), 150)
 	}
 	return s
 }
@@ -78,5 +79,5 @@ func (h *Handler) replay(ctx context.Context, by tickets.Actor, id string) strin
 	return done.String()
 }
 
-// sayReplayUnclear is not adapters.SayStoreAway: the write may have happened.
+// sayReplayUnclear is not wording.MsgStoreAway: the write may have happened.
 const sayReplayUnclear = "My store did not answer. Please try again in a minute: a webhook that was replayed is not replayed twice."

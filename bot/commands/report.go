@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/reports"
 )
 
@@ -35,7 +36,7 @@ func (h *Handler) report(ctx context.Context, _ adapters.Command, args []string)
 	if err := r.Read(ctx, h.Store, reportMost); err != nil {
 		h.Log.Error("cannot read tickets for a report", "err", err)
 		if r.Requests == 0 {
-			return adapters.Note{Text: adapters.SayStoreAway}
+			return adapters.Note{Text: wording.MsgStoreAway}
 		}
 	}
 	n := adapters.Note{Text: r.Fit(adapters.MaxNote)}

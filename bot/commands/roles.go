@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -55,7 +56,7 @@ func (h *Handler) reach(ctx context.Context, who []tickets.Principal) []adapters
 	asking.Wait()
 	for i, p := range who {
 		if h.Chats[p.Platform] == nil {
-			out[i] = adapters.Reach{Problem: adapters.PlatformName(p.Platform) + " is not configured"}
+			out[i] = adapters.Reach{Problem: wording.PlatformName(p.Platform) + " is not configured"}
 		}
 		if err := out[i].Err; err != nil {
 			h.Log.Warn("cannot tell whom a principal reaches", "principal", p.String(), "err", err)
@@ -79,10 +80,10 @@ func (h *Handler) mentions(ctx context.Context, set tickets.Settings, changes []
 	people := 0
 	for i, r := range h.reach(ctx, after.Assign) {
 		people += r.People
-		lines.WriteString("\n• " + adapters.SayReach(after.Assign[i], r))
+		lines.WriteString("\n• " + wording.MsgReach(after.Assign[i], r))
 	}
 	if people > manyPeople {
-		ask = fmt.Sprintf("Each new ticket would mention %s.%s", adapters.SayPeople(people), lines.String())
+		ask = fmt.Sprintf("Each new ticket would mention %s.%s", wording.MsgPeople(people), lines.String())
 	}
 	return "\nEach new ticket mentions:" + lines.String(), ask
 }
@@ -104,7 +105,7 @@ func (h *Handler) roles(ctx context.Context, c adapters.Command, _ []string) str
 	reach := h.reach(ctx, slices.Concat(s.Approvers, s.Admins))
 	lines = append(lines, h.sayRole("Approvers", "nobody can decide requests", s.Approvers, approving(reach[:len(s.Approvers)], s.SelfApproval))...)
 	if len(s.Approvers) == 0 {
-		lines = append(lines, adapters.SayNoApprovers+".")
+		lines = append(lines, wording.MsgNoApprovers+".")
 	}
 	lines = append(lines, h.sayRole("Admins", "nobody can change the settings in chat", s.Admins, reach[len(s.Approvers):])...)
 	for _, key := range []string{tickets.KeyApprovers, tickets.KeyAdmins} {
@@ -137,7 +138,7 @@ func (h *Handler) sayGone(ctx context.Context) []string {
 	var lines []string
 	for i, r := range h.reach(ctx, who) {
 		if r.Problem != "" {
-			lines = append(lines, "Named as approvers or admins, but nobody: "+adapters.SayReach(who[i], r)+".")
+			lines = append(lines, "Named as approvers or admins, but nobody: "+wording.MsgReach(who[i], r)+".")
 		}
 	}
 	return lines
@@ -176,7 +177,7 @@ func (h *Handler) sayRole(title, without string, ps []tickets.Principal, reach [
 			if p.Platform != on {
 				continue
 			}
-			line := "• " + adapters.SayReach(p, reach[i])
+			line := "• " + wording.MsgReach(p, reach[i])
 			if reach[i].Problem != "" || reach[i].Err != nil {
 				wrong = append(wrong, line)
 			} else {
@@ -186,7 +187,7 @@ func (h *Handler) sayRole(title, without string, ps []tickets.Principal, reach [
 			nameless = nameless || reach[i].Problem != "" && reach[i].Problem == reach[i].Nameless
 		}
 		if len(wrong)+len(right) > 0 {
-			lines = append(lines, fmt.Sprintf("%s, in %s:", title, adapters.PlatformName(on)))
+			lines = append(lines, fmt.Sprintf("%s, in %s:", title, wording.PlatformName(on)))
 		}
 		lines = append(append(lines, wrong...), right...)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/tickets"
 )
@@ -48,7 +49,7 @@ func (h *Handler) Move(ctx context.Context, by tickets.Actor, t *tickets.Ticket,
 	if err != nil {
 		end(n, "error")
 		if errors.Is(err, tickets.ErrOtherRequest) {
-			return nil, &adapters.Note{Text: adapters.SayOtherRequest}
+			return nil, &adapters.Note{Text: wording.MsgOtherRequest}
 		}
 		return nil, h.WriteUnknown(n, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/outbox"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -26,7 +27,7 @@ func (h *Handler) status(ctx context.Context, _ adapters.Command, _ []string) st
 func (h *Handler) Health(ctx context.Context, stats store.Stats, err error, now time.Time) string {
 	if err != nil {
 		h.Log.Error("cannot read stats", "err", err)
-		return adapters.SayStoreAway
+		return wording.MsgStoreAway
 	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "Waiting for a decision: %d. On their way to EPM: %d. Accepted by EPM and not confirmed: %d. Final: %d.",
@@ -54,14 +55,14 @@ func (h *Handler) Health(ctx context.Context, stats store.Stats, err error, now 
 	for _, p := range slices.Sorted(maps.Keys(h.Chats)) {
 		for _, say := range h.Chats[p].Warnings() {
 			fine = false
-			s.WriteString("\n" + adapters.PlatformName(p) + ": " + say + ".")
+			s.WriteString("\n" + wording.PlatformName(p) + ": " + say + ".")
 		}
 	}
 	if fine {
 		s.WriteString("\nEvery connection works.")
 	}
 	if len(h.Settings.Current().Approvers) == 0 {
-		s.WriteString("\n" + adapters.SayNoApprovers)
+		s.WriteString("\n" + wording.MsgNoApprovers)
 	}
 	for _, line := range h.sayGone(ctx) {
 		s.WriteString("\n" + line)
@@ -70,7 +71,7 @@ func (h *Handler) Health(ctx context.Context, stats store.Stats, err error, now 
 		s.WriteString("\n" + say + ".")
 	}
 	if _, err := h.Store.Settings(ctx); errors.Is(err, store.ErrCorrupt) {
-		s.WriteString("\n" + adapters.SayDamagedSettings)
+		s.WriteString("\n" + wording.MsgDamagedSettings)
 	}
 	for _, key := range slices.Sorted(maps.Keys(h.Settings.Invalid())) {
 		fmt.Fprintf(&s, "\nThe setting %s cannot be used: %s.", key, h.Settings.Invalid()[key])
@@ -105,7 +106,7 @@ func (h *Handler) backlog(stats store.Stats, now time.Time) (lines []string, fin
 		if why == "" && posts != "" {
 			why = h.Chats[p].RateNote()
 		}
-		add(adapters.PlatformName(p), posts, edits, why)
+		add(wording.PlatformName(p), posts, edits, why)
 	}
 	receivers, take := h.sayReceivers(stats, now)
 	return append(lines, receivers...), fine && take
@@ -134,7 +135,7 @@ func sayWaiting(l store.Backlog, one, many string, now time.Time) string {
 // connection did not work when it was last used.
 func (h *Handler) sayWhy(p tickets.Platform, now time.Time) (say string, works bool) {
 	until, class := h.Outbox.Cooldown(p, now)
-	name := adapters.PlatformName(p)
+	name := wording.PlatformName(p)
 	switch {
 	case class == "":
 		return "", true
@@ -160,7 +161,7 @@ func sayOut(o outbox.Outage) string {
 		}
 	}
 	return fmt.Sprintf("Out of use since %s: %s (%s): %s. Requests waiting for it: %d.",
-		adapters.FormatTime(o.Since), adapters.PlaceName(o.Place), strings.Join(not, ", "), o.Why, o.Waiting)
+		wording.FormatTime(o.Since), wording.PlaceName(o.Place), strings.Join(not, ", "), o.Why, o.Waiting)
 }
 
 // sayReceivers says what receivers are owed, now or later, and why if that is
@@ -211,7 +212,7 @@ func (h *Handler) sayComparisons() (say string, fine bool) {
 		name := c.Kind.Plural()
 		s := "Compared with EPM's list of " + name + ": not yet."
 		if !c.At.IsZero() {
-			s = fmt.Sprintf("Compared with EPM's list of %s %s: %s missed, %s closed by it since the start.", name, adapters.FormatTime(c.At), count(c.Missed), count(c.Closed))
+			s = fmt.Sprintf("Compared with EPM's list of %s %s: %s missed, %s closed by it since the start.", name, wording.FormatTime(c.At), count(c.Missed), count(c.Closed))
 		}
 		if c.Unknown > 0 {
 			s += fmt.Sprintf(" Not understood and left out: %d.", c.Unknown)
@@ -221,7 +222,7 @@ func (h *Handler) sayComparisons() (say string, fine bool) {
 		}
 		if c.Why != "" {
 			fine = false
-			s += fmt.Sprintf(" The last try, %s, failed: %s.", adapters.FormatTime(c.Tried), c.Why)
+			s += fmt.Sprintf(" The last try, %s, failed: %s.", wording.FormatTime(c.Tried), c.Why)
 		}
 		lines = append(lines, s)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -17,12 +18,12 @@ const suggestLooked = 200
 
 // Autocomplete implements [adapters.Handler].
 func (h *Handler) Autocomplete(ctx context.Context, c adapters.Completion) adapters.Suggestions {
-	i := slices.IndexFunc(adapters.Commands(), func(w adapters.CommandSpec) bool { return w.Name == c.Word })
+	i := slices.IndexFunc(wording.Commands(), func(w adapters.CommandSpec) bool { return w.Name == c.Word })
 	if i < 0 || h.Settings.Ensure(ctx) != nil {
 		return nil
 	}
 	// Without a word, as for what nobody can find out.
-	switch w := adapters.Commands()[i]; {
+	switch w := wording.Commands()[i]; {
 	case w.Admin && h.Access.Administer(ctx, c.Actor) != nil:
 		return nil
 	case !w.Admin && !w.Open && h.Access.Read(ctx, c.Actor, c.Place) != nil:
@@ -73,7 +74,7 @@ func (h *Handler) suggestTickets(ctx context.Context, typed string) adapters.Sug
 			h.Log.Warn("cannot list tickets for suggestions", "err", err)
 		}
 		for _, t := range list {
-			text := string(t.Number) + " · " + adapters.Subject(t)
+			text := string(t.Number) + " · " + wording.Subject(t)
 			if known[t.Number] || !strings.Contains(strings.ToLower(text), typed) {
 				continue
 			}
@@ -114,7 +115,7 @@ func (h *Handler) suggestValue(c adapters.Completion) adapters.Suggestions {
 	now := h.Settings.Current()
 	values, many := settings.Options(key, now, h.Settings.Registry)
 	if key == tickets.KeyFields {
-		values, many = adapters.Fields(), true
+		values, many = wording.Fields(), true
 	}
 	if len(values) == 0 {
 		return suggestions(c.Typed, []string{now.Show(key)})
@@ -153,7 +154,7 @@ func (h *Handler) suggestIncoming(ctx context.Context, c adapters.Completion) ad
 	var out adapters.Suggestions
 	for _, k := range list {
 		if strings.HasPrefix(k.ID, strings.ToLower(c.Typed)) {
-			out = append(out, adapters.Suggestion{Text: adapters.FormatTime(k.At) + " · " + k.Error, Value: k.ID})
+			out = append(out, adapters.Suggestion{Text: wording.FormatTime(k.At) + " · " + k.Error, Value: k.ID})
 		}
 	}
 	return out

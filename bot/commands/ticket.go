@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -21,12 +22,12 @@ func (h *Handler) ticket(ctx context.Context, c adapters.Command, args []string)
 	if err != nil {
 		return h.ReadFailed(number(args[0]), err).Text
 	}
-	lines := []string{adapters.PlainText(t, c.Actor.Platform), "State: " + string(t.State)}
+	lines := []string{wording.PlainText(t, c.Actor.Platform), "State: " + string(t.State)}
 	for i, e := range t.Events {
 		if e.Kind != tickets.EventReceived && !e.Kind.InThread() {
 			continue // for auditors
 		}
-		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+adapters.ThreadLine(t, i).On(c.Actor.Platform))
+		lines = append(lines, e.At.UTC().Format("2006-01-02 15:04:05 UTC")+" "+wording.ThreadLine(t, i).On(c.Actor.Platform))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -44,18 +45,18 @@ func (h *Handler) acceptDamage(ctx context.Context, c adapters.Command, n ticket
 	}
 	switch {
 	case !t.Damaged():
-		return fmt.Sprintf(adapters.SayNotDamaged, n)
+		return fmt.Sprintf(wording.MsgNotDamaged, n)
 	case len(args) != 1 || !strings.EqualFold(args[0], yes):
-		return fmt.Sprintf(adapters.SayAcceptDamage, n, n)
+		return fmt.Sprintf(wording.MsgAcceptDamage, n, n)
 	}
 	decided := t.Decision
 	if decided != nil {
 		switch alike, err := h.Access.MaySame(ctx, c.Actor, decided.By); {
 		case err != nil:
-			return adapters.SayCannotTell
+			return wording.MsgCannotTell
 		case alike:
 			h.Audit.Denied(c.Actor, "", c.Place, n, "the decision in the damaged record is perhaps their own")
-			return adapters.SayDecidedByYou
+			return wording.MsgDecidedByYou
 		}
 	}
 	t, err = h.Store.Update(ctx, n, func(t *tickets.Ticket) error {
@@ -69,15 +70,15 @@ func (h *Handler) acceptDamage(ctx context.Context, c adapters.Command, n ticket
 	})
 	switch {
 	case errors.Is(err, errChanged):
-		return fmt.Sprintf(adapters.SayChangedMeanwhile, n)
+		return fmt.Sprintf(wording.MsgChangedMeanwhile, n)
 	case errors.Is(err, errNothing):
-		return fmt.Sprintf(adapters.SayNotDamaged, n)
+		return fmt.Sprintf(wording.MsgNotDamaged, n)
 	case err != nil:
 		return h.WriteUnknown(n, err).Text
 	}
 	h.Log.Warn("a damaged record may be decided", "ticket", n, "actor", c.Actor.String())
 	h.Outbox.Wake(t)
-	return fmt.Sprintf(adapters.SayDamageAccepted, n)
+	return fmt.Sprintf(wording.MsgDamageAccepted, n)
 }
 
 var (

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -218,12 +219,12 @@ func (h *Handler) list(ctx context.Context, c adapters.Command, args []string) a
 	if p.problem != nil {
 		h.Log.Error("cannot list tickets", "err", p.problem)
 		if len(p.found) == 0 {
-			return adapters.Note{Text: adapters.SayStoreAway}
+			return adapters.Note{Text: wording.MsgStoreAway}
 		}
 	}
 	var lines []string
 	for _, t := range p.found {
-		lines = append(lines, adapters.ListLine(t, c.Actor.Platform))
+		lines = append(lines, wording.ListLine(t, c.Actor.Platform))
 	}
 	switch {
 	case len(p.found) > 0:
@@ -233,7 +234,7 @@ func (h *Handler) list(ctx context.Context, c adapters.Command, args []string) a
 		lines = append(lines, "There are no more.")
 	}
 	if s.guess != "" && len(p.found) == 0 && !p.newer {
-		lines = append(lines, fmt.Sprintf("I looked for requests that mention “%s”. Did you mean the state %s?", adapters.Line(strings.Join(s.words, " ")), s.guess))
+		lines = append(lines, fmt.Sprintf("I looked for requests that mention “%s”. Did you mean the state %s?", wording.Line(strings.Join(s.words, " ")), s.guess))
 	}
 	if p.looked > 0 {
 		lines = append(lines, fmt.Sprintf("I looked through %d requests, as far as %s. The buttons go on from there.", p.looked, p.until))

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/outbox"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -61,7 +61,7 @@ func (s *Sender) Ended(t *tickets.Ticket, failure error) {
 		}
 		if why != "" {
 			s.Log.Info("EPM takes decisions again")
-			s.Notifier.Recovered(onEPM(why), adapters.SayEPMAllows())
+			s.Notifier.Recovered(onEPM(why), wording.MsgEPMAllows())
 			s.Retry()
 		}
 		return
@@ -83,7 +83,7 @@ func (s *Sender) Ended(t *tickets.Ticket, failure error) {
 	d.mu.Unlock()
 	if before != why {
 		s.Log.Error("EPM takes no decisions", "err", why)
-		s.Notifier.Lost(onEPM(why), adapters.SayEPMDenies(why))
+		s.Notifier.Lost(onEPM(why), wording.MsgEPMDenies(why))
 	}
 }
 
@@ -154,7 +154,7 @@ func (s *Sender) Denial() string {
 		return ""
 	}
 	return fmt.Sprintf("EPM takes no decisions since %s: %s. They are kept and sent again every 10 minutes.",
-		adapters.FormatTime(d.since), d.why)
+		wording.FormatTime(d.since), d.why)
 }
 
 // errNothing ends a change of a ticket that needs none.

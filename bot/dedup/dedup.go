@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -43,7 +44,7 @@ func (d *Deliveries) First(ctx context.Context, a tickets.Actor, delivery adapte
 	switch first, err := d.Store.ClaimOnce(ctx, "delivery "+string(a.Platform)+" "+string(delivery), keepDelivery); {
 	case err != nil:
 		d.Log.Error("cannot tell whether somebody did this before", "actor", a.String(), "err", err)
-		return &adapters.Note{Text: adapters.SayStoreAway, Again: true}
+		return &adapters.Note{Text: wording.MsgStoreAway, Again: true}
 	case !first:
 		d.Log.Warn("what somebody did was delivered again, and is not done again", "actor", a.String())
 		return &adapters.Note{Text: sayTwice, Again: true}

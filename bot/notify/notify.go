@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/outbox"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -158,7 +159,7 @@ func (q *Notifier) tell(ctx context.Context, n *notice) {
 	switch {
 	case n.tries > 0:
 	case n.cards != nil:
-		n.text = adapters.SayCardsGone(n.place, n.cards)
+		n.text = wording.MsgCardsGone(n.place, n.cards)
 	case !q.tells(call, n):
 		return
 	}

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -220,7 +220,7 @@ func (r *Report) add(t *tickets.Ticket) {
 	took := max(d.At.Sub(t.Created), 0)
 	r.took, day.took = append(r.took, took), append(day.took, took)
 	by := tally(r.approvers, d.By.String(), d.Verdict)
-	by.Name = adapters.DisplayName(d.By) + " (" + adapters.PlatformName(d.By.Platform) + ")"
+	by.Name = wording.DisplayName(d.By) + " (" + wording.PlatformName(d.By.Platform) + ")"
 	if !r.Hours.hold(d.At) {
 		r.AfterHours = append(r.AfterHours, t.Number)
 	}
@@ -270,7 +270,7 @@ func ParseSpan(s string) (time.Duration, error) {
 			return time.Duration(n) * unit, nil
 		}
 	}
-	return 0, fmt.Errorf("“%s” is no span of time: write hours, days or weeks, for example 12h, 7d or 4w", adapters.Cut(adapters.Line(s), 40))
+	return 0, fmt.Errorf("“%s” is no span of time: write hours, days or weeks, for example 12h, 7d or 4w", wording.Cut(wording.Line(s), 40))
 }
 
 // percentile is the time that p of a hundred of took lasted at most, in

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -20,7 +20,7 @@ func (r *Report) Fit(limit int) string {
 			return s
 		}
 	}
-	return adapters.Cut(r.Text(1), limit)
+	return wording.Cut(r.Text(1), limit)
 }
 
 // levels are the heights of a bar in a line of text.
@@ -50,7 +50,7 @@ func (r *Report) line() string {
 }
 
 // name is what is counted, for people.
-func (c *Breakdown) name() string { return adapters.Cut(adapters.Line(c.Name), 80) }
+func (c *Breakdown) name() string { return wording.Cut(wording.Line(c.Name), 80) }
 
 // Text is the report for people, with at most top of each list.
 func (r *Report) Text(top int) string {
@@ -113,7 +113,7 @@ func (r *Report) Text(top int) string {
 	if len(r.FrequentApprovals) > 0 {
 		s.WriteString("\nApproved most often, perhaps better by a rule in EPM:")
 		for _, c := range r.FrequentApprovals[:min(top, len(r.FrequentApprovals))] {
-			fmt.Fprintf(&s, "\n• %s: %d times, %s", c.name(), c.Approved, adapters.Cut(adapters.Line(c.Hash), 64))
+			fmt.Fprintf(&s, "\n• %s: %d times, %s", c.name(), c.Approved, wording.Cut(wording.Line(c.Hash), 64))
 		}
 	}
 	return s.String()

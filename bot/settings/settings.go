@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -22,7 +22,7 @@ type Settings struct {
 	Assign       []tickets.Principal // mentioned on new tickets, at most one on each platform
 	Approvers    []tickets.Principal // who may decide; nobody if empty
 	Admins       []tickets.Principal // who may use the admin words and is told of troubles; nobody if empty
-	Fields       []string            // what cards show, in order; empty for [adapters.DefaultFields]
+	Fields       []string            // what cards show, in order; empty for [wording.DefaultFields]
 	SelfApproval bool                // whether people may decide what they asked for themselves
 }
 
@@ -105,7 +105,7 @@ var settings = []setting{
 			}
 			for i, p := range s.Assign {
 				if slices.ContainsFunc(s.Assign[:i], func(q tickets.Principal) bool { return q.Platform == p.Platform }) {
-					return fmt.Errorf("name one for %s, not two", adapters.PlatformName(p.Platform))
+					return fmt.Errorf("name one for %s, not two", wording.PlatformName(p.Platform))
 				}
 				if p.Kind == tickets.Channel {
 					return errors.New("a whole channel is not mentioned: name a person, a group or a role")
@@ -179,8 +179,8 @@ var settings = []setting{
 		func(s *Settings, text string, _ Registry) error {
 			s.Fields = nil
 			for i, item := range Items(strings.ToLower(text)) {
-				if !slices.Contains(adapters.Fields(), item) {
-					return fmt.Errorf("item %d is not a field: choose from %s", i+1, strings.Join(adapters.Fields(), ", "))
+				if !slices.Contains(wording.Fields(), item) {
+					return fmt.Errorf("item %d is not a field: choose from %s", i+1, strings.Join(wording.Fields(), ", "))
 				}
 				if !slices.Contains(s.Fields, item) {
 					s.Fields = append(s.Fields, item)
@@ -369,7 +369,7 @@ func oneLine(v *string, text string, most int) error {
 	if n := len([]rune(text)); n > most {
 		return fmt.Errorf("shorten it to %d characters; it has %d", most, n)
 	}
-	*v = adapters.Unmarked(text)
+	*v = wording.Unmarked(text)
 	return nil
 }
 

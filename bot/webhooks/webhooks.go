@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -163,7 +163,7 @@ func (r Replayed) String() string {
 	case r.Receipt.Status == tickets.StatusUpdated:
 		return fmt.Sprintf("Replayed: the ticket %s was updated.", n)
 	case r.Receipt.Status == tickets.StatusFailed:
-		return fmt.Sprintf("It fails still: %s. It stays kept.", strings.TrimRight(adapters.Line(r.Error), "."))
+		return fmt.Sprintf("It fails still: %s. It stays kept.", strings.TrimRight(wording.Line(r.Error), "."))
 	}
 	return fmt.Sprintf("Replayed: it says nothing new%s, and changed no ticket.", about)
 }

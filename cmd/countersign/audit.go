@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/reports"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -67,7 +67,7 @@ func auditVerify(ctx context.Context, p Env, args []string) (err error) {
 			out.json(f)
 			return
 		}
-		out.line("%s", adapters.Line(f.String()))
+		out.line("%s", wording.Line(f.String()))
 	})
 	switch {
 	case err != nil:
@@ -191,7 +191,7 @@ func sinceWhen(when string, now time.Time) (time.Time, error) {
 
 // formOf is the stored form of a ticket.
 func formOf(ctx context.Context, keep archive, number string) (store.Form, error) {
-	missing := fmt.Errorf("there is no ticket %s", adapters.Line(number))
+	missing := fmt.Errorf("there is no ticket %s", wording.Line(number))
 	n := tickets.Number(strings.ToUpper(number))
 	seq, ok := n.Seq()
 	if !ok {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/store/storetest"
@@ -239,7 +239,7 @@ func TestAuditExport(t *testing.T) {
 			}
 		}
 	}
-	if r := rows[3]; r[0] != "JIT-1001" || r[1] != "3" || r[3] != "decided" || r[4] != "slack:U1" || r[6] != "approve" || r[7] != "'"+adapters.Line(hostileText) || r[len(r)-1] != hash0(t, d) {
+	if r := rows[3]; r[0] != "JIT-1001" || r[1] != "3" || r[3] != "decided" || r[4] != "slack:U1" || r[6] != "approve" || r[7] != "'"+wording.Line(hostileText) || r[len(r)-1] != hash0(t, d) {
 		t.Errorf("the decision is %q", r)
 	}
 

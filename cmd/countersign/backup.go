@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/sqlite"
 )
@@ -61,7 +61,7 @@ func verifyFile(ctx context.Context, p Env, file string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
-	v, err := store.Verify(ctx, keep, nil, func(f store.Finding) { say(p, "%s", adapters.Line(f.String())) })
+	v, err := store.Verify(ctx, keep, nil, func(f store.Finding) { say(p, "%s", wording.Line(f.String())) })
 	switch {
 	case err != nil:
 		return fmt.Errorf("verify %s: %w", file, err)

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -64,9 +64,9 @@ var (
 func cefText(s string, limit int) string {
 	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
 	for i, l := range lines {
-		lines[i] = adapters.Line(l)
+		lines[i] = wording.Line(l)
 	}
-	return adapters.Cut(strings.Trim(strings.Join(lines, "\n"), "\n"), limit)
+	return wording.Cut(strings.Trim(strings.Join(lines, "\n"), "\n"), limit)
 }
 
 func (o *printer) recordCEF(r record) {
@@ -77,7 +77,7 @@ func (o *printer) recordCEF(r record) {
 	var s strings.Builder
 	s.WriteString("CEF:0")
 	for _, part := range []string{"Countersign", "Countersign", versionText(), r.kind, strings.ReplaceAll(r.kind, "_", " "), strconv.Itoa(severity)} {
-		s.WriteString("|" + cefHeader.Replace(adapters.Line(part)))
+		s.WriteString("|" + cefHeader.Replace(wording.Line(part)))
 	}
 	sep := "|"
 	for _, f := range cefFields {

@@ -20,9 +20,9 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/reports"
 	"github.com/countersign/countersign/bot/retention"
 	"github.com/countersign/countersign/bot/settings"
@@ -454,14 +454,14 @@ func (c *checker) chats(env environment) {
 func (c *checker) slack(env environment) {
 	c.need("SLACK_BOT_TOKEN", env.SlackBotToken.Reveal(), "the bot token of the Slack app, which begins with xoxb-")
 	switch t := env.SlackBotToken.Reveal(); {
-	case slack.SayRotating(t) != "":
-		c.add("SLACK_BOT_TOKEN", "%s", slack.SayRotating(t))
+	case slack.MsgRotating(t) != "":
+		c.add("SLACK_BOT_TOKEN", "%s", slack.MsgRotating(t))
 	case t != "" && !strings.HasPrefix(t, "xoxb-"):
 		c.add("SLACK_BOT_TOKEN", "is not a bot token: those begin with xoxb-")
 	}
 	switch t := env.SlackAppToken.Reveal(); {
-	case slack.SayRotating(t) != "":
-		c.add("SLACK_APP_TOKEN", "is not an app-level token: those begin with xapp-, and never expire. What is there shows that %s", slack.SayRotation)
+	case slack.MsgRotating(t) != "":
+		c.add("SLACK_APP_TOKEN", "is not an app-level token: those begin with xapp-, and never expire. What is there shows that %s", slack.MsgRotation)
 	case t != "" && !strings.HasPrefix(t, "xapp-"):
 		c.add("SLACK_APP_TOKEN", "is not an app-level token: those begin with xapp-")
 	}
@@ -519,12 +519,12 @@ func (env environment) principal(p tickets.Principal) error {
 	switch p.Platform {
 	case slack.Platform:
 		if !env.usesSlack() {
-			return fmt.Errorf("%s is not configured", adapters.PlatformName(p.Platform))
+			return fmt.Errorf("%s is not configured", wording.PlatformName(p.Platform))
 		}
 		return sayError(slackPrincipal(p))
 	case discord.Platform:
 		if !env.usesDiscord() {
-			return fmt.Errorf("%s is not configured", adapters.PlatformName(p.Platform))
+			return fmt.Errorf("%s is not configured", wording.PlatformName(p.Platform))
 		}
 		return sayError(discordPrincipal(p, env.DiscordGuild))
 	}
@@ -537,7 +537,7 @@ func (env environment) place(p tickets.Place) error {
 	case p.Platform != slack.Platform && p.Platform != discord.Platform:
 		return errors.New("there is no such platform: write slack:… or discord:…")
 	case p.Platform == slack.Platform && !env.usesSlack(), p.Platform == discord.Platform && !env.usesDiscord():
-		return fmt.Errorf("%s is not configured", adapters.PlatformName(p.Platform))
+		return fmt.Errorf("%s is not configured", wording.PlatformName(p.Platform))
 	case p.Platform == slack.Platform && !slackID[tickets.Channel].MatchString(p.Channel):
 		return errors.New("that is not the ID of a Slack channel, which begins with C; Slack shows it at the bottom of the channel's details")
 	case p.Platform == discord.Platform && !discord.IsID(p.Channel):

@@ -157,7 +157,7 @@ func TestConfigTokenRotation(t *testing.T) {
 			env, findings := readEnvironment()
 			_, err := env.check(findings)
 			var wrong configError
-			if !errors.As(err, &wrong) || len(wrong) != 1 || wrong[0].name != name || !strings.Contains(wrong[0].say, slack.SayRotation) {
+			if !errors.As(err, &wrong) || len(wrong) != 1 || wrong[0].name != name || !strings.Contains(wrong[0].say, slack.MsgRotation) {
 				t.Errorf("%s=%s…: %v, want one finding with what to do", name, token[:9], err)
 			}
 			if strings.Contains(fmt.Sprint(err), planted) {

@@ -25,7 +25,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 const (
@@ -588,7 +588,7 @@ func TestDemoPage(t *testing.T) {
 			eval[bool](p, "choose "+w, `document.getElementById("discord-word").dispatchEvent(new Event("change"))`)
 		}
 		var words []string
-		for _, w := range adapters.Commands() {
+		for _, w := range wording.Commands() {
 			words = append(words, w.Name)
 		}
 		p.is("every word is offered", fmt.Sprintf(`document.getElementById("discord-word").innerText.split("\n").join(" ") === %q`, strings.Join(words, " ")))

@@ -20,6 +20,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
@@ -79,7 +80,7 @@ func doctor(ctx context.Context, p Env, args []string) error {
 		func(ctx context.Context, c *checkup) { checkReceivers(ctx, c, cfg, wrong) },
 	}
 	// What the parts log, they also find.
-	chats, err := newChats(cfg, p, deps{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) adapters.Card { return adapters.Card{} }})
+	chats, err := newChats(cfg, p, deps{log: slog.New(slog.DiscardHandler), m: newMetrics(), card: func(tickets.Platform) wording.Card { return wording.Card{} }})
 	if err != nil {
 		parts = append(parts, func(_ context.Context, c *checkup) {
 			if len(wrong) > 0 {
@@ -94,14 +95,14 @@ func doctor(ctx context.Context, p Env, args []string) error {
 		prefix := strings.ToUpper(string(chat.Platform())) + "_"
 		if wrong.about(prefix, prefix+"CHANNEL") {
 			parts = append(parts, func(_ context.Context, c *checkup) {
-				c.skip(adapters.PlatformName(chat.Platform()) + ": correct the configuration first")
+				c.skip(wording.PlatformName(chat.Platform()) + ": correct the configuration first")
 			})
 			continue
 		}
 		usableChats = append(usableChats, chat)
 		parts = append(parts, func(ctx context.Context, c *checkup) {
 			for _, f := range chat.Diagnose(ctx, cfg.start.Rules.Places, slices.Concat(cfg.start.Approvers, cfg.start.Admins)) {
-				f.What = adapters.PlatformName(chat.Platform()) + ": " + f.What
+				f.What = wording.PlatformName(chat.Platform()) + ": " + f.What
 				c.findings = append(c.findings, f)
 			}
 		})
@@ -354,7 +355,7 @@ func checkForeign(ctx context.Context, c *checkup, cfg config, keep store.Store)
 	const what = "Slack: the connections of the app, as the bot last recorded them"
 	switch n, err := keep.Cursor(ctx, foreignMark); {
 	case err == nil && n > 0:
-		c.bad(what, slack.SayForeign(int(n)), "Find the other installation and give it an app and tokens of its own; a bot that was killed a moment ago counts too, for some minutes. docs/runbook.md, A card of another request, says what happens otherwise.")
+		c.bad(what, slack.MsgForeign(int(n)), "Find the other installation and give it an app and tokens of its own; a bot that was killed a moment ago counts too, for some minutes. docs/runbook.md, A card of another request, says what happens otherwise.")
 	case err == nil:
 		c.ok(what)
 	}

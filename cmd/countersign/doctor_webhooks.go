@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
@@ -83,7 +83,7 @@ func checkWebhooks(ctx context.Context, c *checkup, cfg config) {
 				empty = append(empty, name)
 			}
 		}
-		seen := fmt.Sprintf("%s: last seen %s", what, adapters.FormatTime(h.last))
+		seen := fmt.Sprintf("%s: last seen %s", what, wording.FormatTime(h.last))
 		if len(empty) > 0 {
 			seen += fmt.Sprintf("\nnever filled in the newest %d: %s", h.bodies, strings.Join(empty, ", "))
 		}
@@ -167,7 +167,7 @@ func sayFailed(c *checkup, failed []store.StoredIncoming) {
 		return
 	}
 	newest := failed[0]
-	c.bad("EPM's webhooks", fmt.Sprintf("%d of the newest could not be understood, the last %s: %s", len(failed), adapters.FormatTime(newest.At), strings.TrimRight(newest.Error, ".")),
+	c.bad("EPM's webhooks", fmt.Sprintf("%d of the newest could not be understood, the last %s: %s", len(failed), wording.FormatTime(newest.At), strings.TrimRight(newest.Error, ".")),
 		"Compare the webhook's template in EPM with what countersign templates prints. Each is kept with the ID that EPM's delivery history shows.")
 }
 

@@ -20,7 +20,7 @@ const shown = "…"
 
 // toldTexts are the texts that people and operators read when something does
 // not work, by where they stand: sentences of constants and functions that are
-// named Say… or say…, what is said about a variable or an address, and the
+// named Msg…, msg… or say…, what is said about a variable or an address, and the
 // answers to webhooks.
 func toldTexts(t *testing.T) map[string][]string {
 	t.Helper()
@@ -55,8 +55,11 @@ const sentence = 24
 // told are the texts of one file.
 func told(file *ast.File, name string) (texts []string) {
 	says := func(s string) bool {
-		rest, ok := strings.CutPrefix(strings.ToLower(s[:1])+s[1:], "say")
-		return ok && rest != "" && rest[:1] != strings.ToLower(rest[:1])
+		s = strings.ToLower(s[:1]) + s[1:]
+		if !strings.HasPrefix(s, "say") && !strings.HasPrefix(s, "msg") || len(s) == 3 {
+			return false
+		}
+		return s[3:4] != strings.ToLower(s[3:4])
 	}
 	literals := func(n ast.Node, from int) {
 		ast.Inspect(n, func(n ast.Node) bool {

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/sinks"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/tickets"
 )
@@ -36,7 +36,7 @@ func eventsForget(ctx context.Context, p Env, args []string) (err error) {
 	}
 	to := tickets.EventSink(rest[0])
 	if !slices.Contains([]tickets.EventSink{sinks.SyslogName, sinks.WebhookName, sinks.FileName}, to) {
-		return fmt.Errorf("there is no receiver %s: write %s", adapters.Line(rest[0]), eventsUsage)
+		return fmt.Errorf("there is no receiver %s: write %s", wording.Line(rest[0]), eventsUsage)
 	}
 	env, findings := p.Environment()
 	if wrong := configError(findings); wrong.about(eventsPrefix, "") {

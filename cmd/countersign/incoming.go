@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/bot/webhooks"
@@ -217,7 +217,7 @@ func openToReplay(ctx context.Context, path, id string) (store.Store, error) {
 	}
 	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if errors.Is(err, sqlite.ErrLocked) {
-		return nil, fmt.Errorf("the bot is running, and it alone may write the store %s: write /epm incoming replay %s in chat, or stop the bot first", path, adapters.Line(id))
+		return nil, fmt.Errorf("the bot is running, and it alone may write the store %s: write /epm incoming replay %s in chat, or stop the bot first", path, wording.Line(id))
 	}
 	return keep, err
 }

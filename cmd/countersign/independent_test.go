@@ -27,7 +27,7 @@ import (
 	"github.com/gorilla/websocket"
 	"golang.org/x/sys/unix"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/tickets"
 )
@@ -168,7 +168,7 @@ func independentStory(w *independent) {
 	w.told("U01ANN", "/epm help")
 
 	w.clicks("U09SAM", card, "approve")
-	w.told("U09SAM", adapters.SayNotApprover)
+	w.told("U09SAM", wording.MsgNotApprover)
 	if w.called("chat.postEphemeral") > 0 {
 		w.Error("response_url did not do")
 	}
@@ -177,7 +177,7 @@ func independentStory(w *independent) {
 	}
 
 	w.chooses("U09SAM", card, "Closed")
-	w.told("U09SAM", adapters.SayNotAdmin)
+	w.told("U09SAM", wording.MsgNotAdmin)
 	w.chooses("U01ANN", card, "Closed")
 	if card := w.shows("no decision can be made in state Closed"); w.button(card, "approve") != nil {
 		w.Error("an approve button on an inactive card")
@@ -196,8 +196,8 @@ func independentStory(w *independent) {
 		w.Errorf("views.open was called %d times, want for the details and the form", n)
 	}
 
-	if problems := w.submits("U01ANN", "   ", "once", ""); problems["reason"] != tickets.SayReason {
-		w.Errorf("a reason of spaces: problems = %v, want %q at reason", problems, tickets.SayReason)
+	if problems := w.submits("U01ANN", "   ", "once", ""); problems["reason"] != tickets.MsgReason {
+		w.Errorf("a reason of spaces: problems = %v, want %q at reason", problems, tickets.MsgReason)
 	}
 	// This Slack does not tell the bot which unit was chosen: it learns it
 	// from the submission, which lacks a field, and answers with another form.
@@ -208,8 +208,8 @@ func independentStory(w *independent) {
 			w.Errorf("the new form lacks %s: %s", kept, form.Blocks)
 		}
 	}
-	if problems := w.submits("U01ANN", "ok for the patch window", "hours", "25"); problems["amount"] != tickets.SayHours {
-		w.Errorf("25 hours: problems = %v, want %q at amount", problems, tickets.SayHours)
+	if problems := w.submits("U01ANN", "ok for the patch window", "hours", "25"); problems["amount"] != tickets.MsgHours {
+		w.Errorf("25 hours: problems = %v, want %q at amount", problems, tickets.MsgHours)
 	}
 	if n := len(w.epm.Decisions(r.ID)); n != 0 {
 		w.Errorf("%d decisions reached EPM before one was submitted", n)

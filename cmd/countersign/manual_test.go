@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -140,7 +141,7 @@ func noCommand(text string) string {
 	case len(words) == 0: // a value alone
 		return ""
 	case words[0] == "/"+adapters.CommandName && len(words) > 1:
-		for _, w := range adapters.Commands() {
+		for _, w := range wording.Commands() {
 			if w.Name == words[1] {
 				usage = w.Usage()
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/internal/network"
@@ -110,13 +111,13 @@ func runBot(ctx context.Context, cfg config, p Env, log *slog.Logger) (err error
 		m.foreign.Set(float64(n))
 		return keep.SetCursor(ctx, foreignMark, int64(n))
 	}
-	chats, err := newChats(cfg, p, deps{shared, log, m, tr, foreign, func(on tickets.Platform) adapters.Card {
+	chats, err := newChats(cfg, p, deps{shared, log, m, tr, foreign, func(on tickets.Platform) wording.Card {
 		if b := running.Load(); b != nil {
 			card := b.Card(on)
 			card.Console = client.ConsoleURL
 			return card
 		}
-		return adapters.Card{}
+		return wording.Card{}
 	}})
 	if err != nil {
 		return err
@@ -351,7 +352,7 @@ type deps struct {
 	tr     *tracer // nil if traces are switched off
 	// foreign records how many connections of Slack are of no replica.
 	foreign func(context.Context, int) error
-	card    func(tickets.Platform) adapters.Card // what the settings say about cards
+	card    func(tickets.Platform) wording.Card // what the settings say about cards
 }
 
 // newChats makes the configured chats. With an error it returns those that
@@ -392,7 +393,7 @@ func newSlack(cfg config, p Env, s deps) (*slack.Chat, error) {
 		APIURL:      strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
 		Transport:   s.m.transport("slack", s.tr.transport("slack", network.Transport(), slackCall), slackCall),
 		Connections: connections, Foreign: s.foreign,
-		Pace: p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Refused: s.m.refusals(slack.Platform), Card: func() adapters.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
+		Pace: p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Refused: s.m.refusals(slack.Platform), Card: func() wording.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
 }
 
@@ -419,6 +420,6 @@ func newDiscord(cfg config, p Env, s deps) (*discord.Chat, error) {
 		PublicKey: cfg.DiscordPublicKey, HTTP: cfg.DiscordMode == "http",
 		APIURL: cfg.DiscordAPIURL, PublicURL: cfg.publicURL,
 		Transport: s.m.transport("discord", s.tr.transport("discord", network.Transport(), discord.CallName), discord.CallName),
-		Pace:      p.DiscordPace, AnswerTime: p.AnswerTime, Gateway: p.DiscordGateway, Peers: others, Refused: s.m.refusals(discord.Platform), Card: func() adapters.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
+		Pace:      p.DiscordPace, AnswerTime: p.AnswerTime, Gateway: p.DiscordGateway, Peers: others, Refused: s.m.refusals(discord.Platform), Card: func() wording.Card { return s.card(discord.Platform) }, Log: s.log, Now: p.Now,
 	})
 }

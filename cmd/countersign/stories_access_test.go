@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 // TestStoryWhoMayRead: in a channel in which no requests are shown, strangers
@@ -42,7 +42,7 @@ func TestStoryWhoMayRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := html.UnescapeString(a.Text); (got != adapters.SayNotReader) != p.reads {
+			if got := html.UnescapeString(a.Text); (got != wording.MsgNotReader) != p.reads {
 				t.Errorf("/epm %s by %s in Slack is answered %q; reads: %v", text, p.slack, got, p.reads)
 			}
 			if p.discord == "" {
@@ -54,7 +54,7 @@ func TestStoryWhoMayRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, _ := readDiscord(e.Components); (got != adapters.SayNotReader) != p.reads {
+			if got, _ := readDiscord(e.Components); (got != wording.MsgNotReader) != p.reads {
 				t.Errorf("/epm %s by %s in Discord is answered %q; reads: %v", text, p.discord, got, p.reads)
 			}
 		}
@@ -69,7 +69,7 @@ func TestStoryWhoMayRead(t *testing.T) {
 		}
 	}
 	for _, word := range []string{"help", "roles"} {
-		if got := s.asks(slack.Platform, "U08EVE", word, wordRow{}); got == adapters.SayNotReader {
+		if got := s.asks(slack.Platform, "U08EVE", word, wordRow{}); got == wording.MsgNotReader {
 			t.Errorf("/epm %s is refused", word)
 		}
 	}

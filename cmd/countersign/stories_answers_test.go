@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 )
 
@@ -176,13 +176,13 @@ func TestStoryConfigForm(t *testing.T) {
 			t.Parallel()
 			s := tell(t, withDiscord, transport)
 			for _, person := range []string{"U02BOB", "U09SAM"} {
-				s.has("config", s.slackSays(person, "config"), adapters.SayNotAdmin)
+				s.has("config", s.slackSays(person, "config"), wording.MsgNotAdmin)
 				if _, open := s.slack.Person(person).View(); open {
 					t.Errorf("a form opened for %s", person)
 				}
 			}
 			for _, person := range []string{discordGrace, discordSam} {
-				s.has("config", s.discordSays(person, "config", nil), adapters.SayNotAdmin)
+				s.has("config", s.discordSays(person, "config", nil), wording.MsgNotAdmin)
 			}
 			ann := s.slack.Person("U01ANN")
 			opens := func() {
@@ -222,7 +222,7 @@ func TestStoryConfigForm(t *testing.T) {
 			opens()
 			s.has("config set", s.discordSays(discordAnn, "config", map[string]string{"action": "set", "key": "admins", "value": "discord:" + discordAnn}), "admins is now")
 			s.configures("U01ANN", map[string]string{"category": "mine"})
-			s.told("U01ANN", adapters.SayNotAdmin)
+			s.told("U01ANN", wording.MsgNotAdmin)
 			s.has("config", s.discordSays(discordAnn, "config", nil), "Settings, version 5.", "category: “Storage”")
 		})
 	}
@@ -254,13 +254,13 @@ func TestStoryTestConnectionWhenEPMIsSlow(t *testing.T) {
 			t.Parallel()
 			s := tell(t, transport, inTime)
 			for _, person := range []string{"U02BOB", "U09SAM"} {
-				s.has("test-connection", s.slackSays(person, "test-connection"), adapters.SayNotAdmin)
+				s.has("test-connection", s.slackSays(person, "test-connection"), wording.MsgNotAdmin)
 			}
 			for _, person := range []string{discordGrace, discordSam} {
-				s.has("test-connection", s.discordSays(person, "test-connection", nil), adapters.SayNotAdmin)
+				s.has("test-connection", s.discordSays(person, "test-connection", nil), wording.MsgNotAdmin)
 			}
 			s.epm.Fail(epmtest.Fault{On: epmtest.Read, Kind: epmtest.Late, Delay: 3 * time.Second, Did: true})
-			if say := s.slackSays("U01ANN", "test-connection"); say != adapters.SayMoment {
+			if say := s.slackSays("U01ANN", "test-connection"); say != wording.MsgMoment {
 				t.Errorf("told %q, want that it takes a moment", say)
 			}
 			s.told("U01ANN", "Connection OK")

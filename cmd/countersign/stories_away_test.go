@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store/redis/redistest"
 )
@@ -56,7 +56,7 @@ func (s *story) away(why string) {
 		s.Errorf("problems = %v, %v; want a word about the store", problems, err)
 	}
 	a, err := ann.CommandIn(s.Context(), channel, "/epm", "status")
-	if err != nil || a.Text != adapters.SayMoment && !strings.Contains(a.Text, "I cannot reach my store") {
+	if err != nil || a.Text != wording.MsgMoment && !strings.Contains(a.Text, "I cannot reach my store") {
 		s.Errorf("/epm status = %q, %v", a.Text, err)
 	}
 	s.told("U01ANN", "I cannot reach my store")

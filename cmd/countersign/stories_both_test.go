@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/discord/discordtest/spec"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/tickets"
 )
@@ -263,12 +263,12 @@ func TestStoryDiscordAlone(t *testing.T) {
 	if err := sam.Click(t.Context(), discordChannel, card.id, card.custom["approve"]); err != nil {
 		t.Fatal(err)
 	}
-	if told := s.discordTold(discordSam); !strings.Contains(told, adapters.SayNotApprover) {
+	if told := s.discordTold(discordSam); !strings.Contains(told, wording.MsgNotApprover) {
 		t.Errorf("a stranger is told %q", told)
 	}
 	s.discordOpens(discordGrace, "approve")
 	s.discordSubmits(discordGrace, map[string]string{"reason": "needs a driver", "unit": "minutes", "amount": "3"})
-	if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.SayMinutes) || !strings.Contains(told, "needs a driver") {
+	if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.MsgMinutes) || !strings.Contains(told, "needs a driver") {
 		t.Fatalf("told %q, want the rule and what was typed", told)
 	}
 	again := s.discord.Person(discordGrace).Ephemerals()[0]

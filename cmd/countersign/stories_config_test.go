@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 )
 
@@ -27,10 +27,10 @@ func TestStoryConfig(t *testing.T) {
 		says(s.discordSays(person, word, options), want)
 	}
 	for _, stranger := range []string{"U09SAM", "U02BOB"} { // Bob is an approver
-		inSlack(stranger, "config", adapters.SayNotAdmin)
-		inSlack(stranger, "config set approvers slack:"+stranger, adapters.SayNotAdmin)
+		inSlack(stranger, "config", wording.MsgNotAdmin)
+		inSlack(stranger, "config set approvers slack:"+stranger, wording.MsgNotAdmin)
 	}
-	inDiscord(discordSam, "config", map[string]string{"action": "reset"}, adapters.SayNotAdmin)
+	inDiscord(discordSam, "config", map[string]string{"action": "reset"}, wording.MsgNotAdmin)
 
 	inSlack("U01ANN", "config list", "category: empty")
 	inSlack("U01ANN", "config set fields reason, user", "fields is now “reason, user”")
@@ -51,7 +51,7 @@ func TestStoryConfig(t *testing.T) {
 	if err := p.Click(t.Context(), channel, card.TS, "approve"); err != nil {
 		t.Fatal(err)
 	}
-	s.told("U01ANN", adapters.SayNotApprover)
+	s.told("U01ANN", wording.MsgNotApprover)
 	if problems := s.decide("U02BOB", "deny", map[string]string{"reason": "no"}); len(problems) > 0 {
 		t.Fatalf("problems = %v", problems)
 	}

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 )
 
@@ -79,17 +79,17 @@ func TestStoryHome(t *testing.T) {
 
 			// By group, by name and by name for her own.
 			const all = "approve JIT-1001, deny JIT-1001, details JIT-1001, approve JIT-1002, deny JIT-1002, details JIT-1002, approve JIT-1003, deny JIT-1003, details JIT-1003"
-			if _, buttons := s.opensHome("U03GRACE", adapters.SayQueue(3)); buttons != all {
+			if _, buttons := s.opensHome("U03GRACE", wording.MsgQueue(3)); buttons != all {
 				t.Errorf("Grace has %s", buttons)
 			}
-			says, buttons := s.opensHome("U02BOB", adapters.SayQueue(3))
-			if buttons != strings.TrimPrefix(all, "approve JIT-1001, deny JIT-1001, ") || !strings.Contains(says, adapters.SayOwnRequest) {
+			says, buttons := s.opensHome("U02BOB", wording.MsgQueue(3))
+			if buttons != strings.TrimPrefix(all, "approve JIT-1001, deny JIT-1001, ") || !strings.Contains(says, wording.MsgOwnRequest) {
 				t.Errorf("Bob has %s, and reads\n%s", buttons, says)
 			}
 			if strings.Contains(says, "Every connection works") {
 				t.Errorf("who is no admin reads\n%s", says)
 			}
-			if says, buttons := s.opensHome("U09SAM", adapters.SayNoQueue); buttons != "" || strings.Contains(says, "JIT-") || strings.Contains(says, "connection") {
+			if says, buttons := s.opensHome("U09SAM", wording.MsgNoQueue); buttons != "" || strings.Contains(says, "JIT-") || strings.Contains(says, "connection") {
 				t.Errorf("Sam has %s, and reads\n%s", buttons, says)
 			}
 			s.opensHome("U01ANN", "Waiting for a decision: 3.")
@@ -122,7 +122,7 @@ func TestStoryHome(t *testing.T) {
 				t.Fatalf("2 hours: problems = %v", problems)
 			}
 			s.inEffect(asked[1].ID, "Approved", "7200")
-			says, _ = s.homeSays("U02BOB", adapters.SayQueue(2))
+			says, _ = s.homeSays("U02BOB", wording.MsgQueue(2))
 			if strings.Contains(says, "JIT-1002") {
 				t.Errorf("what is decided still waits:\n%s", says)
 			}
@@ -133,7 +133,7 @@ func TestStoryHome(t *testing.T) {
 			// Grace has not looked since: the first is gone for her when she tries.
 			s.clicksHome("U03GRACE", "deny", "JIT-1002")
 			s.told("U03GRACE", "bob has already approved this request in Slack")
-			s.homeSays("U03GRACE", adapters.SayQueue(2))
+			s.homeSays("U03GRACE", wording.MsgQueue(2))
 			if n := s.epm.TimesInEffect(asked[1].ID); n != 1 {
 				t.Errorf("%d decisions took effect", n)
 			}
@@ -164,7 +164,7 @@ func TestStoryHomeOfABrokenWorld(t *testing.T) {
 	s.epm.SetDown(true)
 	s.decide("U02BOB", "approve", hours2)
 	s.shows("trying until it does")
-	if says, _ := s.opensHome("U01ANN", "On their way to EPM: 1."); !strings.Contains(says, adapters.SayNothingWaits) {
+	if says, _ := s.opensHome("U01ANN", "On their way to EPM: 1."); !strings.Contains(says, wording.MsgNothingWaits) {
 		t.Errorf("Ann reads\n%s", says)
 	}
 	s.slack.Archive(channel, true)
@@ -173,6 +173,6 @@ func TestStoryHomeOfABrokenWorld(t *testing.T) {
 	}
 	s.eventually("the channel that is out of use", func() bool {
 		says, _ := s.opensHome("U01ANN", "How Countersign is")
-		return strings.Contains(says, "Out of use since") && strings.Contains(says, adapters.SayQueue(1))
+		return strings.Contains(says, "Out of use since") && strings.Contains(says, wording.MsgQueue(1))
 	})
 }

@@ -21,8 +21,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
@@ -53,7 +53,7 @@ func (s *story) prints(args ...string) string {
 	if err != nil {
 		s.Fatalf("countersign %v: %v", args, err)
 	}
-	if plain := strings.ReplaceAll(text, "\n", ""); adapters.Visible(plain) != plain {
+	if plain := strings.ReplaceAll(text, "\n", ""); wording.Visible(plain) != plain {
 		s.Errorf("countersign %v prints what acts on a terminal: %q", args, text)
 	}
 	return text
@@ -150,9 +150,9 @@ func TestStoryReplayInChat(t *testing.T) {
 		if rest != "" {
 			options["id"] = rest
 		}
-		s.has("/epm incoming "+words+" to a stranger in Slack", s.slackSays("U09SAM", "incoming "+words), adapters.SayNotAdmin)
-		s.has("/epm incoming "+words+" to an approver in Slack", s.slackSays("U02BOB", "incoming "+words), adapters.SayNotAdmin)
-		s.has("/epm incoming "+words+" to a stranger in Discord", s.discordSays(discordSam, "incoming", options), adapters.SayNotAdmin)
+		s.has("/epm incoming "+words+" to a stranger in Slack", s.slackSays("U09SAM", "incoming "+words), wording.MsgNotAdmin)
+		s.has("/epm incoming "+words+" to an approver in Slack", s.slackSays("U02BOB", "incoming "+words), wording.MsgNotAdmin)
+		s.has("/epm incoming "+words+" to a stranger in Discord", s.discordSays(discordSam, "incoming", options), wording.MsgNotAdmin)
 	}
 	if n := len(s.cards()) + len(s.discordCards()); n != 0 {
 		t.Fatalf("%d cards before an admin replayed anything", n)

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 )
 
@@ -40,8 +40,8 @@ func TestStoryOwnRequest(t *testing.T) {
 			t.Parallel()
 			s := tell(t, transport)
 			r := s.requestedBy("Ann@Example.com")
-			s.refuses("U01ANN", "approve", adapters.SayOwnRequest)
-			s.refuses("U01ANN", "deny", adapters.SayOwnRequest)
+			s.refuses("U01ANN", "approve", wording.MsgOwnRequest)
+			s.refuses("U01ANN", "deny", wording.MsgOwnRequest)
 			if n := len(s.epm.Decisions(r.ID)); n != 0 {
 				t.Fatalf("%d decisions reached EPM", n)
 			}
@@ -72,9 +72,9 @@ func TestStoryCannotTellWhoseRequest(t *testing.T) {
 	s.opens("U02BOB", "approve")
 	s.skew.Add(int64(2 * time.Minute)) // what Slack told is too old
 	s.slack.Fail(slacktest.Fault{Method: "users.info", Kind: slacktest.InternalError, Times: -1})
-	s.refuses("U01ANN", "approve", adapters.SayCannotTell)
-	if problems := s.submits("U02BOB", map[string]string{"reason": "ok"}); problems["reason"] != adapters.SayCannotTell {
-		t.Errorf("problems = %v, want %q and what was typed kept", problems, adapters.SayCannotTell)
+	s.refuses("U01ANN", "approve", wording.MsgCannotTell)
+	if problems := s.submits("U02BOB", map[string]string{"reason": "ok"}); problems["reason"] != wording.MsgCannotTell {
+		t.Errorf("problems = %v, want %q and what was typed kept", problems, wording.MsgCannotTell)
 	}
 	if n := len(s.epm.Decisions(r.ID)); n != 0 {
 		t.Fatalf("%d decisions reached EPM", n)
@@ -170,8 +170,8 @@ func TestStoryApproverGroupIsGone(t *testing.T) {
 	s := tell(t)
 	s.requestedBy(`ACME\jdoe`)
 	s.slack.RemoveGroup("S01HELP")
-	s.refuses("U09SAM", "approve", adapters.SayNotApprover)
-	s.refuses("U03GRACE", "approve", adapters.SayNotApprover)
+	s.refuses("U09SAM", "approve", wording.MsgNotApprover)
+	s.refuses("U03GRACE", "approve", wording.MsgNotApprover)
 	for word, want := range map[string]string{
 		"roles":  "• slack:group:S01HELP: Slack knows no such user group",
 		"status": "Named as approvers or admins, but nobody: slack:group:S01HELP: Slack knows no such user group.",
@@ -187,7 +187,7 @@ func TestStoryApproverGroupIsGone(t *testing.T) {
 	}
 	s.skew.Add(int64(2 * time.Minute)) // what Slack told is too old
 	s.slack.RemoveScopes("usergroups:read")
-	s.refuses("U09SAM", "approve", adapters.SayCannotCheck)
+	s.refuses("U09SAM", "approve", wording.MsgCannotCheck)
 }
 
 // TestStoryApproverRoleIsGone: the same in Discord.
@@ -203,8 +203,8 @@ func TestStoryApproverRoleIsGone(t *testing.T) {
 		if err := s.discord.Person(person).Click(t.Context(), discordChannel, card.id, card.custom["approve"]); err != nil {
 			t.Fatal(err)
 		}
-		if told := s.discordTold(person); !strings.Contains(told, adapters.SayNotApprover) {
-			t.Errorf("told %q, want %q", told, adapters.SayNotApprover)
+		if told := s.discordTold(person); !strings.Contains(told, wording.MsgNotApprover) {
+			t.Errorf("told %q, want %q", told, wording.MsgNotApprover)
 		}
 	}
 	s.has("/epm status", s.discordSays(discordAnn, "status", nil), "Named as approvers or admins, but nobody: discord:role:"+discordRole+": the server has no such role.")
@@ -225,5 +225,5 @@ func TestDoctorFindsThatNobodyCanBeIdentified(t *testing.T) {
 		t.Errorf("to fix: %q, want the scope and what to do", fixes)
 	}
 	s.requestedBy(`ACME\jdoe`)
-	s.refuses("U01ANN", "approve", adapters.SayCannotTell)
+	s.refuses("U01ANN", "approve", wording.MsgCannotTell)
 }

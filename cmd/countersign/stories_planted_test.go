@@ -22,9 +22,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store/redis/redistest"
 )
@@ -348,7 +348,7 @@ func (s *story) saysAll(said map[string]string, when string) {
 	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/tickets/JIT-1001"} {
 		_, said[path+when] = s.get(path)
 	}
-	for _, w := range adapters.Commands() {
+	for _, w := range wording.Commands() {
 		for _, row := range wordRows[w.Name] {
 			a, err := s.slack.Person("U01ANN").CommandIn(s.Context(), channel, "/epm", strings.TrimSpace(w.Name+" "+row.text))
 			said["/epm "+w.Name+" in Slack"+when] += fmt.Sprint(a, err)

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -104,7 +104,7 @@ func TestStoryMenu(t *testing.T) {
 					person := p.on[on]
 					if p.is != "admin" {
 						s.choosesIn(on, person, "Closed", true)
-						s.eventually(person+" is refused", func() bool { return s.toldIn(on, person) == adapters.SayNotAdmin })
+						s.eventually(person+" is refused", func() bool { return s.toldIn(on, person) == wording.MsgNotAdmin })
 						continue
 					}
 					s.choosesIn(on, person, "In Progress", false) // of another type
@@ -122,7 +122,7 @@ func TestStoryMenu(t *testing.T) {
 			if err := s.discord.Person(discordGrace).ClickRaw(t.Context(), discordChannel, s.discordCards()[0].id, stale); err != nil {
 				t.Fatal(err)
 			}
-			if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.SayInactive) {
+			if told := s.discordTold(discordGrace); !strings.Contains(told, tickets.MsgInactive) {
 				t.Errorf("whoever still clicks is told %q", told)
 			}
 			s.choosesIn(discord.Platform, discordAnn, "Implement", true)

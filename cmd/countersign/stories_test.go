@@ -19,11 +19,12 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/time/rate"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/tickets"
 )
@@ -73,7 +74,7 @@ type option func(*story)
 
 // inTime has the program answer within the time that chats really wait, where
 // a story is about what happens then.
-func inTime(s *story) { s.answerTime = adapters.AnswerTime }
+func inTime(s *story) { s.answerTime = chatkit.AnswerTime }
 
 // bySocket lets Slack reach the bot by Socket Mode instead of signed HTTP.
 func bySocket(s *story) {
@@ -466,11 +467,11 @@ func TestStoryErrorTexts(t *testing.T) {
 		values      map[string]string
 		field, text string
 	}{
-		{map[string]string{"reason": "   ", "unit": "once"}, "reason", tickets.SayReason},
-		{map[string]string{"reason": "ok", "unit": "minutes", "amount": "4"}, "amount", tickets.SayMinutes},
-		{map[string]string{"reason": "ok", "unit": "minutes", "amount": "1441"}, "amount", tickets.SayMinutes},
-		{map[string]string{"reason": "ok", "unit": "hours", "amount": "0"}, "amount", tickets.SayHours},
-		{map[string]string{"reason": "ok", "unit": "hours", "amount": "25"}, "amount", tickets.SayHours},
+		{map[string]string{"reason": "   ", "unit": "once"}, "reason", tickets.MsgReason},
+		{map[string]string{"reason": "ok", "unit": "minutes", "amount": "4"}, "amount", tickets.MsgMinutes},
+		{map[string]string{"reason": "ok", "unit": "minutes", "amount": "1441"}, "amount", tickets.MsgMinutes},
+		{map[string]string{"reason": "ok", "unit": "hours", "amount": "0"}, "amount", tickets.MsgHours},
+		{map[string]string{"reason": "ok", "unit": "hours", "amount": "25"}, "amount", tickets.MsgHours},
 	} {
 		problems := s.submits("U01ANN", c.values)
 		if problems[c.field] != c.text {
@@ -487,7 +488,7 @@ func TestStoryErrorTexts(t *testing.T) {
 	if problems := s.submits("U01ANN", map[string]string{"reason": "ok"}); len(problems) > 0 {
 		t.Errorf("problems = %v, want a note", problems)
 	}
-	s.told("U01ANN", tickets.SayInactive)
+	s.told("U01ANN", tickets.MsgInactive)
 	if card := s.shows("inactive"); buttons(card) {
 		t.Error("buttons on an inactive card")
 	}
@@ -501,7 +502,7 @@ func TestStoryErrorTexts(t *testing.T) {
 	s.inEffect(r.ID, "Approved", "Once")
 	s.shows("submitted to EPM")
 	s.submits("U02BOB", map[string]string{"reason": "no"})
-	s.told("U02BOB", tickets.SayFinal)
+	s.told("U02BOB", tickets.MsgFinal)
 	s.inEffect(r.ID, "Approved", "Once")
 }
 
@@ -513,7 +514,7 @@ func TestStoryNotAnApprover(t *testing.T) {
 	if err := sam.Click(t.Context(), channel, card.TS, "approve"); err != nil {
 		t.Fatal(err)
 	}
-	s.told("U09SAM", adapters.SayNotApprover)
+	s.told("U09SAM", wording.MsgNotApprover)
 	if _, open := sam.View(); open {
 		t.Error("a form opened for somebody who may not decide")
 	}
@@ -541,7 +542,7 @@ func TestStoryNobodyMayDecide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.told("U01ANN", adapters.SayNoApprovers)
+	s.told("U01ANN", wording.MsgNoApprovers)
 }
 
 func TestStoryDuplicateAndOutOfOrder(t *testing.T) {
@@ -635,7 +636,7 @@ func TestStoryDecidedInConsole(t *testing.T) {
 		t.Error("buttons on a final card")
 	}
 	s.submits("U02BOB", map[string]string{"reason": "ok"})
-	s.told("U02BOB", tickets.SayFinal)
+	s.told("U02BOB", tickets.MsgFinal)
 	if n := s.epm.TimesInEffect(r.ID); n != 1 {
 		t.Errorf("%d decisions took effect, want the console's alone", n)
 	}
@@ -747,7 +748,7 @@ func TestStoryTwoApproversAtOnce(t *testing.T) {
 	s.inEffect(r.ID, "Approved", "Once")
 	told := 0
 	for _, p := range people {
-		if v, open := s.slack.Person(p).View(); open && (strings.Contains(string(v.Blocks), "has already approved") || strings.Contains(string(v.Blocks), tickets.SayFinal)) {
+		if v, open := s.slack.Person(p).View(); open && (strings.Contains(string(v.Blocks), "has already approved") || strings.Contains(string(v.Blocks), tickets.MsgFinal)) {
 			told++
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/slack"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -96,7 +97,7 @@ func TestStoryEveryWord(t *testing.T) {
 	s.eventually("compared with EPM's lists, which status tells too", func() bool {
 		return !strings.Contains(s.asks(slack.Platform, "U01ANN", "status", wordRow{}), "not yet")
 	})
-	for _, w := range adapters.Commands() {
+	for _, w := range wording.Commands() {
 		if len(wordRows[w.Name]) == 0 {
 			t.Errorf("nobody tries /epm %s: write a row for it", w.Name)
 		}
@@ -106,15 +107,15 @@ func TestStoryEveryWord(t *testing.T) {
 				want := row.says
 				switch told, depends := row.roles[p.is]; {
 				case slices.Contains(adminWords, w.Name) && p.is != "admin":
-					want = adapters.SayNotAdmin
+					want = wording.MsgNotAdmin
 				case depends:
 					want = told
 				}
 				var answers []string
 				for _, on := range []tickets.Platform{slack.Platform, discord.Platform} {
 					got := s.asks(on, p.on[on], w.Name, row)
-					who := fmt.Sprintf("/epm %s by the %s in %s", name, p.is, adapters.PlatformName(on))
-					exact := want == adapters.SayNotAdmin || row.roles[p.is] != ""
+					who := fmt.Sprintf("/epm %s by the %s in %s", name, p.is, wording.PlatformName(on))
+					exact := want == wording.MsgNotAdmin || row.roles[p.is] != ""
 					if exact && got != want || !strings.Contains(got, want) {
 						t.Errorf("%s is answered %q, want %q", who, got, want)
 					}
@@ -127,7 +128,7 @@ func TestStoryEveryWord(t *testing.T) {
 		}
 	}
 	for name := range wordRows {
-		if !slices.ContainsFunc(adapters.Commands(), func(w adapters.CommandSpec) bool { return w.Name == name }) {
+		if !slices.ContainsFunc(wording.Commands(), func(w adapters.CommandSpec) bool { return w.Name == name }) {
 			t.Errorf("there is no word %s any more: take its rows out", name)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 // column of a table: its heading, and how many characters wide it always is;
@@ -72,7 +72,7 @@ func (o *printer) row(t table, cells ...string) {
 	var s strings.Builder
 	used := 0
 	for i, c := range t {
-		cell := adapters.Line(cells[i])
+		cell := wording.Line(cells[i])
 		if c.width == 0 {
 			if o.width > 0 {
 				cell = cutTo(cell, max(o.width-used, 10))

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 // terminal writes to a person's terminal. What others wrote, such as the body
@@ -35,7 +35,7 @@ func (t *terminal) Write(p []byte) (int, error) {
 		t.rest = append([]byte(nil), text[len(text)-n:]...)
 		text = text[:len(text)-n]
 	}
-	if _, err := t.file.WriteString(adapters.Visible(string(text))); err != nil {
+	if _, err := t.file.WriteString(wording.Visible(string(text))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -43,7 +43,7 @@ func (t *terminal) Write(p []byte) (int, error) {
 
 // end writes what was the beginning of a character and stayed so.
 func (t *terminal) end() error {
-	_, err := t.file.WriteString(adapters.Visible(string(t.rest)))
+	_, err := t.file.WriteString(wording.Visible(string(t.rest)))
 	t.rest = nil
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
@@ -91,7 +91,7 @@ func ticketsList(ctx context.Context, p Env, args []string) (err error) {
 			out.ticketJSON(t)
 			return
 		}
-		out.row(ticketTable, string(t.Number), t.Created.UTC().Format(time.DateTime), string(t.Progress()), string(t.State), adapters.Subject(t))
+		out.row(ticketTable, string(t.Number), t.Created.UTC().Format(time.DateTime), string(t.Progress()), string(t.State), wording.Subject(t))
 	})
 	return errors.Join(err, out.end())
 }
@@ -117,7 +117,7 @@ func ticketsShow(ctx context.Context, p Env, args []string) (err error) {
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	t, err := keep.Get(ctx, tickets.Number(strings.ToUpper(args[0])))
 	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("there is no ticket %s", adapters.Line(args[0]))
+		return fmt.Errorf("there is no ticket %s", wording.Line(args[0]))
 	} else if err != nil {
 		return err
 	}
@@ -135,19 +135,19 @@ const here = tickets.Platform("terminal")
 
 // ticket writes everything that people want to know of t.
 func (o *printer) ticket(t *tickets.Ticket) {
-	o.line("%s", adapters.PlainText(t, here))
-	o.line("Type: %s\nState: %s\nRequest: %s", adapters.Line(t.Type), adapters.Line(string(t.State)), adapters.Line(string(t.ID)))
+	o.line("%s", wording.PlainText(t, here))
+	o.line("Type: %s\nState: %s\nRequest: %s", wording.Line(t.Type), wording.Line(string(t.State)), wording.Line(string(t.ID)))
 	if r := t.Request; r != nil {
 		o.line("\nWhat EPM sent:")
 		for _, f := range r.Fields {
-			o.line("  %s: %s", adapters.Line(f.Name), adapters.Line(f.Value))
+			o.line("  %s: %s", wording.Line(f.Name), wording.Line(f.Value))
 		}
 	}
 	if len(t.Messages) > 0 {
 		o.line("\nMessages:")
 	}
 	for _, m := range t.Messages {
-		s := fmt.Sprintf("%s %s: shows change %d of %d", adapters.PlatformName(m.Place.Platform), m.Place.Channel, m.Shown, t.Rev)
+		s := fmt.Sprintf("%s %s: shows change %d of %d", wording.PlatformName(m.Place.Platform), m.Place.Channel, m.Shown, t.Rev)
 		switch {
 		case m.Dead:
 			s += ", given up"
@@ -157,7 +157,7 @@ func (o *printer) ticket(t *tickets.Ticket) {
 		if m.Problem != "" {
 			s += " (" + m.Problem + ")"
 		}
-		o.line("  %s", adapters.Line(s))
+		o.line("  %s", wording.Line(s))
 	}
 	if len(t.Deliveries) > 0 {
 		o.line("\nEvents outside of the chats:")
@@ -170,11 +170,11 @@ func (o *printer) ticket(t *tickets.Ticket) {
 		if d.Problem != "" {
 			s += " (" + d.Problem + ")"
 		}
-		o.line("  %s", adapters.Line(s))
+		o.line("  %s", wording.Line(s))
 	}
 	o.line("\nHistory:")
 	for i, e := range t.Events {
-		o.line("  %s %s", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), adapters.Line(adapters.ThreadLine(t, i).On(here)))
+		o.line("  %s %s", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), wording.Line(wording.ThreadLine(t, i).On(here)))
 	}
 }
 
@@ -317,7 +317,7 @@ func (o *printer) csv(cells []string) {
 		if i > 0 {
 			o.write([]byte(","))
 		}
-		c = formula.ReplaceAllString(adapters.Line(c), "$1$2'$3")
+		c = formula.ReplaceAllString(wording.Line(c), "$1$2'$3")
 		o.write([]byte(`"` + strings.ReplaceAll(c, `"`, `""`) + `"`))
 	}
 	o.write([]byte("\n"))

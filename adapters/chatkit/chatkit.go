@@ -1,4 +1,7 @@
-package adapters
+// Package chatkit has what every chat needs: here the time that a platform
+// waits for an answer, and calls of the [adapters.Handler] within it; below,
+// a package for each of the rest.
+package chatkit
 
 import (
 	"context"
@@ -7,6 +10,9 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"time"
+
+	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 // AnswerTime is how long Slack and Discord wait for the answer to what somebody
@@ -35,25 +41,25 @@ func NewDeadlines(wait time.Duration) Deadlines {
 // [AnswerTime] it leaves time to send the answer.
 const lastWords = 500 * time.Millisecond
 
-// CallHandler makes one call of a [Handler]: until the deadline, and without letting
+// CallHandler makes one call of an [adapters.Handler]: until the deadline, and without letting
 // a panic end the program. A nil answer is Done. A call that does not return,
 // as when the disk hangs under it, is left behind: the person is told that
 // nobody knows what came of it. So they are if chat is cancelled, which means
 // that the program stops: what was called has given up then, whatever it says.
-func CallHandler(chat context.Context, deadline time.Time, log *slog.Logger, call func(context.Context) Answer) Answer {
+func CallHandler(chat context.Context, deadline time.Time, log *slog.Logger, call func(context.Context) adapters.Answer) adapters.Answer {
 	ctx, cancel := context.WithDeadline(chat, deadline)
-	answered := make(chan Answer, 1)
+	answered := make(chan adapters.Answer, 1)
 	go func() {
 		defer cancel()
 		defer func() {
 			if p := recover(); p != nil {
 				log.Error("panic while somebody acted", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
-				answered <- Note{Text: SayBroken, Again: true}
+				answered <- adapters.Note{Text: wording.MsgBroken, Again: true}
 			}
 		}()
 		a := call(ctx)
 		if a == nil {
-			a = Done{}
+			a = adapters.Done{}
 		}
 		answered <- a
 	}()
@@ -67,17 +73,17 @@ func CallHandler(chat context.Context, deadline time.Time, log *slog.Logger, cal
 	select {
 	case a := <-answered:
 		if errors.Is(chat.Err(), context.Canceled) {
-			return Note{Text: SayStopping, Again: true}
+			return adapters.Note{Text: wording.MsgStopping, Again: true}
 		}
 		return a
 	case <-late.C:
 		log.Error("what somebody did is not answered in time")
-		return Note{Text: SaySlow, Again: true}
+		return adapters.Note{Text: wording.MsgSlow, Again: true}
 	}
 }
 
 // AwaitUntil returns what was asked, or false if there is no answer by then.
-func AwaitUntil(then time.Time, asked <-chan Answer) (Answer, bool) {
+func AwaitUntil(then time.Time, asked <-chan adapters.Answer) (adapters.Answer, bool) {
 	late := time.NewTimer(time.Until(then))
 	defer late.Stop()
 	select {

@@ -1,4 +1,4 @@
-package adapters
+package wording
 
 import (
 	_ "embed"
@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-//go:generate go run ../.ci/lookalikes lookalikes_tables.go
+//go:generate go run ../../.ci/lookalikes lookalikes_tables.go
 
 // publishers are names that a forger would want to be read, a line each.
 //

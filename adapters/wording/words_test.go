@@ -1,4 +1,4 @@
-package adapters_test
+package wording_test
 
 import (
 	"strings"
@@ -6,8 +6,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -32,18 +32,18 @@ func TestVisible(t *testing.T) {
 		{"MarksPiledUp", "e" + strings.Repeat("\u0301", 6), "e\u0301\u0301\u0301\u0301⟦U+0301⟧⟦U+0301⟧"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := adapters.Visible(tt.in)
+			got := wording.Visible(tt.in)
 			if got != tt.want {
 				t.Errorf("Visible(%q) = %q, want %q", tt.in, got, tt.want)
 			}
-			if again := adapters.Visible(got); again != got {
+			if again := wording.Visible(got); again != got {
 				t.Errorf("Visible(%q) = %q", got, again)
 			}
 		})
 	}
 }
 
-func TestSayOwn(t *testing.T) {
+func TestMsgOwn(t *testing.T) {
 	for _, tt := range []struct {
 		m    tickets.Match
 		want string
@@ -54,12 +54,12 @@ func TestSayOwn(t *testing.T) {
 			`This request may be your own: it was made by ACME\jdoe, and you are jdoe@acme.com. Please let somebody else decide it`},
 		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: "jd\u202eoe\napproved by Ann" + strings.Repeat("x", 200), Known: "jdoe"},
 			"This request may be your own: it was made by jd⟦U+202E⟧oe ⏎ approved by Ann" + strings.Repeat("x", 45) + "… and 155 more characters, and you are jdoe. Please let somebody else decide it"},
-		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe}, adapters.SayUnknownAsker},
-		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: "jdoe"}, adapters.SayCannotTell},
-		{tickets.Match{}, adapters.SayUnknownAsker}, // whatever is not known to be different
+		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe}, wording.MsgUnknownAsker},
+		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: "jdoe"}, wording.MsgCannotTell},
+		{tickets.Match{}, wording.MsgUnknownAsker}, // whatever is not known to be different
 	} {
-		if got := adapters.SayOwn(tt.m); got != tt.want {
-			t.Errorf("SayOwn(%+v) = %q, want %q", tt.m, got, tt.want)
+		if got := wording.MsgOwn(tt.m); got != tt.want {
+			t.Errorf("MsgOwn(%+v) = %q, want %q", tt.m, got, tt.want)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func TestCut(t *testing.T) {
 		{"abcdefghij", 1, "…"},
 		{"abcdefghij", 0, ""},
 	} {
-		if got := adapters.Cut(tt.in, tt.limit); got != tt.want {
+		if got := wording.Cut(tt.in, tt.limit); got != tt.want {
 			t.Errorf("Cut(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
 		}
 	}
@@ -88,14 +88,14 @@ func FuzzCut(f *testing.F) {
 	f.Add("a\xff\xfe\u202e\x00", 2)
 	f.Fuzz(func(t *testing.T, s string, limit int) {
 		limit %= 300
-		got := adapters.Cut(s, limit)
+		got := wording.Cut(s, limit)
 		if n := utf8.RuneCountInString(got); n > max(limit, 0) {
 			t.Fatalf("Cut(%q, %d) has %d runes", s, limit, n)
 		}
 		if utf8.ValidString(s) && !utf8.ValidString(got) {
 			t.Fatalf("Cut(%q, %d) = %q splits a rune", s, limit, got)
 		}
-		if again := adapters.Cut(got, limit); again != got {
+		if again := wording.Cut(got, limit); again != got {
 			t.Fatalf("Cut twice: %q, then %q", got, again)
 		}
 		if head, _, cut := strings.Cut(got, "…"); cut && !strings.Contains(s, "…") && !strings.HasPrefix(s, head) {
@@ -107,17 +107,17 @@ func FuzzCut(f *testing.F) {
 func FuzzVisible(f *testing.F) {
 	f.Add("a\x00\u202e\xed\xa0\x80\xff\u200b❤\ufe0f\r\n\r")
 	f.Fuzz(func(t *testing.T, s string) {
-		got := adapters.Visible(s)
+		got := wording.Visible(s)
 		if !utf8.ValidString(got) {
 			t.Fatalf("Visible(%q) = %q is not UTF-8", s, got)
 		}
 		if strings.ContainsAny(got, "\x00\r\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\u061c\ufeff") {
 			t.Fatalf("Visible(%q) = %q hides something", s, got)
 		}
-		if again := adapters.Visible(got); again != got {
+		if again := wording.Visible(got); again != got {
 			t.Fatalf("Visible twice: %q, then %q", got, again)
 		}
-		if line := adapters.Line(s); strings.Contains(line, "\n") {
+		if line := wording.Line(s); strings.Contains(line, "\n") {
 			t.Fatalf("Line(%q) = %q has two lines", s, line)
 		}
 	})
@@ -129,7 +129,7 @@ func TestQuote(t *testing.T) {
 		{"please\napproved by Ann", "Reason:\n│ please\n│ approved by Ann"},
 		{strings.Repeat("x\n", 20) + "y", "Reason:\n│ " + strings.Repeat("x\n│ ", 12) + "… and 9 more lines"},
 	} {
-		if got := adapters.Quote("Reason", tt.in, 1000); got != tt.want {
+		if got := wording.Quote("Reason", tt.in, 1000); got != tt.want {
 			t.Errorf("Quote(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
@@ -221,13 +221,13 @@ func TestStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tk := tt.ticket(t)
-			if got := adapters.Title(tk); got != tt.title {
+			if got := wording.Title(tk); got != tt.title {
 				t.Errorf("Title() = %q, want %q", got, tt.title)
 			}
-			if got := adapters.Status(tk).String(); got != tt.status {
+			if got := wording.Status(tk).String(); got != tt.status {
 				t.Errorf("Status() = %q, want %q", got, tt.status)
 			}
-			fallback := adapters.PlainText(tk, "slack")
+			fallback := wording.PlainText(tk, "slack")
 			if !strings.Contains(fallback, string(tk.Number)) || !strings.Contains(fallback, strings.TrimRight(tt.status, ".")) {
 				t.Errorf("Fallback() = %q", fallback)
 			}
@@ -239,7 +239,7 @@ func TestStatus(t *testing.T) {
 // has not recorded.
 func TestNothingIsGrantedBeforeEPMSays(t *testing.T) {
 	tk := decided(t)
-	for _, s := range []string{adapters.Title(tk), adapters.Status(tk).String()} {
+	for _, s := range []string{wording.Title(tk), wording.Status(tk).String()} {
 		if !strings.Contains(s, "sending to EPM") {
 			t.Errorf("%q sounds as if it were done", s)
 		}
@@ -252,7 +252,7 @@ func TestFallbackIsShort(t *testing.T) {
 	tk := tickets.Start("JIT-1042", r.ID, rules, now)
 	tk.Ask(r, rules, now)
 	tk.Outcome = &tickets.Outcome{Verdict: tickets.Other, Raw: r.Reason, By: r.Command, Duration: r.Command}
-	if n := utf8.RuneCountInString(adapters.PlainText(tk, "slack")); n > 2000 {
+	if n := utf8.RuneCountInString(wording.PlainText(tk, "slack")); n > 2000 {
 		t.Errorf("the fallback has %d runes", n)
 	}
 }
@@ -261,7 +261,7 @@ func TestFacts(t *testing.T) {
 	tk := started()
 	tk.Request.Publisher = " "
 	var got []string
-	for _, f := range adapters.Facts(tk, []string{"Publisher", "nonsense", "reason", "source"}) {
+	for _, f := range wording.Facts(tk, []string{"Publisher", "nonsense", "reason", "source"}) {
 		got = append(got, f.Label+"="+f.Value)
 	}
 	if want := "Publisher=not signed or unknown|Reason=need to unpack the installer"; strings.Join(got, "|") != want {
@@ -273,7 +273,7 @@ func TestFacts(t *testing.T) {
 		Command: "command", Parent: "parent", Source: "source", Reputation: "reputation", Reason: "why", Requested: "3600",
 	}
 	got = nil
-	for _, f := range adapters.Facts(&tickets.Ticket{Request: &all}, nil) {
+	for _, f := range wording.Facts(&tickets.Ticket{Request: &all}, nil) {
 		got = append(got, f.Label+"="+f.Value)
 	}
 	const want = "User=who|Computer=where|Application=what|Publisher=signer|Reputation=reputation|Asked for=1 hour|SHA-256=hhhhhhhhhhhh…hhhhhhhh|" +
@@ -283,15 +283,15 @@ func TestFacts(t *testing.T) {
 	}
 	all.Kind = tickets.Admin
 	got = nil
-	for _, f := range adapters.Facts(&tickets.Ticket{Request: &all}, nil) {
+	for _, f := range wording.Facts(&tickets.Ticket{Request: &all}, nil) {
 		got = append(got, f.Field)
 	}
 	if got := strings.Join(got, " "); got != "user computer duration reason" {
 		t.Errorf("the card of administrator rights tells %s", got)
 	}
 	for _, k := range []tickets.Kind{tickets.Application, tickets.Admin} {
-		for _, f := range adapters.DefaultFields(k) {
-			if !strings.Contains("|"+strings.Join(adapters.Fields(), "|")+"|", "|"+f+"|") {
+		for _, f := range wording.DefaultFields(k) {
+			if !strings.Contains("|"+strings.Join(wording.Fields(), "|")+"|", "|"+f+"|") {
 				t.Errorf("the default field %q of %s is none", f, k)
 			}
 		}

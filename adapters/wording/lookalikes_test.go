@@ -1,11 +1,11 @@
-package adapters_test
+package wording_test
 
 import (
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 )
 
 func TestLookAlikes(t *testing.T) {
@@ -40,17 +40,17 @@ func TestLookAlikes(t *testing.T) {
 		{"⟦Micros\u043eft⟧", "⟦Micros⟦Cyrillic \u043e⟧ft⟧"},
 		{"Micros⟦Cyri… and 9 more characters", "Micros⟦Cyri… and 9 more characters"},
 	} {
-		got := adapters.Visible(tt.in)
+		got := wording.Visible(tt.in)
 		if got != tt.want {
 			t.Errorf("Visible(%q) = %q, want %q", tt.in, got, tt.want)
 		}
-		if again := adapters.Visible(got); again != got {
+		if again := wording.Visible(got); again != got {
 			t.Errorf("Visible twice: %q, then %q", got, again)
 		}
-		if line := adapters.Line(tt.in); line != tt.want {
+		if line := wording.Line(tt.in); line != tt.want {
 			t.Errorf("Line(%q) = %q, want %q", tt.in, line, tt.want)
 		}
-		if plain := adapters.Unmarked(tt.in); plain != tt.in {
+		if plain := wording.Unmarked(tt.in); plain != tt.in {
 			t.Errorf("Unmarked(%q) = %q", tt.in, plain)
 		}
 	}
@@ -61,7 +61,7 @@ func TestCutSplitsNoMark(t *testing.T) {
 		"install Micros\u043eft Office for me, it is needed": "install Micros… and more than 30 more characters",
 		"install GoogIe Chrome for me, it is needed today":   "install GoogIe… and more than 34 more characters",
 	} {
-		if got := adapters.Cut(adapters.Line(in), 49); got != want {
+		if got := wording.Cut(wording.Line(in), 49); got != want {
 			t.Errorf("Cut(Line(%q), 49) = %q, want %q", in, got, want)
 		}
 	}
@@ -80,7 +80,7 @@ func TestNoLookAlikes(t *testing.T) {
 		"3f2504e0-4f89-11d3-9a0c-0305e82c3301", "356a192b7913b04c54574d18c28d46e6395428ab",
 		"ԱԲ", "👩\U0001f3fd", "❤\ufe0f", "x²", "ªº", "O'Brien", "Ваня's", "setup_установка.exe", `C:\Users\иван\Файлы\a.exe`,
 	} {
-		if got := adapters.Visible(s); got != s {
+		if got := wording.Visible(s); got != s {
 			t.Errorf("Visible(%q) = %q", s, got)
 		}
 	}
@@ -95,7 +95,7 @@ func TestPublishersAreNotMarked(t *testing.T) {
 	}
 	for name := range strings.FieldsSeq(string(names)) {
 		for _, s := range []string{name, strings.ToUpper(name), strings.ToLower(name), name + "® Inc.", "(" + name + ")"} {
-			if got := adapters.Visible(s); got != s {
+			if got := wording.Visible(s); got != s {
 				t.Errorf("Visible(%q) = %q", s, got)
 			}
 		}
@@ -106,12 +106,12 @@ func FuzzLookAlikes(f *testing.F) {
 	f.Add("Micros\u043eft GoogIe⟦looks like Google⟧ x\u0430\u0440\u0440\u04cf\u0435xxxxxx \u0421\u0406\u0405\u0421\u041e⟦looks")
 	f.Add("❤\ufe0f\u0430a\u0301\u0301\u0301\u0301\u0301\u0301 a\u30fc\u0430 \u1cd0\u0951b")
 	f.Fuzz(func(t *testing.T, s string) {
-		got := adapters.Visible(s)
-		if again := adapters.Visible(got); again != got {
+		got := wording.Visible(s)
+		if again := wording.Visible(got); again != got {
 			t.Fatalf("Visible(%q) twice: %q, then %q", s, got, again)
 		}
-		line := adapters.Line(s)
-		if again := adapters.Line(line); again != line {
+		line := wording.Line(s)
+		if again := wording.Line(line); again != line {
 			t.Fatalf("Line(%q) twice: %q, then %q", s, line, again)
 		}
 	})
@@ -126,7 +126,7 @@ func BenchmarkVisible(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(s)))
 			for b.Loop() {
-				adapters.Visible(s)
+				wording.Visible(s)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package adapters_test
+package wording_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -37,9 +37,9 @@ func TestCutTellsTheTruth(t *testing.T) {
 		"Imitated":   {strings.Repeat("x", 65_536) + "… (34464 more bytes)", 0, false},
 		"CutBefore":  {strings.Repeat("x", 60) + "… and 99400 more characters" + strings.Repeat("y", 40), 99_373, false},
 	} {
-		line := adapters.Line(c.text)
+		line := wording.Line(c.text)
 		for limit := 48; limit < 90; limit++ {
-			got := adapters.Cut(line, limit)
+			got := wording.Cut(line, limit)
 			m := counted.FindStringSubmatch(got)
 			if m == nil || utf8.RuneCountInString(got) > limit {
 				t.Fatalf("%s cut to %d: %q", name, limit, got)
@@ -73,7 +73,7 @@ func TestQuoteTellsTheTruth(t *testing.T) {
 		text + "\u202e":                        "… and 9989 more lines",
 		strings.Repeat("long ", 100_000) + "x": "… and 499029 more characters",
 	} {
-		if got := adapters.Quote("Reason", in, 1000); !strings.HasSuffix(got, want) {
+		if got := wording.Quote("Reason", in, 1000); !strings.HasSuffix(got, want) {
 			t.Errorf("%d bytes: %q, want %q at its end", len(in), got[max(0, len(got)-60):], want)
 		}
 	}
@@ -84,7 +84,7 @@ func TestListTellsTheTruth(t *testing.T) {
 	tk := started()
 	tk.Request.Product = strings.Repeat("x", 100_000)
 	tk.Request.User = "ACME\\" + strings.Repeat("u", 100_000)
-	for _, got := range []string{adapters.ListLine(tk, "slack"), adapters.Cut(adapters.PlainText(tk, "slack"), 100)} {
+	for _, got := range []string{wording.ListLine(tk, "slack"), wording.Cut(wording.PlainText(tk, "slack"), 100)} {
 		for _, m := range regexp.MustCompile(`and (more than )?(\d+) more`).FindAllStringSubmatch(got, -1) {
 			if n, _ := strconv.Atoi(m[2]); m[1] == "" && n < 90_000 {
 				t.Errorf("%q says %q, and nearly all of 100,000 characters are hidden", got, m[0])
@@ -98,11 +98,11 @@ func TestMoreFields(t *testing.T) {
 	for i := range 9 {
 		fields = append(fields, tickets.Field{Name: fmt.Sprint(i)})
 	}
-	if got, want := adapters.MoreFields(fields), "… and 9 more fields"; got != want {
+	if got, want := wording.MoreFields(fields), "… and 9 more fields"; got != want {
 		t.Errorf("MoreFields = %q, want %q", got, want)
 	}
 	fields[3].Name = tickets.FieldsLeftOut
-	if got, want := adapters.MoreFields(fields), "… and more than 8 more fields"; got != want {
+	if got, want := wording.MoreFields(fields), "… and more than 8 more fields"; got != want {
 		t.Errorf("MoreFields = %q, want %q", got, want)
 	}
 }

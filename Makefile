@@ -77,6 +77,10 @@ notices: ## write THIRD_PARTY_NOTICES.txt anew, after a change of dependencies
 vuln: ## look for known vulnerabilities in what is linked; VULN_REQUIRED=1 fails where it cannot look
 	@GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' sh .ci/vuln
 
+.PHONY: count
+count: ## count the lines of Go: production, tests and suites, fakes
+	@sh .ci/count
+
 .PHONY: image
 image: ## build the container image
 	docker build --build-arg VERSION=$(VERSION) -t countersign:$(VERSION) .

@@ -44,6 +44,7 @@ func testFiles(t *testing.T) map[string][]string {
 
 var (
 	quoted    = regexp.MustCompile("`([^`]+)`")
+	typed     = regexp.MustCompile(`(?m)^ *(?:COUNTERSIGN_\S+ )?(countersign [^#>\n]*)`) // on a line of its own, as in a block
 	variable  = regexp.MustCompile(`\bCOUNTERSIGN_[A-Z_]+`)
 	plainWord = regexp.MustCompile(`^[a-z][a-z-]*$`)
 )
@@ -225,7 +226,7 @@ func TestCommandsAreInTheDocumentation(t *testing.T) {
 			t.Fatal(err)
 		}
 		all += string(b)
-		for _, m := range quoted.FindAllStringSubmatch(string(b), -1) {
+		for _, m := range slices.Concat(quoted.FindAllStringSubmatch(string(b), -1), typed.FindAllStringSubmatch(string(b), -1)) {
 			if problem := noCommand(withoutValues(m[1])); problem != "" {
 				t.Errorf("%s: %s: %s", filepath.Base(page), m[1], problem)
 			}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/epm/epmtest"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
@@ -169,7 +169,7 @@ func (w *world) patiently(what string, look func() error) {
 		switch {
 		case err == nil:
 			return
-		case time.Now().After(deadline) || !pace.Sleep(w.Context(), 100*time.Millisecond):
+		case time.Now().After(deadline) || !chatkit.Sleep(w.Context(), 100*time.Millisecond):
 			w.Fatalf("%s: %v", what, err)
 		}
 	}

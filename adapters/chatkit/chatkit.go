@@ -20,6 +20,10 @@ import (
 // discord.com/developers/docs/interactions/receiving-and-responding).
 const AnswerTime = 3 * time.Second
 
+// BelieveFor is how long what a platform told of people and channels is
+// believed: [adapters.Chat] promises that it is at most a minute old.
+const BelieveFor = time.Minute
+
 // Deadlines divide the time that a platform waits for an answer. Each counts
 // from when the delivery was received.
 type Deadlines struct {

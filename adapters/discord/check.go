@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -64,9 +65,9 @@ type inspection struct {
 }
 
 type roleInfo struct {
-	ID          wire.Text `json:"id"`
-	Name        wire.Text `json:"name"`
-	Permissions wire.Text `json:"permissions"`
+	ID          jsonx.LooseString `json:"id"`
+	Name        jsonx.LooseString `json:"name"`
+	Permissions jsonx.LooseString `json:"permissions"`
 }
 
 // Diagnose looks at the token, the application, the way in, the server, each
@@ -126,8 +127,8 @@ func (in *inspection) get(what, route, path string, to any, fixes map[int]string
 
 func (in *inspection) token() bool {
 	var me struct {
-		ID       wire.Text `json:"id"`
-		Username wire.Text `json:"username"`
+		ID       jsonx.LooseString `json:"id"`
+		Username jsonx.LooseString `json:"username"`
 	}
 	const what = "the bot token is accepted"
 	if !in.get(what, "/users/@me", "/users/@me", &me, nil) {
@@ -140,9 +141,9 @@ func (in *inspection) token() bool {
 
 func (in *inspection) application() {
 	var app struct {
-		ID        wire.Text `json:"id"`
-		VerifyKey wire.Text `json:"verify_key"`
-		Endpoint  wire.Text `json:"interactions_endpoint_url"`
+		ID        jsonx.LooseString `json:"id"`
+		VerifyKey jsonx.LooseString `json:"verify_key"`
+		Endpoint  jsonx.LooseString `json:"interactions_endpoint_url"`
 	}
 	if !in.get("the application can be read", "/applications/@me", "/applications/@me", &app, nil) {
 		return
@@ -185,7 +186,7 @@ func (in *inspection) application() {
 
 func (in *inspection) gateway() {
 	var bot struct {
-		URL   wire.Text `json:"url"`
+		URL   jsonx.LooseString `json:"url"`
 		Limit struct {
 			Remaining int `json:"remaining"`
 		} `json:"session_start_limit"`
@@ -216,7 +217,7 @@ func (in *inspection) server() bool {
 	path := "/guilds/" + in.cfg.Guild
 	notIn := map[int]string{codeUnknownGuild: invite, codeMissingAccess: invite, codeUnknownMember: invite}
 	var guild struct {
-		Name wire.Text `json:"name"`
+		Name jsonx.LooseString `json:"name"`
 	}
 	var member struct {
 		Roles []string `json:"roles"`
@@ -246,18 +247,18 @@ func (in *inspection) commands() {
 
 // overwrite is what a channel allows or denies to a role or a member.
 type overwrite struct {
-	ID    wire.Text `json:"id"`
-	Type  int       `json:"type"` // 0 role, 1 member
-	Allow wire.Text `json:"allow"`
-	Deny  wire.Text `json:"deny"`
+	ID    jsonx.LooseString `json:"id"`
+	Type  int               `json:"type"` // 0 role, 1 member
+	Allow jsonx.LooseString `json:"allow"`
+	Deny  jsonx.LooseString `json:"deny"`
 }
 
 func (in *inspection) place(id string) {
 	var channel struct {
-		Name       wire.Text   `json:"name"`
-		Guild      wire.Text   `json:"guild_id"`
-		Type       int         `json:"type"`
-		Overwrites []overwrite `json:"permission_overwrites"`
+		Name       jsonx.LooseString `json:"name"`
+		Guild      jsonx.LooseString `json:"guild_id"`
+		Type       int               `json:"type"`
+		Overwrites []overwrite       `json:"permission_overwrites"`
 	}
 	what := "the bot may work in channel " + id
 	let := "Let the bot see it: channel settings, Permissions, add the bot, allow View Channel"
@@ -294,7 +295,7 @@ func (in *inspection) place(id string) {
 // Discord computes it
 // (discord.com/developers/docs/topics/permissions#permission-overwrites).
 func (in *inspection) permissions(overwrites []overwrite) uint64 {
-	bits := func(t wire.Text) uint64 {
+	bits := func(t jsonx.LooseString) uint64 {
 		n, _ := strconv.ParseUint(string(t), 10, 64) // unreadable is nothing
 		return n
 	}
@@ -340,11 +341,11 @@ func (in *inspection) principal(p tickets.Principal) {
 		}
 	case tickets.User:
 		var member struct {
-			Nick wire.Text `json:"nick"`
+			Nick jsonx.LooseString `json:"nick"`
 			User struct {
-				Username   wire.Text `json:"username"`
-				GlobalName wire.Text `json:"global_name"`
-				Bot        bool      `json:"bot"`
+				Username   jsonx.LooseString `json:"username"`
+				GlobalName jsonx.LooseString `json:"global_name"`
+				Bot        bool              `json:"bot"`
 			} `json:"user"`
 		}
 		fix := "Copy the user's id from their profile (Developer Mode on), and correct COUNTERSIGN_APPROVERS or COUNTERSIGN_ADMINS"
@@ -357,7 +358,7 @@ func (in *inspection) principal(p tickets.Principal) {
 			return
 		}
 		name := string(member.Nick)
-		for _, other := range []wire.Text{member.User.GlobalName, member.User.Username} {
+		for _, other := range []jsonx.LooseString{member.User.GlobalName, member.User.Username} {
 			if name == "" {
 				name = string(other)
 			}
@@ -402,7 +403,7 @@ func (c *Chat) Probe(ctx context.Context, base string) []adapters.Finding {
 	client := &http.Client{Timeout: c.cfg.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)
 	if err != nil {
-		return finding(wire.Describe(err), "Start the bot with countersign serve, or correct COUNTERSIGN_PUBLIC_URL.")
+		return finding(neterr.Describe(err), "Start the bot with countersign serve, or correct COUNTERSIGN_PUBLIC_URL.")
 	}
 	defer res.Body.Close()
 	const pass = "let the proxy there pass " + interactionsPath + " on to the bot as it is, for everybody"

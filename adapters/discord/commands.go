@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -102,7 +102,7 @@ func (c *Chat) register(ctx context.Context) {
 			wait = 5 * time.Minute // an admin has to invite the bot again
 		}
 		c.log.Warn("slash command not registered, trying again", "err", err)
-		if !pace.Sleep(ctx, max(wait, f.RetryAfter)) {
+		if !chatkit.Sleep(ctx, max(wait, f.RetryAfter)) {
 			return
 		}
 	}
@@ -118,17 +118,17 @@ type typed struct {
 // typedIn reads the data of a command.
 func typedIn(data json.RawMessage) (t typed, ok bool) {
 	type option struct {
-		Name    wire.Text       `json:"name"`
-		Type    int             `json:"type"`
-		Value   wire.Text       `json:"value"`
-		Focused bool            `json:"focused"`
-		Options json.RawMessage `json:"options"`
+		Name    jsonx.LooseString `json:"name"`
+		Type    int               `json:"type"`
+		Value   jsonx.LooseString `json:"value"`
+		Focused bool              `json:"focused"`
+		Options json.RawMessage   `json:"options"`
 	}
 	var root struct {
-		Name    wire.Text `json:"name"`
-		Options []option  `json:"options"`
+		Name    jsonx.LooseString `json:"name"`
+		Options []option          `json:"options"`
 	}
-	if wire.Soft(json.Unmarshal(data, &root)) != nil || string(root.Name) != adapters.CommandName || len(root.Options) != 1 {
+	if jsonx.IgnoreTypeErrors(json.Unmarshal(data, &root)) != nil || string(root.Name) != adapters.CommandName || len(root.Options) != 1 {
 		return typed{}, false
 	}
 	sub := root.Options[0]
@@ -137,7 +137,7 @@ func typedIn(data json.RawMessage) (t typed, ok bool) {
 		return typed{}, false
 	}
 	var given []option
-	if len(sub.Options) > 0 && wire.Soft(json.Unmarshal(sub.Options, &given)) != nil {
+	if len(sub.Options) > 0 && jsonx.IgnoreTypeErrors(json.Unmarshal(sub.Options, &given)) != nil {
 		return typed{}, false
 	}
 	t = typed{word: wording.Commands()[i], given: map[string]string{}}

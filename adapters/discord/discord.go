@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,10 +22,14 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/chatkit"
-	"github.com/countersign/countersign/adapters/memory"
-	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/signed"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/dedup"
+	"github.com/countersign/countersign/adapters/chatkit/drain"
+	"github.com/countersign/countersign/adapters/chatkit/health"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
+	"github.com/countersign/countersign/adapters/chatkit/signed"
+	"github.com/countersign/countersign/adapters/chatkit/ttl"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -87,17 +92,18 @@ type Chat struct {
 	log     *slog.Logger
 	pace    *pacer
 
-	roles  *memory.Sets                                                         // of members, by user id
-	names  *memory.Sets                                                         // of members, by user id
-	seen   *memory.Deliveries[said]                                             // interactions
-	work   memory.Gate                                                          // interactions being worked on
-	line   memory.Line                                                          // the gateway
+	roles  *ttl.Cache[[]string]                                                 // of members, by user id
+	names  *ttl.Cache[[]string]                                                 // of members, by user id
+	people *ttl.Cache[somebody]                                                 // by user id
+	seen   *dedup.Deliveries[said]                                              // interactions
+	work   drain.Tracker                                                        // interactions being worked on
+	line   health.Connection                                                    // the gateway
 	starts starts                                                               // of its sessions
 	dial   func(ctx context.Context, network, address string) (net.Conn, error) // to it; nil for the library's
-	cards  cards                                                                // that were looked for
+	cards  *cards                                                               // that were looked for
 
 	commands chan struct{} // a place for each that is being worked on
-	standing memory.Standing
+	standing health.Auth
 	requests *signed.Requests // over HTTP
 
 	mu   sync.Mutex
@@ -133,7 +139,7 @@ func New(cfg Config) (*Chat, error) {
 	if cfg.APIURL == "" {
 		cfg.APIURL = DefaultAPIURL
 	}
-	base, err := wire.BaseURL(cfg.APIURL)
+	base, err := neterr.BaseURL(cfg.APIURL)
 	wrong = append(wrong, err)
 	if err := errors.Join(wrong...); err != nil {
 		return nil, fmt.Errorf("discord: %w", err)
@@ -167,19 +173,21 @@ func New(cfg Config) (*Chat, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	var ledger pace.Ledger
+	var limiter ratelimit.Limiter
 	if cfg.Peers != nil {
-		ledger = cfg.Peers
+		limiter = cfg.Peers
 	}
 	c := &Chat{
 		within:  chatkit.NewDeadlines(cfg.AnswerTime),
 		cfg:     cfg,
 		changes: changes,
 		log:     cfg.Log.With("platform", string(Platform)),
-		pace:    newPacer(cfg.Pace, ledger),
-		roles:   memory.NewSets(cfg.Now),
-		names:   memory.NewSets(cfg.Now),
-		seen:    memory.NewDeliveries[said](keepSeen, cfg.Now),
+		pace:    newPacer(cfg.Pace, limiter),
+		roles:   ttl.NewCache[[]string](chatkit.BelieveFor, cfg.Now),
+		names:   ttl.NewCache[[]string](chatkit.BelieveFor, cfg.Now),
+		people:  ttl.NewCache[somebody](chatkit.BelieveFor, cfg.Now),
+		cards:   newCards(cfg.Now),
+		seen:    dedup.NewDeliveries[said](keepSeen, cfg.Now),
 
 		commands: make(chan struct{}, adapters.MaxCommands),
 	}
@@ -294,7 +302,7 @@ func (c *Chat) Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) e
 	show := c.card(t)
 	for {
 		var edited struct {
-			ID wire.Text `json:"id"`
+			ID jsonx.LooseString `json:"id"`
 		}
 		err := c.call(ctx, request{
 			method: http.MethodPatch, route: routeMessage, path: "/channels/" + m.Place.Channel + "/messages/" + m.ID, channel: m.Place.Channel,
@@ -412,9 +420,9 @@ func (c *Chat) isOld(id string) bool {
 
 // foundMessage is a message as far as looking for our own needs it.
 type foundMessage struct {
-	ID     wire.Text `json:"id"`
+	ID     jsonx.LooseString `json:"id"`
 	Author struct {
-		ID wire.Text `json:"id"`
+		ID jsonx.LooseString `json:"id"`
 	} `json:"author"`
 	Components json.RawMessage `json:"components"`
 }
@@ -451,7 +459,7 @@ const (
 // message of a channel is read once for all who look: after an outage many
 // cards are looked for in a channel that has many messages.
 func (c *Chat) findCard(ctx context.Context, channel string, n tickets.Number, since time.Time) (card, error) {
-	return c.cards.find(channel, n, since, c.cfg.Now(), func(after string, found func(*foundMessage)) (string, error) {
+	return c.cards.find(channel, n, since, func(after string, found func(*foundMessage)) (string, error) {
 		after, all, err := c.look(ctx, channel, after, func(m *foundMessage) bool { found(m); return false })
 		if err == nil && !all {
 			err = &tickets.Failure{Class: tickets.RateLimited, RetryAfter: time.Second, Err: errors.New("discord: still looking for an earlier message")}
@@ -521,9 +529,10 @@ type card struct {
 }
 
 // cards knows the cards in the channels in which some were looked for.
-type cards struct {
-	mu       sync.Mutex
-	channels map[string]*cardsIn
+type cards struct{ channels *ttl.Map[string, *cardsIn] }
+
+func newCards(now func() time.Time) *cards {
+	return &cards{ttl.NewMap[string, *cardsIn](keepCards, now)}
 }
 
 // cardsIn is what was read of one channel.
@@ -531,7 +540,6 @@ type cardsIn struct {
 	mu    sync.Mutex // held while it is read, so that it is read once
 	from  time.Time  // since when messages were read
 	after string     // the newest that was read
-	begun time.Time
 	cards map[tickets.Number]card
 }
 
@@ -541,22 +549,13 @@ const keepCards = time.Hour
 
 // find returns the card of n sent at or after since, or nothing. read reads
 // on from a message and returns how far it came, also beside an error.
-func (c *cards) find(channel string, n tickets.Number, since, now time.Time, read func(after string, found func(*foundMessage)) (string, error)) (card, error) {
-	c.mu.Lock()
-	if c.channels == nil {
-		c.channels = map[string]*cardsIn{}
-	}
-	in := c.channels[channel]
-	if in == nil {
-		in = &cardsIn{}
-		c.channels[channel] = in
-	}
-	c.mu.Unlock()
+func (c *cards) find(channel string, n tickets.Number, since time.Time, read func(after string, found func(*foundMessage)) (string, error)) (card, error) {
+	in := c.channels.PutNew(channel, &cardsIn{})
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	from := since.Add(-lookMargin)
-	if in.cards == nil || from.Before(in.from) || now.Sub(in.begun) > keepCards {
-		in.from, in.after, in.begun, in.cards = from, idAt(from), now, map[tickets.Number]card{}
+	if in.cards == nil || from.Before(in.from) {
+		in.from, in.after, in.cards = from, idAt(from), map[tickets.Number]card{}
 	}
 	after, err := read(in.after, func(m *foundMessage) {
 		eachComponent(m.Components, func(c *component) {
@@ -589,11 +588,11 @@ func (c *Chat) call(ctx context.Context, r request, to any) error {
 	err := c.api.call(ctx, c.pace, r, to)
 	switch f := (*tickets.Failure)(nil); {
 	case err == nil:
-		c.standing.Accepts()
+		c.standing.Accepted()
 	case errors.As(err, &f) && f.Class == tickets.Unauthorized && c.cfg.Current() != with:
 		return c.call(ctx, r, to) // it was replaced meanwhile
 	case errors.As(err, &f) && f.Class == tickets.Unauthorized:
-		c.standing.Refuses(f.Err)
+		c.standing.Rejected(f.Err)
 	}
 	return err
 }
@@ -607,7 +606,7 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 		return self, nil
 	}
 	var me struct {
-		ID wire.Text `json:"id"`
+		ID jsonx.LooseString `json:"id"`
 	}
 	err := c.call(ctx, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &me)
 	if err != nil {
@@ -619,7 +618,7 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.self = string(me.ID)
-	c.standing.Knows()
+	c.standing.Identified()
 	return c.self, nil
 }
 
@@ -633,11 +632,11 @@ func (c *Chat) HasRole(ctx context.Context, p tickets.Principal, a tickets.Actor
 	case tickets.User:
 		return p.ID == a.ID, nil
 	case tickets.Role:
-		holds, err := c.roles.Has(ctx, a.ID, p.ID, func(ctx context.Context) ([]string, error) { return c.memberRoles(ctx, a.ID) })
+		roles, err := c.roles.Get(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.memberRoles(ctx, a.ID) })
 		if err != nil {
 			return false, fmt.Errorf("roles of %s: %w", a, err)
 		}
-		return holds, nil
+		return slices.Contains(roles, p.ID), nil
 	}
 	return false, fmt.Errorf("discord: %s: Discord has no groups; name a user or a role", p)
 }
@@ -665,7 +664,7 @@ func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity,
 	if a.Platform != Platform || a.ID == "" {
 		return tickets.Identity{}, fmt.Errorf("discord: %s is nobody of Discord", a)
 	}
-	names, err := c.names.Members(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.memberNames(ctx, a.ID) })
+	names, err := c.names.Get(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.memberNames(ctx, a.ID) })
 	if err != nil {
 		return tickets.Identity{}, fmt.Errorf("names of %s: %w", a, err)
 	}
@@ -688,7 +687,7 @@ func (c *Chat) DirectMessage(ctx context.Context, p tickets.Principal, text stri
 		return &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("discord: %s cannot be written to: only a user can", p)}
 	}
 	var channel struct {
-		ID wire.Text `json:"id"`
+		ID jsonx.LooseString `json:"id"`
 	}
 	err := c.call(ctx, request{
 		method: http.MethodPost, route: "/users/@me/channels", path: "/users/@me/channels", body: map[string]string{"recipient_id": p.ID},
@@ -728,11 +727,11 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 		}
 		c.log.Error("discord is given up until its token changes", "err", err)
 		for c.cfg.Current() == with {
-			if !pace.Sleep(ctx, renewEvery) {
+			if !chatkit.Sleep(ctx, renewEvery) {
 				return nil
 			}
 		}
-		c.standing.Anew()
+		c.standing.Reset()
 	}
 }
 
@@ -751,7 +750,7 @@ func (c *Chat) Try(ctx context.Context, token string) error {
 		return err
 	}
 	var app struct {
-		ID wire.Text `json:"id"`
+		ID jsonx.LooseString `json:"id"`
 	}
 	if err := api.call(ctx, nil, request{method: http.MethodGet, route: "/applications/@me", path: "/applications/@me"}, &app); err != nil {
 		return err
@@ -785,12 +784,12 @@ func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
 // not accept is fatal: asking on would have the address banned
 // (discord.com/developers/docs/topics/rate-limits, "invalid request limit").
 func (c *Chat) introduce(ctx context.Context) error {
-	err := pace.Until(ctx, func(ctx context.Context) error {
+	err := chatkit.Retry(ctx, func(ctx context.Context) error {
 		_, err := c.identity(ctx)
 		return err
 	}, func(err error) { c.log.Warn("discord does not tell who we are, asking again", "err", err) })
 	if err != nil {
-		return c.standing.End(err)
+		return c.standing.Stopped(err)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -105,12 +105,12 @@ func failure(r *request, err error) *tickets.Failure {
 	case errors.Is(err, errNoEcho):
 		cause = errNoEcho
 	default:
-		if wire.NeverSent(err) {
+		if neterr.NeverSent(err) {
 			f.Class = tickets.Unavailable
 		}
 		// Never as it is: its text holds the address, and with it an
 		// interaction's token.
-		cause = &wire.Hidden{Text: wire.Describe(err), Cause: err}
+		cause = &neterr.RedactedError{Text: neterr.Describe(err), Cause: err}
 	}
 	f.Err = fmt.Errorf("discord %s %s: %w", r.method, r.route, cause)
 	return f

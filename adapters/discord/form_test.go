@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -15,7 +15,7 @@ func comesBack(t *testing.T, f adapters.Form) (tickets.Verdict, tickets.Form, bo
 	t.Helper()
 	m := retryMessage(f, customID(adapters.Action(f.Verdict), (&tickets.Request{ID: "r"}).Digest(), "JIT-1042"))
 	checkMessage(t, m)
-	message, err := wire.Encode(map[string]any{"flags": flagEphemeral | flagComponents, "components": m.Components})
+	message, err := jsonx.Encode(map[string]any{"flags": flagEphemeral | flagComponents, "components": m.Components})
 	if err != nil {
 		t.Fatal(err)
 	}

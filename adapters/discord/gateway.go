@@ -17,8 +17,9 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
 )
@@ -122,7 +123,7 @@ func (c *Chat) newSupervisor(h adapters.Handler) *supervisor {
 // being connected for so long. An error is fatal.
 func (s *supervisor) run(ctx context.Context, patience time.Duration) error {
 	away := time.Now()
-	for pace.Sleep(ctx, time.Until(s.next)) {
+	for chatkit.Sleep(ctx, time.Until(s.next)) {
 		begun := time.Now()
 		ready, err := s.connect(ctx)
 		if ctx.Err() != nil {
@@ -183,10 +184,10 @@ const (
 
 // packet is what comes over the gateway.
 type packet struct {
-	Op   int             `json:"op"`
-	Seq  *int64          `json:"s"`
-	Type wire.Text       `json:"t"`
-	Data json.RawMessage `json:"d"`
+	Op   int               `json:"op"`
+	Seq  *int64            `json:"s"`
+	Type jsonx.LooseString `json:"t"`
+	Data json.RawMessage   `json:"d"`
 }
 
 // maxPacket bounds a packet, in bytes: an interaction carries its message and
@@ -217,7 +218,7 @@ func (c *Chat) openSession(ctx context.Context, address string) (*session, error
 	}
 	conn, _, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {userAgent}})
 	if err != nil {
-		return nil, plainError(&wire.Unreached{Host: u.Host, Err: err})
+		return nil, plainError(&neterr.UnreachedError{Host: u.Host, Err: err})
 	}
 	conn.SetReadLimit(maxPacket)
 	s := &session{conn: conn}
@@ -250,7 +251,7 @@ func (s *session) read() (packet, error) {
 			return packet{}, plainError(err)
 		}
 		var p packet
-		if wire.Soft(json.Unmarshal(raw, &p)) == nil {
+		if jsonx.IgnoreTypeErrors(json.Unmarshal(raw, &p)) == nil {
 			return p, nil
 		}
 	}
@@ -299,7 +300,7 @@ func (s *session) beat() error {
 // patience is closed.
 func (s *session) keepAlive(ctx context.Context, patience time.Duration) {
 	wait := time.Duration(rand.Float64() * float64(s.interval))
-	for pace.Sleep(ctx, min(wait, patience/4)) {
+	for chatkit.Sleep(ctx, min(wait, patience/4)) {
 		if time.Since(time.Unix(0, s.acked.Load())) > patience {
 			s.leave()
 			return
@@ -354,8 +355,8 @@ func (s *supervisor) greet(ctx context.Context) (conn *session, resumes bool, er
 // many Discord allows, and returns an error if none may be started yet.
 func (s *supervisor) askGateway(ctx context.Context, resumes bool) (string, error) {
 	var gateway struct {
-		URL   wire.Text  `json:"url"`
-		Limit startLimit `json:"session_start_limit"`
+		URL   jsonx.LooseString `json:"url"`
+		Limit startLimit        `json:"session_start_limit"`
 	}
 	route := "/gateway/bot"
 	if resumes {
@@ -453,8 +454,8 @@ func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
 // begun is the session that a READY tells of.
 func (s *supervisor) begun(ready json.RawMessage) resumable {
 	var d struct {
-		ID      wire.Text `json:"session_id"`
-		Address wire.Text `json:"resume_gateway_url"`
+		ID      jsonx.LooseString `json:"session_id"`
+		Address jsonx.LooseString `json:"resume_gateway_url"`
 	}
 	_ = json.Unmarshal(ready, &d) // what cannot be read cannot be resumed
 	if s.trusts(string(d.Address)) != nil {
@@ -475,5 +476,5 @@ func (c *Chat) trusts(address string) error {
 // plainError is why the gateway is away, without what the library or Discord
 // put into its text, but for a close code.
 func plainError(err error) error {
-	return &wire.Hidden{Text: wire.Describe(err), Cause: err}
+	return &neterr.RedactedError{Text: neterr.Describe(err), Cause: err}
 }

@@ -19,9 +19,9 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/chatkit"
-	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/signed"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
+	"github.com/countersign/countersign/adapters/chatkit/signed"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -65,13 +65,13 @@ type answer struct {
 
 // interaction is whatever a person did, as much of it as we use.
 type interaction struct {
-	ID            wire.Text `json:"id"`
-	ApplicationID wire.Text `json:"application_id"`
-	Type          int       `json:"type"`
-	Token         wire.Text `json:"token"`
-	GuildID       wire.Text `json:"guild_id"`
-	ChannelID     wire.Text `json:"channel_id"`
-	Member        member    `json:"member"`
+	ID            jsonx.LooseString `json:"id"`
+	ApplicationID jsonx.LooseString `json:"application_id"`
+	Type          int               `json:"type"`
+	Token         jsonx.LooseString `json:"token"`
+	GuildID       jsonx.LooseString `json:"guild_id"`
+	ChannelID     jsonx.LooseString `json:"channel_id"`
+	Member        member            `json:"member"`
 	Message       struct {
 		Flags      int             `json:"flags"`
 		Components json.RawMessage `json:"components"`
@@ -81,15 +81,15 @@ type interaction struct {
 
 // member is a person in the server.
 type member struct {
-	Nick  wire.Text   `json:"nick"`
-	Roles []wire.Text `json:"roles"`
-	User  user        `json:"user"`
+	Nick  jsonx.LooseString   `json:"nick"`
+	Roles []jsonx.LooseString `json:"roles"`
+	User  user                `json:"user"`
 }
 
 // names are what m is called, the name in the server first.
 func (m *member) names() []string {
 	var list []string
-	for _, name := range []wire.Text{m.Nick, m.User.GlobalName, m.User.Username} {
+	for _, name := range []jsonx.LooseString{m.Nick, m.User.GlobalName, m.User.Username} {
 		if name != "" {
 			list = append(list, string(name))
 		}
@@ -98,9 +98,9 @@ func (m *member) names() []string {
 }
 
 type user struct {
-	ID         wire.Text `json:"id"`
-	Username   wire.Text `json:"username"`
-	GlobalName wire.Text `json:"global_name"`
+	ID         jsonx.LooseString `json:"id"`
+	Username   jsonx.LooseString `json:"username"`
+	GlobalName jsonx.LooseString `json:"global_name"`
 }
 
 func (in *interaction) actor() tickets.Actor {
@@ -130,7 +130,7 @@ func (in *interaction) private() bool { return in.Message.Flags&flagEphemeral !=
 // JSON.
 func decode(raw []byte) (*interaction, error) {
 	var in interaction
-	if err := wire.Soft(json.Unmarshal(raw, &in)); err != nil {
+	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(raw, &in)); err != nil {
 		return nil, err
 	}
 	return &in, nil
@@ -146,7 +146,7 @@ func (in *interaction) customID() string {
 // chosen is the one value that was chosen from a menu, or empty.
 func (in *interaction) chosen() tickets.State {
 	var data struct {
-		Values []wire.Text `json:"values"`
+		Values []jsonx.LooseString `json:"values"`
 	}
 	_ = json.Unmarshal(in.Data, &data) // what cannot be read is not offered by us
 	if len(data.Values) != 1 {
@@ -159,7 +159,7 @@ func (in *interaction) chosen() tickets.State {
 func (in *interaction) form() tickets.Form {
 	var f tickets.Form
 	eachComponent(in.Data, func(c *component) {
-		var value wire.Text
+		var value jsonx.LooseString
 		_ = json.Unmarshal(c.Value, &value) // never fails; none is empty
 		switch tickets.FormField(c.CustomID) {
 		case tickets.FieldReason:
@@ -423,7 +423,7 @@ func (c *Chat) callback(ctx context.Context, in *interaction, body answer) error
 			return nil
 		}
 		f := tickets.FailureOf(err)
-		if attempt == 3 || (f.Class != tickets.Ambiguous && f.Class != tickets.Unavailable) || !pace.Sleep(ctx, time.Duration(attempt)*50*time.Millisecond) {
+		if attempt == 3 || (f.Class != tickets.Ambiguous && f.Class != tickets.Unavailable) || !chatkit.Sleep(ctx, time.Duration(attempt)*50*time.Millisecond) {
 			return err
 		}
 	}
@@ -461,7 +461,7 @@ func (c *Chat) followUp(ctx context.Context, in *interaction, m message) error {
 	r := request{method: http.MethodPost, route: routeFollowUp, path: "/webhooks/" + c.cfg.ApplicationID + "/" + string(in.Token), effect: true, body: m, picture: m.picture}
 	for attempt := 1; ; attempt++ {
 		err := c.api.call(ctx, nil, r, nil)
-		if codeOf(err) != codeUnknownWebhook || attempt == 5 || !pace.Sleep(ctx, time.Duration(attempt)*100*time.Millisecond) {
+		if codeOf(err) != codeUnknownWebhook || attempt == 5 || !chatkit.Sleep(ctx, time.Duration(attempt)*100*time.Millisecond) {
 			return err
 		}
 	}
@@ -481,7 +481,7 @@ func (c *Chat) complete(ctx context.Context, in *interaction, m message) error {
 		}
 		f := tickets.FailureOf(err)
 		again := codeOf(err) == codeUnknownWebhook || f.Class == tickets.Ambiguous || f.Class == tickets.Unavailable || f.Class == tickets.RateLimited
-		if err == nil || !again || attempt == 5 || !pace.Sleep(ctx, max(f.RetryAfter, time.Duration(attempt)*200*time.Millisecond)) {
+		if err == nil || !again || attempt == 5 || !chatkit.Sleep(ctx, max(f.RetryAfter, time.Duration(attempt)*200*time.Millisecond)) {
 			return err
 		}
 		c.log.Warn("an answer is sent again", "err", err)
@@ -510,7 +510,7 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 	}
 	in, err := decode(body)
 	if err != nil {
-		c.log.Warn("a signed request was not understood", "err", wire.Describe(err))
+		c.log.Warn("a signed request was not understood", "err", neterr.Describe(err))
 		fail(http.StatusBadRequest)
 		return
 	}
@@ -554,7 +554,7 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 
 // answer writes a, and reports whether it could.
 func (c *Chat) answer(w http.ResponseWriter, a answer) bool {
-	out, err := wire.Encode(a)
+	out, err := jsonx.Encode(a)
 	if err != nil {
 		c.log.Error("an answer cannot be written", "err", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
@@ -602,7 +602,7 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, late bool, h adapt
 	}()
 	in, err := decode(raw)
 	if err != nil {
-		c.log.Warn("an interaction is not JSON", "err", wire.Describe(err))
+		c.log.Warn("an interaction is not JSON", "err", neterr.Describe(err))
 		return
 	}
 	if at, ok := sentAt(string(in.ID)); late && ok && at.Before(received) {

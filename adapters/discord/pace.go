@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
 )
 
 // Pace is how fast Discord is called. Its limits per route are announced in
@@ -22,11 +22,11 @@ type Pace struct {
 }
 
 type pacer struct {
-	*pace.Pacer
-	all, old pace.Limit // old by channel
+	*ratelimit.Pacer
+	all, old ratelimit.Limit // old by channel
 }
 
-func newPacer(p Pace, shared pace.Ledger) *pacer {
+func newPacer(p Pace, shared ratelimit.Limiter) *pacer {
 	if p.CallsPerSecond <= 0 {
 		p.CallsPerSecond = 45
 	}
@@ -37,11 +37,11 @@ func newPacer(p Pace, shared pace.Ledger) *pacer {
 		p.OldEditsIn = 7 * time.Second
 	}
 	return &pacer{
-		Pacer: pace.New(string(Platform), shared),
-		all:   pace.Limit{Key: laneAll, Every: pace.PerSecond(p.CallsPerSecond), Burst: int(max(p.CallsPerSecond, 1))},
+		Pacer: ratelimit.New(string(Platform), shared),
+		all:   ratelimit.Limit{Key: laneAll, Every: ratelimit.PerSecond(p.CallsPerSecond), Burst: int(max(p.CallsPerSecond, 1))},
 		// One after the other: several at once, and those that may follow
 		// while Discord still counts them, would be too many.
-		old: pace.Limit{Key: "old", Every: p.OldEditsIn / time.Duration(p.OldEdits), Burst: 1},
+		old: ratelimit.Limit{Key: "old", Every: p.OldEditsIn / time.Duration(p.OldEdits), Burst: 1},
 	}
 }
 
@@ -62,7 +62,7 @@ const oldPatience = time.Second
 // wait returns when r may be made, or at once with class Limited if that is
 // after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, r *request) error {
-	lanes, limits := []string{laneAll, r.lane()}, []pace.Limit{p.all}
+	lanes, limits := []string{laneAll, r.lane()}, []ratelimit.Limit{p.all}
 	if r.old {
 		// Many old cards must not hold the workers that newer ones wait for.
 		var cancel context.CancelFunc
@@ -81,10 +81,10 @@ func (p *pacer) heed(ctx context.Context, r *request, l limits) {
 	case l.wait <= 0:
 		return
 	case l.global:
-		p.Close(ctx, laneAll, l.wait)
+		p.Block(ctx, laneAll, l.wait)
 	case l.code == codeOldEdits:
-		p.Close(ctx, r.oldLane(), l.wait)
+		p.Block(ctx, r.oldLane(), l.wait)
 	default:
-		p.Close(ctx, r.lane(), l.wait)
+		p.Block(ctx, r.lane(), l.wait)
 	}
 }

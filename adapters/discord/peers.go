@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/chatkit"
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
 )
 
 // Peers is what the processes that serve one application agree on.
 type Peers interface {
-	pace.Ledger
+	ratelimit.Limiter
 	// AcquireLease takes the lease called name for holder, or renews it, for d from
 	// now, and reports whether holder has it.
 	AcquireLease(ctx context.Context, name, holder string, d time.Duration) (bool, error)
@@ -92,7 +93,7 @@ func (t *turns) wait(ctx context.Context, c *Chat) bool {
 			// Who leaves the gateway wants to know whether somebody stands by.
 			_, _ = t.hold(ctx, leaseNext, t.lease)
 		}
-		if !pace.Sleep(ctx, t.look()) {
+		if !chatkit.Sleep(ctx, t.look()) {
 			t.drop(ctx, leaseNext)
 			return false
 		}
@@ -103,7 +104,7 @@ func (t *turns) wait(ctx context.Context, c *Chat) bool {
 // it. While the peers cannot be asked the gateway is kept: there would be
 // nobody to tell people so.
 func (t *turns) keep(ctx context.Context, lost func()) {
-	for pace.Sleep(ctx, t.renew()) {
+	for chatkit.Sleep(ctx, t.renew()) {
 		if has, err := t.hold(ctx, leaseGateway, t.lease); err == nil && !has {
 			lost()
 			return
@@ -120,7 +121,7 @@ func (t *turns) alone(ctx context.Context) bool {
 // connected tells whoever hands over that this process has taken its place.
 func (t *turns) connected(ctx context.Context) {
 	for {
-		if has, err := t.hold(ctx, leaseConnected, t.lease); has || err != nil || !pace.Sleep(ctx, t.look()) {
+		if has, err := t.hold(ctx, leaseConnected, t.lease); has || err != nil || !chatkit.Sleep(ctx, t.look()) {
 			return
 		}
 	}
@@ -144,14 +145,14 @@ func (t *turns) handOver(ctx context.Context) {
 func (t *turns) relieved(ctx context.Context, patience time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for pace.Sleep(ctx, t.look()) {
+	for chatkit.Sleep(ctx, t.look()) {
 		// Taking the lease for a moment shows whether another has it.
 		none, err := t.hold(ctx, leaseConnected, time.Millisecond)
 		if err != nil {
 			return
 		}
 		if !none {
-			pace.Sleep(ctx, onItsWay)
+			chatkit.Sleep(ctx, onItsWay)
 			return
 		}
 	}
@@ -165,13 +166,13 @@ const onItsWay = 500 * time.Millisecond
 func (c *Chat) takeTurns(ctx context.Context, h adapters.Handler) error {
 	t := &turns{peers: c.cfg.Peers, holder: rand.Text(), lease: c.cfg.Gateway.Lease}
 	line := c.newSupervisor(h)
-	for pace.Sleep(ctx, time.Until(line.next)) && t.wait(ctx, c) {
+	for chatkit.Sleep(ctx, time.Until(line.next)) && t.wait(ctx, c) {
 		err := c.turn(ctx, t, line)
 		if err != nil {
 			return err
 		}
 		if ctx.Err() == nil && !t.alone(ctx) {
-			pace.Sleep(ctx, 2*t.look()) // perhaps somebody else has better luck
+			chatkit.Sleep(ctx, 2*t.look()) // perhaps somebody else has better luck
 		}
 	}
 	return nil
@@ -244,7 +245,7 @@ func (c *Chat) claims(ctx context.Context, id string, received time.Time) bool {
 	first, err := c.cfg.Peers.ClaimOnce(ask, "discord "+id, keepSeen)
 	if err != nil {
 		c.log.Warn("cannot ask whether another replica answers", "err", err)
-		return pace.Sleep(ctx, time.Until(received.Add(lateAnswer)))
+		return chatkit.Sleep(ctx, time.Until(received.Add(lateAnswer)))
 	}
 	return first
 }

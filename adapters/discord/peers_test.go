@@ -13,9 +13,9 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
 	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
-	"github.com/countersign/countersign/adapters/pace"
 )
 
 // table is what replicas agree on, in this process.
@@ -78,7 +78,7 @@ func (s *seat) ClaimOnce(_ context.Context, key string, _ time.Duration) (bool, 
 	return true, nil
 }
 
-func (s *seat) Book(context.Context, []string, []pace.Limit, time.Duration) (time.Duration, bool, error) {
+func (s *seat) Reserve(context.Context, []string, []ratelimit.Limit, time.Duration) (time.Duration, bool, error) {
 	return 0, true, nil
 }
 

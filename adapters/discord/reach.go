@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -10,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -94,9 +94,15 @@ func called(sign, name string) string {
 	return sign + name
 }
 
-// reachUser believes for a minute what Discord told of somebody.
-func (c *Chat) reachUser(ctx context.Context, id string) adapters.Reach {
-	told, err := c.names.Members(ctx, "account "+id, func(ctx context.Context) ([]string, error) {
+// somebody is a person as Discord told of them.
+type somebody struct {
+	name    string
+	problem string // why they can do nothing with us, or ""
+}
+
+// person believes for a minute what Discord told of somebody.
+func (c *Chat) person(ctx context.Context, id string) (somebody, error) {
+	return c.people.Get(ctx, id, func(ctx context.Context) (somebody, error) {
 		var m struct {
 			member
 			User struct {
@@ -107,31 +113,30 @@ func (c *Chat) reachUser(ctx context.Context, id string) adapters.Reach {
 		err := c.call(ctx, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(id)}, &m)
 		switch {
 		case codeOf(err) == codeUnknownMember:
-			return []string{"", "they are not in the server"}, nil
+			return somebody{problem: "they are not in the server"}, nil
 		case codeOf(err) == codeUnknownUser:
-			return []string{"", "Discord knows no such user"}, nil
+			return somebody{problem: "Discord knows no such user"}, nil
 		case err == nil && string(m.User.ID) != id:
 			err = &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
 		}
 		if err != nil {
-			return nil, err
+			return somebody{}, err
 		}
-		problem := ""
+		who := somebody{name: string(cmp.Or(m.Nick, m.User.GlobalName, m.User.Username))}
 		if m.User.Bot {
-			problem = "it is a bot: it can neither decide nor read a message"
+			who.problem = "it is a bot: it can neither decide nor read a message"
 		}
-		for _, name := range []wire.Text{m.Nick, m.User.GlobalName, m.User.Username} {
-			if name != "" {
-				return []string{string(name), problem}, nil
-			}
-		}
-		return []string{"", problem}, nil
+		return who, nil
 	})
+}
+
+func (c *Chat) reachUser(ctx context.Context, id string) adapters.Reach {
+	who, err := c.person(ctx, id)
 	switch {
 	case err != nil:
 		return adapters.Reach{Err: fmt.Errorf("user %s: %w", id, err)}
-	case told[1] != "":
-		return adapters.Reach{Name: called("", told[0]), Counted: true, Problem: told[1]}
+	case who.problem != "":
+		return adapters.Reach{Name: called("", who.name), Counted: true, Problem: who.problem}
 	}
-	return adapters.Reach{Name: called("", told[0]), People: 1, Counted: true}
+	return adapters.Reach{Name: called("", who.name), People: 1, Counted: true}
 }

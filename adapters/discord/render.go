@@ -9,7 +9,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -517,15 +517,15 @@ func within(s string, limit int) bool { return len(s) <= limit || length(s) <= l
 
 // component is any component, as far as it is read.
 type component struct {
-	Type       int             `json:"type"`
-	ID         int             `json:"id"`
-	CustomID   wire.Text       `json:"custom_id"`
-	Label      wire.Text       `json:"label"`
-	Content    wire.Text       `json:"content"`
-	Value      json.RawMessage `json:"value"`
-	Components json.RawMessage `json:"components"`
-	Component  json.RawMessage `json:"component"`
-	Accessory  json.RawMessage `json:"accessory"`
+	Type       int               `json:"type"`
+	ID         int               `json:"id"`
+	CustomID   jsonx.LooseString `json:"custom_id"`
+	Label      jsonx.LooseString `json:"label"`
+	Content    jsonx.LooseString `json:"content"`
+	Value      json.RawMessage   `json:"value"`
+	Components json.RawMessage   `json:"components"`
+	Component  json.RawMessage   `json:"component"`
+	Accessory  json.RawMessage   `json:"accessory"`
 }
 
 // eachComponent visits every component in raw, which is a list or one, outer
@@ -549,7 +549,7 @@ func walk(raw json.RawMessage, depth int, visit func(*component)) {
 		return
 	}
 	var c component
-	if wire.Soft(json.Unmarshal(raw, &c)) != nil {
+	if jsonx.IgnoreTypeErrors(json.Unmarshal(raw, &c)) != nil {
 		return
 	}
 	visit(&c)

@@ -17,9 +17,9 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/discord/discordtest"
 	"github.com/countersign/countersign/adapters/discord/discordtest/spec"
-	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -60,7 +60,7 @@ func accepts(t *testing.T, method, path string, body any, status int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := wire.Encode(body)
+	raw, err := jsonx.Encode(body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func checkMessage(t *testing.T, m message) {
 	t.Helper()
 	m.Flags &^= flagEphemeral // says nothing about a message that everybody sees
 	accepts(t, http.MethodPost, postPath, createMessage{m, "n", true}, http.StatusBadRequest)
-	raw, err := wire.Encode(createMessage{m, "n", true})
+	raw, err := jsonx.Encode(createMessage{m, "n", true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestRepliesGolden(t *testing.T) {
 func checkModal(t *testing.T, m modal) {
 	t.Helper()
 	accepts(t, http.MethodPost, "/interactions/700000000000000001/token/callback", answer{answerModal, m}, http.StatusBadRequest)
-	raw, err := wire.Encode(m)
+	raw, err := jsonx.Encode(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestMentionOnNewTickets(t *testing.T) {
 	tk := adaptertest.Started(adaptertest.Request())
 	m := c.card(tk)
 	checkMessage(t, m)
-	raw, _ := wire.Encode(m)
+	raw, _ := jsonx.Encode(m)
 	if !strings.Contains(string(raw), "<@&"+testRole+">") || !slices.Equal(m.Mentions.Roles, []string{testRole}) {
 		t.Errorf("no mention: %s", raw)
 	}
@@ -248,7 +248,7 @@ func TestMentionOnNewTickets(t *testing.T) {
 	}
 	tk = adaptertest.Acknowledged(adaptertest.Request(), tickets.Approve, ann)
 	m = c.card(tk)
-	if raw, _ = wire.Encode(m); strings.Contains(string(raw), "<@&") || len(m.Mentions.Roles) > 0 {
+	if raw, _ = jsonx.Encode(m); strings.Contains(string(raw), "<@&") || len(m.Mentions.Roles) > 0 {
 		t.Errorf("a decided ticket still notifies the role: %s", raw)
 	}
 }
@@ -330,7 +330,7 @@ func TestMenu(t *testing.T) {
 		tk.Number = "ABCDEFGHIJ-9223372036854775807"
 		m := newChat(t, cfg).card(tk)
 		checkMessage(t, m)
-		raw, _ := wire.Encode(m.Components)
+		raw, _ := jsonx.Encode(m.Components)
 		if got := strings.Contains(string(raw), `"type":3`); got != (name == "crowd") {
 			t.Errorf("%s: a menu: %v", name, got)
 		}

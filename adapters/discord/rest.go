@@ -15,7 +15,7 @@ import (
 
 	"github.com/bwmarrin/discordgo"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -100,7 +100,7 @@ func (a *api) call(ctx context.Context, p *pacer, r request, to any) error {
 	var body []byte
 	if r.body != nil {
 		var err error
-		if body, err = wire.Encode(r.body); err != nil {
+		if body, err = jsonx.Encode(r.body); err != nil {
 			return &tickets.Failure{Class: tickets.Rejected, Err: fmt.Errorf("discord %s: %w", r.route, err)}
 		}
 	}
@@ -123,7 +123,7 @@ func (a *api) call(ctx context.Context, p *pacer, r request, to any) error {
 		p.heed(ctx, &r, said)
 	}
 	if err == nil && to != nil {
-		err = wire.Soft(json.Unmarshal(answer, to))
+		err = jsonx.IgnoreTypeErrors(json.Unmarshal(answer, to))
 	}
 	if err != nil {
 		return failure(&r, err)
@@ -234,11 +234,11 @@ func limitsOf(res *http.Response, body []byte) limits {
 		return l
 	}
 	var said struct {
-		After  wire.Text `json:"retry_after"`
-		Global bool      `json:"global"`
-		Code   int       `json:"code"`
+		After  jsonx.LooseString `json:"retry_after"`
+		Global bool              `json:"global"`
+		Code   int               `json:"code"`
 	}
-	isJSON := wire.Soft(json.Unmarshal(body, &said)) == nil
+	isJSON := jsonx.IgnoreTypeErrors(json.Unmarshal(body, &said)) == nil
 	l.code = said.Code
 	l.global = said.Global || !isJSON || res.Header.Get("X-RateLimit-Global") != "" || res.Header.Get("X-RateLimit-Scope") == "global"
 	l.wait = max(seconds(res.Header.Get("Retry-After")), seconds(string(said.After)))

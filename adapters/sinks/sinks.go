@@ -34,7 +34,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -58,7 +59,7 @@ func test() tickets.EventEnvelope {
 
 // encode is n as JSON in ASCII, on one line without its end.
 func encode(n tickets.EventEnvelope) ([]byte, error) {
-	b, err := wire.Encode(n)
+	b, err := jsonx.Encode(n)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", n.ID, err)
 	}
@@ -109,7 +110,7 @@ func encodeWithin(n tickets.EventEnvelope, limit int) ([]byte, error) {
 			break
 		}
 		short["cut"] = true
-		s, err := wire.Encode(short)
+		s, err := jsonx.Encode(short)
 		if err != nil {
 			return nil, fmt.Errorf("shorten %s: %w", n.ID, err)
 		}
@@ -118,7 +119,7 @@ func encodeWithin(n tickets.EventEnvelope, limit int) ([]byte, error) {
 		}
 	}
 	last := cuts[len(cuts)-1]
-	bare, err := wire.Encode(map[string]any{
+	bare, err := jsonx.Encode(map[string]any{
 		"id": n.ID, "type": wording.Cut(n.Type, last), "timestamp": n.At, "cut": true,
 		"data": map[string]any{"ticket": wording.Cut(string(n.Data.Ticket), last), "position": n.Data.Position},
 	})
@@ -159,13 +160,13 @@ func describe(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "it closed the connection"
 	}
-	return wire.Describe(err)
+	return neterr.Describe(err)
 }
 
 // noAnswer is the failure of a call that was not answered.
 func noAnswer(err error) *tickets.Failure {
 	f := &tickets.Failure{Class: tickets.Ambiguous, Err: errors.New(describe(err))}
-	if wire.NeverSent(err) {
+	if neterr.NeverSent(err) {
 		f.Class = tickets.Unavailable
 	}
 	return f

@@ -16,7 +16,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
 )
@@ -58,7 +58,7 @@ func CheckURL(s string) error {
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
 		return errors.New("write an address like https://siem.example.com/events")
 	}
-	if u.Scheme == "http" && !wire.Loopback(u.Hostname()) {
+	if u.Scheme == "http" && !neterr.Loopback(u.Hostname()) {
 		return errors.New("must be https, except on this machine")
 	}
 	return nil

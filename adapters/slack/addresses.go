@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -91,8 +91,7 @@ func (c *Chat) unaddressed(ctx context.Context) missing {
 // everybodys is why Slack tells nobody's address, or nil if it tells some: of
 // any of the first 200 members, as it was at most a minute ago.
 func (c *Chat) everybodys(ctx context.Context) (*missing, error) {
-	const shown, hidden, noScope = "shown", "hidden", "no scope"
-	list, err := c.members.Members(ctx, "addresses", func(ctx context.Context) ([]string, error) {
+	return c.hidden.Get(ctx, "", func(ctx context.Context) (*missing, error) {
 		self, err := c.identity(ctx)
 		if err != nil {
 			return nil, err
@@ -100,7 +99,7 @@ func (c *Chat) everybodys(ctx context.Context) (*missing, error) {
 		var answer struct {
 			Members []struct {
 				Profile struct {
-					Email wire.Text `json:"email"`
+					Email jsonx.LooseString `json:"email"`
 				} `json:"profile"`
 			} `json:"members"`
 		}
@@ -117,22 +116,13 @@ func (c *Chat) everybodys(ctx context.Context) (*missing, error) {
 		case err != nil:
 			return nil, err
 		case len(granted(header)) > 0 && !slices.Contains(granted(header), scopeEmail):
-			return []string{noScope}, nil
+			return &ofScope, nil
 		}
 		for _, m := range answer.Members {
 			if m.Profile.Email != "" {
-				return []string{shown}, nil
+				return nil, nil
 			}
 		}
-		return []string{hidden}, nil
+		return &ofAll, nil
 	})
-	switch {
-	case err != nil:
-		return nil, err
-	case list[0] == shown:
-		return nil, nil
-	case list[0] == noScope:
-		return &ofScope, nil
-	}
-	return &ofAll, nil
 }

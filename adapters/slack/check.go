@@ -22,7 +22,8 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -354,10 +355,10 @@ func (c *Chat) checkEars(ctx context.Context, out *report) {
 
 // conversation is a channel as far as checking needs it.
 type conversation struct {
-	ID       string    `json:"id"`
-	Name     wire.Text `json:"name"`
-	Archived bool      `json:"is_archived"`
-	Member   bool      `json:"is_member"`
+	ID       string            `json:"id"`
+	Name     jsonx.LooseString `json:"name"`
+	Archived bool              `json:"is_archived"`
+	Member   bool              `json:"is_member"`
 }
 
 // channelInfo reads a channel.
@@ -459,10 +460,10 @@ func (c *Chat) checkAddresses(ctx context.Context, out *report) {
 
 // group is a user group as far as checking needs it.
 type group struct {
-	ID      string    `json:"id"`
-	Handle  wire.Text `json:"handle"`
-	Deleted wire.Text `json:"date_delete"` // 0 while it is enabled
-	Users   []string  `json:"users"`
+	ID      string            `json:"id"`
+	Handle  jsonx.LooseString `json:"handle"`
+	Deleted jsonx.LooseString `json:"date_delete"` // 0 while it is enabled
+	Users   []string          `json:"users"`
 }
 
 // groups reads all user groups, by ID: one call, because few are allowed.
@@ -550,7 +551,7 @@ func (c *Chat) Probe(ctx context.Context, base string) []adapters.Finding {
 		return []adapters.Finding{{What: what, Problem: problem, Fix: fix}}
 	}
 	challenge := rand.Text()
-	body, err := wire.Encode(map[string]string{"type": "url_verification", "challenge": challenge})
+	body, err := jsonx.Encode(map[string]string{"type": "url_verification", "challenge": challenge})
 	if err != nil {
 		return finding("the probe cannot be written", "Report this.")
 	}
@@ -566,7 +567,7 @@ func (c *Chat) Probe(ctx context.Context, base string) []adapters.Finding {
 	req.Header.Set("X-Slack-Signature", "v0="+hex.EncodeToString(mac.Sum(nil)))
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return finding(wire.Describe(err), "Start the bot with countersign serve, or correct COUNTERSIGN_PUBLIC_URL.")
+		return finding(neterr.Describe(err), "Start the bot with countersign serve, or correct COUNTERSIGN_PUBLIC_URL.")
 	}
 	defer resp.Body.Close()
 	var answer struct {

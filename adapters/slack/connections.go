@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/chatkit"
 )
 
 // Connections is what the processes of one installation agree on: how many
@@ -80,7 +80,7 @@ func (c *Chat) keepCount(ctx context.Context) {
 	if c.cfg.Connections == nil {
 		return
 	}
-	for pace.Sleep(ctx, connectionsEvery) {
+	for chatkit.Sleep(ctx, connectionsEvery) {
 		_, _, _ = c.count(ctx, 0) // the log knows
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/slack-go/slack"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -114,7 +114,7 @@ func isLateTrigger(err error) bool { return slices.Contains(lateTrigger, slackEr
 // failure says what err of a call means. effect tells whether the call writes
 // something that must not happen twice.
 func failure(method string, effect bool, err error) *tickets.Failure {
-	f := &tickets.Failure{Err: fmt.Errorf("slack %s: %w", method, &wire.Hidden{Text: describe(err), Cause: err})}
+	f := &tickets.Failure{Err: fmt.Errorf("slack %s: %w", method, &neterr.RedactedError{Text: describe(err), Cause: err})}
 	unclear := tickets.Unavailable
 	if effect {
 		unclear = tickets.Ambiguous
@@ -128,7 +128,7 @@ func failure(method string, effect bool, err error) *tickets.Failure {
 		f.Class, f.RetryAfter = tickets.RateLimited, limitedFor
 	case name == "":
 		f.Class = unclear
-		if wire.NeverSent(err) {
+		if neterr.NeverSent(err) {
 			f.Class = tickets.Unavailable
 		}
 	default:
@@ -201,5 +201,5 @@ func describe(err error) string {
 	case errors.Is(err, errNoList):
 		return errNoList.Error()
 	}
-	return wire.Describe(err)
+	return neterr.Describe(err)
 }

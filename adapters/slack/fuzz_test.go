@@ -13,7 +13,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -113,7 +113,7 @@ func FuzzInteraction(f *testing.F) {
 			if s.body == nil {
 				continue
 			}
-			raw, err := wire.Encode(s.body)
+			raw, err := jsonx.Encode(s.body)
 			if err != nil {
 				t.Fatal(err)
 			}

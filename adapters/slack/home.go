@@ -11,7 +11,6 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/chatkit"
-	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -202,7 +201,7 @@ func (c *Chat) publish(ctx context.Context, a tickets.Actor, hash string, h adap
 			c.log.Error("slack refuses a home tab, publishing a plain one", "actor", a.ID, "err", err)
 			plainly = true
 		case f.Class == tickets.RateLimited: // the next call waits, unless that is too long
-		case f.Class != tickets.Unavailable, !pace.Sleep(ctx, time.Duration(attempt)*againAfter):
+		case f.Class != tickets.Unavailable, !chatkit.Sleep(ctx, time.Duration(attempt)*againAfter):
 			return "", err
 		}
 	}

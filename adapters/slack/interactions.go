@@ -22,9 +22,8 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/chatkit"
-	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/signed"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/signed"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -46,7 +45,7 @@ type said struct {
 }
 
 // text is a JSON string, or whatever stands in its place.
-type text = wire.Text
+type text = jsonx.LooseString
 
 type object struct {
 	ID text `json:"id"`
@@ -208,7 +207,7 @@ func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Co
 // interact answers the delivery of an interaction.
 func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte, h adapters.Handler) said {
 	var in interaction
-	if err := wire.Soft(json.Unmarshal(payload, &in)); err != nil {
+	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(payload, &in)); err != nil {
 		c.log.Warn("an interaction is not JSON, acknowledged", "err", describe(err))
 		return said{}
 	}
@@ -394,7 +393,7 @@ func (c *Chat) replace(ctx context.Context, in *interaction, v slack.ModalViewRe
 	c.lintView(v)
 	id, hash := string(in.View.ID), string(in.View.Hash)
 	var err error
-	for n := 0; n < maxReplaces && hash != "" && pace.Sleep(ctx, replaceAfter); n++ {
+	for n := 0; n < maxReplaces && hash != "" && chatkit.Sleep(ctx, replaceAfter); n++ {
 		if hash, err = c.updated(ctx, id, hash, v); slackError(err) == "hash_conflict" {
 			break
 		} else if err != nil {
@@ -626,7 +625,7 @@ func (c *Chat) respond(ctx context.Context, to string, m *slack.WebhookMessage) 
 		f := failure("response_url", true, err)
 		var status slack.StatusCodeError
 		refused := errors.As(err, &status) && status.Code/100 == 4 && f.Class != tickets.RateLimited
-		if attempt == maxResponses || refused || !pace.Sleep(ctx, max(f.RetryAfter, time.Duration(attempt)*againAfter)) {
+		if attempt == maxResponses || refused || !chatkit.Sleep(ctx, max(f.RetryAfter, time.Duration(attempt)*againAfter)) {
 			return f
 		}
 		c.log.Warn("an answer is sent again", "err", f)
@@ -832,7 +831,7 @@ type event struct {
 // one is left alone.
 func (c *Chat) event(payload []byte, h adapters.Handler) said {
 	var e event
-	if err := wire.Soft(json.Unmarshal(payload, &e)); err != nil {
+	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(payload, &e)); err != nil {
 		c.log.Warn("an event is not JSON, acknowledged", "err", describe(err))
 		return said{}
 	}
@@ -860,7 +859,9 @@ func (c *Chat) event(payload []byte, h adapters.Handler) said {
 			}
 		}}
 	case strings.HasPrefix(kind, "subteam_"), kind == "member_joined_channel", kind == "member_left_channel":
-		c.members.Forget()
+		c.members.Clear()
+		c.people.Clear()
+		c.hidden.Clear()
 	case kind == "app_home_opened":
 		return c.opened(&e, h)
 	default:
@@ -924,7 +925,7 @@ func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, err
 			return
 		}
 		if s.body != nil {
-			out, err := wire.Encode(s.body)
+			out, err := jsonx.Encode(s.body)
 			if err != nil {
 				c.log.Error("an answer cannot be written", "err", err)
 				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)

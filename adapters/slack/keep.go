@@ -7,7 +7,7 @@ import (
 
 	"github.com/slack-go/slack"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -34,7 +34,7 @@ func (v *view) again(say string) (slack.ModalViewRequest, bool) {
 		Title: v.Title, Submit: v.Submit, Close: v.Close,
 	}
 	var blocks slack.Blocks
-	if wire.Soft(json.Unmarshal(v.Blocks, &blocks)) != nil || len(blocks.BlockSet) == 0 || m.Title == nil || m.Submit == nil {
+	if jsonx.IgnoreTypeErrors(json.Unmarshal(v.Blocks, &blocks)) != nil || len(blocks.BlockSet) == 0 || m.Title == nil || m.Submit == nil {
 		return m, false
 	}
 	m.Blocks.BlockSet = []slack.Block{slack.NewContextBlock("", plainEmoji("⚠ "+wording.Cut(wording.Line(say), maxText-2)))}

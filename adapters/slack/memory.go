@@ -2,8 +2,9 @@ package slack
 
 import (
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/countersign/countersign/adapters/chatkit/ttl"
 )
 
 // keepSeen is how long a delivery is remembered: longer than Slack's last
@@ -12,43 +13,25 @@ const keepSeen = 15 * time.Minute
 
 // newest knows the last change of each open form.
 type newest struct {
-	now func() time.Time
-
-	mu    sync.Mutex
-	last  map[string]last // by view
-	swept time.Time
-}
-
-type last struct {
-	ts string // Slack's time of the change
-	at time.Time
+	last *ttl.Map[string, string] // Slack's time of the change, by view
 }
 
 func newNewest(now func() time.Time) *newest {
-	return &newest{now: now, last: map[string]last{}}
+	return &newest{ttl.NewMap[string, string](keepSeen, now)}
 }
 
 // change notes a change of a form at ts and returns a function that reports
 // whether no later one came.
 func (n *newest) change(view, ts string) func() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	now := n.now()
-	if now.Sub(n.swept) > time.Minute {
-		n.swept = now
-		for k, l := range n.last {
-			if now.Sub(l.at) > keepSeen {
-				delete(n.last, k)
-			}
+	n.last.Update(view, func(last string) string {
+		if later(ts, last) {
+			return ts
 		}
-	}
-	if later(ts, n.last[view].ts) {
-		n.last[view] = last{ts, now}
-	}
+		return last
+	})
 	return func() bool {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		return n.last[view].ts == ts
+		last, _ := n.last.Get(view)
+		return last == ts
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
 )
 
 // Pace is how fast Slack is called. The limits are Slack's
@@ -36,16 +36,16 @@ func (p Pace) withDefaults() Pace {
 // pacer makes every caller of a method wait for Slack's limits: one for all,
 // since Slack counts all of an app's calls together.
 type pacer struct {
-	*pace.Pacer
-	edits, posts pace.Limit // posts by channel
+	*ratelimit.Pacer
+	edits, posts ratelimit.Limit // posts by channel
 }
 
-func newPacer(p Pace, shared pace.Ledger) *pacer {
+func newPacer(p Pace, shared ratelimit.Limiter) *pacer {
 	p = p.withDefaults()
 	return &pacer{
-		Pacer: pace.New(string(Platform), shared),
-		edits: pace.Limit{Key: methodUpdate, Every: pace.PerSecond(p.EditsPerMinute / 60), Burst: p.EditBurst},
-		posts: pace.Limit{Key: methodPost, Every: pace.PerSecond(p.PostsPerSecond), Burst: p.PostBurst},
+		Pacer: ratelimit.New(string(Platform), shared),
+		edits: ratelimit.Limit{Key: methodUpdate, Every: ratelimit.PerSecond(p.EditsPerMinute / 60), Burst: p.EditBurst},
+		posts: ratelimit.Limit{Key: methodPost, Every: ratelimit.PerSecond(p.PostsPerSecond), Burst: p.PostBurst},
 	}
 }
 
@@ -66,7 +66,7 @@ func lane(method, channel string) string {
 // wait returns when the method may be called, or at once with class Limited
 // if that is after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, method, channel string) error {
-	var limits []pace.Limit
+	var limits []ratelimit.Limit
 	switch method {
 	case methodUpdate:
 		limits = append(limits, p.edits)
@@ -80,5 +80,5 @@ func (p *pacer) wait(ctx context.Context, method, channel string) error {
 
 // close notes that Slack asked to wait for d.
 func (p *pacer) close(ctx context.Context, method, channel string, d time.Duration) {
-	p.Close(ctx, lane(method, channel), d)
+	p.Block(ctx, lane(method, channel), d)
 }

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/wording"
 )
 
@@ -83,37 +83,33 @@ type somebody struct {
 // person believes for a minute what Slack told: there may be many, and Slack
 // takes about a hundred such calls a minute.
 func (c *Chat) person(ctx context.Context, id string) (somebody, error) {
-	told, err := c.members.Members(ctx, "account "+id, func(ctx context.Context) ([]string, error) {
+	return c.people.Get(ctx, id, func(ctx context.Context) (somebody, error) {
 		self, err := c.identity(ctx)
 		if err != nil {
-			return nil, err
+			return somebody{}, err
 		}
 		u, err := c.account(ctx, id)
 		switch {
 		case isNoUser(err):
-			return []string{"", "Slack knows no such user", ""}, nil
+			return somebody{problem: "Slack knows no such user"}, nil
 		case err != nil:
-			return nil, err
+			return somebody{}, err
 		}
-		return []string{u.name(), c.wrongWith(u, self), string(u.Profile.Email)}, nil
+		return somebody{name: u.name(), problem: c.wrongWith(u, self), address: u.Profile.Email != ""}, nil
 	})
-	if err != nil {
-		return somebody{}, err
-	}
-	return somebody{name: told[0], problem: told[1], address: told[2] != ""}, nil
 }
 
 // account is a user as far as being somebody who may act goes.
 type account struct {
-	ID       string    `json:"id"`
-	Name     wire.Text `json:"name"`
-	RealName wire.Text `json:"real_name"`
-	Team     string    `json:"team_id"`
-	Deleted  bool      `json:"deleted"`
-	Bot      bool      `json:"is_bot"`
+	ID       string            `json:"id"`
+	Name     jsonx.LooseString `json:"name"`
+	RealName jsonx.LooseString `json:"real_name"`
+	Team     string            `json:"team_id"`
+	Deleted  bool              `json:"deleted"`
+	Bot      bool              `json:"is_bot"`
 	Profile  struct {
-		AppID wire.Text `json:"api_app_id"` // of a bot
-		Email wire.Text `json:"email"`
+		AppID jsonx.LooseString `json:"api_app_id"` // of a bot
+		Email jsonx.LooseString `json:"email"`
 	} `json:"profile"`
 	Grid struct {
 		Enterprise string `json:"enterprise_id"`

@@ -95,7 +95,7 @@ func (c *Chat) reachChannel(ctx context.Context, id string) adapters.Reach {
 	case err != nil:
 		return adapters.Reach{Err: fmt.Errorf("channel %s: %w", id, err)}
 	}
-	members, err := c.members.Members(ctx, string(tickets.Channel)+" "+id, func(ctx context.Context) ([]string, error) { return c.channelMembers(ctx, id) })
+	members, err := c.members.Get(ctx, string(tickets.Channel)+" "+id, func(ctx context.Context) ([]string, error) { return c.channelMembers(ctx, id) })
 	if err != nil {
 		return adapters.Reach{Err: fmt.Errorf("members of channel %s: %w", id, err)}
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/adaptertest"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
-	"github.com/countersign/countersign/adapters/wire"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -232,14 +232,14 @@ func TestMentionOnNewTickets(t *testing.T) {
 	}
 	m := c.card(adaptertest.Started(adaptertest.Request()))
 	checkMessage(t, m)
-	raw, _ := wire.Encode(m.blocks)
+	raw, _ := jsonx.Encode(m.blocks)
 	if !strings.Contains(string(raw), "<!subteam^S01HELP>") {
 		t.Errorf("no mention: %s", raw)
 	}
 	if strings.Contains(string(raw), "7zFM.exe") || !strings.Contains(string(raw), "unpack the installer") {
 		t.Errorf("the card does not show the fields that were set: %s", raw)
 	}
-	raw, _ = wire.Encode(c.card(adaptertest.Acknowledged(adaptertest.Request(), tickets.Approve, ann)).blocks)
+	raw, _ = jsonx.Encode(c.card(adaptertest.Acknowledged(adaptertest.Request(), tickets.Approve, ann)).blocks)
 	if strings.Contains(string(raw), "<!subteam") {
 		t.Error("a decided ticket still mentions the group")
 	}
@@ -259,7 +259,7 @@ func TestMenu(t *testing.T) {
 		tk.Number = "ABCDEFGHIJ-9223372036854775807"
 		m := c.card(tk)
 		checkMessage(t, m)
-		raw, _ := wire.Encode(m.blocks)
+		raw, _ := jsonx.Encode(m.blocks)
 		if got := strings.Contains(string(raw), "static_select"); got != (name == "crowd") {
 			t.Errorf("%s: a menu: %v", name, got)
 		}
@@ -288,7 +288,7 @@ func TestBrokenCardIsReplaced(t *testing.T) {
 	m.blocks = slices.Concat(m.blocks, m.blocks) // the same block_id twice
 	got := c.sendable(m, "JIT-1042")
 	checkMessage(t, got)
-	raw, _ := wire.Encode(got.blocks)
+	raw, _ := jsonx.Encode(got.blocks)
 	if !strings.Contains(string(raw), "approve") || !strings.Contains(got.text, "JIT-1042") {
 		t.Errorf("the plain message cannot be decided: %s", raw)
 	}

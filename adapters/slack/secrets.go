@@ -9,8 +9,8 @@ import (
 
 	"github.com/slack-go/slack"
 
-	"github.com/countersign/countersign/adapters/memory"
-	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/chatkit"
+	"github.com/countersign/countersign/adapters/chatkit/health"
 )
 
 // Secrets are the secrets of an app at one time.
@@ -107,7 +107,7 @@ func (c *Chat) awaitChange(ctx context.Context, before Secrets) bool {
 		if now := c.secrets(); now.BotToken != before.BotToken || now.AppToken != before.AppToken {
 			return true
 		}
-		if !pace.Sleep(ctx, renewEvery) {
+		if !chatkit.Sleep(ctx, renewEvery) {
 			return false
 		}
 	}
@@ -116,16 +116,16 @@ func (c *Chat) awaitChange(ctx context.Context, before Secrets) bool {
 // hear listens to Slack by Socket Mode until ctx ends. When the app token
 // changes a connection is made with the new one; that of the old one goes on
 // until Slack ends it, so that nothing is lost in between.
-func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *slack.Client, line *memory.Line) error) {
+func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *slack.Client, line *health.Connection) error) {
 	type end struct {
-		line *memory.Line
+		line *health.Connection
 		err  error
 	}
 	ended := make(chan end)
 	look := time.NewTicker(renewEvery)
 	defer look.Stop()
 	token := ""
-	var newest *memory.Line // of the token at present; another listener may have had the same
+	var newest *health.Connection // of the token at present; another listener may have had the same
 	for {
 		if now := c.secrets(); now.AppToken != token {
 			line := c.addLine()
@@ -157,19 +157,19 @@ func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *s
 	}
 }
 
-func (c *Chat) addLine() *memory.Line {
-	line := &memory.Line{}
+func (c *Chat) addLine() *health.Connection {
+	line := &health.Connection{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lines = append(c.lines, line)
 	return line
 }
 
-func (c *Chat) dropLine(line *memory.Line) {
+func (c *Chat) dropLine(line *health.Connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.lines) > 1 { // the last one says why nobody listens
-		c.lines = slices.DeleteFunc(c.lines, func(l *memory.Line) bool { return l == line })
+		c.lines = slices.DeleteFunc(c.lines, func(l *health.Connection) bool { return l == line })
 	}
 }
 
@@ -178,7 +178,7 @@ func (c *Chat) deaf() error {
 	c.mu.Lock()
 	lines := slices.Clone(c.lines)
 	c.mu.Unlock()
-	err := (&memory.Line{}).Problem("slack socket mode", c.cfg.Now(), socketGap)
+	err := (&health.Connection{}).Problem("slack socket mode", c.cfg.Now(), socketGap)
 	for _, line := range lines {
 		if err = line.Problem("slack socket mode", c.cfg.Now(), socketGap); err == nil {
 			return nil

@@ -10,7 +10,7 @@ import (
 
 	"github.com/slack-go/slack"
 
-	"github.com/countersign/countersign/adapters/memory"
+	"github.com/countersign/countersign/adapters/chatkit/health"
 )
 
 // lines gets the lines of a log.
@@ -47,7 +47,7 @@ func TestEndOfAnEarlierListenerEndsNothing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.hear(ctx, func(ctx context.Context, _ *slack.Client, _ *memory.Line) error {
+		c.hear(ctx, func(ctx context.Context, _ *slack.Client, _ *health.Connection) error {
 			end := make(chan error)
 			listener <- end
 			return <-end

@@ -20,10 +20,14 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/chatkit"
-	"github.com/countersign/countersign/adapters/memory"
-	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/signed"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/dedup"
+	"github.com/countersign/countersign/adapters/chatkit/drain"
+	"github.com/countersign/countersign/adapters/chatkit/health"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
+	"github.com/countersign/countersign/adapters/chatkit/signed"
+	"github.com/countersign/countersign/adapters/chatkit/ttl"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
 )
@@ -53,7 +57,7 @@ type Config struct {
 	Transport http.RoundTripper // makes the calls, for metrics; default http.DefaultTransport
 	Timeout   time.Duration     // of one call; default 10 s
 	Pace      Pace              // how fast Slack is called; default as in Pace
-	Ledger    pace.Ledger       // where several processes count their calls together; default none, this process is alone
+	Limiter   ratelimit.Limiter // where several processes count their calls together; default none, this process is alone
 	// Connections is where several processes count their connections of Socket
 	// Mode together; default none, this process is alone.
 	Connections Connections
@@ -96,21 +100,23 @@ type Chat struct {
 	log     *slog.Logger
 	pace    *pacer
 
-	members  *memory.Sets             // of groups and channels
-	profiles *memory.Sets             // of people: the address, then names
-	seen     *memory.Deliveries[said] // deliveries
-	forms    *newest                  // changes of open forms
-	homes    homes                    // home tabs that are being made
-	work     memory.Gate              // deliveries being worked on
-	commands chan struct{}            // a place for each that is being worked on
-	standing memory.Standing
+	members  *ttl.Cache[[]string]    // of groups and channels
+	profiles *ttl.Cache[[]string]    // of people: the address, then names
+	people   *ttl.Cache[somebody]    // by user
+	hidden   *ttl.Cache[*missing]    // why Slack tells nobody's address; one value
+	seen     *dedup.Deliveries[said] // deliveries
+	forms    *newest                 // changes of open forms
+	homes    homes                   // home tabs that are being made
+	work     drain.Tracker           // deliveries being worked on
+	commands chan struct{}           // a place for each that is being worked on
+	standing health.Auth
 	requests *signed.Requests // over HTTP
 
 	listening sync.WaitGroup // connections of Socket Mode
 
 	mu          sync.Mutex
-	lines       []*memory.Line // of Socket Mode, the newest last
-	sockets     []*socket      // that are open, the newest last
+	lines       []*health.Connection // of Socket Mode, the newest last
+	sockets     []*socket            // that are open, the newest last
 	connections connections
 	self        *identity  // nil until auth.test has told
 	appID       string     // "" until known
@@ -158,7 +164,7 @@ func New(cfg Config) (*Chat, error) {
 	if !strings.HasSuffix(cfg.APIURL, "/") {
 		cfg.APIURL += "/"
 	}
-	base, err := wire.BaseURL(cfg.APIURL)
+	base, err := neterr.BaseURL(cfg.APIURL)
 	wrong = append(wrong, err)
 	if err := errors.Join(wrong...); err != nil {
 		return nil, fmt.Errorf("slack: %w", err)
@@ -204,10 +210,12 @@ func New(cfg Config) (*Chat, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		log:         cfg.Log.With("platform", string(Platform)),
-		pace:        newPacer(cfg.Pace, cfg.Ledger),
-		members:     memory.NewSets(cfg.Now),
-		profiles:    memory.NewSets(cfg.Now),
-		seen:        memory.NewDeliveries[said](keepSeen, cfg.Now),
+		pace:        newPacer(cfg.Pace, cfg.Limiter),
+		members:     ttl.NewCache[[]string](chatkit.BelieveFor, cfg.Now),
+		profiles:    ttl.NewCache[[]string](chatkit.BelieveFor, cfg.Now),
+		people:      ttl.NewCache[somebody](chatkit.BelieveFor, cfg.Now),
+		hidden:      ttl.NewCache[*missing](chatkit.BelieveFor, cfg.Now),
+		seen:        dedup.NewDeliveries[said](keepSeen, cfg.Now),
 		commands:    make(chan struct{}, adapters.MaxCommands),
 		forms:       newNewest(cfg.Now),
 		connections: newConnections(),
@@ -526,13 +534,13 @@ func (c *Chat) fetch(ctx context.Context, method string, args url.Values, into a
 		Error text `json:"error"`
 		Need  text `json:"needed"`
 	}
-	if err := wire.Soft(json.Unmarshal(body, &head)); err != nil {
+	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(body, &head)); err != nil {
 		return nil, err
 	}
 	if !head.OK {
 		return nil, slack.SlackErrorResponse{Err: string(head.Error), Needed: string(head.Need)}
 	}
-	return resp.Header, wire.Soft(json.Unmarshal(body, into))
+	return resp.Header, jsonx.IgnoreTypeErrors(json.Unmarshal(body, into))
 }
 
 // call makes one call of a method within the pace, and tells what its error
@@ -544,7 +552,7 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 	with := c.secrets().BotToken
 	err := do()
 	if err == nil {
-		c.standing.Accepts()
+		c.standing.Accepted()
 		return nil
 	}
 	f := failure(method, effect, err)
@@ -556,7 +564,7 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 		c.pace.close(ctx, method, channel, f.RetryAfter)
 	case tickets.Unauthorized:
 		if slackError(err) != "missing_scope" { // one method's trouble, not the token's
-			c.standing.Refuses(f.Err)
+			c.standing.Rejected(f.Err)
 		}
 	}
 	return f
@@ -592,7 +600,7 @@ func (c *Chat) identity(ctx context.Context) (identity, error) {
 	if c.appID == "" {
 		c.appID = app
 	}
-	c.standing.Knows()
+	c.standing.Identified()
 	return got, nil
 }
 
@@ -648,11 +656,11 @@ func (c *Chat) HasRole(ctx context.Context, p tickets.Principal, a tickets.Actor
 	default:
 		return false, fmt.Errorf("slack: %s: Slack has no roles; name a user, a group or a channel", p)
 	}
-	holds, err := c.members.Has(ctx, string(p.Kind)+" "+p.ID, a.ID, load)
+	members, err := c.members.Get(ctx, string(p.Kind)+" "+p.ID, load)
 	if err != nil {
 		return false, fmt.Errorf("members of %s: %w", p, err)
 	}
-	return holds, nil
+	return slices.Contains(members, a.ID), nil
 }
 
 // Sees reports whether a is a member of the channel place, wherever they act:
@@ -669,7 +677,7 @@ func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity,
 	if a.Platform != Platform || a.ID == "" {
 		return tickets.Identity{}, fmt.Errorf("slack: %s is nobody of Slack", a)
 	}
-	profile, err := c.profiles.Members(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.profile(ctx, a.ID) })
+	profile, err := c.profiles.Get(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.profile(ctx, a.ID) })
 	if err != nil {
 		return tickets.Identity{}, fmt.Errorf("profile of %s: %w", a, err)
 	}
@@ -760,7 +768,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 		case <-c.dead: // said of the tokens before
 		default:
 		}
-		c.standing.Anew()
+		c.standing.Reset()
 	}
 }
 
@@ -773,7 +781,7 @@ func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
 	defer stop()
 	if c.cfg.AppToken != "" {
 		c.listening.Go(func() {
-			c.hear(inner, func(ctx context.Context, api *slack.Client, line *memory.Line) error {
+			c.hear(inner, func(ctx context.Context, api *slack.Client, line *health.Connection) error {
 				return c.listen(ctx, api, line, h)
 			})
 		})
@@ -794,12 +802,12 @@ func (c *Chat) giveUp(err error) {
 
 // introduce asks who we are until Slack tells. Before that nobody may act.
 func (c *Chat) introduce(ctx context.Context) error {
-	err := pace.Until(ctx, func(ctx context.Context) error {
+	err := chatkit.Retry(ctx, func(ctx context.Context) error {
 		_, err := c.identity(ctx)
 		return err
 	}, func(err error) { c.log.Warn("slack does not tell who we are, asking again", "err", err) })
 	if err != nil {
-		return c.standing.End(err)
+		return c.standing.Stopped(err)
 	}
 	return nil
 }

@@ -19,9 +19,10 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/memory"
-	"github.com/countersign/countersign/adapters/pace"
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit"
+	"github.com/countersign/countersign/adapters/chatkit/health"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
+	"github.com/countersign/countersign/adapters/chatkit/neterr"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/tickets"
@@ -131,7 +132,7 @@ func (c *Chat) openSocket(ctx context.Context, api *slack.Client) (*socket, erro
 	dialer := websocket.Dialer{NetDialContext: network.Dial(u.Scheme == "wss"), WriteBufferSize: oneFrame}
 	ws, _, err := dialer.DialContext(ctx, address, http.Header{"Origin": {"https://api.slack.com"}})
 	if err != nil {
-		return nil, failure("socket mode", false, &wire.Unreached{Host: u.Host, Err: err})
+		return nil, failure("socket mode", false, &neterr.UnreachedError{Host: u.Host, Err: err})
 	}
 	s := &socket{ws: ws}
 	s.finish = sync.OnceFunc(s.hangUp)
@@ -204,7 +205,7 @@ func (s *socket) write(ack []byte) error {
 type listener struct {
 	*Chat
 	handler  adapters.Handler
-	state    *memory.Line
+	state    *health.Connection
 	workers  chan struct{}
 	refusals chan struct{}
 	running  sync.WaitGroup // connections and deliveries
@@ -213,7 +214,7 @@ type listener struct {
 // listen takes deliveries over Socket Mode until ctx ends, then waits for the
 // answers that are being worked on. It returns an error when Slack will not
 // let us connect however often we try.
-func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line, h adapters.Handler) error {
+func (c *Chat) listen(ctx context.Context, api *slack.Client, state *health.Connection, h adapters.Handler) error {
 	l := &listener{Chat: c, handler: h, state: state, workers: make(chan struct{}, c.cfg.Workers), refusals: make(chan struct{}, maxRefusals)}
 	defer l.running.Wait()
 	l.running.Go(func() { l.keepCount(ctx) })
@@ -242,7 +243,7 @@ func (c *Chat) listen(ctx context.Context, api *slack.Client, state *memory.Line
 		}
 		c.log.Log(ctx, level, "socket mode needs another connection", "err", f.Err, "after", pause.Round(time.Millisecond))
 		wait = min(max(2*wait, firstPause), lastPause)
-		if !pace.Sleep(ctx, pause) {
+		if !chatkit.Sleep(ctx, pause) {
 			return nil
 		}
 	}
@@ -309,7 +310,7 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 			return err
 		}
 		var env envelope
-		if err := wire.Soft(json.Unmarshal(raw, &env)); err != nil {
+		if err := jsonx.IgnoreTypeErrors(json.Unmarshal(raw, &env)); err != nil {
 			l.log.Warn("slack sent over the socket what is not JSON", "err", describe(err))
 			continue
 		}
@@ -324,9 +325,9 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 			l.state.Up(l.cfg.Now())
 			l.log.Info("socket mode is connected")
 			l.running.Go(func() {
-				if l.compare(open, env.Connections) && pace.Sleep(open, l.cfg.Compare) {
+				if l.compare(open, env.Connections) && chatkit.Sleep(open, l.cfg.Compare) {
 					tell(over, errCompare)
-					if pace.Sleep(open, lingering) {
+					if chatkit.Sleep(open, lingering) {
 						s.finish()
 					}
 				}
@@ -407,7 +408,7 @@ func (l *listener) answer(ctx context.Context, received time.Time, env envelope)
 		return l.interact(ctx, received, env.Payload, l.handler)
 	case commandType:
 		var in commandText
-		if err := wire.Soft(json.Unmarshal(env.Payload, &in)); err != nil {
+		if err := jsonx.IgnoreTypeErrors(json.Unmarshal(env.Payload, &in)); err != nil {
 			l.log.Warn("a command is not JSON, acknowledged", "err", describe(err))
 			return said{}
 		}
@@ -493,7 +494,7 @@ func (c *Chat) busy(env envelope) said {
 		return said{body: commandAnswer{ResponseType: slack.ResponseTypeEphemeral, Text: text}}
 	}
 	var in interaction
-	if err := wire.Soft(json.Unmarshal(env.Payload, &in)); err != nil {
+	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(env.Payload, &in)); err != nil {
 		return said{}
 	}
 	switch {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/adapters/wire"
+	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 )
 
 // TestOfficialTypes compiles every golden file against Slack's own types. It
@@ -60,7 +60,7 @@ func TestOfficialTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	write := func(name, kind string, data any) {
-		raw, err := wire.Encode(data)
+		raw, err := jsonx.Encode(data)
 		if err != nil {
 			t.Fatal(err)
 		}

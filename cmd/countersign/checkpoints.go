@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/countersign/countersign/adapters/pace"
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/sinks"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
@@ -160,7 +160,7 @@ func (l *checkpointLog) run(ctx context.Context) {
 		for ctx.Err() == nil && l.write(ctx, &failed) {
 		}
 		if failed > 0 {
-			pace.Sleep(ctx, min(checkpointRetry<<min(failed-1, 10), checkpointMaxRetry))
+			chatkit.Sleep(ctx, min(checkpointRetry<<min(failed-1, 10), checkpointMaxRetry))
 			l.awake()
 		}
 	}

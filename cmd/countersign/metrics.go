@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/countersign/countersign/adapters/signed"
+	"github.com/countersign/countersign/adapters/chatkit/signed"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/bot/integrity"
 	"github.com/countersign/countersign/epm"

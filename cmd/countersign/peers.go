@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
 	"github.com/countersign/countersign/adapters/discord"
-	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/store"
 )
 
@@ -16,8 +16,8 @@ type peers struct{ store.Coordinator }
 
 var _ discord.Peers = peers{}
 
-// Book implements pace.Ledger.
-func (p peers) Book(ctx context.Context, lanes []string, limits []pace.Limit, patience time.Duration) (time.Duration, bool, error) {
+// Reserve implements ratelimit.Limiter.
+func (p peers) Reserve(ctx context.Context, lanes []string, limits []ratelimit.Limit, patience time.Duration) (time.Duration, bool, error) {
 	out := make([]store.Limit, len(limits))
 	for i, l := range limits {
 		out[i] = store.Limit(l)

@@ -17,8 +17,9 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/adapters"
+	"github.com/countersign/countersign/adapters/chatkit"
+	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
 	"github.com/countersign/countersign/adapters/discord"
-	"github.com/countersign/countersign/adapters/pace"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot"
@@ -264,7 +265,7 @@ func beginOnce(ctx context.Context, s *redis.Store, log *slog.Logger) error {
 func awaitStore(ctx context.Context, s *redis.Store, err error, log *slog.Logger) error {
 	for wait := firstBegin; ; wait = min(2*wait, lastBegin) {
 		log.Warn("the store is away: nothing is taken or posted until it is back", "err", err, "again_in", wait.String())
-		if !pace.Sleep(ctx, wait) {
+		if !chatkit.Sleep(ctx, wait) {
 			return nil
 		}
 		switch err = beginOnce(ctx, s, log); {
@@ -383,17 +384,17 @@ func newSlack(cfg config, p Env, s deps) (*slack.Chat, error) {
 			SigningSecrets: []string{now.SlackSigningSecret.Reveal(), now.SlackSigningSecretPrevious.Reveal()}}
 	}
 	first := current()
-	var ledger pace.Ledger
+	var limiter ratelimit.Limiter
 	var connections slack.Connections
 	if s.shared != nil {
-		ledger, connections = peers{s.shared}, s.shared
+		limiter, connections = peers{s.shared}, s.shared
 	}
 	return slack.New(slack.Config{
 		BotToken: first.BotToken, AppToken: first.AppToken, SigningSecrets: first.SigningSecrets, Current: current,
 		APIURL:      strings.TrimRight(cfg.SlackAPIURL, "/") + "/",
 		Transport:   s.m.transport("slack", s.tr.transport("slack", network.Transport(), slackCall), slackCall),
 		Connections: connections, Foreign: s.foreign,
-		Pace: p.SlackPace, AnswerTime: p.AnswerTime, Ledger: ledger, Refused: s.m.refusals(slack.Platform), Card: func() wording.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
+		Pace: p.SlackPace, AnswerTime: p.AnswerTime, Limiter: limiter, Refused: s.m.refusals(slack.Platform), Card: func() wording.Card { return s.card(slack.Platform) }, Log: s.log, Now: p.Now,
 	})
 }
 

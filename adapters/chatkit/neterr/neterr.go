@@ -1,75 +1,31 @@
-// Package wire is what the adapters share when they read and write a
-// platform's JSON, and when they say what went wrong with it.
-//
-// Its decoding is tolerant: platforms add kinds of things without notice, and
-// a delivery that holds one must still reach whoever it is for.
-package wire
+// Package neterr says what went wrong with a call or a connection, without what
+// the platform or the network put into the error.
+package neterr
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"strings"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/countersign/countersign/internal/network"
 )
 
-// Text is a JSON string, or whatever stands in its place, as text: an empty
-// input is null, and numbers come where strings were.
-type Text string
-
-// UnmarshalJSON never fails: what is no text is no text.
-func (t *Text) UnmarshalJSON(b []byte) error {
-	var s string
-	if json.Unmarshal(b, &s) == nil {
-		*t = Text(s)
-	} else if len(b) > 0 && strings.IndexByte("-0123456789", b[0]) >= 0 {
-		*t = Text(b)
-	} else {
-		*t = ""
-	}
-	return nil
-}
-
-// Soft ignores a field of another type than expected: the others are decoded
-// all the same.
-func Soft(err error) error {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		return nil
-	}
-	return err
-}
-
-// Encode writes JSON with &, < and > as they are: half the size of a text
-// with many of them.
-func Encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// Hidden is an error whose text is our own while its cause can still be
+// RedactedError is an error whose text is our own while its cause can still be
 // recognised: a vendor's text may hold an answer, a URL or a token.
-type Hidden struct {
+type RedactedError struct {
 	Text  string
 	Cause error
 }
 
-func (h *Hidden) Error() string { return h.Text }
+func (h *RedactedError) Error() string { return h.Text }
 
 // Unwrap returns the cause.
-func (h *Hidden) Unwrap() error { return h.Cause }
+func (h *RedactedError) Unwrap() error { return h.Cause }
 
 // Describe is err, of a call that got no answer or one that is not JSON, or of
 // a connection that ended, for the operator: without anything that the platform or the network put into it
@@ -82,7 +38,7 @@ func Describe(err error) string {
 		dns    *net.DNSError
 		ue     *url.Error
 		closed *websocket.CloseError
-		to     *Unreached
+		to     *UnreachedError
 	)
 	host := "the platform"
 	switch {
@@ -128,16 +84,16 @@ func Describe(err error) string {
 // platform.
 func NeverSent(err error) bool { return network.NeverSent(err) }
 
-// Unreached is a host to which no connection could be made.
-type Unreached struct {
+// UnreachedError is a host to which no connection could be made.
+type UnreachedError struct {
 	Host string
 	Err  error
 }
 
-func (u *Unreached) Error() string { return Describe(u.Err) }
+func (u *UnreachedError) Error() string { return Describe(u.Err) }
 
 // Unwrap returns the cause.
-func (u *Unreached) Unwrap() error { return u.Err }
+func (u *UnreachedError) Unwrap() error { return u.Err }
 
 // BaseURL checks the address of an API: https, or http to this machine.
 func BaseURL(s string) (*url.URL, error) {

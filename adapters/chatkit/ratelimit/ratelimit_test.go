@@ -1,4 +1,4 @@
-package pace
+package ratelimit
 
 import (
 	"context"
@@ -30,8 +30,8 @@ func TestWaitForTheLimit(t *testing.T) {
 func TestClosedLaneHoldsOnlyItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New("chat", nil)
-		p.Close(t.Context(), "a", 10*time.Second)
-		p.Close(t.Context(), "a", time.Second) // the later end counts
+		p.Block(t.Context(), "a", 10*time.Second)
+		p.Block(t.Context(), "a", time.Second) // the later end counts
 		begun := time.Now()
 		if err := p.Wait(t.Context(), "post", []string{"b"}); err != nil || time.Since(begun) != 0 {
 			t.Errorf("another lane waited %s, %v", time.Since(begun), err)
@@ -45,9 +45,9 @@ func TestClosedLaneHoldsOnlyItsOwn(t *testing.T) {
 func TestClosedWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New("chat", nil)
-		p.Close(t.Context(), "a", time.Second)
+		p.Block(t.Context(), "a", time.Second)
 		begun := time.Now()
-		time.AfterFunc(500*time.Millisecond, func() { p.Close(t.Context(), "a", 4*time.Second) })
+		time.AfterFunc(500*time.Millisecond, func() { p.Block(t.Context(), "a", 4*time.Second) })
 		if err := p.Wait(t.Context(), "post", []string{"a"}); err != nil || time.Since(begun) != 4500*time.Millisecond {
 			t.Errorf("waited %s, %v; want until the later end", time.Since(begun), err)
 		}
@@ -98,19 +98,19 @@ func TestIdleLimitersAreForgotten(t *testing.T) {
 	}
 }
 
-// several is a ledger of several processes, which may be away.
+// several is a limiter of several processes, which may be away.
 type several struct {
 	own  *Pacer
 	away bool
 	got  []string
 }
 
-func (s *several) Book(_ context.Context, lanes []string, limits []Limit, patience time.Duration) (time.Duration, bool, error) {
+func (s *several) Reserve(_ context.Context, lanes []string, limits []Limit, patience time.Duration) (time.Duration, bool, error) {
 	if s.away {
 		return 0, false, errors.New("away")
 	}
 	s.got = append(s.got, fmt.Sprint(lanes, limits))
-	d, booked := s.own.own.book(lanes, limits, patience)
+	d, booked := s.own.own.reserve(lanes, limits, patience)
 	return d, booked, nil
 }
 
@@ -118,7 +118,7 @@ func (s *several) Block(_ context.Context, lane string, d time.Duration) error {
 	if s.away {
 		return errors.New("away")
 	}
-	s.own.own.close(lane, d)
+	s.own.own.block(lane, d)
 	return nil
 }
 
@@ -143,7 +143,7 @@ func TestSeveralCountTogether(t *testing.T) {
 		if want := "[chat lane] [{chat c1 1s 1}]"; shared.got[0] != want {
 			t.Errorf("booked %s, want %s: platforms must not share limits", shared.got[0], want)
 		}
-		one.Close(t.Context(), "lane", time.Minute)
+		one.Block(t.Context(), "lane", time.Minute)
 		begun = time.Now()
 		if err := other.Wait(t.Context(), "post", []string{"lane"}); err != nil || time.Since(begun) != time.Minute {
 			t.Errorf("the other process waited %s, %v; want a minute", time.Since(begun), err)
@@ -154,7 +154,7 @@ func TestSeveralCountTogether(t *testing.T) {
 func TestAloneWhileTheOthersCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New("chat", &several{away: true})
-		p.Close(t.Context(), "lane", time.Minute)
+		p.Block(t.Context(), "lane", time.Minute)
 		begun := time.Now()
 		for range 3 {
 			if err := p.Wait(t.Context(), "post", []string{"lane"}, Limit{"c1", time.Second, 1}); err != nil {
@@ -163,39 +163,6 @@ func TestAloneWhileTheOthersCannotBeAsked(t *testing.T) {
 		}
 		if took := time.Since(begun); took != time.Minute+2*time.Second {
 			t.Errorf("3 calls took %s, want a second between them once the lane was open", took)
-		}
-	})
-}
-
-func TestUntil(t *testing.T) {
-	away := &tickets.Failure{Class: tickets.Unavailable}
-	denied := &tickets.Failure{Class: tickets.Unauthorized, Err: errors.New("wrong token")}
-	for name, c := range map[string]struct {
-		answers []error
-		took    time.Duration
-		want    error
-	}{
-		"AtOnce":     {[]error{nil}, 0, nil},
-		"ThirdTime":  {[]error{away, away, nil}, 3 * time.Second, nil},
-		"AsToldTo":   {[]error{&tickets.Failure{Class: tickets.RateLimited, RetryAfter: time.Minute}, nil}, time.Minute, nil},
-		"Denied":     {[]error{away, denied}, time.Second, denied.Err},
-		"LongPauses": {[]error{away, away, away, away, away, away, away, nil}, (1 + 2 + 4 + 8 + 16 + 30 + 30) * time.Second, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				begun, i, failed := time.Now(), 0, 0
-				err := Until(t.Context(), func(context.Context) error { i++; return c.answers[i-1] }, func(error) { failed++ })
-				if !errors.Is(err, c.want) || time.Since(begun) != c.took || i != len(c.answers) || failed != i-1 {
-					t.Errorf("Until = %v in %s after %d answers, %d told; want %v in %s", err, time.Since(begun), i, failed, c.want, c.took)
-				}
-			})
-		})
-	}
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
-		defer cancel()
-		if err := Until(ctx, func(context.Context) error { return away }, func(error) {}); err != nil {
-			t.Errorf("Until = %v after the end of its context, want nil", err)
 		}
 	})
 }

@@ -1,4 +1,5 @@
-package memory
+// Package health is whether a platform accepts us and is connected.
+package health
 
 import (
 	"context"
@@ -7,48 +8,48 @@ import (
 	"time"
 )
 
-// Standing is whether a platform accepts us: whether it has told who we are,
+// Auth is whether a platform accepts us: whether it has told who we are,
 // whether it refuses our credentials now, and whether it was given up. The
 // zero value is one that has not told anything.
-type Standing struct {
+type Auth struct {
 	mu      sync.Mutex
 	known   bool  // it has told who we are
 	refused error // nil while it accepts us
 	ended   error // why it was given up
 }
 
-// Knows notes that the platform has told who we are.
-func (s *Standing) Knows() {
+// Identified notes that the platform has told who we are.
+func (s *Auth) Identified() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known = true
 }
 
-// Accepts notes that the platform accepts our credentials.
-func (s *Standing) Accepts() {
+// Accepted notes that the platform accepts our credentials.
+func (s *Auth) Accepted() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused = nil
 }
 
-// Refuses notes that it does not, and why.
-func (s *Standing) Refuses(why error) {
+// Rejected notes that it does not, and why.
+func (s *Auth) Rejected(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused = why
 }
 
-// End notes why the platform is given up, and returns it.
-func (s *Standing) End(why error) error {
+// Stopped notes why the platform is given up, and returns it.
+func (s *Auth) Stopped(why error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = why
 	return why
 }
 
-// Anew forgets that the platform refused us or was given up: our credentials
+// Reset forgets that the platform refused us or was given up: our credentials
 // are others now.
-func (s *Standing) Anew() {
+func (s *Auth) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused, s.ended = nil, nil
@@ -59,7 +60,7 @@ var errNotYet = errors.New("the platform has not confirmed the bot token yet")
 
 // Problem is why the platform cannot be used, or nil. If over is set nothing
 // else matters any more.
-func (s *Standing) Problem() (why error, over bool) {
+func (s *Auth) Problem() (why error, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -78,7 +79,7 @@ const recheck = time.Minute
 
 // Watch returns when ctx ends, with nil, or with the reason that comes
 // through over. While our credentials are refused it tries them again.
-func (s *Standing) Watch(ctx context.Context, over <-chan error, try func(context.Context)) error {
+func (s *Auth) Watch(ctx context.Context, over <-chan error, try func(context.Context)) error {
 	again := time.NewTicker(recheck)
 	defer again.Stop()
 	for {
@@ -89,7 +90,7 @@ func (s *Standing) Watch(ctx context.Context, over <-chan error, try func(contex
 			if ctx.Err() != nil {
 				return nil
 			}
-			return s.End(err)
+			return s.Stopped(err)
 		case <-again.C:
 			s.mu.Lock()
 			refused := s.refused != nil

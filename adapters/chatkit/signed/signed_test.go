@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/countersign/countersign/adapters/signed"
+	"github.com/countersign/countersign/adapters/chatkit/signed"
 )
 
 // newRequests takes requests whose header T is their time, and whose body is

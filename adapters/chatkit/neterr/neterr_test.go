@@ -1,4 +1,4 @@
-package wire
+package neterr
 
 import (
 	"context"
@@ -16,37 +16,6 @@ import (
 
 	"github.com/countersign/countersign/internal/network"
 )
-
-func TestTextTakesAnything(t *testing.T) {
-	for in, want := range map[string]string{
-		`"a"`: "a", `12`: "12", `-3.5`: "-3.5", `null`: "", `true`: "", `{"a":1}`: "", `["a"]`: "", `"\ud800"`: "\ufffd",
-	} {
-		var got struct{ T Text }
-		if err := json.Unmarshal([]byte(`{"T":`+in+`}`), &got); err != nil || string(got.T) != want {
-			t.Errorf("%s is %q, %v; want %q", in, got.T, err, want)
-		}
-	}
-}
-
-func TestSoftKeepsTheOtherFields(t *testing.T) {
-	var got struct {
-		A int
-		B string
-	}
-	if err := Soft(json.Unmarshal([]byte(`{"A":"x","B":"y"}`), &got)); err != nil || got.B != "y" {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if Soft(json.Unmarshal([]byte(`{"A":`), &got)) == nil {
-		t.Error("half an object is no error")
-	}
-}
-
-func TestEncodeLeavesTextAlone(t *testing.T) {
-	got, err := Encode("<a & b>")
-	if err != nil || string(got) != `"<a & b>"` {
-		t.Errorf("Encode = %s, %v", got, err)
-	}
-}
 
 func TestDescribeNamesNoAddressOfACall(t *testing.T) {
 	const planted = "planted-token"
@@ -91,7 +60,7 @@ func TestDescribeNamesWhatIsBetween(t *testing.T) {
 	} {
 		for _, err := range []error{
 			&url.Error{Op: "Post", URL: "https://discord.com/interactions/1/planted/callback", Err: tt.err},
-			&Unreached{Host: "discord.com", Err: tt.err},
+			&UnreachedError{Host: "discord.com", Err: tt.err},
 		} {
 			if got := Describe(fmt.Errorf("x: %w", err)); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("%s: Describe(%T) = %q, want %q", name, err, got, tt.want)

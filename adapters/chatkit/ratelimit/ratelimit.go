@@ -1,6 +1,6 @@
-// Package pace makes calls wait for a platform's rate limits: those that are
+// Package ratelimit makes calls wait for a platform's rate limits: those that are
 // known beforehand, and what the platform says when it is called too often.
-package pace
+package ratelimit
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -26,29 +27,29 @@ type Limit struct {
 // PerSecond is n calls a second as the time between two.
 func PerSecond(n float64) time.Duration { return time.Duration(float64(time.Second) / n) }
 
-// Ledger is where calls are counted, by one process or by several together.
-type Ledger interface {
-	// Book takes one call out of each of limits, and returns how long to wait
+// Limiter is where calls are counted, by one process or by several together.
+type Limiter interface {
+	// Reserve takes one call out of each of limits, and returns how long to wait
 	// before it may be made, which is not before the lanes are open. If that
 	// is longer than patience, nothing is taken and booked is false. A
 	// negative patience has no end.
-	Book(ctx context.Context, lanes []string, limits []Limit, patience time.Duration) (wait time.Duration, booked bool, err error)
+	Reserve(ctx context.Context, lanes []string, limits []Limit, patience time.Duration) (wait time.Duration, booked bool, err error)
 	// Block closes a lane for d, or leaves it closed for longer.
 	Block(ctx context.Context, lane string, d time.Duration) error
 }
 
 // Pacer makes the callers of one platform wait.
 type Pacer struct {
-	name   string // of the platform
-	shared Ledger // nil if this process is alone
-	own    ledger // counts while the shared one cannot be asked
+	name   string  // of the platform
+	shared Limiter // nil if this process is alone
+	own    local   // counts while the shared one cannot be asked
 }
 
 // New returns a pacer for the platform called name. It counts in shared, as
 // all processes do that call the platform for the same app, and for itself if
 // shared is nil or cannot be asked.
-func New(name string, shared Ledger) *Pacer {
-	return &Pacer{name: name, shared: shared, own: ledger{shut: map[string]time.Time{}, limits: map[string]*rate.Limiter{}}}
+func New(name string, shared Limiter) *Pacer {
+	return &Pacer{name: name, shared: shared, own: local{blocked: map[string]time.Time{}, limits: map[string]*rate.Limiter{}}}
 }
 
 // errPaced is why a call was not made.
@@ -63,11 +64,11 @@ func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ..
 		if end, ok := ctx.Deadline(); ok {
 			patience = max(time.Until(end), 0)
 		}
-		d, booked := p.book(ctx, lanes, limits, patience)
+		d, booked := p.reserve(ctx, lanes, limits, patience)
 		if booked && d <= 0 {
 			return nil
 		}
-		if !booked || !Sleep(ctx, d) {
+		if !booked || !chatkit.Sleep(ctx, d) {
 			return &tickets.Failure{Class: tickets.RateLimited, RetryAfter: d, Err: fmt.Errorf("%s %s: %w", p.name, what, errPaced)}
 		}
 		// Somebody may have been told to wait meanwhile; the booking stands.
@@ -78,25 +79,25 @@ func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ..
 	}
 }
 
-// askTime is how long the shared ledger may take to answer. Without it each
+// askTime is how long the shared limiter may take to answer. Without it each
 // process counts for itself, and the platform says when that is too much.
 const askTime = 2 * time.Second
 
-func (p *Pacer) book(ctx context.Context, lanes []string, limits []Limit, patience time.Duration) (time.Duration, bool) {
+func (p *Pacer) reserve(ctx context.Context, lanes []string, limits []Limit, patience time.Duration) (time.Duration, bool) {
 	if p.shared != nil {
 		ask, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
-		d, booked, err := p.shared.Book(ask, p.named(lanes), p.namedLimits(limits), patience)
+		d, booked, err := p.shared.Reserve(ask, p.named(lanes), p.namedLimits(limits), patience)
 		if err == nil {
 			return d, booked
 		}
 	}
-	return p.own.book(lanes, limits, patience)
+	return p.own.reserve(lanes, limits, patience)
 }
 
-// Close notes that the platform wants no call in lane for d.
-func (p *Pacer) Close(ctx context.Context, lane string, d time.Duration) {
-	p.own.close(lane, d)
+// Block notes that the platform wants no call in lane for d.
+func (p *Pacer) Block(ctx context.Context, lane string, d time.Duration) {
+	p.own.block(lane, d)
 	if p.shared != nil {
 		ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 		defer cancel()
@@ -122,21 +123,21 @@ func (p *Pacer) namedLimits(limits []Limit) []Limit {
 	return out
 }
 
-// ledger counts for one process, on the machine's own clock.
-type ledger struct {
-	mu     sync.Mutex
-	shut   map[string]time.Time // lanes, until when
-	limits map[string]*rate.Limiter
+// local counts for one process, on the machine's own clock.
+type local struct {
+	mu      sync.Mutex
+	blocked map[string]time.Time // lanes, until when
+	limits  map[string]*rate.Limiter
 }
 
-// book is [Ledger]'s Book. A place that is too late is given back at once,
+// reserve is [Limiter]'s Book. A place that is too late is given back at once,
 // before anybody else books behind it.
-func (l *ledger) book(lanes []string, limits []Limit, patience time.Duration) (d time.Duration, booked bool) {
+func (l *local) reserve(lanes []string, limits []Limit, patience time.Duration) (d time.Duration, booked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	for _, lane := range lanes {
-		d = max(d, l.shut[lane].Sub(now))
+		d = max(d, l.blocked[lane].Sub(now))
 	}
 	taken := make([]*rate.Reservation, len(limits))
 	open := now.Add(d)
@@ -156,7 +157,7 @@ func (l *ledger) book(lanes []string, limits []Limit, patience time.Duration) (d
 // keepLimiters is how many limits are kept before the idle ones are dropped.
 const keepLimiters = 1000
 
-func (l *ledger) limiter(limit Limit, now time.Time) *rate.Limiter {
+func (l *local) limiter(limit Limit, now time.Time) *rate.Limiter {
 	if one := l.limits[limit.Key]; one != nil {
 		return one
 	}
@@ -172,49 +173,16 @@ func (l *ledger) limiter(limit Limit, now time.Time) *rate.Limiter {
 	return one
 }
 
-func (l *ledger) close(lane string, d time.Duration) {
+func (l *local) block(lane string, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	for k, until := range l.shut {
+	for k, until := range l.blocked {
 		if until.Before(now) {
-			delete(l.shut, k)
+			delete(l.blocked, k)
 		}
 	}
-	if until := now.Add(d); until.After(l.shut[lane]) {
-		l.shut[lane] = until
-	}
-}
-
-// Sleep waits for d, and reports false if ctx ended before.
-func Sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// Until asks until the answer is no error, or ctx ends: then it returns nil.
-// An answer of class Denied is returned at once, since asking on would only
-// be refused again. failed is told of every other failure.
-func Until(ctx context.Context, ask func(context.Context) error, failed func(error)) error {
-	const first, last = time.Second, 30 * time.Second
-	for wait := first; ; wait = min(2*wait, last) {
-		err := ask(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		f := tickets.FailureOf(err)
-		if f.Class == tickets.Unauthorized {
-			return f.Err
-		}
-		failed(err)
-		if !Sleep(ctx, max(wait, f.RetryAfter)) {
-			return nil
-		}
+	if until := now.Add(d); until.After(l.blocked[lane]) {
+		l.blocked[lane] = until
 	}
 }

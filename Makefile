@@ -32,14 +32,15 @@ long: ## the tests that are ten times longer without the race detector
 	$(GO) test -count=1 -run 'ManyInteractions|BothAtTheSameInstant' ./adapters/discord ./cmd/countersign
 
 .PHONY: faults
-faults: ## the long form of faults/: 360 kills, and what else can be taken away; takes about a quarter of an hour
-	COUNTERSIGN_TEST_FAULTS=long COUNTERSIGN_TEST_ALL=1 $(GO) test -count=1 -timeout 90m -v ./faults
+faults: ## the long form of tests/faults/: 360 kills, and what else can be taken away; takes about a quarter of an hour
+	cd tests && COUNTERSIGN_TEST_FAULTS=long COUNTERSIGN_TEST_ALL=1 $(GO) test -count=1 -timeout 90m -v ./faults
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck and errcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
-	$(GO) vet ./...
+	$(GO) vet ./... && $(GO) vet -tags faults ./cmd/countersign && cd tests && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	cd tests && $(GO) run $(STATICCHECK) ./...
 	$(GO) run $(ERRCHECK) -ignoretests -exclude .ci/errcheck.txt ./...
 
 .PHONY: deploy-check

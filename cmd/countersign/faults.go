@@ -17,7 +17,7 @@ import (
 	"github.com/countersign/countersign/adapters/slack"
 )
 
-// faultsVariable holds, as JSON, what the suite in faults/ needs and no
+// faultsVariable holds, as JSON, what the suite in tests/faults/ needs and no
 // installation may have. Only a program built with the tag faults reads it;
 // the ordinary one refuses it as an unknown variable.
 const faultsVariable = envPrefix + "_FAULTS"
@@ -36,8 +36,8 @@ type overrides struct {
 	AnswerTime     time.Duration
 }
 
-// underTest is p with the overrides of the environment.
-func underTest(p process) process {
+// applyFaultOverrides is p with the overrides of the environment.
+func applyFaultOverrides(p Env) Env {
 	value := os.Getenv(faultsVariable)
 	_ = os.Unsetenv(faultsVariable) // no variable of the configuration
 	if value == "" {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What the suite in faults/ may override in its own build, the ordinary
+// What the suite in tests/faults/ may override in its own build, the ordinary
 // program does not know: it refuses the variable, and holds nothing of it.
 func TestOrdinaryBinaryHasNoFaults(t *testing.T) {
 	binary := build(t)

@@ -41,7 +41,6 @@ var rooms = map[string][]string{
 	"epm/epmtest":                       {},
 	"internal/certtest":                 {},
 	"internal/network":                  {},
-	"faults":                            {},
 	"bot":                               {"adapters", "adapters/wording", "bot/access", "bot/audit", "bot/cards", "bot/commands", "bot/decisions", "bot/dedup", "bot/events", "bot/integrity", "bot/lease", "bot/notify", "bot/outbox", "bot/reconcile", "bot/reports", "bot/retention", "bot/settings", "bot/tracing", "bot/webhooks", "store", "tickets"},
 	"bot/access":                        {"adapters", "adapters/wording", "bot/settings", "tickets"},
 	"bot/audit":                         {"bot/outbox", "store", "tickets"},
@@ -177,7 +176,7 @@ func TestArchitecturePicture(t *testing.T) {
 }
 
 // arrows are the imports among our packages, without those that others imply
-// and without fakes, suites and the tests in faults.
+// and without fakes and suites.
 func arrows(packages []listed) []string {
 	imports := map[string][]string{}
 	for _, p := range packages {
@@ -204,7 +203,7 @@ func arrows(packages []listed) []string {
 	return lines
 }
 
-var forTests = regexp.MustCompile(`^faults$|test(/|$)`)
+var forTests = regexp.MustCompile(`test(/|$)`)
 
 func TestBinaryDoesNotLinkTesting(t *testing.T) {
 	for _, d := range list(t, "./cmd/countersign")[0].Deps {

@@ -42,7 +42,7 @@ var build = sync.OnceValues(func() (string, error) {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/countersign")...)
-	cmd.Dir = ".."
+	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}

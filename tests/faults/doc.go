@@ -24,9 +24,10 @@
 //
 // # How to run it
 //
-//	go test ./faults            the short form, two minutes
-//	make faults                 the long form, at least 300 kills
-//	go test ./faults -run Kills -v
+//	cd tests
+//	go test -count=1 ./faults             the short form, two minutes
+//	go test -count=1 ./faults -run Kills -v
+//	make -C .. faults                     the long form, at least 300 kills
 //
 // The program is built with the tag faults, which lets its environment set
 // the clock wrong and the pace of the chats higher (cmd/countersign/faults.go). With -race

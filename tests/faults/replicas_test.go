@@ -639,7 +639,7 @@ func buildLater(t testing.TB) string {
 	dir := t.TempDir()
 	replace := map[string]string{}
 	for _, change := range laterSource {
-		path, err := filepath.Abs(filepath.Join("..", change.file))
+		path, err := filepath.Abs(filepath.Join("..", "..", change.file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -669,7 +669,7 @@ func buildLater(t testing.TB) string {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/countersign")...)
-	cmd.Dir = ".."
+	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build a later version: %v\n%s", err, out)
 	}

@@ -11,7 +11,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/countersign, static
@@ -27,14 +27,6 @@ demo: ## build and run everything on this machine, with simulated Slack, Discord
 test: ## set up what the tests need, then run all of them; TEST_ALL=1 leaves nothing out
 	@GO='$(GO)' sh .ci/test
 
-.PHONY: long
-long: ## the tests that are ten times longer without the race detector
-	$(GO) test -count=1 -run 'ManyInteractions|BothAtTheSameInstant' ./adapters/discord ./cmd/countersign
-
-.PHONY: faults
-faults: ## the long form of tests/faults/: 360 kills, and what else can be taken away; takes about a quarter of an hour
-	cd tests && COUNTERSIGN_TEST_FAULTS=long COUNTERSIGN_TEST_ALL=1 $(GO) test -count=1 -timeout 90m -v ./faults
-
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck and errcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
@@ -43,9 +35,13 @@ lint: ## gofmt, vet, staticcheck and errcheck
 	cd tests && $(GO) run $(STATICCHECK) ./...
 	$(GO) run $(ERRCHECK) -ignoretests -exclude .ci/errcheck.txt ./...
 
-.PHONY: deploy-check
-deploy-check: ## hold deploy/, the Dockerfile and .goreleaser.yaml to their tools and to the program
-	@GO='$(GO)' bash .ci/deploy
+.PHONY: test-stress
+test-stress: ## the tests that are ten times longer without the race detector
+	$(GO) test -count=1 -run 'ManyInteractions|BothAtTheSameInstant' ./adapters/discord ./cmd/countersign
+
+.PHONY: faults
+faults: ## the long form of tests/faults/: 360 kills, and what else can be taken away; takes about a quarter of an hour
+	cd tests && COUNTERSIGN_TEST_FAULTS=long COUNTERSIGN_TEST_ALL=1 $(GO) test -count=1 -timeout 90m -v ./faults
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)
@@ -53,6 +49,22 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; done
+
+.PHONY: deploy-check
+deploy-check: ## hold deploy/, the Dockerfile and .goreleaser.yaml to their tools and to the program
+	@GO='$(GO)' bash .ci/deploy
+
+.PHONY: update-golden
+update-golden: ## write the golden files anew; read the difference before you commit it
+	$(GO) test ./adapters/slack ./adapters/discord ./adapters/sinks ./epm -update
+
+.PHONY: notices
+notices: ## write THIRD_PARTY_NOTICES.txt anew, after a change of dependencies
+	$(GO) run ./.ci/notices > THIRD_PARTY_NOTICES.txt
+
+.PHONY: vulncheck
+vulncheck: ## look for known vulnerabilities in what is linked; VULN_REQUIRED=1 fails where it cannot look
+	@GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' sh .ci/vuln
 
 .PHONY: bench
 bench: ## compare with bare servers, in one run, and send a storm; takes about four minutes
@@ -65,18 +77,6 @@ bench-scale: ## up to a million tickets, replicas and takeover; takes about ten 
 .PHONY: bench-audit
 bench-audit: ## verify and export a million events; takes about five minutes
 	$(GO) test ./cmd/countersign -run '^$$' -bench 'Audit' -benchtime 1x -timeout 20m
-
-.PHONY: golden
-golden: ## write the golden files anew; read the difference before you commit it
-	$(GO) test ./adapters/slack ./adapters/discord ./adapters/sinks ./epm -update
-
-.PHONY: notices
-notices: ## write THIRD_PARTY_NOTICES.txt anew, after a change of dependencies
-	$(GO) run ./.ci/notices > THIRD_PARTY_NOTICES.txt
-
-.PHONY: vuln
-vuln: ## look for known vulnerabilities in what is linked; VULN_REQUIRED=1 fails where it cannot look
-	@GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' sh .ci/vuln
 
 .PHONY: count
 count: ## count the lines of Go: production, tests and suites, fakes

@@ -78,15 +78,6 @@ type Chat interface {
 	// twice. Class Refused means that p cannot be written to.
 	DirectMessage(ctx context.Context, p tickets.Principal, text string) error
 
-	// Diagnose looks at everything that the chat needs: its credentials and
-	// permissions, each of places, each of who, and the way in for what
-	// people do. It changes nothing that people see. It needs no Run.
-	Diagnose(ctx context.Context, places []tickets.Place, who []tickets.Principal) []Finding
-
-	// Endpoints are the signed HTTP paths that the platform calls, each with
-	// its handler. It is empty if the platform is not configured for them.
-	Endpoints(h Handler) map[string]http.Handler
-
 	// RateNote says in a sentence for people how fast the platform takes new
 	// messages.
 	RateNote() string
@@ -106,6 +97,26 @@ type Chat interface {
 	// Ready is nil if the chat can be posted to and listened to, else the
 	// reason, for the operator. It answers from what is known, at once.
 	Ready() error
+}
+
+// Diagnoser finds out what keeps a chat from working.
+type Diagnoser interface {
+	// Diagnose looks at everything that the chat needs: its credentials and
+	// permissions, each of places, each of who, and the way in for what
+	// people do. It changes nothing that people see. It needs no Run.
+	Diagnose(ctx context.Context, places []tickets.Place, who []tickets.Principal) []Finding
+
+	// Probe calls the bot at base, its public address, as the platform does over
+	// HTTP, with what nobody could mistake for a person's doing. It finds nothing
+	// if the platform does not call the bot.
+	Probe(ctx context.Context, base string) []Finding
+}
+
+// HTTPEndpoints receives what people do over HTTP.
+type HTTPEndpoints interface {
+	// Endpoints are the signed HTTP paths that the platform calls, each with
+	// its handler. It is empty if the platform is not configured for them.
+	Endpoints(h Handler) map[string]http.Handler
 }
 
 // Finding is one thing that was checked. Neither text holds a secret.

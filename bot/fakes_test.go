@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -228,15 +227,10 @@ func (c *fakeChat) Identify(_ context.Context, a tickets.Actor) (tickets.Identit
 
 func (c *fakeChat) DirectMessage(context.Context, tickets.Principal, string) error { return nil }
 
-func (c *fakeChat) Diagnose(context.Context, []tickets.Place, []tickets.Principal) []adapters.Finding {
-	return nil
-}
-
-func (c *fakeChat) Endpoints(adapters.Handler) map[string]http.Handler { return nil }
-func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error  { <-ctx.Done(); return nil }
-func (c *fakeChat) Warnings() []string                                 { return c.warnings }
-func (c *fakeChat) RateNote() string                                   { return "Chat takes what it takes" }
-func (c *fakeChat) Ready() error                                       { return nil }
+func (c *fakeChat) Run(ctx context.Context, _ adapters.Handler) error { <-ctx.Done(); return nil }
+func (c *fakeChat) Warnings() []string                                { return c.warnings }
+func (c *fakeChat) RateNote() string                                  { return "Chat takes what it takes" }
+func (c *fakeChat) Ready() error                                      { return nil }
 
 // fakeEPM remembers the decisions that took effect.
 type fakeEPM struct {

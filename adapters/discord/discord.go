@@ -110,7 +110,11 @@ type Chat struct {
 	self string // the bot's user id; "" until Discord has told
 }
 
-var _ adapters.Chat = (*Chat)(nil)
+var (
+	_ adapters.Chat          = (*Chat)(nil)
+	_ adapters.Diagnoser     = (*Chat)(nil)
+	_ adapters.HTTPEndpoints = (*Chat)(nil)
+)
 
 // keepSeen is how long an interaction is remembered: as long as its token
 // lives (discord.com/developers/docs/interactions/receiving-and-responding).

@@ -132,7 +132,11 @@ func isTS(s string) bool { return timestamp.MatchString(s) }
 // identity is who the bot is in Slack.
 type identity struct{ team, enterprise, user, bot string }
 
-var _ adapters.Chat = (*Chat)(nil)
+var (
+	_ adapters.Chat          = (*Chat)(nil)
+	_ adapters.Diagnoser     = (*Chat)(nil)
+	_ adapters.HTTPEndpoints = (*Chat)(nil)
+)
 
 // New returns the chat for cfg. It calls nobody.
 func New(cfg Config) (*Chat, error) {

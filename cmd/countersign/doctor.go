@@ -31,12 +31,6 @@ import (
 // doctorTime is how long all checks together may take. They run side by side.
 const doctorTime = 20 * time.Second
 
-// prober is a chat that calls the bot over HTTP, and can call it in the same
-// way to see whether that arrives.
-type prober interface {
-	Probe(ctx context.Context, base string) []adapters.Finding
-}
-
 // checkup is what was found in one part, and what could not be looked at.
 type checkup struct {
 	findings []adapters.Finding
@@ -90,8 +84,8 @@ func doctor(ctx context.Context, p Env, args []string) error {
 			c.bad("the chats", err.Error(), "Correct the variables of that chat; docs/configuration.md explains them.")
 		})
 	}
-	var usableChats []adapters.Chat
-	for _, chat := range chats {
+	var usableChats []chat
+	for _, chat := range chats.all() {
 		prefix := strings.ToUpper(string(chat.Platform())) + "_"
 		if wrong.about(prefix, prefix+"CHANNEL") {
 			parts = append(parts, func(_ context.Context, c *checkup) {
@@ -440,7 +434,7 @@ func checkReady(ctx context.Context, c *checkup, env environment) {
 
 // checkWayIn calls the bot at its public address, as EPM, people and the
 // chats do.
-func checkWayIn(ctx context.Context, c *checkup, cfg config, chats []adapters.Chat) {
+func checkWayIn(ctx context.Context, c *checkup, cfg config, chats []chat) {
 	base := cfg.publicURL
 	if base == "" {
 		c.skip("the bot's address: set " + envPrefix + "_PUBLIC_URL to have it called")
@@ -470,8 +464,6 @@ func checkWayIn(ctx context.Context, c *checkup, cfg config, chats []adapters.Ch
 	c.ok(what + ": answers")
 	checkWebhookAddress(ctx, c, cfg)
 	for _, chat := range chats {
-		if own, ok := chat.(prober); ok {
-			c.findings = append(c.findings, own.Probe(ctx, base)...)
-		}
+		c.findings = append(c.findings, chat.Probe(ctx, base)...)
 	}
 }

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
-	"github.com/countersign/countersign/adapters/discord"
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/store"
@@ -42,7 +40,7 @@ type renewable struct {
 }
 
 // renewables are the secrets of the parts of a program.
-func renewables(keep store.Store, client *epm.Client, chats []adapters.Chat) []renewable {
+func renewables(keep store.Store, client *epm.Client, chats chats) []renewable {
 	list := []renewable{
 		{names: []string{"WEBHOOK_PASSWORD", "WEBHOOK_PASSWORD_PREVIOUS"}},
 		{names: []string{"EVENTS_WEBHOOK", "EVENTS_WEBHOOK_SECRET", "EVENTS_WEBHOOK_SECRET_PREVIOUS"}},
@@ -55,22 +53,20 @@ func renewables(keep store.Store, client *epm.Client, chats []adapters.Chat) []r
 			return s.Try(ctx, env.Store.Reveal())
 		}})
 	}
-	for _, chat := range chats {
-		switch chat := chat.(type) {
-		case *slack.Chat:
-			list = append(list,
-				renewable{names: []string{"SLACK_SIGNING_SECRET", "SLACK_SIGNING_SECRET_PREVIOUS"}},
-				renewable{names: []string{"SLACK_BOT_TOKEN"}, try: func(ctx context.Context, env *environment) error {
-					return chat.Try(ctx, slack.Secrets{BotToken: env.SlackBotToken.Reveal()})
-				}},
-				renewable{names: []string{"SLACK_APP_TOKEN"}, try: func(ctx context.Context, env *environment) error {
-					return chat.Try(ctx, slack.Secrets{AppToken: env.SlackAppToken.Reveal()})
-				}})
-		case *discord.Chat:
-			list = append(list, renewable{names: []string{"DISCORD_BOT_TOKEN"}, try: func(ctx context.Context, env *environment) error {
-				return chat.Try(ctx, env.DiscordBotToken.Reveal())
+	if chat := chats.slack; chat != nil {
+		list = append(list,
+			renewable{names: []string{"SLACK_SIGNING_SECRET", "SLACK_SIGNING_SECRET_PREVIOUS"}},
+			renewable{names: []string{"SLACK_BOT_TOKEN"}, try: func(ctx context.Context, env *environment) error {
+				return chat.Try(ctx, slack.Secrets{BotToken: env.SlackBotToken.Reveal()})
+			}},
+			renewable{names: []string{"SLACK_APP_TOKEN"}, try: func(ctx context.Context, env *environment) error {
+				return chat.Try(ctx, slack.Secrets{AppToken: env.SlackAppToken.Reveal()})
 			}})
-		}
+	}
+	if chat := chats.discord; chat != nil {
+		list = append(list, renewable{names: []string{"DISCORD_BOT_TOKEN"}, try: func(ctx context.Context, env *environment) error {
+			return chat.Try(ctx, env.DiscordBotToken.Reveal())
+		}})
 	}
 	return list
 }

@@ -7,14 +7,13 @@ import (
 	"path"
 	"strings"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/bot"
 	"github.com/countersign/countersign/tickets"
 )
 
 // routes is the HTTP surface for EPM, the chats and people; types are those that
 // tickets can have, and m is nil if its metrics are shown elsewhere.
-func routes(b *bot.Bot, types []tickets.Type, webhooks http.Handler, chats []adapters.Chat, ready *readiness, m *metrics) http.Handler {
+func routes(b *bot.Bot, types []tickets.Type, webhooks http.Handler, chats []chat, ready *readiness, m *metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(webhookPath, webhooks)
 	mux.Handle(vendorPath, webhooks)

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/chatkit"
 	"github.com/countersign/countersign/adapters/chatkit/ratelimit"
 	"github.com/countersign/countersign/adapters/discord"
@@ -128,7 +127,7 @@ func runBot(ctx context.Context, cfg config, p Env, log *slog.Logger) (err error
 		return err
 	}
 	config := bot.Config{
-		Store: store.Noted(keep, checkpoints.note), EPM: client, Chats: chats,
+		Store: store.Noted(keep, checkpoints.note), EPM: client, Chats: chats.forBot(),
 		Settings: cfg.settings, Registry: cfg.world, EventSinks: counting(told, m),
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Retention: cfg.keep,
 		Read: cfg.reader().Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
@@ -192,7 +191,7 @@ func runBot(ctx context.Context, cfg config, p Env, log *slog.Logger) (err error
 		shownHere = nil
 	}
 	server := &http.Server{
-		Handler:           withoutPanics(routes(b, cfg.world.Types, receiver, chats, ready, shownHere), log),
+		Handler:           withoutPanics(routes(b, cfg.world.Types, receiver, chats.all(), ready, shownHere), log),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnState: open.follow,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -358,23 +357,15 @@ type deps struct {
 
 // newChats makes the configured chats. With an error it returns those that
 // could be made.
-func newChats(cfg config, p Env, s deps) ([]adapters.Chat, error) {
-	var chats []adapters.Chat
-	var wrong []error
-	add := func(chat adapters.Chat, err error) {
-		if err != nil {
-			wrong = append(wrong, err)
-			return
-		}
-		chats = append(chats, chat)
-	}
+func newChats(cfg config, p Env, s deps) (c chats, err error) {
+	var slackErr, discordErr error
 	if cfg.usesSlack() {
-		add(newSlack(cfg, p, s))
+		c.slack, slackErr = newSlack(cfg, p, s)
 	}
 	if cfg.usesDiscord() {
-		add(newDiscord(cfg, p, s))
+		c.discord, discordErr = newDiscord(cfg, p, s)
 	}
-	return chats, errors.Join(wrong...)
+	return c, errors.Join(slackErr, discordErr)
 }
 
 func newSlack(cfg config, p Env, s deps) (*slack.Chat, error) {

@@ -4,6 +4,8 @@ GO          ?= go
 FUZZTIME    ?= 10s
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+REVIVE      := github.com/mgechev/revive@v1.15.0
+GOCRITIC    := github.com/go-critic/go-critic/cmd/gocritic@v0.15.0
 ERRCHECK    := github.com/kisielk/errcheck@v1.9.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
@@ -28,12 +30,14 @@ test: ## set up what the tests need, then run all of them; TEST_ALL=1 leaves not
 	@GO='$(GO)' sh .ci/test
 
 .PHONY: lint
-lint: ## gofmt, vet, staticcheck and errcheck
+lint: ## gofmt, vet, staticcheck, errcheck, revive (comments of what is exported) and gocritic
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	$(GO) vet ./... && $(GO) vet -tags faults ./cmd/countersign && cd tests && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	cd tests && $(GO) run $(STATICCHECK) ./...
 	$(GO) run $(ERRCHECK) -ignoretests -exclude .ci/errcheck.txt ./...
+	$(GO) run $(REVIVE) -config .ci/revive.toml -set_exit_status ./...
+	$(GO) run $(GOCRITIC) check -checkTests=false -disable=appendAssign ./...
 
 .PHONY: test-stress
 test-stress: ## the tests that are ten times longer without the race detector

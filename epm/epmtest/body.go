@@ -15,6 +15,7 @@ import (
 // templates spell it.
 type Event string
 
+// The four events.
 const (
 	AppCreated   Event = "URM_Native_Ticket_Created"
 	AppUpdated   Event = "URM_NATIVE_DECISION_UPDATE"
@@ -84,6 +85,7 @@ func Placeholders(e Event) []string {
 // documented.
 type Escape uint8
 
+// The ways to write them.
 const (
 	Escaped Escape = iota // as JSON wants it
 	Raw                   // as they are: quotes, backslashes and line breaks break the body
@@ -92,6 +94,7 @@ const (
 // Missing says how a value that does not exist is written.
 type Missing uint8
 
+// The ways to write it.
 const (
 	MissingEmpty       Missing = iota // ""
 	MissingPlaceholder                // "%%Name%%", unfilled

@@ -16,6 +16,7 @@ import (
 // Result is what EPM made of a decision.
 type Result string
 
+// The results.
 const (
 	InEffect     Result = "in effect"    // it decided the request
 	Repeated     Result = "repeated"     // equal to the one in effect, nothing changed
@@ -140,16 +141,17 @@ func (s *Server) decide(body []byte, call *Call) answer {
 		}
 	}
 	wrong := map[string][]string{}
-	if err != nil {
+	switch {
+	case err != nil:
 		field := "$"
 		var mismatch *json.UnmarshalTypeError
 		if errors.As(err, &mismatch) && mismatch.Field != "" {
 			field = "$." + mismatch.Field
 		}
 		wrong[field] = []string{"The JSON value could not be converted to the expected type."}
-	} else if kind == KindApp {
+	case kind == KindApp:
 		wrong = appProblems(b)
-	} else {
+	default:
 		wrong = adminProblems(b, s.cfg.RefuseAdminOnce)
 	}
 	d := Decision{

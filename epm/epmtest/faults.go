@@ -12,6 +12,7 @@ import (
 // Endpoint is one part of the API, or several of them joined with |.
 type Endpoint uint8
 
+// The endpoints, and some of them together.
 const (
 	Token Endpoint = 1 << iota
 	AppDecision
@@ -161,6 +162,7 @@ func (s *Server) takeFault(e Endpoint, requestID string) *Fault {
 // Mode is how the whole tenant behaves, for the demo.
 type Mode string
 
+// The modes.
 const (
 	Normal   Mode = "normal"
 	Slow     Mode = "slow"     // every answer takes Config.SlowBy

@@ -13,6 +13,7 @@ import (
 // Kind says what a request asks for.
 type Kind string
 
+// The kinds.
 const (
 	KindApp   Kind = "application" // run this program
 	KindAdmin Kind = "admin"       // be an administrator for a while
@@ -21,6 +22,7 @@ const (
 // Status is where a request stands.
 type Status string
 
+// The statuses.
 const (
 	Pending  Status = "Pending"
 	Approved Status = "Approved"

@@ -17,11 +17,12 @@ type LooseString string
 // UnmarshalJSON never fails: what is no text is no text.
 func (t *LooseString) UnmarshalJSON(b []byte) error {
 	var s string
-	if json.Unmarshal(b, &s) == nil {
+	switch {
+	case json.Unmarshal(b, &s) == nil:
 		*t = LooseString(s)
-	} else if len(b) > 0 && strings.IndexByte("-0123456789", b[0]) >= 0 {
+	case len(b) > 0 && strings.IndexByte("-0123456789", b[0]) >= 0:
 		*t = LooseString(b)
-	} else {
+	default:
 		*t = ""
 	}
 	return nil

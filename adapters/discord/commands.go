@@ -167,7 +167,7 @@ func commandText(data json.RawMessage) (string, bool) {
 }
 
 // choices is the answer to somebody who is typing.
-func choices(list adapters.Suggestions) said {
+func choices(list adapters.Suggestions) response {
 	all := []choice{}
 	for _, one := range list {
 		name := wording.Line(one.Text)
@@ -179,11 +179,11 @@ func choices(list adapters.Suggestions) said {
 			all = append(all, choice{name, one.Value})
 		}
 	}
-	return said{body: answer{answerComplete, map[string]any{"choices": all}}}
+	return response{ack: answer{answerComplete, map[string]any{"choices": all}}}
 }
 
 // suggest answers somebody who is typing; with nothing if that takes too long.
-func (c *Chat) suggest(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+func (c *Chat) suggest(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) response {
 	t, ok := typedIn(in.Data)
 	if !ok || t.focus == "" {
 		return choices(nil)

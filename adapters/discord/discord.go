@@ -92,15 +92,15 @@ type Chat struct {
 	log     *slog.Logger
 	pace    *pacer
 
-	roles  *ttl.Cache[[]string]                                                 // of members, by user id
-	names  *ttl.Cache[[]string]                                                 // of members, by user id
-	people *ttl.Cache[somebody]                                                 // by user id
-	seen   *dedup.Deliveries[said]                                              // interactions
-	work   drain.Tracker                                                        // interactions being worked on
-	line   health.Connection                                                    // the gateway
-	starts starts                                                               // of its sessions
-	dial   func(ctx context.Context, network, address string) (net.Conn, error) // to it; nil for the library's
-	cards  *cards                                                               // that were looked for
+	roles   *ttl.Cache[[]string]                                                 // of members, by user id
+	names   *ttl.Cache[[]string]                                                 // of members, by user id
+	people  *ttl.Cache[somebody]                                                 // by user id
+	seen    *dedup.Deliveries[response]                                          // interactions
+	work    drain.Tracker                                                        // interactions being worked on
+	gateway health.Connection                                                    // the gateway
+	starts  starts                                                               // of its sessions
+	dial    func(ctx context.Context, network, address string) (net.Conn, error) // to it; nil for the library's
+	cards   *cards                                                               // that were looked for
 
 	commands chan struct{} // a place for each that is being worked on
 	standing health.Auth
@@ -191,7 +191,7 @@ func New(cfg Config) (*Chat, error) {
 		names:   ttl.NewCache[[]string](chatkit.BelieveFor, cfg.Now),
 		people:  ttl.NewCache[somebody](chatkit.BelieveFor, cfg.Now),
 		cards:   newCards(cfg.Now),
-		seen:    dedup.NewDeliveries[said](keepSeen, cfg.Now),
+		seen:    dedup.NewDeliveries[response](keepSeen, cfg.Now),
 
 		commands: make(chan struct{}, adapters.MaxCommands),
 	}
@@ -713,7 +713,7 @@ func (c *Chat) Ready() error {
 	if over || c.cfg.HTTP {
 		return why
 	}
-	return errors.Join(why, c.line.Problem("discord's gateway", c.cfg.Now(), c.cfg.Gateway.Gap))
+	return errors.Join(why, c.gateway.Problem("discord's gateway", c.cfg.Now(), c.cfg.Gateway.Gap))
 }
 
 // Run listens until ctx ends. What ends it for good before waits for a token
@@ -725,7 +725,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	c.work.HurryAfter(end, c.cfg.Drain)
 	for {
 		with := c.cfg.Current()
-		err := c.attend(ctx, h)
+		err := c.serveUntilFatal(ctx, h)
 		if err == nil || ctx.Err() != nil || !c.changes {
 			return err
 		}
@@ -765,8 +765,8 @@ func (c *Chat) Try(ctx context.Context, token string) error {
 	return nil
 }
 
-func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
-	if err := c.introduce(ctx); err != nil || ctx.Err() != nil {
+func (c *Chat) serveUntilFatal(ctx context.Context, h adapters.Handler) error {
+	if err := c.waitForIdentity(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	inner, stop := context.WithCancel(ctx)
@@ -784,10 +784,10 @@ func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
 	})
 }
 
-// introduce asks who we are until Discord tells. A token that Discord does
+// waitForIdentity asks who we are until Discord tells. A token that Discord does
 // not accept is fatal: asking on would have the address banned
 // (discord.com/developers/docs/topics/rate-limits, "invalid request limit").
-func (c *Chat) introduce(ctx context.Context) error {
+func (c *Chat) waitForIdentity(ctx context.Context) error {
 	err := chatkit.Retry(ctx, func(ctx context.Context) error {
 		_, err := c.identity(ctx)
 		return err

@@ -82,7 +82,7 @@ var fatalCodes = map[int]string{
 // error when Discord will not let us connect however often we try.
 func (c *Chat) listen(ctx context.Context, h adapters.Handler) error {
 	if c.cfg.Peers != nil {
-		return c.takeTurns(ctx, h)
+		return c.listenAsReplica(ctx, h)
 	}
 	return c.newSupervisor(h).run(ctx, 0)
 }
@@ -132,7 +132,7 @@ func (s *supervisor) run(ctx context.Context, patience time.Duration) error {
 		if code, fatal := fatalClose(err); fatal {
 			return fmt.Errorf("discord's gateway closed with code %d: %s", code, fatalCodes[code])
 		}
-		s.line.Down(s.cfg.Now(), err)
+		s.gateway.Down(s.cfg.Now(), err)
 		if ready {
 			away = time.Now()
 		}
@@ -402,7 +402,7 @@ func (s *supervisor) connect(ctx context.Context) (ready bool, err error) {
 	isReady := func() {
 		late()
 		ready = true
-		s.line.Up(s.cfg.Now())
+		s.gateway.Up(s.cfg.Now())
 		s.log.Info("the gateway is connected", "resumed", resumes)
 		if s.ready != nil {
 			s.ready()

@@ -26,8 +26,8 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// tellTime is for what is said after the answer.
-const tellTime = 10 * time.Second
+// afterTime is for what is said after the answer.
+const afterTime = 10 * time.Second
 
 // The types of interactions.
 const (
@@ -49,13 +49,13 @@ const (
 	answerModal    = 9
 )
 
-// said is the answer to one interaction.
-type said struct {
-	body answer
-	then []message // said after it, to the same person alone
-	// later waits for what the body, a deferred answer, will show, and for what
+// response is the answer to one interaction.
+type response struct {
+	ack       answer
+	followUps []message // said after it, to the same person alone
+	// deferred waits for what the body, a deferred answer, will show, and for what
 	// is said after that; nil if the body shows it.
-	later func() (message, []message)
+	deferred func() (message, []message)
 }
 
 type answer struct {
@@ -173,10 +173,10 @@ func (in *interaction) form() tickets.Form {
 	return f
 }
 
-// refuse says why the sender of in may not act here, or "". It knows nothing
+// strangerCheck says why the sender of in may not act here, or "". It knows nothing
 // about roles: only whether this is our application, our server and a member
 // of it.
-func (c *Chat) refuse(in *interaction) string {
+func (c *Chat) strangerCheck(in *interaction) string {
 	switch {
 	case string(in.ApplicationID) != c.cfg.ApplicationID:
 		c.log.Warn("an interaction for another application was refused")
@@ -195,8 +195,8 @@ func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Co
 
 // interact is the answer to in, which must be new: one that comes again, as
 // with two connections or when somebody replays it, must have no effect.
-func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
-	if stop := c.refuse(in); stop != "" {
+func (c *Chat) interact(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) response {
+	if stop := c.strangerCheck(in); stop != "" {
 		return telling(in, stop)
 	}
 	roles := make([]string, len(in.Member.Roles))
@@ -227,7 +227,7 @@ const (
 	saySent          = "Sent. The message of %s shows what comes of it"
 )
 
-func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) response {
 	if command, ok := parseTurn(in.customID()); ok {
 		return c.run(ctx, received, in, adapters.Command{Text: command, Turned: true}, h)
 	}
@@ -251,7 +251,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 	return c.say(in, a)
 }
 
-func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) response {
 	action, digest, number, ok := parseCustomID(in.customID())
 	s := adapters.Submission{Delivery: in.delivery(), Actor: in.actor(), Place: in.place(), Number: number, Digest: digest, Verdict: tickets.Verdict(action), Form: in.form()}
 	switch {
@@ -281,16 +281,16 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 }
 
 // say is a in Discord's protocol.
-func (c *Chat) say(in *interaction, a adapters.Answer) said {
+func (c *Chat) say(in *interaction, a adapters.Answer) response {
 	switch a := a.(type) {
 	case adapters.Form:
-		return said{body: answer{answerModal, formModal(a)}}
+		return response{ack: answer{answerModal, formModal(a)}}
 	case adapters.Details:
 		all := detailsMessages(a.Ticket)
-		return said{body: answer{answerMessage, all[0]}, then: all[1:]}
+		return response{ack: answer{answerMessage, all[0]}, followUps: all[1:]}
 	case adapters.Note:
 		s := telling(in, a.Text)
-		s.then = pictureOf(a)
+		s.followUps = pictureOf(a)
 		return s
 	case adapters.Settings:
 		return telling(in, a.Text)
@@ -300,26 +300,26 @@ func (c *Chat) say(in *interaction, a adapters.Answer) said {
 	if in.Type == typeCommand {
 		return telling(in, "Done")
 	}
-	return said{body: answer{Type: answerNothing}}
+	return response{ack: answer{Type: answerNothing}}
 }
 
 // telling says something to the person who acted, and to nobody else.
-func telling(in *interaction, text string) said { return answering(in, note(text)) }
+func telling(in *interaction, text string) response { return answering(in, note(text)) }
 
 // answering shows m to the person who acted, in place of the message that
 // only they saw, if it is that one on which they acted.
-func answering(in *interaction, m message) said {
+func answering(in *interaction, m message) response {
 	if in.Type == typeComplete {
 		return choices(nil) // which is all that can be said
 	}
 	if in.private() && (in.Type == typeClick || in.Type == typeSubmit) {
-		return said{body: answer{answerUpdate, m}}
+		return response{ack: answer{answerUpdate, m}}
 	}
 	m.Flags |= flagEphemeral
-	return said{body: answer{answerMessage, m}}
+	return response{ack: answer{answerMessage, m}}
 }
 
-func (c *Chat) command(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) said {
+func (c *Chat) command(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) response {
 	text, ok := commandText(in.Data)
 	if !ok {
 		c.log.Warn("a command that we do not offer")
@@ -330,23 +330,23 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 
 // run answers cmd, later if it takes its time: until then the person reads
 // that the bot thinks, or still what they clicked on.
-func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) said {
+func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) response {
 	cmd.Delivery, cmd.Actor, cmd.Place = in.delivery(), in.actor(), in.place()
 	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
 	if a, ok := chatkit.AwaitUntil(received.Add(c.within.Think), asked); ok {
 		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays
 			m := note(n.Text)
 			m.Flags |= flagEphemeral
-			return said{body: answer{answerMessage, m}}
+			return response{ack: answer{answerMessage, m}}
 		}
 		return c.say(in, a)
 	}
-	s := said{
-		body:  answer{answerDeferred, map[string]int{"flags": flagEphemeral}},
-		later: func() (message, []message) { a := <-asked; return lateMessage(a), pictureOf(a) },
+	s := response{
+		ack:      answer{answerDeferred, map[string]int{"flags": flagEphemeral}},
+		deferred: func() (message, []message) { a := <-asked; return lateMessage(a), pictureOf(a) },
 	}
 	if in.Type == typeClick && in.private() {
-		s.body = answer{Type: answerNothing} // which leaves @original what was clicked
+		s.ack = answer{Type: answerNothing} // which leaves @original what was clicked
 	}
 	return s
 }
@@ -393,19 +393,19 @@ func lateMessage(a adapters.Answer) message {
 func (c *Chat) deliver(ctx context.Context, received time.Time, in *interaction, h adapters.Handler, free func()) {
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	if !c.seen.New(string(in.ID)) || !c.claims(ctx, string(in.ID), received) {
+	if !c.seen.New(string(in.ID)) || !c.claimInteraction(ctx, string(in.ID), received) {
 		return // whoever took it first answers
 	}
 	s := c.interact(ctx, received, in, h)
-	err := c.callback(ctx, in, s.body)
+	err := c.callback(ctx, in, s.ack)
 	if codeOf(err) == codeInvalid {
 		c.log.Error("discord refuses an answer, sending words instead", "err", err)
 		s = telling(in, sayNotTaken)
-		err = c.callback(ctx, in, s.body)
+		err = c.callback(ctx, in, s.ack)
 	}
 	if err != nil {
 		c.log.Warn("a person was not answered", "actor", string(in.Member.User.ID), "after", time.Since(received).Round(time.Millisecond), "err", err)
-		if s.later == nil {
+		if s.deferred == nil {
 			return
 		} // else it may have got through
 	}
@@ -430,24 +430,24 @@ func (c *Chat) callback(ctx context.Context, in *interaction, body answer) error
 }
 
 // follow says the rest after an answer.
-func (c *Chat) follow(ctx context.Context, in *interaction, s said) {
+func (c *Chat) follow(ctx context.Context, in *interaction, s response) {
 	var late message
-	if s.later != nil {
-		late, s.then = s.later()
+	if s.deferred != nil {
+		late, s.followUps = s.deferred()
 	}
-	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	ctx, cancel := context.WithTimeout(ctx, afterTime)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			c.log.Error("panic after an answer", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 		}
 	}()
-	if s.later != nil {
+	if s.deferred != nil {
 		if err := c.complete(ctx, in, late); err != nil {
 			c.log.Warn("a person was not answered", "actor", string(in.Member.User.ID), "err", err)
 		}
 	}
-	for _, m := range s.then {
+	for _, m := range s.followUps {
 		if err := c.followUp(ctx, in, m); err != nil {
 			c.log.Warn("a person was not told the rest", "actor", string(in.Member.User.ID), "err", err)
 			return
@@ -524,23 +524,23 @@ func (c *Chat) receive(w http.ResponseWriter, r *http.Request, h adapters.Handle
 	ctx := context.WithoutCancel(r.Context())
 	think, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	var first said
-	s, again := c.seen.Once(think, string(in.ID), func() said {
-		if !c.claims(think, string(in.ID), received) {
-			return said{} // somebody sends again what another replica has answered
+	var first response
+	s, again := c.seen.Once(think, string(in.ID), func() response {
+		if !c.claimInteraction(think, string(in.ID), received) {
+			return response{} // somebody sends again what another replica has answered
 		}
 		first = c.interact(think, received, in, h)
-		return said{body: first.body} // what follows is not said twice
+		return response{ack: first.ack} // what follows is not said twice
 	})
 	if again {
 		c.log.Warn("a signed request came twice")
 	}
-	if s.body.Type == 0 { // the first one is still at work
+	if s.ack.Type == 0 { // the first one is still at work
 		fail(http.StatusServiceUnavailable)
 		return
 	}
-	taken := c.answer(w, s.body)
-	if first.later == nil && (!taken || len(first.then) == 0) {
+	taken := c.answer(w, s.ack)
+	if first.deferred == nil && (!taken || len(first.followUps) == 0) {
 		return
 	}
 	// The answer, and what comes next over this connection, must not wait for
@@ -627,7 +627,7 @@ func (c *Chat) onInteraction(ctx context.Context, raw []byte, late bool, h adapt
 	c.log.Warn("too many interactions at once, one is refused")
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	if err := c.callback(ctx, in, in.again(wording.MsgBusy).body); err != nil && !errors.Is(err, context.Canceled) {
+	if err := c.callback(ctx, in, in.again(wording.MsgBusy).ack); err != nil && !errors.Is(err, context.Canceled) {
 		c.log.Warn("a person was not answered", "err", err)
 	}
 }

@@ -23,10 +23,10 @@ type Peers interface {
 	ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error)
 }
 
-// turns is the order in which processes hold the gateway: Discord sends every
+// leadership is the order in which processes hold the gateway: Discord sends every
 // interaction to every connection, so one is enough, and another must take
 // its place soon.
-type turns struct {
+type leadership struct {
 	peers  Peers
 	holder string
 	lease  time.Duration
@@ -40,44 +40,44 @@ const (
 	leaseConnected = "discord gateway connected"
 )
 
-// look is how often somebody looks whether the gateway is free, and renew how
+// pollInterval is how often somebody looks whether the gateway is free, and renew how
 // often its holder says that it still is there.
-func (t *turns) look() time.Duration  { return t.lease / 10 }
-func (t *turns) renew() time.Duration { return t.lease / 4 }
+func (t *leadership) pollInterval() time.Duration  { return t.lease / 10 }
+func (t *leadership) renewInterval() time.Duration { return t.lease / 4 }
 
 // askTime is how long peers may take to answer.
 const askTime = 2 * time.Second
 
-func (t *turns) hold(ctx context.Context, name string, d time.Duration) (bool, error) {
+func (t *leadership) acquireLease(ctx context.Context, name string, d time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	return t.peers.AcquireLease(ctx, name, t.holder, d)
 }
 
-func (t *turns) drop(ctx context.Context, name string) {
+func (t *leadership) releaseLease(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
 	_ = t.peers.ReleaseLease(ctx, name, t.holder) // else it ends by itself
 }
 
-// wait returns true when this process may have the gateway, and false when
+// acquire returns true when this process may have the gateway, and false when
 // ctx ended. If the peers cannot be asked for the length of a lease it may:
 // somebody has to tell people so.
-func (t *turns) wait(ctx context.Context, c *Chat) bool {
+func (t *leadership) acquire(ctx context.Context, c *Chat) bool {
 	told, asked := false, time.Now()
 	for {
-		has, err := t.hold(ctx, leaseGateway, t.lease)
+		has, err := t.acquireLease(ctx, leaseGateway, t.lease)
 		if err == nil {
 			asked = time.Now()
 		}
 		switch {
 		case ctx.Err() != nil:
 			if has {
-				t.drop(ctx, leaseGateway)
+				t.releaseLease(ctx, leaseGateway)
 			}
 			return false
 		case has:
-			t.drop(ctx, leaseNext)
+			t.releaseLease(ctx, leaseNext)
 			return true
 		case err != nil && time.Since(asked) > t.lease:
 			c.log.Warn("cannot ask who holds the gateway, so it is taken", "err", err)
@@ -85,69 +85,69 @@ func (t *turns) wait(ctx context.Context, c *Chat) bool {
 		case err != nil:
 			c.log.Debug("cannot ask who holds the gateway", "err", err)
 		default:
-			c.line.Up(c.cfg.Now()) // another process is connected for all
+			c.gateway.Up(c.cfg.Now()) // another process is connected for all
 			if !told {
 				told = true
 				c.log.Info("another replica holds the gateway; standing by")
 			}
 			// Who leaves the gateway wants to know whether somebody stands by.
-			_, _ = t.hold(ctx, leaseNext, t.lease)
+			_, _ = t.acquireLease(ctx, leaseNext, t.lease)
 		}
-		if !chatkit.Sleep(ctx, t.look()) {
-			t.drop(ctx, leaseNext)
+		if !chatkit.Sleep(ctx, t.pollInterval()) {
+			t.releaseLease(ctx, leaseNext)
 			return false
 		}
 	}
 }
 
-// keep renews the lease until ctx ends, and calls lost if another process has
+// renewUntilLost renews the lease until ctx ends, and calls lost if another process has
 // it. While the peers cannot be asked the gateway is kept: there would be
 // nobody to tell people so.
-func (t *turns) keep(ctx context.Context, lost func()) {
-	for chatkit.Sleep(ctx, t.renew()) {
-		if has, err := t.hold(ctx, leaseGateway, t.lease); err == nil && !has {
+func (t *leadership) renewUntilLost(ctx context.Context, lost func()) {
+	for chatkit.Sleep(ctx, t.renewInterval()) {
+		if has, err := t.acquireLease(ctx, leaseGateway, t.lease); err == nil && !has {
 			lost()
 			return
 		}
 	}
 }
 
-// alone reports whether nobody stands by, as far as can be found out.
-func (t *turns) alone(ctx context.Context) bool {
-	none, err := t.hold(ctx, leaseNext, time.Millisecond)
+// noStandby reports whether nobody stands by, as far as can be found out.
+func (t *leadership) noStandby(ctx context.Context) bool {
+	none, err := t.acquireLease(ctx, leaseNext, time.Millisecond)
 	return none || err != nil
 }
 
-// connected tells whoever hands over that this process has taken its place.
-func (t *turns) connected(ctx context.Context) {
+// announceConnected tells whoever hands over that this process has taken its place.
+func (t *leadership) announceConnected(ctx context.Context) {
 	for {
-		if has, err := t.hold(ctx, leaseConnected, t.lease); has || err != nil || !chatkit.Sleep(ctx, t.look()) {
+		if has, err := t.acquireLease(ctx, leaseConnected, t.lease); has || err != nil || !chatkit.Sleep(ctx, t.pollInterval()) {
 			return
 		}
 	}
 }
 
-// handOver ends the lease while the connection still stands, and returns when
+// release ends the lease while the connection still stands, and returns when
 // another process has connected, or nobody will. What arrives on both
 // connections meanwhile is claimed.
-func (t *turns) handOver(ctx context.Context) {
+func (t *leadership) release(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
-	alone := t.alone(ctx)
-	t.drop(ctx, leaseConnected)
-	t.drop(ctx, leaseGateway)
+	alone := t.noStandby(ctx)
+	t.releaseLease(ctx, leaseConnected)
+	t.releaseLease(ctx, leaseGateway)
 	if !alone {
-		t.relieved(ctx, t.lease/2)
+		t.waitForSuccessor(ctx, t.lease/2)
 	}
 }
 
-// relieved returns when another process has connected, or none has for so
+// waitForSuccessor returns when another process has connected, or none has for so
 // long. What Discord sent here before the other one stood is read still.
-func (t *turns) relieved(ctx context.Context, patience time.Duration) {
+func (t *leadership) waitForSuccessor(ctx context.Context, patience time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for chatkit.Sleep(ctx, t.look()) {
+	for chatkit.Sleep(ctx, t.pollInterval()) {
 		// Taking the lease for a moment shows whether another has it.
-		none, err := t.hold(ctx, leaseConnected, time.Millisecond)
+		none, err := t.acquireLease(ctx, leaseConnected, time.Millisecond)
 		if err != nil {
 			return
 		}
@@ -161,36 +161,36 @@ func (t *turns) relieved(ctx context.Context, patience time.Duration) {
 // onItsWay is how long what was sent may take to be read.
 const onItsWay = 500 * time.Millisecond
 
-// takeTurns listens whenever it is this process' turn, until ctx ends. Its
+// listenAsReplica listens whenever it is this process' turn, until ctx ends. Its
 // error is fatal.
-func (c *Chat) takeTurns(ctx context.Context, h adapters.Handler) error {
-	t := &turns{peers: c.cfg.Peers, holder: rand.Text(), lease: c.cfg.Gateway.Lease}
+func (c *Chat) listenAsReplica(ctx context.Context, h adapters.Handler) error {
+	t := &leadership{peers: c.cfg.Peers, holder: rand.Text(), lease: c.cfg.Gateway.Lease}
 	line := c.newSupervisor(h)
-	for chatkit.Sleep(ctx, time.Until(line.next)) && t.wait(ctx, c) {
-		err := c.turn(ctx, t, line)
+	for chatkit.Sleep(ctx, time.Until(line.next)) && t.acquire(ctx, c) {
+		err := c.lead(ctx, t, line)
 		if err != nil {
 			return err
 		}
-		if ctx.Err() == nil && !t.alone(ctx) {
-			chatkit.Sleep(ctx, 2*t.look()) // perhaps somebody else has better luck
+		if ctx.Err() == nil && !t.noStandby(ctx) {
+			chatkit.Sleep(ctx, 2*t.pollInterval()) // perhaps somebody else has better luck
 		}
 	}
 	return nil
 }
 
-// turn listens until ctx ends, another process has the gateway and has
+// lead listens until ctx ends, another process has the gateway and has
 // connected to it, or it cannot be reached for the length of a lease.
-func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
+func (c *Chat) lead(ctx context.Context, t *leadership, line *supervisor) error {
 	turn, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	keeping, stopKeeping := context.WithCancel(turn)
 	kept := make(chan struct{})
 	go func() {
 		defer close(kept)
-		t.keep(keeping, func() {
+		t.renewUntilLost(keeping, func() {
 			c.log.Warn("another replica has taken the gateway")
-			t.drop(keeping, leaseConnected)
-			t.relieved(keeping, t.lease)
+			t.releaseLease(keeping, leaseConnected)
+			t.waitForSuccessor(keeping, t.lease)
 			if keeping.Err() == nil {
 				end()
 			}
@@ -202,7 +202,7 @@ func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if keeping.Err() == nil {
-			connecting.Go(func() { t.connected(keeping) })
+			connecting.Go(func() { t.announceConnected(keeping) })
 		}
 	}
 	// After it nothing renews a lease, or takes it back.
@@ -218,15 +218,15 @@ func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 		defer close(left)
 		defer end()
 		letGo()
-		t.handOver(ctx)
+		t.release(ctx)
 	})
 	err := line.run(turn, t.lease)
 	if !stop() {
 		<-left
 	}
 	letGo()
-	t.drop(ctx, leaseConnected)
-	t.drop(ctx, leaseGateway)
+	t.releaseLease(ctx, leaseConnected)
+	t.releaseLease(ctx, leaseGateway)
 	return err
 }
 
@@ -234,9 +234,9 @@ func (c *Chat) turn(ctx context.Context, t *turns, line *supervisor) error {
 // can comes first.
 const lateAnswer = 1500 * time.Millisecond
 
-// claims reports whether this process is to answer the interaction called id,
+// claimInteraction reports whether this process is to answer the interaction called id,
 // which came at received. It waits if it cannot tell.
-func (c *Chat) claims(ctx context.Context, id string, received time.Time) bool {
+func (c *Chat) claimInteraction(ctx context.Context, id string, received time.Time) bool {
 	if c.cfg.Peers == nil {
 		return true
 	}

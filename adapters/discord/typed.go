@@ -107,7 +107,7 @@ func (in *interaction) typed() (v tickets.Verdict, f tickets.Form, ok bool) {
 
 // again answers in with say, and keeps what the person typed: they can open the
 // form with it again.
-func (in *interaction) again(say string) said {
+func (in *interaction) again(say string) response {
 	v, f, ok := in.typed()
 	if !ok {
 		return telling(in, say)

@@ -228,7 +228,7 @@ func needed(err error) string {
 func (c *Chat) Diagnose(ctx context.Context, places []tickets.Place, who []tickets.Principal) []adapters.Finding {
 	var out report
 	self, bot, ok := c.checkToken(ctx, &out)
-	c.checkEars(ctx, &out)
+	c.checkListening(ctx, &out)
 	if !ok {
 		return out // nothing else could be found out
 	}
@@ -325,8 +325,8 @@ func (c *Chat) checkToken(ctx context.Context, out *report) (self identity, bot 
 	return self, bot, true
 }
 
-// checkEars looks at how clicks and commands come in.
-func (c *Chat) checkEars(ctx context.Context, out *report) {
+// checkListening looks at how clicks and commands come in.
+func (c *Chat) checkListening(ctx context.Context, out *report) {
 	if c.cfg.AppToken == "" {
 		out.ok("the signing secret is set: clicks come by HTTP")
 		return

@@ -105,19 +105,19 @@ func FuzzInteraction(f *testing.F) {
 	tk := adaptertest.Started(adaptertest.Request())
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		h := guarded{t, tk}
-		for _, s := range []said{
+		for _, s := range []response{
 			c.interact(t.Context(), time.Now(), payload, h),
 			c.command(t.Context(), time.Now(), commandText{TeamID: "T01", UserID: "U01", Text: text(payload)}, h),
 			c.event(payload, h),
 		} {
-			if s.body == nil {
+			if s.ack == nil {
 				continue
 			}
-			raw, err := jsonx.Encode(s.body)
+			raw, err := jsonx.Encode(s.ack)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if sub, ok := s.body.(submission); ok && sub.View != nil {
+			if sub, ok := s.ack.(submission); ok && sub.View != nil {
 				view, err := json.Marshal(sub.View)
 				if err != nil {
 					t.Fatal(err)
@@ -127,7 +127,7 @@ func FuzzInteraction(f *testing.F) {
 				}
 			}
 			for _, bad := range []string{"<!channel>", "\\u0000"} {
-				if a, ok := s.body.(commandAnswer); ok && strings.Contains(a.Text, bad) {
+				if a, ok := s.ack.(commandAnswer); ok && strings.Contains(a.Text, bad) {
 					t.Errorf("%s", raw)
 				}
 			}

@@ -110,38 +110,38 @@ func (in *interaction) marked(v slack.ModalViewRequest) slack.ModalViewRequest {
 
 // refreshing is s, after which the home tab that in came from is shown anew:
 // what waited may have been decided, here or by somebody else.
-func (c *Chat) refreshing(s said, in *interaction, h adapters.Handler) said {
-	if form, ok := s.body.(submission); !in.fromHome() || ok && form.Action == "errors" {
+func (c *Chat) refreshing(s response, in *interaction, h adapters.Handler) response {
+	if form, ok := s.ack.(submission); !in.fromHome() || ok && form.Action == "errors" {
 		return s // the form goes on
 	}
 	return s.and(func(ctx context.Context) { c.showHome(ctx, in.actor(), "", h) })
 }
 
 // and is s with something more to do after the answer.
-func (s said) and(next func(context.Context)) said {
-	first := s.then
-	s.then = func(ctx context.Context) {
+func (s response) and(next func(context.Context)) response {
+	first := s.after
+	s.after = func(ctx context.Context) {
 		if first != nil {
 			first(ctx)
 		}
 		next(ctx)
 	}
-	if s.small != nil {
-		small := s.small.and(next)
-		s.small = &small
+	if s.fallbackAck != nil {
+		small := s.fallbackAck.and(next)
+		s.fallbackAck = &small
 	}
 	return s
 }
 
-// opened answers the event that somebody has opened a tab of ours. Before
+// homeOpened answers the event that somebody has opened a tab of ours. Before
 // Slack has told who we are it is left alone, like everything else.
-func (c *Chat) opened(e *event, h adapters.Handler) said {
+func (c *Chat) homeOpened(e *event, h adapters.Handler) response {
 	if h == nil || e.Event.Tab != homeTab {
-		return said{}
+		return response{}
 	}
 	from := sender{app: string(e.AppID), team: string(e.TeamID), enterprise: string(e.EnterpriseID), user: string(e.Event.User), typed: true}
-	return said{then: func(ctx context.Context) {
-		if c.refuse(ctx, from) == "" {
+	return response{after: func(ctx context.Context) {
+		if c.strangerCheck(ctx, from) == "" {
 			c.showHome(ctx, tickets.Actor{Platform: Platform, ID: from.user}, string(e.Event.View.Hash), h)
 		}
 	}}
@@ -152,7 +152,7 @@ func (c *Chat) opened(e *event, h adapters.Handler) said {
 // than that, and this one is then made once more.
 func (c *Chat) showHome(ctx context.Context, a tickets.Actor, hash string, h adapters.Handler) {
 	made := c.homes.make(a.ID, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 		defer cancel()
 		var err error
 		if hash, err = c.publish(ctx, a, hash, h); err != nil {

@@ -28,18 +28,18 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// tellTime is for what is said after the answer, by response_url.
-const tellTime = 10 * time.Second
+// afterTime is for what is said after the answer, by response_url.
+const afterTime = 10 * time.Second
 
-// said is the answer to one delivery.
-type said struct {
-	body any // JSON to answer with; nil for an empty answer
-	// small stands in for a body that is too large for an acknowledgement.
-	small *said
-	// then is done after the answer has gone out; nil for nothing.
-	then func(context.Context)
-	// late is set if then waits for an answer.
-	late bool
+// response is the answer to one delivery.
+type response struct {
+	ack any // JSON to answer with; nil for an empty answer
+	// fallbackAck stands in for a body that is too large for an acknowledgement.
+	fallbackAck *response
+	// after is done after the answer has gone out; nil for nothing.
+	after func(context.Context)
+	// slow is set if then waits for an answer.
+	slow bool
 	// known tells an answer that says nothing from one that is not known.
 	known bool
 }
@@ -184,8 +184,8 @@ func (in *interaction) actor() tickets.Actor {
 
 // once gives a delivery that was seen before the answer it got then, or unknown
 // if that is not known, or not yet.
-func (c *Chat) once(ctx context.Context, key string, unknown said, do func() said) said {
-	s, again := c.seen.Once(ctx, key, func() said {
+func (c *Chat) once(ctx context.Context, key string, unknown response, do func() response) response {
+	s, again := c.seen.Once(ctx, key, func() response {
 		s := do()
 		s.known = true
 		return s
@@ -194,7 +194,7 @@ func (c *Chat) once(ctx context.Context, key string, unknown said, do func() sai
 	case again && !s.known:
 		return unknown
 	case again:
-		return said{body: s.body, small: s.small} // what followed has been done
+		return response{ack: s.ack, fallbackAck: s.fallbackAck} // what followed has been done
 	}
 	return s
 }
@@ -205,15 +205,15 @@ func (c *Chat) ask(ctx context.Context, received time.Time, call func(context.Co
 }
 
 // interact answers the delivery of an interaction.
-func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte, h adapters.Handler) said {
+func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte, h adapters.Handler) response {
 	var in interaction
 	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(payload, &in)); err != nil {
 		c.log.Warn("an interaction is not JSON, acknowledged", "err", describe(err))
-		return said{}
+		return response{}
 	}
 	ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	stop := c.refuse(ctx, sender{
+	stop := c.strangerCheck(ctx, sender{
 		app: string(in.AppID), team: string(in.Team.ID), enterprise: string(cmp.Or(in.Enterprise.ID, in.Team.Enterprise)),
 		user: string(in.User.ID), userTeam: string(in.User.TeamID),
 	})
@@ -221,29 +221,29 @@ func (c *Chat) interact(ctx context.Context, received time.Time, payload []byte,
 	case "block_actions":
 		if len(in.Actions) == 0 {
 			c.log.Warn("a click without an action, acknowledged")
-			return said{}
+			return response{}
 		}
 		switch {
 		case stop != "" && in.inForm():
-			return said{} // the form stays as it is, and says it when it is sent
+			return response{} // the form stays as it is, and says it when it is sent
 		case stop != "":
-			return said{then: func(ctx context.Context) { c.tell(ctx, &in, stop) }}
+			return response{after: func(ctx context.Context) { c.answerClick(ctx, &in, stop) }}
 		}
 		a := in.Actions[0]
 		key := strings.Join([]string{"click", in.channel(), string(in.Container.MessageTS), string(in.View.ID), string(a.ActionID), string(a.ActionTS), string(in.User.ID)}, "\x00")
-		return c.once(ctx, key, said{}, func() said { return c.click(ctx, received, &in, deliveryOf(key), h) })
+		return c.once(ctx, key, response{}, func() response { return c.click(ctx, received, &in, deliveryOf(key), h) })
 	case "view_submission":
 		if stop != "" {
 			return in.View.keeping(stop)
 		}
 		typed := sha256.Sum256(payload)
 		key := strings.Join([]string{"form", string(in.View.ID), string(in.View.Hash), string(in.TriggerID), hex.EncodeToString(typed[:])}, "\x00")
-		return c.once(ctx, key, in.View.keeping(wording.MsgSlow), func() said { return c.refreshing(c.submit(ctx, received, &in, deliveryOf(key), h), &in, h) })
+		return c.once(ctx, key, in.View.keeping(wording.MsgSlow), func() response { return c.refreshing(c.submit(ctx, received, &in, deliveryOf(key), h), &in, h) })
 	case "view_closed":
 	default:
 		c.log.Warn("an interaction of a kind that we do not offer, acknowledged", "type", word(string(in.Type)))
 	}
-	return said{}
+	return response{}
 }
 
 // deliveryOf names what a person did by the key under which it is remembered.
@@ -252,7 +252,7 @@ func deliveryOf(key string) adapters.Delivery {
 	return adapters.Delivery(hex.EncodeToString(sum[:]))
 }
 
-func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
+func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) response {
 	click := adapters.Click{
 		Delivery: delivery,
 		Actor:    in.actor(),
@@ -266,7 +266,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 	defer cancel()
 	switch id := string(in.Actions[0].ActionID); {
 	case !inForm && (id == string(adapters.ActionNewer) || id == string(adapters.ActionOlder)):
-		return c.turn(ctx, received, in, delivery, h)
+		return c.turnPage(ctx, received, in, delivery, h)
 	case inForm && id == unitField:
 		click.Action, click.Verdict, click.Form = adapters.ActionForm, tickets.Verdict(in.View.CallbackID), in.View.form()
 		click.Number, click.Digest = in.View.about()
@@ -277,24 +277,24 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 		click.Number, click.State = parseMove(string(in.Actions[0].Selected.Value))
 	default:
 		c.log.Warn("a click on something that we do not offer", "action", word(id))
-		return said{then: func(ctx context.Context) { c.tell(ctx, in, sayUnknownButton) }}
+		return response{after: func(ctx context.Context) { c.answerClick(ctx, in, sayUnknownButton) }}
 	}
 	if _, ok := click.Number.Seq(); !ok {
-		return said{then: func(ctx context.Context) { c.tell(ctx, in, wording.MsgNoTicket(click.Number)) }}
+		return response{after: func(ctx context.Context) { c.answerClick(ctx, in, wording.MsgNoTicket(click.Number)) }}
 	}
 	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
 	if inForm {
 		if n, no := answer.(adapters.Note); no && n.Again {
-			return said{} // it stays as it is, and says it when it is sent
+			return response{} // it stays as it is, and says it when it is sent
 		}
 		if v, ok := viewOf(answer); ok {
 			return c.changeForm(ctx, in, in.marked(v))
 		}
-		return said{}
+		return response{}
 	}
 	switch a := answer.(type) {
 	case adapters.Note:
-		return c.refreshing(said{then: func(ctx context.Context) { c.tell(ctx, in, a.Text) }}, in, h)
+		return c.refreshing(response{after: func(ctx context.Context) { c.answerClick(ctx, in, a.Text) }}, in, h)
 	case adapters.Form, adapters.Details:
 		v, _ := viewOf(a)
 		if err := c.open(ctx, string(in.TriggerID), in.marked(v)); err != nil {
@@ -303,25 +303,25 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 			if isLateTrigger(err) {
 				say = wording.MsgAgain
 			}
-			return said{then: func(ctx context.Context) { c.tell(ctx, in, say) }}
+			return response{after: func(ctx context.Context) { c.answerClick(ctx, in, say) }}
 		}
 	}
-	return said{}
+	return response{}
 }
 
-// turn shows another page in place of the one that was clicked. The click is
+// turnPage shows another page in place of the one that was clicked. The click is
 // acknowledged at once.
-func (c *Chat) turn(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
+func (c *Chat) turnPage(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) response {
 	cmd := adapters.Command{Delivery: delivery, Actor: in.actor(), Place: in.place(), Text: string(in.Actions[0].Value), Turned: true}
 	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
-	return said{late: true, then: func(ctx context.Context) {
+	return response{slow: true, after: func(ctx context.Context) {
 		a := <-asked
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 		defer cancel()
 		p, ok := a.(adapters.Page)
 		if !ok || !in.Container.Ephemeral {
 			// What is shown stays, and what others see is none of this person's.
-			c.sayLate(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), a)
+			c.sendLate(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), a)
 			return
 		}
 		text, blocks := pages(p)
@@ -330,7 +330,7 @@ func (c *Chat) turn(ctx context.Context, received time.Time, in *interaction, de
 		})
 		if err != nil {
 			c.log.Warn("a page was not turned", "actor", cmd.Actor.ID, "err", err)
-			c.private(ctx, "", in.channel(), string(in.User.ID), p.Text)
+			c.sendEphemeralText(ctx, "", in.channel(), string(in.User.ID), p.Text)
 		}
 	}}
 }
@@ -407,7 +407,7 @@ func (c *Chat) replace(ctx context.Context, in *interaction, v slack.ModalViewRe
 // changeForm shows v in place of the form of in. The form may have been
 // changed since: then the newest change counts, and it is the one that Slack
 // reports last.
-func (c *Chat) changeForm(ctx context.Context, in *interaction, v slack.ModalViewRequest) said {
+func (c *Chat) changeForm(ctx context.Context, in *interaction, v slack.ModalViewRequest) response {
 	newest := c.forms.change(string(in.View.ID), string(in.Actions[0].ActionTS))
 	err := c.update(ctx, string(in.View.ID), string(in.View.Hash), v)
 	if slackError(err) == "hash_conflict" && newest() {
@@ -417,7 +417,7 @@ func (c *Chat) changeForm(ctx context.Context, in *interaction, v slack.ModalVie
 		number, _ := in.View.about()
 		c.log.Warn("a form was not changed", "ticket", string(number), "actor", string(in.User.ID), "err", err)
 	}
-	return said{}
+	return response{}
 }
 
 // submission is the answer to a submitted form
@@ -429,12 +429,12 @@ type submission struct {
 }
 
 // showing answers a submitted form with another view.
-func showing(v slack.ModalViewRequest) said {
-	return said{body: submission{Action: "update", View: &v}}
+func showing(v slack.ModalViewRequest) response {
+	return response{ack: submission{Action: "update", View: &v}}
 }
 
 // configure answers the form of the settings, later if that takes its time.
-func (c *Chat) configure(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
+func (c *Chat) configure(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) response {
 	version, values, ok := in.View.settings()
 	if !ok {
 		c.log.Warn("a form that we do not offer was submitted")
@@ -445,9 +445,9 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 	a, inTime := chatkit.AwaitUntil(received.Add(c.within.Think), asked)
 	if !inTime {
 		wait := showing(noteView(wording.MsgMoment))
-		wait.late, wait.then = true, func(ctx context.Context) {
+		wait.slow, wait.after = true, func(ctx context.Context) {
 			a := <-asked
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 			defer cancel()
 			v, ok := viewOf(a)
 			if !ok {
@@ -473,7 +473,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 			}
 		}
 		if a.Version == version && a.Problem == "" && len(errs) > 0 {
-			return said{body: submission{Action: "errors", Errors: errs}} // keeps what was typed
+			return response{ack: submission{Action: "errors", Errors: errs}} // keeps what was typed
 		}
 	case adapters.Note:
 		if a.Again { // likewise
@@ -482,21 +482,21 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 	}
 	v, ok := viewOf(a)
 	if !ok {
-		return said{}
+		return response{}
 	}
 	c.lintView(v)
 	out := showing(v)
 	wait := showing(noteView("One moment…"))
-	wait.then = func(ctx context.Context) {
+	wait.after = func(ctx context.Context) {
 		if err := c.replace(ctx, in, v); err != nil {
 			c.log.Warn("a form was not changed", "actor", sent.Actor.ID, "err", err)
 		}
 	}
-	out.small = &wait
+	out.fallbackAck = &wait
 	return out
 }
 
-func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) said {
+func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) response {
 	if in.View.CallbackID == settingsForm {
 		return c.configure(ctx, received, in, delivery, h)
 	}
@@ -526,7 +526,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 		// Slack takes errors for inputs that are in the view and for nothing
 		// else. A problem with a field that is not there yet needs the view.
 		if len(errs) == len(f.Problems) {
-			return said{body: submission{Action: "errors", Errors: errs}}
+			return response{ack: submission{Action: "errors", Errors: errs}}
 		}
 	}
 	if n, ok := answer.(adapters.Note); ok && n.Again {
@@ -534,26 +534,26 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 	}
 	v, ok := viewOf(answer)
 	if !ok {
-		return said{} // an empty answer closes the form
+		return response{} // an empty answer closes the form
 	}
 	v = in.marked(v)
 	c.lintView(v)
 	out := showing(v)
 	if in.View.ID != "" {
 		wait := showing(noteView("One moment…"))
-		wait.then = func(ctx context.Context) {
+		wait.after = func(ctx context.Context) {
 			if err := c.replace(ctx, in, v); err != nil {
 				c.log.Warn("a form was not changed", "ticket", string(s.Number), "actor", s.Actor.ID, "err", err)
 			}
 		}
-		out.small = &wait
+		out.fallbackAck = &wait
 	}
 	return out
 }
 
-// tell says something to the person who clicked, and to nobody else: in the
+// answerClick says something to the person who clicked, and to nobody else: in the
 // form, over the home tab, or beside the message.
-func (c *Chat) tell(ctx context.Context, in *interaction, say string) {
+func (c *Chat) answerClick(ctx context.Context, in *interaction, say string) {
 	if in.View.Type == homeTab {
 		err := c.open(ctx, string(in.TriggerID), noteView(say))
 		if err != nil { // it is too late for that
@@ -570,18 +570,18 @@ func (c *Chat) tell(ctx context.Context, in *interaction, say string) {
 		}
 		return
 	}
-	c.private(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), say)
+	c.sendEphemeralText(ctx, string(in.ResponseURL), in.channel(), string(in.User.ID), say)
 }
 
-// private says something to one person.
-func (c *Chat) private(ctx context.Context, responseURL, channel, user, say string) {
+// sendEphemeralText says something to one person.
+func (c *Chat) sendEphemeralText(ctx context.Context, responseURL, channel, user, say string) {
 	text, blocks := note(say)
-	c.whisper(ctx, responseURL, channel, user, text, blocks)
+	c.sendEphemeral(ctx, responseURL, channel, user, text, blocks)
 }
 
-// whisper shows something to one person: by response_url, which works without
+// sendEphemeral shows something to one person: by response_url, which works without
 // membership, else by chat.postEphemeral.
-func (c *Chat) whisper(ctx context.Context, responseURL, channel, user, text string, blocks []slack.Block) {
+func (c *Chat) sendEphemeral(ctx context.Context, responseURL, channel, user, text string, blocks []slack.Block) {
 	var errs []error
 	if responseURL != "" {
 		err := c.respond(ctx, responseURL, &slack.WebhookMessage{
@@ -683,16 +683,16 @@ type commandAnswer struct {
 	Blocks       []slack.Block `json:"blocks,omitempty"`
 }
 
-func (c *Chat) command(ctx context.Context, received time.Time, in commandText, h adapters.Handler) said {
+func (c *Chat) command(ctx context.Context, received time.Time, in commandText, h adapters.Handler) response {
 	known, cancel := context.WithDeadline(ctx, received.Add(c.within.Think))
 	defer cancel()
-	if stop := c.refuse(known, sender{
+	if stop := c.strangerCheck(known, sender{
 		app: string(in.AppID), team: string(in.TeamID), enterprise: string(in.EnterpriseID), user: string(in.UserID), typed: true,
 	}); stop != "" {
 		return c.answering(&in, stop)
 	}
 	key := in.key()
-	act := func() said {
+	act := func() response {
 		cmd := adapters.Command{
 			Delivery: deliveryOf(key),
 			Actor:    tickets.Actor{Platform: Platform, ID: string(in.UserID), Name: string(in.UserName)},
@@ -704,12 +704,12 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 			return c.answerCommand(ctx, received, &in, a)
 		}
 		s := c.answering(&in, wording.MsgMoment)
-		s.late, s.then = true, func(ctx context.Context) { c.answerLate(ctx, &in, <-asked) }
+		s.slow, s.after = true, func(ctx context.Context) { c.answerLate(ctx, &in, <-asked) }
 		return s
 	}
 	wait, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
-	return c.once(wait, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), said{}, act)
+	return c.once(wait, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), response{}, act)
 }
 
 // asking begins what may take its time.
@@ -732,24 +732,24 @@ func (c *Chat) asking(ctx context.Context, received time.Time, call func(context
 }
 
 // answering says something to the person who typed a command.
-func (c *Chat) answering(in *commandText, say string) said {
+func (c *Chat) answering(in *commandText, say string) response {
 	text, blocks := note(say)
-	return said{
-		body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks},
-		small: &said{then: func(ctx context.Context) {
-			c.private(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), say)
+	return response{
+		ack: commandAnswer{slack.ResponseTypeEphemeral, text, blocks},
+		fallbackAck: &response{after: func(ctx context.Context) {
+			c.sendEphemeralText(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), say)
 		}},
 	}
 }
 
 // answerCommand is the answer to a command in time.
-func (c *Chat) answerCommand(ctx context.Context, received time.Time, in *commandText, a adapters.Answer) said {
+func (c *Chat) answerCommand(ctx context.Context, received time.Time, in *commandText, a adapters.Answer) response {
 	switch a := a.(type) {
 	case adapters.Note:
 		return c.answering(in, a.Text)
 	case adapters.Page:
 		text, blocks := pages(a)
-		return said{body: commandAnswer{slack.ResponseTypeEphemeral, text, blocks}, small: c.answering(in, a.Text).small}
+		return response{ack: commandAnswer{slack.ResponseTypeEphemeral, text, blocks}, fallbackAck: c.answering(in, a.Text).fallbackAck}
 	case adapters.Form, adapters.Details, adapters.Settings:
 		v, _ := viewOf(a)
 		ctx, cancel := context.WithDeadline(ctx, received.Add(c.within.Open))
@@ -762,17 +762,17 @@ func (c *Chat) answerCommand(ctx context.Context, received time.Time, in *comman
 			return c.answering(in, sayNotOpened)
 		}
 	}
-	return said{}
+	return response{}
 }
 
 // answerLate says a when Slack has had its answer, and opens no form any more.
 func (c *Chat) answerLate(ctx context.Context, in *commandText, a adapters.Answer) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 	defer cancel()
-	c.sayLate(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), a)
+	c.sendLate(ctx, string(in.ResponseURL), string(in.ChannelID), string(in.UserID), a)
 }
 
-func (c *Chat) sayLate(ctx context.Context, responseURL, channel, user string, a adapters.Answer) {
+func (c *Chat) sendLate(ctx context.Context, responseURL, channel, user string, a adapters.Answer) {
 	text, blocks := note("Done")
 	switch a := a.(type) {
 	case adapters.Note:
@@ -784,7 +784,7 @@ func (c *Chat) sayLate(ctx context.Context, responseURL, channel, user string, a
 	case adapters.Form, adapters.Details:
 		text, blocks = note(wording.MsgAgain)
 	}
-	c.whisper(ctx, responseURL, channel, user, text, blocks)
+	c.sendEphemeral(ctx, responseURL, channel, user, text, blocks)
 }
 
 var mentioned = regexp.MustCompile(`<(@|#|!subteam\^|https?://|mailto:)([^<>|]*)(?:\|([^<>]*))?>`)
@@ -829,14 +829,14 @@ type event struct {
 
 // event answers a delivery of the Events API. Without a Handler what asks for
 // one is left alone.
-func (c *Chat) event(payload []byte, h adapters.Handler) said {
+func (c *Chat) event(payload []byte, h adapters.Handler) response {
 	var e event
 	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(payload, &e)); err != nil {
 		c.log.Warn("an event is not JSON, acknowledged", "err", describe(err))
-		return said{}
+		return response{}
 	}
 	if e.Type == "url_verification" {
-		return said{body: map[string]string{"challenge": string(e.Challenge)}}
+		return response{ack: map[string]string{"challenge": string(e.Challenge)}}
 	}
 	c.mu.Lock()
 	self := c.self
@@ -845,17 +845,17 @@ func (c *Chat) event(payload []byte, h adapters.Handler) said {
 	// be placed has no effect.
 	if self == nil || c.isForeign(string(e.AppID)) || !c.isOurs(*self, string(e.TeamID)) && !c.isOurs(*self, string(e.EnterpriseID)) {
 		c.log.Warn("an event of another app or workspace was ignored", "type", word(string(e.Event.Type)))
-		return said{}
+		return response{}
 	}
 	switch kind := string(e.Event.Type); {
 	case kind == "app_uninstalled", kind == "tokens_revoked" && len(e.Event.Tokens.Bot) > 0:
-		return said{then: func(ctx context.Context) {
+		return response{after: func(ctx context.Context) {
 			// It may be late, or of a token that was replaced.
 			err := c.call(ctx, "auth.test", "", false, func() error { _, err := c.api().AuthTestContext(ctx); return err })
 			if err == nil {
 				c.log.Info("slack took the app or a token of it away, but not the bot token in use", "type", kind)
 			} else if tickets.FailureOf(err).Class == tickets.Unauthorized {
-				c.giveUp(errUninstalled(kind))
+				c.fail(errUninstalled(kind))
 			}
 		}}
 	case strings.HasPrefix(kind, "subteam_"), kind == "member_joined_channel", kind == "member_left_channel":
@@ -863,11 +863,11 @@ func (c *Chat) event(payload []byte, h adapters.Handler) said {
 		c.people.Clear()
 		c.hidden.Clear()
 	case kind == "app_home_opened":
-		return c.opened(&e, h)
+		return c.homeOpened(&e, h)
 	default:
 		c.log.Debug("an event was acknowledged", "type", word(kind))
 	}
-	return said{}
+	return response{}
 }
 
 func errUninstalled(event string) error {
@@ -880,23 +880,23 @@ func (c *Chat) Endpoints(h adapters.Handler) map[string]http.Handler {
 		return nil
 	}
 	return map[string]http.Handler{
-		"/slack/interactions": c.signed(func(ctx context.Context, received time.Time, body []byte) (said, error) {
+		"/slack/interactions": c.signed(func(ctx context.Context, received time.Time, body []byte) (response, error) {
 			v, err := url.ParseQuery(string(body))
 			if err != nil || v.Get("payload") == "" {
-				return said{}, errNoPayload
+				return response{}, errNoPayload
 			}
 			return c.interact(ctx, received, []byte(v.Get("payload")), h), nil
 		}),
-		"/slack/commands": c.signed(func(ctx context.Context, received time.Time, body []byte) (said, error) {
+		"/slack/commands": c.signed(func(ctx context.Context, received time.Time, body []byte) (response, error) {
 			v, err := url.ParseQuery(string(body))
 			if err != nil {
-				return said{}, errNoPayload
+				return response{}, errNoPayload
 			}
 			return c.command(ctx, received, commandOf(v), h), nil
 		}),
-		"/slack/events": c.signed(func(_ context.Context, _ time.Time, body []byte) (said, error) {
+		"/slack/events": c.signed(func(_ context.Context, _ time.Time, body []byte) (response, error) {
 			if !json.Valid(body) {
-				return said{}, errNoPayload
+				return response{}, errNoPayload
 			}
 			return c.event(body, h), nil
 		}),
@@ -907,7 +907,7 @@ var errNoPayload = errors.New("the body is not what Slack sends")
 
 // signed lets only Slack in. The signature covers the raw body and the time,
 // and counts once (docs.slack.dev/authentication/verifying-requests-from-slack).
-func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, error)) http.Handler {
+func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (response, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		received := time.Now()
 		body, ok := c.requests.Read(w, r)
@@ -924,8 +924,8 @@ func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, err
 			http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 			return
 		}
-		if s.body != nil {
-			out, err := jsonx.Encode(s.body)
+		if s.ack != nil {
+			out, err := jsonx.Encode(s.ack)
 			if err != nil {
 				c.log.Error("an answer cannot be written", "err", err)
 				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
@@ -938,7 +938,7 @@ func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, err
 			w.Header().Set("Content-Length", "0")
 			w.WriteHeader(http.StatusOK)
 		}
-		if s.then != nil {
+		if s.after != nil {
 			// The answer, and what comes next over this connection, must not
 			// wait for what follows.
 			c.work.Begin()
@@ -951,9 +951,9 @@ func (c *Chat) signed(answer func(context.Context, time.Time, []byte) (said, err
 }
 
 // follow does what comes after an answer.
-func (c *Chat) follow(ctx context.Context, s said) {
-	patience := tellTime
-	if s.late {
+func (c *Chat) follow(ctx context.Context, s response) {
+	patience := afterTime
+	if s.slow {
 		patience += adapters.CommandTime
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -963,7 +963,7 @@ func (c *Chat) follow(ctx context.Context, s said) {
 			c.log.Error("panic after an answer", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
 		}
 	}()
-	s.then(ctx)
+	s.after(ctx)
 }
 
 // The headers of a signed request

@@ -14,7 +14,7 @@ import (
 
 // keeping answers a submitted form with say, and leaves it open with what was
 // typed.
-func (v *view) keeping(say string) said {
+func (v *view) keeping(say string) response {
 	inputs := slices.Sorted(maps.Keys(v.State.Values))
 	switch {
 	case v.shows(tickets.FieldReason):
@@ -22,7 +22,7 @@ func (v *view) keeping(say string) said {
 	case len(inputs) == 0:
 		return showing(noteView(say))
 	}
-	return said{body: submission{Action: "errors", Errors: map[string]string{inputs[0]: say}}}
+	return response{ack: submission{Action: "errors", Errors: map[string]string{inputs[0]: say}}}
 }
 
 // again is the form as it was sent, with say above it, for when something else

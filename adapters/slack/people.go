@@ -17,11 +17,11 @@ type sender struct {
 	typed                       bool   // a command or an event, which never say userTeam
 }
 
-// refuse says why s may not act here, or "". It knows nothing about roles:
+// strangerCheck says why s may not act here, or "". It knows nothing about roles:
 // only whether this is our app, our workspace and a person of it. Whoever
 // belongs to another workspace of our organisation may act too, if Slack says
 // so in the delivery, of us and of them.
-func (c *Chat) refuse(ctx context.Context, s sender) string {
+func (c *Chat) strangerCheck(ctx context.Context, s sender) string {
 	c.mu.Lock()
 	self := c.self
 	c.mu.Unlock()

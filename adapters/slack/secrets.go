@@ -128,11 +128,11 @@ func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *s
 	var newest *health.Connection // of the token at present; another listener may have had the same
 	for {
 		if now := c.secrets(); now.AppToken != token {
-			line := c.addLine()
+			line := c.addConnection()
 			token, newest = now.AppToken, line
 			c.listening.Go(func() {
 				err := handle(ctx, c.client(now), line)
-				c.dropLine(line)
+				c.dropConnection(line)
 				select {
 				case ended <- end{line, err}:
 				case <-ctx.Done():
@@ -150,33 +150,33 @@ func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *s
 			if e.err == nil {
 				e.err = errors.New("slack socket mode: ended")
 			}
-			c.giveUp(e.err)
+			c.fail(e.err)
 			return
 		case <-look.C:
 		}
 	}
 }
 
-func (c *Chat) addLine() *health.Connection {
+func (c *Chat) addConnection() *health.Connection {
 	line := &health.Connection{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lines = append(c.lines, line)
+	c.connectionStates = append(c.connectionStates, line)
 	return line
 }
 
-func (c *Chat) dropLine(line *health.Connection) {
+func (c *Chat) dropConnection(line *health.Connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.lines) > 1 { // the last one says why nobody listens
-		c.lines = slices.DeleteFunc(c.lines, func(l *health.Connection) bool { return l == line })
+	if len(c.connectionStates) > 1 { // the last one says why nobody listens
+		c.connectionStates = slices.DeleteFunc(c.connectionStates, func(l *health.Connection) bool { return l == line })
 	}
 }
 
-// deaf is why nobody listens over Socket Mode, or nil.
-func (c *Chat) deaf() error {
+// socketProblem is why nobody listens over Socket Mode, or nil.
+func (c *Chat) socketProblem() error {
 	c.mu.Lock()
-	lines := slices.Clone(c.lines)
+	lines := slices.Clone(c.connectionStates)
 	c.mu.Unlock()
 	err := (&health.Connection{}).Problem("slack socket mode", c.cfg.Now(), socketGap)
 	for _, line := range lines {

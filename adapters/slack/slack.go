@@ -100,27 +100,27 @@ type Chat struct {
 	log     *slog.Logger
 	pace    *pacer
 
-	members  *ttl.Cache[[]string]    // of groups and channels
-	profiles *ttl.Cache[[]string]    // of people: the address, then names
-	people   *ttl.Cache[somebody]    // by user
-	hidden   *ttl.Cache[*missing]    // why Slack tells nobody's address; one value
-	seen     *dedup.Deliveries[said] // deliveries
-	forms    *newest                 // changes of open forms
-	homes    homes                   // home tabs that are being made
-	work     drain.Tracker           // deliveries being worked on
-	commands chan struct{}           // a place for each that is being worked on
+	members  *ttl.Cache[[]string]        // of groups and channels
+	profiles *ttl.Cache[[]string]        // of people: the address, then names
+	people   *ttl.Cache[somebody]        // by user
+	hidden   *ttl.Cache[*missing]        // why Slack tells nobody's address; one value
+	seen     *dedup.Deliveries[response] // deliveries
+	forms    *newest                     // changes of open forms
+	homes    homes                       // home tabs that are being made
+	work     drain.Tracker               // deliveries being worked on
+	commands chan struct{}               // a place for each that is being worked on
 	standing health.Auth
 	requests *signed.Requests // over HTTP
 
 	listening sync.WaitGroup // connections of Socket Mode
 
-	mu          sync.Mutex
-	lines       []*health.Connection // of Socket Mode, the newest last
-	sockets     []*socket            // that are open, the newest last
-	connections connections
-	self        *identity  // nil until auth.test has told
-	appID       string     // "" until known
-	dead        chan error // a reason to stop, from an event
+	mu               sync.Mutex
+	connectionStates []*health.Connection // of Socket Mode, the newest last
+	sockets          []*socket            // that are open, the newest last
+	connections      connections
+	self             *identity  // nil until auth.test has told
+	appID            string     // "" until known
+	dead             chan error // a reason to stop, from an event
 }
 
 // timestamp is how Slack writes the ids of messages: seconds, and six digits
@@ -219,7 +219,7 @@ func New(cfg Config) (*Chat, error) {
 		profiles:    ttl.NewCache[[]string](chatkit.BelieveFor, cfg.Now),
 		people:      ttl.NewCache[somebody](chatkit.BelieveFor, cfg.Now),
 		hidden:      ttl.NewCache[*missing](chatkit.BelieveFor, cfg.Now),
-		seen:        dedup.NewDeliveries[said](keepSeen, cfg.Now),
+		seen:        dedup.NewDeliveries[response](keepSeen, cfg.Now),
 		commands:    make(chan struct{}, adapters.MaxCommands),
 		forms:       newNewest(cfg.Now),
 		connections: newConnections(),
@@ -744,7 +744,7 @@ func (c *Chat) Ready() error {
 	if over || c.cfg.AppToken == "" {
 		return why
 	}
-	return errors.Join(why, c.deaf())
+	return errors.Join(why, c.socketProblem())
 }
 
 // RateNote says how fast Slack takes messages
@@ -760,7 +760,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	c.work.HurryAfter(end, c.cfg.Drain)
 	for {
 		with := c.secrets()
-		err := c.attend(ctx, h)
+		err := c.serveUntilFatal(ctx, h)
 		if err == nil || ctx.Err() != nil || !c.changes {
 			return err
 		}
@@ -776,8 +776,8 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 	}
 }
 
-func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
-	if err := c.introduce(ctx); err != nil || ctx.Err() != nil {
+func (c *Chat) serveUntilFatal(ctx context.Context, h adapters.Handler) error {
+	if err := c.waitForIdentity(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	inner, stop := context.WithCancel(ctx)
@@ -786,7 +786,7 @@ func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
 	if c.cfg.AppToken != "" {
 		c.listening.Go(func() {
 			c.hear(inner, func(ctx context.Context, api *slack.Client, line *health.Connection) error {
-				return c.listen(ctx, api, line, h)
+				return c.serveSockets(ctx, api, line, h)
 			})
 		})
 	}
@@ -796,16 +796,16 @@ func (c *Chat) attend(ctx context.Context, h adapters.Handler) error {
 	})
 }
 
-// giveUp has Run end with err, or with what was said before.
-func (c *Chat) giveUp(err error) {
+// fail has Run end with err, or with what was said before.
+func (c *Chat) fail(err error) {
 	select {
 	case c.dead <- err:
 	default: // one reason is enough
 	}
 }
 
-// introduce asks who we are until Slack tells. Before that nobody may act.
-func (c *Chat) introduce(ctx context.Context) error {
+// waitForIdentity asks who we are until Slack tells. Before that nobody may act.
+func (c *Chat) waitForIdentity(ctx context.Context) error {
 	err := chatkit.Retry(ctx, func(ctx context.Context) error {
 		_, err := c.identity(ctx)
 		return err

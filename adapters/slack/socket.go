@@ -211,10 +211,10 @@ type listener struct {
 	running  sync.WaitGroup // connections and deliveries
 }
 
-// listen takes deliveries over Socket Mode until ctx ends, then waits for the
+// serveSockets takes deliveries over Socket Mode until ctx ends, then waits for the
 // answers that are being worked on. It returns an error when Slack will not
 // let us connect however often we try.
-func (c *Chat) listen(ctx context.Context, api *slack.Client, state *health.Connection, h adapters.Handler) error {
+func (c *Chat) serveSockets(ctx context.Context, api *slack.Client, state *health.Connection, h adapters.Handler) error {
 	l := &listener{Chat: c, handler: h, state: state, workers: make(chan struct{}, c.cfg.Workers), refusals: make(chan struct{}, maxRefusals)}
 	defer l.running.Wait()
 	l.running.Go(func() { l.keepCount(ctx) })
@@ -362,7 +362,7 @@ func (l *listener) begin(ctx context.Context, from *socket, env envelope) {
 		l.running.Go(func() {
 			free := sync.OnceFunc(func() { <-l.workers })
 			defer free()
-			l.deliver(ctx, from, func() said { return l.answer(ctx, received, env) }, env, free)
+			l.deliver(ctx, from, func() response { return l.answer(ctx, received, env) }, env, free)
 		})
 		return
 	default:
@@ -373,7 +373,7 @@ func (l *listener) begin(ctx context.Context, from *socket, env envelope) {
 		l.running.Go(func() {
 			free := sync.OnceFunc(func() { <-l.refusals })
 			defer free()
-			l.deliver(ctx, from, func() said { return l.busy(env) }, env, free)
+			l.deliver(ctx, from, func() response { return l.busy(env) }, env, free)
 		})
 	default: // not acknowledged: Slack tells the person that it did not work
 		from.owed.Done()
@@ -383,10 +383,10 @@ func (l *listener) begin(ctx context.Context, from *socket, env envelope) {
 
 // deliver answers one delivery, and does what follows the answer. It calls free
 // before that: what is said late holds no place that a click needs.
-func (l *listener) deliver(ctx context.Context, from *socket, answer func() said, env envelope, free func()) {
+func (l *listener) deliver(ctx context.Context, from *socket, answer func() response, env envelope, free func()) {
 	l.work.Begin()
 	defer l.work.End()
-	sent := func() said {
+	sent := func() response {
 		defer from.owed.Done()
 		defer func() {
 			if p := recover(); p != nil {
@@ -396,13 +396,13 @@ func (l *listener) deliver(ctx context.Context, from *socket, answer func() said
 		return l.acknowledge(from, env, answer())
 	}()
 	free()
-	if sent.then != nil {
+	if sent.after != nil {
 		l.follow(ctx, sent)
 	}
 }
 
 // answer is the answer to a delivery.
-func (l *listener) answer(ctx context.Context, received time.Time, env envelope) said {
+func (l *listener) answer(ctx context.Context, received time.Time, env envelope) response {
 	switch env.Type {
 	case interactiveType:
 		return l.interact(ctx, received, env.Payload, l.handler)
@@ -410,31 +410,31 @@ func (l *listener) answer(ctx context.Context, received time.Time, env envelope)
 		var in commandText
 		if err := jsonx.IgnoreTypeErrors(json.Unmarshal(env.Payload, &in)); err != nil {
 			l.log.Warn("a command is not JSON, acknowledged", "err", describe(err))
-			return said{}
+			return response{}
 		}
 		return l.command(ctx, received, in, l.handler)
 	case eventType:
 		return l.event(env.Payload, l.handler)
 	}
-	return said{}
+	return response{}
 }
 
 // acknowledge sends an answer, or what stands in for one that is too large,
 // and returns which.
-func (l *listener) acknowledge(from *socket, env envelope, s said) said {
+func (l *listener) acknowledge(from *socket, env envelope, s response) response {
 	ack := struct {
 		ID      text            `json:"envelope_id"`
 		Payload json.RawMessage `json:"payload,omitempty"`
 	}{ID: env.ID}
-	if s.body != nil {
-		raw, err := json.Marshal(s.body)
+	if s.ack != nil {
+		raw, err := json.Marshal(s.ack)
 		switch {
 		case err != nil:
 			l.log.Error("an answer cannot be written", "err", err)
 		case len(raw) < maxAck:
 			ack.Payload = raw
-		case s.small != nil:
-			return l.acknowledge(from, env, *s.small)
+		case s.fallbackAck != nil:
+			return l.acknowledge(from, env, *s.fallbackAck)
 		default:
 			l.log.Error("an answer is too large to be acknowledged with", "bytes", len(raw))
 		}
@@ -485,23 +485,23 @@ func (c *Chat) dropSocket(s *socket) {
 }
 
 // busy is the answer to a delivery for which there is no worker.
-func (c *Chat) busy(env envelope) said {
+func (c *Chat) busy(env envelope) response {
 	switch env.Type {
 	case eventType:
 		return c.event(env.Payload, nil)
 	case commandType:
 		text, _ := note(wording.MsgBusy)
-		return said{body: commandAnswer{ResponseType: slack.ResponseTypeEphemeral, Text: text}}
+		return response{ack: commandAnswer{ResponseType: slack.ResponseTypeEphemeral, Text: text}}
 	}
 	var in interaction
 	if err := jsonx.IgnoreTypeErrors(json.Unmarshal(env.Payload, &in)); err != nil {
-		return said{}
+		return response{}
 	}
 	switch {
 	case in.Type == "view_submission":
 		return in.View.keeping(wording.MsgBusy)
 	case in.inForm():
-		return said{} // the form stays as it is
+		return response{} // the form stays as it is
 	}
-	return said{then: func(ctx context.Context) { c.tell(ctx, &in, wording.MsgBusy) }}
+	return response{after: func(ctx context.Context) { c.answerClick(ctx, &in, wording.MsgBusy) }}
 }

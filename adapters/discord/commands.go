@@ -193,3 +193,54 @@ func (c *Chat) suggest(ctx context.Context, received time.Time, in *interaction,
 	list, _ := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Autocomplete(ctx, asked) }).(adapters.Suggestions)
 	return choices(list)
 }
+
+func (c *Chat) command(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) response {
+	text, ok := commandText(in.Data)
+	if !ok {
+		c.log.Warn("a command that we do not offer")
+		return telling(in, sayUnknownCommand)
+	}
+	return c.run(ctx, received, in, adapters.Command{Text: text}, h)
+}
+
+// run answers cmd, later if it takes its time: until then the person reads
+// that the bot thinks, or still what they clicked on.
+func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) response {
+	cmd.Delivery, cmd.Actor, cmd.Place = in.delivery(), in.actor(), in.place()
+	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
+	if a, ok := chatkit.AwaitUntil(received.Add(c.within.Think), asked); ok {
+		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays
+			m := note(n.Text)
+			m.Flags |= flagEphemeral
+			return response{ack: answer{answerMessage, m}}
+		}
+		return c.say(in, a)
+	}
+	s := response{
+		ack:      answer{answerDeferred, map[string]int{"flags": flagEphemeral}},
+		deferred: func() (message, []message) { a := <-asked; return lateMessage(a), pictureOf(a) },
+	}
+	if in.Type == typeClick && in.private() {
+		s.ack = answer{Type: answerNothing} // which leaves @original what was clicked
+	}
+	return s
+}
+
+// asking begins a command, which may take its time.
+func (c *Chat) asking(ctx context.Context, received time.Time, h adapters.Handler, cmd adapters.Command) <-chan adapters.Answer {
+	asked := make(chan adapters.Answer, 1)
+	select {
+	case c.commands <- struct{}{}:
+	default:
+		c.log.Warn("too many commands at once, one is refused")
+		asked <- adapters.Note{Text: wording.MsgBusy, Again: true}
+		return asked
+	}
+	go func() {
+		defer func() { <-c.commands }()
+		ctx, end := c.work.Within(ctx)
+		defer end()
+		asked <- chatkit.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+	}()
+	return asked
+}

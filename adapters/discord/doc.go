@@ -6,17 +6,30 @@
 //
 // What the files hold:
 //
-//	discord.go       Config, New, the methods of the contract
-//	render.go        a ticket as components
-//	form.go          the decision form, what was typed into it, the details
-//	interactions.go  what people do: clicks, forms, commands; HTTP
-//	gateway.go       the gateway: one fresh session after the other
-//	peers.go         which of several processes has the gateway, and answers
-//	commands.go      the slash command, its registration and what completes it
-//	rest.go          calls of the API
+//	config.go        the application and its token, checked
+//	discord.go       Chat: New, Run, Ready
+//	messages.go      cards, replies and direct messages
+//	search.go        looks for a message that may have been sent
+//	people.go        who somebody is, and what they belong to
+//	resolve.go       what principals are at the moment
+//	api.go           calls of the API
+//	ratelimit.go     how fast it is called
 //	errors.go        which failure of Discord or its library means what
-//	pace.go          rate limits
-//	check.go         what doctor looks at
+//	render.go        a ticket as components
+//	components.go    components as Discord has them
+//	form.go          the decision form and the details
+//	payloads.go      what Discord delivers
+//	interactions.go  clicks
+//	submit.go        forms that were sent
+//	typed.go         what was typed, kept
+//	commands.go      the slash command, its registration and what completes it
+//	answers.go       what the person who acted reads
+//	endpoints.go     signed HTTP
+//	gateway.go       the gateway: one fresh session after the other
+//	starts.go        how many sessions Discord allows
+//	leadership.go    which of several processes has the gateway, and answers
+//	ids.go           Discord's identifiers
+//	diagnose.go      what doctor looks at
 //
 // The library github.com/bwmarrin/discordgo makes the calls and checks the
 // signatures. What it does otherwise than Discord asks for is replaced here:

@@ -612,7 +612,7 @@ func TestDetailsInPages(t *testing.T) {
 					t.Errorf("nothing tells of the rest: %.300s", w.Notes(i)[4])
 				}
 			}
-			if strings.Contains(w.log.String(), "not told the rest") {
+			if strings.Contains(w.log.String(), "send follow-up response") {
 				t.Error("somebody was not told the rest")
 			}
 			if n := len(w.fake.Messages(channel)); n != 1 {
@@ -657,7 +657,7 @@ func TestDetailsGoOn(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.poll("the end", func() bool {
-				return len(w.Notes(0)) == 5 || strings.Contains(w.log.String(), "not told the rest")
+				return len(w.Notes(0)) == 5 || strings.Contains(w.log.String(), "send follow-up response")
 			})
 			if n := len(w.Notes(0)); n != tt.pages {
 				t.Errorf("%d pages, want %d", n, tt.pages)
@@ -813,7 +813,7 @@ func TestCallbackFails(t *testing.T) {
 			tt.fault.Route = routeCallback
 			w.fake.Fail(tt.fault)
 			w.fake.Dispatch("INTERACTION_CREATE", w.fake.Person(userOf(0)).ClickBody(channel, id, "approve:JIT-1042"))
-			told := func() bool { return strings.Contains(w.log.String(), "a person was not answered") }
+			told := func() bool { return strings.Contains(w.log.String(), "send interaction response") }
 			w.poll("the end", func() bool { return w.fake.Count(routeCallback) >= tt.calls && (told() || w.Screen(0) != "") })
 			// Another click is answered after whatever the first one does.
 			w.fake.ClearFaults()

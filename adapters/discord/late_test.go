@@ -141,7 +141,7 @@ func TestPictureIsRefused(t *testing.T) {
 	if said, err := w.Command(t.Context(), 0, "report"); err != nil || said != "You said: report" {
 		t.Errorf("told %q, %v", said, err)
 	}
-	w.poll("the reason", func() bool { return strings.Contains(w.log.String(), "a person was not told the rest") })
+	w.poll("the reason", func() bool { return strings.Contains(w.log.String(), "send follow-up response") })
 	if alts, _ := w.Pictures(0); len(alts) > 0 || len(w.Notes(0)) != 1 {
 		t.Errorf("shown %q and %q", alts, w.Notes(0))
 	}

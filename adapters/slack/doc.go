@@ -8,16 +8,34 @@
 //
 // What the files hold:
 //
-//	slack.go         Config, New, the methods of the contract
+//	config.go        the app and its secrets, checked
+//	slack.go         Chat: New, Run, Ready
+//	messages.go      cards, replies and direct messages
+//	search.go        looks for a message that may have been sent
+//	people.go        who somebody is, and what they belong to
+//	addresses.go     why Slack tells no e-mail address
+//	resolve.go       what principals are at the moment
+//	api.go           calls of the Web API
+//	ratelimit.go     how fast it is called
+//	errors.go        which failure of Slack or its library means what
 //	render.go        a ticket as blocks and text
+//	lint.go          Slack's limits, checked before Slack does
 //	form.go          the decision form, the details and the settings as modals
 //	home.go          what waits for somebody, as their home tab
-//	interactions.go  what people do: clicks, forms, commands, events; HTTP; what is answered later
+//	payloads.go      what Slack delivers
+//	interactions.go  clicks
+//	submit.go        forms that were sent
+//	typed.go         what was typed, kept
+//	views.go         forms that are open; changes.go: which change is the newest
+//	commands.go      the slash command
+//	events.go        the Events API
+//	answers.go       what the person who acted reads
+//	endpoints.go     signed HTTP
 //	socket.go        Socket Mode: connections, which overlap, and what comes over them
+//	connections.go   how many of them are of other installations
 //	secrets.go       tokens that change
-//	errors.go        which failure of Slack or its library means what
-//	pace.go          rate limits
-//	lint.go          Slack's limits, checked before Slack does
+//	rotation.go      tokens that expire, which are not supported
+//	diagnose.go      what doctor looks at
 //	manifest.go      the app's manifest
 //
 // The library github.com/slack-go/slack calls the Web API for us; it never

@@ -6,8 +6,14 @@ import (
 	"net/url"
 	"slices"
 
+	"fmt"
+
 	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/wording"
+
+	"github.com/slack-go/slack"
+
+	"github.com/countersign/countersign/tickets"
 )
 
 // sender is who sent a delivery, as Slack says.
@@ -150,4 +156,118 @@ func (c *Chat) wrongWith(u account, self identity) string {
 		return "they belong to another workspace, whose people may not act here"
 	}
 	return ""
+}
+
+// HasRole reports whether a is p or belongs to it, with the members of groups
+// and channels as they were at most a minute ago. Nobody belongs to what is
+// gone.
+func (c *Chat) HasRole(ctx context.Context, p tickets.Principal, a tickets.Actor) (bool, error) {
+	if p.Platform != Platform || a.Platform != Platform || a.ID == "" {
+		return false, nil
+	}
+	var load func(context.Context) ([]string, error)
+	switch p.Kind {
+	case tickets.User:
+		return p.ID == a.ID, nil
+	case tickets.Group:
+		load = func(ctx context.Context) (users []string, err error) {
+			const method = "usergroups.users.list"
+			err = c.call(ctx, method, "", false, func() (err error) {
+				users, err = c.api().GetUserGroupMembersContext(ctx, p.ID)
+				return err
+			})
+			if isGone(err) {
+				c.log.Warn("a user group or channel does not exist, is disabled, or the plan has none, so nobody is in it", "principal", p.String())
+				return nil, nil
+			}
+			return users, err
+		}
+	case tickets.Channel:
+		load = func(ctx context.Context) ([]string, error) {
+			members, err := c.channelMembers(ctx, p.ID)
+			if isGone(err) {
+				c.log.Warn("a channel is deleted, or private and without the bot, so nobody is known to be in it", "principal", p.String())
+				return nil, nil
+			}
+			return members, err
+		}
+	default:
+		return false, fmt.Errorf("slack: %s: Slack has no roles; name a user, a group or a channel", p)
+	}
+	members, err := c.members.Get(ctx, string(p.Kind)+" "+p.ID, load)
+	if err != nil {
+		return false, fmt.Errorf("members of %s: %w", p, err)
+	}
+	return slices.Contains(members, a.ID), nil
+}
+
+// Sees reports whether a is a member of the channel place, wherever they act:
+// in a public channel, and in a direct message, anybody can type a command.
+func (c *Chat) Sees(ctx context.Context, a tickets.Actor, _, place tickets.Place) (bool, error) {
+	return c.HasRole(ctx, tickets.Principal{Platform: place.Platform, Kind: tickets.Channel, ID: place.Channel}, a)
+}
+
+// Identify returns a's address and names as Slack told them at most a minute
+// ago. Without the scope users:read.email, and where the workspace hides them,
+// Slack leaves the address out; to go by names alone would let people decide
+// their own requests.
+func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error) {
+	if a.Platform != Platform || a.ID == "" {
+		return tickets.Identity{}, fmt.Errorf("slack: %s is nobody of Slack", a)
+	}
+	profile, err := c.profiles.Get(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.profile(ctx, a.ID) })
+	if err != nil {
+		return tickets.Identity{}, fmt.Errorf("profile of %s: %w", a, err)
+	}
+	return tickets.Identity{Emails: profile[:1:1], Names: profile[1:]}, nil
+}
+
+// profile is the address of a user, then their names.
+func (c *Chat) profile(ctx context.Context, user string) ([]string, error) {
+	const method = "users.info"
+	var answer struct {
+		User struct {
+			Name     text `json:"name"`
+			RealName text `json:"real_name"`
+			Profile  struct {
+				Email       text `json:"email"`
+				RealName    text `json:"real_name"`
+				DisplayName text `json:"display_name"`
+			} `json:"profile"`
+		} `json:"user"`
+	}
+	err := c.call(ctx, method, "", false, func() error { return c.read(ctx, method, url.Values{"user": {user}}, &answer) })
+	u := answer.User
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Profile.Email == "":
+		return nil, c.unaddressed(ctx).err()
+	}
+	list := []string{string(u.Profile.Email)}
+	for _, name := range []text{u.Profile.DisplayName, u.Profile.RealName, u.RealName, u.Name} {
+		if name != "" && !slices.Contains(list, string(name)) {
+			list = append(list, string(name))
+		}
+	}
+	return list, nil
+}
+
+func (c *Chat) channelMembers(ctx context.Context, channel string) ([]string, error) {
+	const method = "conversations.members"
+	var all []string
+	for cursor := ""; ; {
+		var page []string
+		err := c.call(ctx, method, channel, false, func() (err error) {
+			page, cursor, err = c.api().GetUsersInConversationContext(ctx, &slack.GetUsersInConversationParameters{ChannelID: channel, Cursor: cursor, Limit: 200})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if cursor == "" {
+			return all, nil
+		}
+	}
 }

@@ -113,10 +113,10 @@ func (c *Chat) awaitChange(ctx context.Context, before Secrets) bool {
 	}
 }
 
-// hear listens to Slack by Socket Mode until ctx ends. When the app token
+// listen listens to Slack by Socket Mode until ctx ends. When the app token
 // changes a connection is made with the new one; that of the old one goes on
 // until Slack ends it, so that nothing is lost in between.
-func (c *Chat) hear(ctx context.Context, handle func(ctx context.Context, api *slack.Client, line *health.Connection) error) {
+func (c *Chat) listen(ctx context.Context, handle func(ctx context.Context, api *slack.Client, line *health.Connection) error) {
 	type end struct {
 		line *health.Connection
 		err  error

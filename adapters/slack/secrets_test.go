@@ -47,7 +47,7 @@ func TestEndOfAnEarlierListenerEndsNothing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.hear(ctx, func(ctx context.Context, _ *slack.Client, _ *health.Connection) error {
+		c.listen(ctx, func(ctx context.Context, _ *slack.Client, _ *health.Connection) error {
 			end := make(chan error)
 			listener <- end
 			return <-end

@@ -265,7 +265,7 @@ func (l *listener) connect(ctx context.Context, api *slack.Client) (made bool, w
 		defer s.finish()
 		defer context.AfterFunc(ctx, s.finish)()
 		err := l.read(ctx, s, over)
-		tell(over, failure("socket mode", false, err))
+		signal(over, failure("socket mode", false, err))
 		if !goodbye(err) {
 			s.ws.Close() // an acknowledgement must not be written into it
 			return
@@ -279,8 +279,8 @@ func (l *listener) connect(ctx context.Context, api *slack.Client) (made bool, w
 // how many there are.
 var errCompare = errors.New("to see whether there are foreign connections still")
 
-// tell tells over the first reason.
-func tell(over chan<- error, why error) {
+// signal tells over the first reason.
+func signal(over chan<- error, why error) {
 	select {
 	case over <- why:
 	default:
@@ -298,7 +298,7 @@ func goodbye(err error) bool {
 // told before that if Slack says that it will.
 func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error {
 	greeting := time.AfterFunc(connectTime, func() {
-		l.log.Warn("slack does not greet a connection, ending it")
+		l.log.Warn("no hello on socket mode connection, closing")
 		_ = s.ws.Close()
 	})
 	defer greeting.Stop()
@@ -326,7 +326,7 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 			l.log.Info("socket mode is connected")
 			l.running.Go(func() {
 				if l.compare(open, env.Connections) && chatkit.Sleep(open, l.cfg.Compare) {
-					tell(over, errCompare)
+					signal(over, errCompare)
 					if chatkit.Sleep(open, lingering) {
 						s.finish()
 					}
@@ -341,7 +341,7 @@ func (l *listener) read(ctx context.Context, s *socket, over chan<- error) error
 				linger = 0
 			}
 			defer time.AfterFunc(linger, s.finish).Stop()
-			tell(over, fmt.Errorf("slack ends the connection: %s", word(string(env.Reason))))
+			signal(over, fmt.Errorf("slack ends the connection: %s", word(string(env.Reason))))
 			continue
 		case interactiveType, commandType, eventType:
 		default:

@@ -451,7 +451,7 @@ func (w *world) shown() {
 //
 // The guards, and how it failed without them:
 //
-//   - the lease of the gateway (adapters/discord/peers.go, wait): with a
+//   - the lease of the gateway (adapters/discord/leadership.go, acquire): with a
 //     holder that never loses it, no click in Discord is answered again
 //   - the lease of a step (store/redis: Claim): with an hour's, what the hung
 //     replica had begun is never done
@@ -490,8 +490,8 @@ func TestReplicaHangs(t *testing.T) {
 // What the load balancer sends meanwhile is answered, and no click in Discord
 // waits for the gateway's lease.
 //
-// The guard is that who ends hands the gateway over (adapters/discord/peers.go,
-// handOver, and the drop of the lease in turn): without both, clicks in Discord
+// The guard is that who ends hands the gateway over (adapters/discord/leadership.go,
+// release, and the end of the lease in lead): without both, clicks in Discord
 // go unanswered for the lease, 15 s.
 func TestRollingRestart(t *testing.T) {
 	needRedis(t)

@@ -132,8 +132,8 @@ type token struct {
 	err    string // answered instead of anything else, for example token_revoked
 }
 
-// New starts a fake Slack on a free port of 127.0.0.1.
-func New(cfg Config) (*Server, error) {
+// setDefaults fills in what is not set.
+func (cfg *Config) setDefaults() {
 	setString := func(s *string, v string) {
 		if *s == "" {
 			*s = v
@@ -175,6 +175,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.CallLog == 0 {
 		cfg.CallLog = 10000
 	}
+}
+
+// New starts a fake Slack on a free port of 127.0.0.1.
+func New(cfg Config) (*Server, error) {
+	cfg.setDefaults()
 	if cfg.BotToken == cfg.AppToken {
 		return nil, fmt.Errorf("bot token and app token are the same")
 	}

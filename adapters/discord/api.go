@@ -273,3 +273,44 @@ func CallName(r *http.Request) string {
 	}
 	return r.Method + " /" + strings.Join(parts, "/")
 }
+
+// call makes a call within the pace, and notes whether Discord accepts our
+// token.
+func (c *Chat) call(ctx context.Context, r request, to any) error {
+	with := c.cfg.Current()
+	err := c.api.call(ctx, c.pace, r, to)
+	switch f := (*tickets.Failure)(nil); {
+	case err == nil:
+		c.standing.Accepted()
+	case errors.As(err, &f) && f.Class == tickets.Unauthorized && c.cfg.Current() != with:
+		return c.call(ctx, r, to) // it was replaced meanwhile
+	case errors.As(err, &f) && f.Class == tickets.Unauthorized:
+		c.standing.Rejected(f.Err)
+	}
+	return err
+}
+
+// identity is the bot's user id, asked once.
+func (c *Chat) identity(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	self := c.self
+	c.mu.Unlock()
+	if self != "" {
+		return self, nil
+	}
+	var me struct {
+		ID jsonx.LooseString `json:"id"`
+	}
+	err := c.call(ctx, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &me)
+	if err != nil {
+		return "", err
+	}
+	if !IsID(string(me.ID)) {
+		return "", &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord /users/@me: %w", errNoEcho)}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.self = string(me.ID)
+	c.standing.Identified()
+	return c.self, nil
+}

@@ -1,11 +1,9 @@
 package discord
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -92,42 +90,6 @@ func called(sign, name string) string {
 		return name // as @everyone
 	}
 	return sign + name
-}
-
-// somebody is a person as Discord told of them.
-type somebody struct {
-	name    string
-	problem string // why they can do nothing with us, or ""
-}
-
-// person believes for a minute what Discord told of somebody.
-func (c *Chat) person(ctx context.Context, id string) (somebody, error) {
-	return c.people.Get(ctx, id, func(ctx context.Context) (somebody, error) {
-		var m struct {
-			member
-			User struct {
-				user
-				Bot bool `json:"bot"`
-			} `json:"user"`
-		}
-		err := c.call(ctx, request{method: http.MethodGet, route: routeMember, path: "/guilds/" + c.cfg.Guild + "/members/" + url.PathEscape(id)}, &m)
-		switch {
-		case codeOf(err) == codeUnknownMember:
-			return somebody{problem: "they are not in the server"}, nil
-		case codeOf(err) == codeUnknownUser:
-			return somebody{problem: "Discord knows no such user"}, nil
-		case err == nil && string(m.User.ID) != id:
-			err = &tickets.Failure{Class: tickets.Unavailable, Err: fmt.Errorf("discord %s: %w", routeMember, errNoEcho)}
-		}
-		if err != nil {
-			return somebody{}, err
-		}
-		who := somebody{name: string(cmp.Or(m.Nick, m.User.GlobalName, m.User.Username))}
-		if m.User.Bot {
-			who.problem = "it is a bot: it can neither decide nor read a message"
-		}
-		return who, nil
-	})
 }
 
 func (c *Chat) reachUser(ctx context.Context, id string) adapters.Reach {

@@ -557,7 +557,7 @@ func ready(addr string) bool {
 // TestReplicasKeepThePace has three replicas post a storm of requests: all
 // together they call the platforms no faster than one may.
 //
-// The guard is the shared ledger (adapters/pace). With each replica counting
+// The guard is the shared limiter (adapters/chatkit/ratelimit). With each replica counting
 // for itself (cmd/countersign/serve.go: no Ledger, no Peers) three times as
 // many calls reach the platforms.
 func TestReplicasKeepThePace(t *testing.T) {

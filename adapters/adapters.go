@@ -28,7 +28,7 @@ const MetadataEvent = "countersign_ticket"
 // when a call to the platform failed, a [tickets.Failure].
 //
 // Methods wait for the platform's pace within ctx. If the wait would outlast
-// ctx's deadline they return at once with class Limited.
+// ctx's deadline they return at once with class RateLimited.
 type Chat interface {
 	// Platform is the platform's name in places, actors and principals.
 	Platform() tickets.Platform
@@ -36,10 +36,10 @@ type Chat interface {
 	// Post shows t in place and returns the new message's identifier. If
 	// since is not zero, an attempt made at or after since may have
 	// succeeded unnoticed: Post then looks for that message first, and
-	// adopts it. Class Unclear means that the message may exist.
+	// adopts it. Class Ambiguous means that the message may exist.
 	Post(ctx context.Context, place tickets.Place, t *tickets.Ticket, since time.Time) (id string, err error)
 
-	// Edit makes message m show t. It may be repeated. Class Gone means
+	// Edit makes message m show t. It may be repeated. Class NotFound means
 	// that the message can never be edited again.
 	Edit(ctx context.Context, m tickets.Message, t *tickets.Ticket) error
 
@@ -75,7 +75,7 @@ type Chat interface {
 
 	// DirectMessage writes text to p alone, as a direct message: for what admins must
 	// know and nobody asked for. It is plain text and may be lost or come
-	// twice. Class Refused means that p cannot be written to.
+	// twice. Class Rejected means that p cannot be written to.
 	DirectMessage(ctx context.Context, p tickets.Principal, text string) error
 
 	// RateNote says in a sentence for people how fast the platform takes new
@@ -219,9 +219,9 @@ type Command struct {
 	Actor    tickets.Actor
 	Place    tickets.Place
 	Text     string
-	// Turned says that a button of [Page] carried Text. It comes from outside
+	// FromPager says that a button of [Page] carried Text. It comes from outside
 	// like any other.
-	Turned bool
+	FromPager bool
 }
 
 // Configuration is the form of [Settings] as somebody sent it.
@@ -302,7 +302,7 @@ type Setting struct {
 // Home is somebody's own page: what waits for them and, for admins, how
 // Countersign is.
 type Home struct {
-	Say    string    // above the queue, or in its place
+	Intro  string    // above the queue, or in its place
 	Queue  []Waiting // what waits for their decision, oldest first, at most [MaxQueue]
 	More   int       // requests that wait behind the Queue, if nobody can decide them at present too
 	Health string    // lines; empty for whoever is no admin
@@ -321,9 +321,9 @@ const MaxQueue = 25
 // Note is a sentence or a few lines, plain text. Adapters escape it.
 type Note struct {
 	Text string
-	// Again says of the answer to a form that nothing was done and that the
+	// Retryable says of the answer to a form that nothing was done and that the
 	// same may be sent once more: what was typed is kept.
-	Again bool
+	Retryable bool
 	// Picture is shown below Text, where the platform can show one to one
 	// person alone; Text says all that it does. nil for none.
 	Picture *Picture

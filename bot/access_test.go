@@ -59,7 +59,7 @@ func TestWhoMayRead(t *testing.T) {
 					if word.Name == "ticket" {
 						text += " " + string(n)
 					}
-					c := adapters.Command{Actor: tt.by, Place: tt.in, Text: text, Turned: turned}
+					c := adapters.Command{Actor: tt.by, Place: tt.in, Text: text, FromPager: turned}
 					answer := w.bot.Command(t.Context(), c)
 					note, _ := answer.(adapters.Note)
 					open := word.Name == "help" || word.Name == "roles"

@@ -43,7 +43,7 @@ type EPM interface {
 	Outcome(ctx context.Context, t *tickets.Ticket) (*tickets.Outcome, error)
 	// List gives take the requests of a kind that EPM lists, a page at a
 	// time, and skips records that it does not understand. A long list is not
-	// read whole. Class Denied means that the account may not, Refused that
+	// read whole. Class Unauthorized means that the account may not, Rejected that
 	// there is no such list.
 	List(ctx context.Context, kind tickets.Kind, take func([]tickets.ListedRequest)) (tickets.ListResult, error)
 }

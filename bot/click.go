@@ -54,7 +54,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	}
 	if no := b.access.Decide(ctx, c.Actor, t.Request); no != nil {
 		b.audit.Denied(c.Actor, verdict, c.Place, t.Number, no.Reason)
-		return adapters.Note{Text: no.Text, Again: no.Retryable}
+		return adapters.Note{Text: no.Text, Retryable: no.Retryable}
 	}
 	if t, err = b.inspector.Check(ctx, t); err != nil {
 		return *b.commands.ReadFailed(c.Number, err)
@@ -66,7 +66,7 @@ func (b *Bot) Click(ctx context.Context, c adapters.Click) (answer adapters.Answ
 	}
 	if no := b.access.DecideDamaged(ctx, c.Actor, t); no != nil {
 		b.audit.Denied(c.Actor, verdict, c.Place, t.Number, no.Reason)
-		return adapters.Note{Text: no.Text, Again: no.Retryable}
+		return adapters.Note{Text: no.Text, Retryable: no.Retryable}
 	}
 	values := c.Form
 	if c.Action != adapters.ActionForm && verdict == tickets.Approve {

@@ -348,7 +348,7 @@ func TestUnreadableTicket(t *testing.T) {
 		for what, a := range map[string]adapters.Answer{
 			"click": w.click(n, ann, adapters.ActionApprove), "details": w.click(n, ann, adapters.ActionDetails), "submit": w.approve(n, ann, twoHours),
 		} {
-			if a, ok := a.(adapters.Note); !ok || !strings.Contains(a.Text, "is damaged and cannot be read") || a.Again {
+			if a, ok := a.(adapters.Note); !ok || !strings.Contains(a.Text, "is damaged and cannot be read") || a.Retryable {
 				t.Errorf("%q: %s = %#v", bad, what, a)
 			}
 		}

@@ -169,8 +169,8 @@ func TestOwnRequest(t *testing.T) {
 				return
 			}
 			wantNote(t, submitted, c.refusal)
-			if got, ok := submitted.(adapters.Note); ok && got.Again != c.again {
-				t.Errorf("what was typed is kept: %v, want %v", got.Again, c.again)
+			if got, ok := submitted.(adapters.Note); ok && got.Retryable != c.again {
+				t.Errorf("what was typed is kept: %v, want %v", got.Retryable, c.again)
 			}
 			deny := adapters.Submission{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Verdict: tickets.Deny, Form: tickets.Form{Reason: "mine"}}
 			wantNote(t, w.bot.Submit(t.Context(), deny), c.refusal)

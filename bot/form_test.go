@@ -216,7 +216,7 @@ func TestDoubtKeepsTheForm(t *testing.T) {
 		"Change":    w.bot.Click(t.Context(), adapters.Click{Actor: ann, Place: place, Number: n, Digest: w.digest(n), Private: true, Action: adapters.ActionForm, Verdict: tickets.Approve, Form: twoHours}),
 		"Configure": w.bot.SubmitSettings(t.Context(), fill(f, map[string]string{"category": "x"})),
 	} {
-		if n, ok := a.(adapters.Note); !ok || !n.Again || n.Text != wording.MsgCannotCheck {
+		if n, ok := a.(adapters.Note); !ok || !n.Retryable || n.Text != wording.MsgCannotCheck {
 			t.Errorf("%s = %#v, want to be asked to try again", name, a)
 		}
 	}

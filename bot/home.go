@@ -26,9 +26,9 @@ func (b *Bot) Home(ctx context.Context, a tickets.Actor) adapters.Answer {
 	stats, err := b.store.Stats(ctx, now)
 	switch {
 	case damaged:
-		out.Say = wording.MsgDamagedSettings
+		out.Intro = wording.MsgDamagedSettings
 	case err != nil:
-		out.Say = wording.MsgStoreAway
+		out.Intro = wording.MsgStoreAway
 	default:
 		b.queueOf(ctx, a, &stats, &out)
 	}
@@ -51,9 +51,9 @@ const (
 // later, stats are made to agree with it.
 func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, out *adapters.Home) {
 	if no := b.access.Approve(ctx, a); no != nil {
-		out.Say = no.Text
+		out.Intro = no.Text
 		if errors.Is(no, access.ErrNotApprover) {
-			out.Say = wording.MsgNoQueue
+			out.Intro = wording.MsgNoQueue
 		}
 		return
 	}
@@ -87,17 +87,17 @@ func (b *Bot) queueOf(ctx context.Context, a tickets.Actor, stats *store.Stats, 
 		stats.Progress[tickets.Pending] = len(queue) + undecidable
 	}
 	all := stats.Progress[tickets.Pending]
-	out.Say = wording.MsgQueue(all)
+	out.Intro = wording.MsgQueue(all)
 	switch {
 	case problem != nil && len(queue)+undecidable == 0:
 		b.log.Error("cannot list what waits", "err", problem)
-		out.Say = wording.MsgStoreAway
+		out.Intro = wording.MsgStoreAway
 		return
 	case problem != nil:
 		b.log.Error("cannot list all that waits", "err", problem)
-		out.Say += ". Not all of them can be read"
+		out.Intro += ". Not all of them can be read"
 	case undecidable > 0:
-		out.Say += ". " + wording.MsgNotInQueue(undecidable)
+		out.Intro += ". " + wording.MsgNotInQueue(undecidable)
 	}
 	own := b.access.OwnRequest(ctx, a)
 	for _, t := range queue {

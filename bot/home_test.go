@@ -51,8 +51,8 @@ func TestHome(t *testing.T) {
 	}
 	both := adapters.MaxQueue + 2
 	h := w.home(bob)
-	if len(h.Queue) != adapters.MaxQueue || h.More != 2 || h.Queue[0].Ticket.Number != first || h.Queue[1].Ticket.Number != second || h.Say != wording.MsgQueue(both) {
-		t.Errorf("%q, queue %s; want the oldest %d of %d", h.Say, waits(h), adapters.MaxQueue, both)
+	if len(h.Queue) != adapters.MaxQueue || h.More != 2 || h.Queue[0].Ticket.Number != first || h.Queue[1].Ticket.Number != second || h.Intro != wording.MsgQueue(both) {
+		t.Errorf("%q, queue %s; want the oldest %d of %d", h.Intro, waits(h), adapters.MaxQueue, both)
 	}
 	if h.Health != "" {
 		t.Errorf("who is no admin reads %q", h.Health)
@@ -61,7 +61,7 @@ func TestHome(t *testing.T) {
 	if h := w.home(ann); !strings.Contains(h.Health, "Every connection works.") || len(h.Queue) != adapters.MaxQueue {
 		t.Errorf("an admin reads %q, queue %s", h.Health, waits(h))
 	}
-	if h := w.home(sam); len(h.Queue) > 0 || h.Health != "" || h.Say != wording.MsgNoQueue {
+	if h := w.home(sam); len(h.Queue) > 0 || h.Health != "" || h.Intro != wording.MsgNoQueue {
 		t.Errorf("a stranger has the page %+v", h)
 	}
 
@@ -69,22 +69,22 @@ func TestHome(t *testing.T) {
 	w.approve(first, ann, twoHours)
 	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Text: "state " + string(second) + " Closed"})
 	if h := w.home(bob); h.More != 0 || h.Queue[0].Ticket.Number != rest[0] || len(h.Queue) != len(rest) ||
-		h.Say != wording.MsgQueue(len(rest)+1)+". "+wording.MsgNotInQueue(1) {
-		t.Errorf("%q, queue %s", h.Say, waits(h))
+		h.Intro != wording.MsgQueue(len(rest)+1)+". "+wording.MsgNotInQueue(1) {
+		t.Errorf("%q, queue %s", h.Intro, waits(h))
 	}
-	if h, want := w.home(ann), fmt.Sprintf("Waiting for a decision: %d.", len(rest)+1); !strings.Contains(h.Health, want) || !strings.HasPrefix(h.Say, fmt.Sprint(len(rest)+1, " ")) {
-		t.Errorf("the page says %q, and of health %q; want the same number in both", h.Say, h.Health)
+	if h, want := w.home(ann), fmt.Sprintf("Waiting for a decision: %d.", len(rest)+1); !strings.Contains(h.Health, want) || !strings.HasPrefix(h.Intro, fmt.Sprint(len(rest)+1, " ")) {
+		t.Errorf("the page says %q, and of health %q; want the same number in both", h.Intro, h.Health)
 	}
 	for _, n := range rest {
 		w.approve(n, ann, twoHours)
 	}
-	if h := w.home(bob); len(h.Queue) > 0 || h.Say != wording.MsgQueue(1)+". "+wording.MsgNotInQueue(1) {
-		t.Errorf("%q, queue %s; want the one that nobody can decide", h.Say, waits(h))
+	if h := w.home(bob); len(h.Queue) > 0 || h.Intro != wording.MsgQueue(1)+". "+wording.MsgNotInQueue(1) {
+		t.Errorf("%q, queue %s; want the one that nobody can decide", h.Intro, waits(h))
 	}
 	w.bot.Command(t.Context(), adapters.Command{Actor: ann, Text: "state " + string(second) + " New"})
 	w.approve(second, ann, twoHours)
-	if h := w.home(bob); len(h.Queue) > 0 || h.Say != wording.MsgNothingWaits {
-		t.Errorf("%q, queue %s; want nothing", h.Say, waits(h))
+	if h := w.home(bob); len(h.Queue) > 0 || h.Intro != wording.MsgNothingWaits {
+		t.Errorf("%q, queue %s; want nothing", h.Intro, waits(h))
 	}
 }
 
@@ -158,7 +158,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 		w.approvers, w.admins = nil, []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: ann.ID}}
 		w.start()
 		w.ask("r")
-		if h := w.home(ann); h.Say != wording.MsgNoApprovers || len(h.Queue) > 0 || !strings.Contains(h.Health, wording.MsgNoApprovers) {
+		if h := w.home(ann); h.Intro != wording.MsgNoApprovers || len(h.Queue) > 0 || !strings.Contains(h.Health, wording.MsgNoApprovers) {
 			t.Errorf("the page is %+v", h)
 		}
 	})
@@ -168,7 +168,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 		w.chat.holds = func(tickets.Principal, tickets.Actor) (bool, error) { return false, errors.New("away") }
 		w.start()
 		w.ask("r")
-		if h := w.home(ann); h.Say != wording.MsgCannotCheck || len(h.Queue) > 0 || h.Health != "" {
+		if h := w.home(ann); h.Intro != wording.MsgCannotCheck || len(h.Queue) > 0 || h.Health != "" {
 			t.Errorf("the page is %+v", h)
 		}
 	})
@@ -181,12 +181,12 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 			w.ask(id)
 		}
 		b.hides.Store(1)
-		if h := w.home(bob); waits(h) != "JIT-1001 JIT-1002 +0" || h.Say != wording.MsgQueue(3)+". Not all of them can be read" {
-			t.Errorf("%q, queue %s", h.Say, waits(h))
+		if h := w.home(bob); waits(h) != "JIT-1001 JIT-1002 +0" || h.Intro != wording.MsgQueue(3)+". Not all of them can be read" {
+			t.Errorf("%q, queue %s", h.Intro, waits(h))
 		}
 		b.hides.Store(-1)
-		if h := w.home(bob); len(h.Queue) > 0 || !strings.Contains(h.Say, "I cannot reach my store") {
-			t.Errorf("%q, queue %s", h.Say, waits(h))
+		if h := w.home(bob); len(h.Queue) > 0 || !strings.Contains(h.Intro, "I cannot reach my store") {
+			t.Errorf("%q, queue %s", h.Intro, waits(h))
 		}
 	})
 	t.Run("DamagedSettings", func(t *testing.T) {
@@ -195,10 +195,10 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 		w.damage(damaged)
 		w.build(s)
 		const says = "The settings in my store are damaged"
-		if h := w.home(ann); !strings.Contains(h.Say, says) || !strings.Contains(h.Health, says) || len(h.Queue) > 0 {
+		if h := w.home(ann); !strings.Contains(h.Intro, says) || !strings.Contains(h.Health, says) || len(h.Queue) > 0 {
 			t.Errorf("the page of an admin of the start is %+v", h)
 		}
-		if h := w.home(bob); !strings.Contains(h.Say, says) || h.Health != "" || len(h.Queue) > 0 {
+		if h := w.home(bob); !strings.Contains(h.Intro, says) || h.Health != "" || len(h.Queue) > 0 {
 			t.Errorf("the page of an approver of the start is %+v", h)
 		}
 	})
@@ -270,8 +270,8 @@ func TestHomeReadsAPage(t *testing.T) {
 			if len(h.Queue) != c.shown || len(h.Queue) > 0 && h.Queue[0].Ticket.Number != m.list[c.onHold].Number {
 				t.Errorf("queue %s; want the oldest %d behind %d", waits(h), c.shown, c.onHold)
 			}
-			if h.More != all-c.shown-undecidable || !strings.HasPrefix(h.Say, wording.MsgQueue(all)) {
-				t.Errorf("%q, and %d more; want %d of %d", h.Say, h.More, all-c.shown-undecidable, all)
+			if h.More != all-c.shown-undecidable || !strings.HasPrefix(h.Intro, wording.MsgQueue(all)) {
+				t.Errorf("%q, and %d more; want %d of %d", h.Intro, h.More, all-c.shown-undecidable, all)
 			}
 		})
 	}

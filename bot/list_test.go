@@ -205,7 +205,7 @@ func TestButtonsCarryOnlyPages(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	for _, text := range []string{"config set approvers chat:U9", "config reset", "state JIT-1001 Closed", "incoming replay x", "status"} {
-		wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: text, Turned: true}), "I do not know this button any more")
+		wantNote(t, w.bot.Command(t.Context(), adapters.Command{Actor: ann, Place: place, Text: text, FromPager: true}), "I do not know this button any more")
 	}
 	if set, err := w.store.Settings(t.Context()); err != nil || set.Version != 0 {
 		t.Errorf("settings = %+v, %v; want none", set, err)

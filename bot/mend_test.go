@@ -71,7 +71,7 @@ func TestStartWithDamagedSettings(t *testing.T) {
 	for _, text := range []string{"tickets", "config", "config set category x"} {
 		w.wants(text, "damaged and cannot be read")
 	}
-	if got := w.approve("JIT-1001", ann, twoHours).(adapters.Note); !strings.Contains(got.Text, "damaged") || !got.Again {
+	if got := w.approve("JIT-1001", ann, twoHours).(adapters.Note); !strings.Contains(got.Text, "damaged") || !got.Retryable {
 		t.Errorf("an approver is told %+v", got)
 	}
 	if _, err := w.bot.Keep(t.Context(), request("r")); err == nil {

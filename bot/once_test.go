@@ -109,7 +109,7 @@ func TestDeliveryCountsOnce(t *testing.T) {
 			if name == "ResetWord" {
 				w.told(ann, "config set category Software")
 			}
-			if n, no := a.do(w, "one").(adapters.Note); no && n.Again {
+			if n, no := a.do(w, "one").(adapters.Note); no && n.Retryable {
 				t.Fatalf("the first one is answered with %q", n.Text)
 			}
 			if is := a.is(w); is == a.want && name != "ReplayWord" && name != "Form" {
@@ -117,13 +117,13 @@ func TestDeliveryCountsOnce(t *testing.T) {
 			}
 			a.undo(w)
 			w.restart()
-			if n, ok := a.do(w, "one").(adapters.Note); !ok || !n.Again || !strings.Contains(n.Text, "has reached me before") {
+			if n, ok := a.do(w, "one").(adapters.Note); !ok || !n.Retryable || !strings.Contains(n.Text, "has reached me before") {
 				t.Errorf("the second one is answered with %#v", n)
 			}
 			if is := a.is(w); is != a.want {
 				t.Errorf("it is %q after the second one, want %q", is, a.want)
 			}
-			if n, ok := a.do(w, "two").(adapters.Note); ok && n.Again {
+			if n, ok := a.do(w, "two").(adapters.Note); ok && n.Retryable {
 				t.Errorf("another one is answered with %q", n.Text)
 			}
 		})
@@ -162,7 +162,7 @@ func TestDeliveryThatCannotBeToldHasNoEffect(t *testing.T) {
 			w.told(ann, "config set category Software")
 			before := a.is(w)
 			f.away.Store(true)
-			if n, ok := a.do(w, "one").(adapters.Note); !ok || !n.Again || !strings.Contains(n.Text, "I cannot reach my store") {
+			if n, ok := a.do(w, "one").(adapters.Note); !ok || !n.Retryable || !strings.Contains(n.Text, "I cannot reach my store") {
 				t.Errorf("it is answered with %#v", n)
 			}
 			if is := a.is(w); is != before {

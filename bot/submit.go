@@ -32,7 +32,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	}
 	if no := b.access.Decide(ctx, s.Actor, t.Request); no != nil {
 		b.audit.Denied(s.Actor, s.Verdict, s.Place, t.Number, no.Reason)
-		return adapters.Note{Text: no.Text, Again: no.Retryable}
+		return adapters.Note{Text: no.Text, Retryable: no.Retryable}
 	}
 	reason, duration, problems := s.Form.Check(s.Verdict)
 	if problems == nil && s.Verdict == tickets.Approve {
@@ -44,7 +44,7 @@ func (b *Bot) Submit(ctx context.Context, s adapters.Submission) (answer adapter
 	accepted := t.AcceptedBy()
 	if no := b.access.DecideDamaged(ctx, s.Actor, t); no != nil {
 		b.audit.Denied(s.Actor, s.Verdict, s.Place, t.Number, no.Reason)
-		return adapters.Note{Text: no.Text, Again: no.Retryable}
+		return adapters.Note{Text: no.Text, Retryable: no.Retryable}
 	}
 	if t.Decidable(b.settings.RulesOf(t)) == nil {
 		switch {

@@ -286,7 +286,7 @@ func (b *Book) Home(_ context.Context, a tickets.Actor) adapters.Answer {
 			out.Queue = append(out.Queue, adapters.Waiting{Ticket: snapshot(t)})
 		}
 	}
-	out.Say = wording.MsgQueue(len(out.Queue)+out.More) + " for " + a.ID
+	out.Intro = wording.MsgQueue(len(out.Queue)+out.More) + " for " + a.ID
 	out.Health = "Everything works <!channel>"
 	return out
 }

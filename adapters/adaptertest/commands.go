@@ -245,7 +245,7 @@ func turnPages(t *testing.T, b *Book, h Harness) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, c := range b.commands {
-		if c.Actor.ID != h.Actor(2).ID || c.Place != h.Place() || c.Turned != (i > 0) {
+		if c.Actor.ID != h.Actor(2).ID || c.Place != h.Place() || c.FromPager != (i > 0) {
 			t.Errorf("command %d is %+v", i, c)
 		}
 	}

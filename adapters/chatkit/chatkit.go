@@ -58,7 +58,7 @@ func CallHandler(chat context.Context, deadline time.Time, log *slog.Logger, cal
 		defer func() {
 			if p := recover(); p != nil {
 				log.Error("panic while somebody acted", "err", fmt.Sprintf("panic: %T\n%s", p, debug.Stack()))
-				answered <- adapters.Note{Text: wording.MsgBroken, Again: true}
+				answered <- adapters.Note{Text: wording.MsgBroken, Retryable: true}
 			}
 		}()
 		a := call(ctx)
@@ -77,12 +77,12 @@ func CallHandler(chat context.Context, deadline time.Time, log *slog.Logger, cal
 	select {
 	case a := <-answered:
 		if errors.Is(chat.Err(), context.Canceled) {
-			return adapters.Note{Text: wording.MsgStopping, Again: true}
+			return adapters.Note{Text: wording.MsgStopping, Retryable: true}
 		}
 		return a
 	case <-late.C:
 		log.Error("what somebody did is not answered in time")
-		return adapters.Note{Text: wording.MsgSlow, Again: true}
+		return adapters.Note{Text: wording.MsgSlow, Retryable: true}
 	}
 }
 

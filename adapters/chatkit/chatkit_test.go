@@ -21,9 +21,9 @@ func TestAskAnswersInTime(t *testing.T) {
 	}{
 		"AtOnce":   {func(context.Context) adapters.Answer { return adapters.Note{Text: "yes"} }, adapters.Note{Text: "yes"}, 0},
 		"Nothing":  {func(context.Context) adapters.Answer { return nil }, adapters.Done{}, 0},
-		"Panics":   {func(context.Context) adapters.Answer { panic("planned") }, adapters.Note{Text: wording.MsgBroken, Again: true}, 0},
+		"Panics":   {func(context.Context) adapters.Answer { panic("planned") }, adapters.Note{Text: wording.MsgBroken, Retryable: true}, 0},
 		"OwnWords": {func(ctx context.Context) adapters.Answer { <-ctx.Done(); return adapters.Note{Text: "too late"} }, adapters.Note{Text: "too late"}, time.Second},
-		"Hangs":    {func(context.Context) adapters.Answer { <-hang; return adapters.Done{} }, adapters.Note{Text: wording.MsgSlow, Again: true}, time.Second + lastWords},
+		"Hangs":    {func(context.Context) adapters.Answer { <-hang; return adapters.Done{} }, adapters.Note{Text: wording.MsgSlow, Retryable: true}, time.Second + lastWords},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestAskOutlastsAndStops(t *testing.T) {
 		}
 		start := time.Now()
 		stop()
-		if a, ok := AwaitUntil(start.Add(time.Second), asked); !ok || a != (adapters.Note{Text: wording.MsgStopping, Again: true}) || time.Since(start) > lastWords {
+		if a, ok := AwaitUntil(start.Add(time.Second), asked); !ok || a != (adapters.Note{Text: wording.MsgStopping, Retryable: true}) || time.Since(start) > lastWords {
 			t.Errorf("after %v: %+v, %v; want to be told that the program stops", time.Since(start), a, ok)
 		}
 	})

@@ -209,7 +209,7 @@ func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd
 	cmd.Delivery, cmd.Actor, cmd.Place = in.delivery(), in.actor(), in.place()
 	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
 	if a, ok := chatkit.AwaitUntil(received.Add(c.within.Think), asked); ok {
-		if n, failed := a.(adapters.Note); failed && cmd.Turned { // the page stays
+		if n, failed := a.(adapters.Note); failed && cmd.FromPager { // the page stays
 			m := note(n.Text)
 			m.Flags |= flagEphemeral
 			return response{ack: answer{answerMessage, m}}
@@ -233,7 +233,7 @@ func (c *Chat) asking(ctx context.Context, received time.Time, h adapters.Handle
 	case c.commands <- struct{}{}:
 	default:
 		c.log.Warn("too many commands at once, one is refused")
-		asked <- adapters.Note{Text: wording.MsgBusy, Again: true}
+		asked <- adapters.Note{Text: wording.MsgBusy, Retryable: true}
 		return asked
 	}
 	go func() {

@@ -70,7 +70,7 @@ const (
 
 func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h adapters.Handler) response {
 	if command, ok := parseTurn(in.customID()); ok {
-		return c.run(ctx, received, in, adapters.Command{Text: command, Turned: true}, h)
+		return c.run(ctx, received, in, adapters.Command{Text: command, FromPager: true}, h)
 	}
 	action, digest, number, ok := parseCustomID(in.customID())
 	if !ok {
@@ -86,7 +86,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, h
 		click.Action, click.Verdict, click.Form = adapters.ActionForm, verdict, form
 	}
 	a := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
-	if n, no := a.(adapters.Note); no && n.Again && again {
+	if n, no := a.(adapters.Note); no && n.Retryable && again {
 		return in.again(n.Text)
 	}
 	return c.say(in, a)

@@ -59,7 +59,7 @@ func (r *request) oldLane() string { return "old " + r.channel }
 // it makes room for others.
 const oldPatience = time.Second
 
-// wait returns when r may be made, or at once with class Limited if that is
+// wait returns when r may be made, or at once with class RateLimited if that is
 // after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, r *request) error {
 	lanes, limits := []string{laneAll, r.lane()}, []ratelimit.Limit{p.all}

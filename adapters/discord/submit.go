@@ -24,7 +24,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 		// A form must not be answered with a form.
 		return answering(in, retryMessage(a, customID(adapters.Action(a.Verdict), a.Ticket.Request.Digest(), a.Ticket.Number)))
 	case adapters.Note:
-		if a.Again {
+		if a.Retryable {
 			return in.again(a.Text)
 		}
 		return c.say(in, a)

@@ -338,7 +338,7 @@ type away struct {
 
 func (a *away) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
 	if a.away.Load() {
-		return adapters.Note{Text: "the store is away", Again: true}
+		return adapters.Note{Text: "the store is away", Retryable: true}
 	}
 	answer := a.Book.Submit(ctx, s)
 	if _, done := answer.(adapters.Done); done {

@@ -53,7 +53,7 @@ func TestTypedReachesAnotherProcess(t *testing.T) {
 			t.Parallel()
 			b := adaptertest.NewBook()
 			var away atomic.Bool
-			no := adapters.Note{Text: "I cannot reach my store, please try again", Again: true}
+			no := adapters.Note{Text: "I cannot reach my store, please try again", Retryable: true}
 			h := handler{
 				click: func(ctx context.Context, c adapters.Click) adapters.Answer {
 					if away.Load() {

@@ -181,7 +181,7 @@ func sign(secrets []string, id string, at time.Time, body []byte) ([]string, err
 }
 
 // answered is what an answer says of the notice that it is for, nil if it was
-// taken. Only what is said of this notice is class Refused; what would be said
+// taken. Only what is said of this notice is class Rejected; what would be said
 // of every other one lets the receiver rest.
 func answered(res *http.Response) error {
 	code := res.StatusCode

@@ -86,7 +86,7 @@ func (c *Chat) asking(ctx context.Context, received time.Time, call func(context
 	case c.commands <- struct{}{}:
 	default:
 		c.log.Warn("too many commands at once, one is refused")
-		asked <- adapters.Note{Text: wording.MsgBusy, Again: true}
+		asked <- adapters.Note{Text: wording.MsgBusy, Retryable: true}
 		return asked
 	}
 	go func() {

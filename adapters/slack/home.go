@@ -47,7 +47,7 @@ func homeView(a adapters.Answer, now time.Time) slack.HomeTabViewRequest {
 func homeBlocks(h adapters.Home) []slack.Block {
 	title := func(s string) slack.Block { return slack.NewHeaderBlock(plainEmoji(s)) }
 	lines := func(s string) slack.Block { return section(plain(wording.Cut(wording.Visible(s), showNote))) }
-	blocks := []slack.Block{title(wording.LabelQueue), lines(cmp.Or(h.Say, wording.MsgNothingWaits))}
+	blocks := []slack.Block{title(wording.LabelQueue), lines(cmp.Or(h.Intro, wording.MsgNothingWaits))}
 	for _, w := range h.Queue[:min(len(h.Queue), adapters.MaxQueue)] {
 		blocks = append(blocks, waiting(w)...)
 	}

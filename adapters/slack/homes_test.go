@@ -28,7 +28,7 @@ func TestHomeIsForOurPeople(t *testing.T) {
 			var asked atomic.Int64
 			h := handler{home: func(_ context.Context, a tickets.Actor) adapters.Answer {
 				asked.Add(1)
-				return adapters.Home{Say: "for " + a.ID}
+				return adapters.Home{Intro: "for " + a.ID}
 			}}
 			w := begin(t, mode, h, nil)
 			const ours = `{"api_app_id":"A01APP","team_id":"T01TEAM","type":"event_callback","event_id":"Ev1",
@@ -75,7 +75,7 @@ func TestHomeKnowsRaces(t *testing.T) {
 		if n == 2 {
 			publish("by another replica")
 		}
-		return adapters.Home{Say: fmt.Sprint("made ", n)}
+		return adapters.Home{Intro: fmt.Sprint("made ", n)}
 	}}
 	w = begin(t, "http", h, nil)
 	for _, want := range []string{"made 1", "made 3"} {
@@ -109,7 +109,7 @@ func TestHomeIsPlainIfSlackRefusesIt(t *testing.T) {
 		"invalid_auth":      {"", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := handler{home: func(context.Context, tickets.Actor) adapters.Answer { return adapters.Home{Say: "it works"} }}
+			h := handler{home: func(context.Context, tickets.Actor) adapters.Answer { return adapters.Home{Intro: "it works"} }}
 			w := begin(t, "http", h, nil)
 			w.fake.Fail(slacktest.Fault{Method: "views.publish", Kind: slacktest.SlackError, ErrorName: name})
 			if err := w.OpenHome(t.Context(), 0); err != nil {

@@ -120,7 +120,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 	}
 	answer := c.ask(ctx, received, func(ctx context.Context) adapters.Answer { return h.Click(ctx, click) })
 	if inForm {
-		if n, no := answer.(adapters.Note); no && n.Again {
+		if n, no := answer.(adapters.Note); no && n.Retryable {
 			return response{} // it stays as it is, and says it when it is sent
 		}
 		if v, ok := viewOf(answer); ok {
@@ -148,7 +148,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 // turnPage shows another page in place of the one that was clicked. The click is
 // acknowledged at once.
 func (c *Chat) turnPage(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) response {
-	cmd := adapters.Command{Delivery: delivery, Actor: in.actor(), Place: in.place(), Text: string(in.Actions[0].Value), Turned: true}
+	cmd := adapters.Command{Delivery: delivery, Actor: in.actor(), Place: in.place(), Text: string(in.Actions[0].Value), FromPager: true}
 	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 	return response{slow: true, after: func(ctx context.Context) {
 		a := <-asked

@@ -251,7 +251,7 @@ func (c *Chat) tellUser(ctx context.Context, user, text string) error {
 	}))
 }
 
-// told makes class Refused of a failure that is about the person: nothing
+// told makes class Rejected of a failure that is about the person: nothing
 // shows in a direct message that could be gone.
 func told(err error) error {
 	if err == nil {

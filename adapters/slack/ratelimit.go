@@ -63,7 +63,7 @@ func lane(method, channel string) string {
 	return method
 }
 
-// wait returns when the method may be called, or at once with class Limited
+// wait returns when the method may be called, or at once with class RateLimited
 // if that is after ctx's deadline.
 func (p *pacer) wait(ctx context.Context, method, channel string) error {
 	var limits []ratelimit.Limit

@@ -127,7 +127,7 @@ func TestHomeGolden(t *testing.T) {
 	hostile := adaptertest.Hostile()
 	hostile.SuspectedForgery = true
 	var full adapters.Home
-	full.Say, full.More, full.Health = wording.MsgQueue(1000), 975, strings.Repeat("Slack <!channel>: *x* \u202e\x00 waits.\n", 400)
+	full.Intro, full.More, full.Health = wording.MsgQueue(1000), 975, strings.Repeat("Slack <!channel>: *x* \u202e\x00 waits.\n", 400)
 	for i := range adapters.MaxQueue + 5 { // more than there should be
 		tk := adaptertest.Started(hostile)
 		tk.Number = tickets.NewNumber("ABCDEFGHIJ", 1<<62+int64(i))
@@ -137,11 +137,11 @@ func TestHomeGolden(t *testing.T) {
 		}
 		full.Queue = append(full.Queue, w)
 	}
-	two := adapters.Home{Say: wording.MsgQueue(2), Queue: []adapters.Waiting{
+	two := adapters.Home{Intro: wording.MsgQueue(2), Queue: []adapters.Waiting{
 		{Ticket: states()["pending"], Own: wording.MsgOwnRequest}, {Ticket: adaptertest.With(adaptertest.Started(hostile), func(t *tickets.Ticket) { t.Number = "JIT-1043" })},
 	}, More: 1, Health: "Waiting for a decision: 3.\nEvery connection works."}
 	for name, a := range map[string]adapters.Answer{
-		"full": full, "two": two, "empty": adapters.Home{Say: wording.MsgNothingWaits}, "nobody": adapters.Home{Say: wording.MsgNoQueue, Health: "x"},
+		"full": full, "two": two, "empty": adapters.Home{Intro: wording.MsgNothingWaits}, "nobody": adapters.Home{Intro: wording.MsgNoQueue, Health: "x"},
 		"note": adapters.Note{Text: hostile.Reason}, "done": adapters.Done{},
 	} {
 		t.Run(name, func(t *testing.T) {

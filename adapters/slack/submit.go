@@ -45,7 +45,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 			if !ok {
 				v = noteView("Done")
 			}
-			if n, no := a.(adapters.Note); no && n.Again {
+			if n, no := a.(adapters.Note); no && n.Retryable {
 				if form, ok := in.View.again(n.Text); ok {
 					v = form
 				}
@@ -68,7 +68,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 			return response{ack: submission{Action: "errors", Errors: errs}} // keeps what was typed
 		}
 	case adapters.Note:
-		if a.Again { // likewise
+		if a.Retryable { // likewise
 			return in.View.keeping(a.Text)
 		}
 	}
@@ -121,7 +121,7 @@ func (c *Chat) submit(ctx context.Context, received time.Time, in *interaction, 
 			return response{ack: submission{Action: "errors", Errors: errs}}
 		}
 	}
-	if n, ok := answer.(adapters.Note); ok && n.Again {
+	if n, ok := answer.(adapters.Note); ok && n.Retryable {
 		return in.View.keeping(n.Text)
 	}
 	v, ok := viewOf(answer)

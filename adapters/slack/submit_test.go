@@ -117,7 +117,7 @@ type away struct {
 
 func (a *away) Submit(ctx context.Context, s adapters.Submission) adapters.Answer {
 	if a.away.Load() {
-		return adapters.Note{Text: sayAway, Again: true}
+		return adapters.Note{Text: sayAway, Retryable: true}
 	}
 	return a.Book.Submit(ctx, s)
 }

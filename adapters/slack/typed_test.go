@@ -105,7 +105,7 @@ func TestUnitOfAFormThatCannotBeChanged(t *testing.T) {
 	open := h.click
 	h.click = func(ctx context.Context, c adapters.Click) adapters.Answer {
 		if c.Action == adapters.ActionForm {
-			return adapters.Note{Text: "away", Again: true}
+			return adapters.Note{Text: "away", Retryable: true}
 		}
 		return open(ctx, c)
 	}
@@ -151,7 +151,7 @@ func TestSettingsThatCannotBeSavedLate(t *testing.T) {
 			h.configure = func(_ context.Context, c adapters.Configuration) adapters.Answer {
 				sent = append(sent, c.Values)
 				<-release
-				return adapters.Note{Text: "The store <is> away, please try again", Again: true}
+				return adapters.Note{Text: "The store <is> away, please try again", Retryable: true}
 			}
 			w := begin(t, mode, h, slacksDeadlines)
 			if _, err := w.Command(t.Context(), 2, "config"); err != nil {

@@ -108,7 +108,7 @@ func (h *Handler) Command(ctx context.Context, c adapters.Command) adapters.Answ
 		if !strings.EqualFold(w.Name, fields[0]) {
 			continue
 		}
-		if c.Turned && !slices.Contains(turns, w.Name) {
+		if c.FromPager && !slices.Contains(turns, w.Name) {
 			h.Log.Warn("a button with a word that has no pages", "actor", c.Actor.String(), "word", w.Name)
 			return adapters.Note{Text: wording.MsgOldButton}
 		}

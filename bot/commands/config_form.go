@@ -57,19 +57,19 @@ func labelOf(key string) string {
 func (h *Handler) SubmitSettings(ctx context.Context, c adapters.Configuration) adapters.Answer {
 	if err := h.Settings.Ensure(ctx); err != nil {
 		h.Log.Error("cannot read the settings", "err", err)
-		return adapters.Note{Text: wording.MsgStoreAway, Again: true}
+		return adapters.Note{Text: wording.MsgStoreAway, Retryable: true}
 	}
 	if no := h.Deliveries.First(ctx, c.Actor, c.Delivery); no != nil {
 		return *no
 	}
 	if no := h.Access.Administer(ctx, c.Actor); no != nil {
 		h.Audit.LogDenied(c.Actor, "", no.Reason)
-		return adapters.Note{Text: no.Text, Again: no.Retryable}
+		return adapters.Note{Text: no.Text, Retryable: no.Retryable}
 	}
 	changes, err := h.Store.Changes(ctx, formHistory)
 	if err != nil {
 		h.Log.Error("cannot read the changes of the settings", "err", err)
-		return adapters.Note{Text: wording.MsgStoreAway, Again: true}
+		return adapters.Note{Text: wording.MsgStoreAway, Retryable: true}
 	}
 	var again *adapters.Settings // to be sent once more
 	var now tickets.Settings
@@ -114,7 +114,7 @@ func (h *Handler) SubmitSettings(ctx context.Context, c adapters.Configuration) 
 	case again != nil:
 		return *again
 	case saved.done || len(touched) == 0 || saved.again:
-		return adapters.Note{Text: saved.say, Again: saved.again}
+		return adapters.Note{Text: saved.say, Retryable: saved.again}
 	}
 	f := h.formOf(now, saved.say, touched, nil)
 	f.Version, f.Problem = c.Version, saved.say

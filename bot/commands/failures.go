@@ -27,7 +27,7 @@ func (h *Handler) ReadFailed(n tickets.Number, err error) *adapters.Note {
 		return &adapters.Note{Text: wording.MsgNoTicket(n)}
 	}
 	h.Log.Error("cannot read ticket", "ticket", n, "err", err)
-	return &adapters.Note{Text: Unread(err), Again: !errors.Is(err, store.ErrUnreadable)}
+	return &adapters.Note{Text: Unread(err), Retryable: !errors.Is(err, store.ErrUnreadable)}
 }
 
 // WriteUnknown answers an act whose write failed: it may have been made all the
@@ -37,5 +37,5 @@ func (h *Handler) WriteUnknown(n tickets.Number, err error) *adapters.Note {
 		return h.ReadFailed(n, err)
 	}
 	h.Log.Error("cannot record what somebody did", "ticket", n, "err", err)
-	return &adapters.Note{Text: wording.MsgUnrecorded, Again: true}
+	return &adapters.Note{Text: wording.MsgUnrecorded, Retryable: true}
 }

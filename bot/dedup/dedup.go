@@ -44,10 +44,10 @@ func (d *Deliveries) First(ctx context.Context, a tickets.Actor, delivery adapte
 	switch first, err := d.Store.ClaimOnce(ctx, "delivery "+string(a.Platform)+" "+string(delivery), keepDelivery); {
 	case err != nil:
 		d.Log.Error("cannot tell whether somebody did this before", "actor", a.String(), "err", err)
-		return &adapters.Note{Text: wording.MsgStoreAway, Again: true}
+		return &adapters.Note{Text: wording.MsgStoreAway, Retryable: true}
 	case !first:
 		d.Log.Warn("what somebody did was delivered again, and is not done again", "actor", a.String())
-		return &adapters.Note{Text: sayTwice, Again: true}
+		return &adapters.Note{Text: sayTwice, Retryable: true}
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func New(name string, shared Limiter) *Pacer {
 var errPaced = errors.New("waiting for the rate limit")
 
 // Wait returns when a call may be made that is counted in lanes and limits.
-// If that is after ctx's deadline it returns at once with class Limited. what
+// If that is after ctx's deadline it returns at once with class RateLimited. what
 // names the call in the error.
 func (p *Pacer) Wait(ctx context.Context, what string, lanes []string, limits ...Limit) error {
 	for {

@@ -80,7 +80,7 @@ func write(w io.Writer) error {
 	if err := one(w, "The Go programming language and its standard library, https://go.dev", goroot, []string{goroot}); err != nil {
 		return err
 	}
-	unicode, err := os.ReadFile("adapters/LICENSE.unicode")
+	unicode, err := os.ReadFile("adapters/wording/LICENSE.unicode")
 	if err != nil {
 		return err
 	}

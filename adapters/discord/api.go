@@ -281,11 +281,11 @@ func (c *Chat) call(ctx context.Context, r request, to any) error {
 	err := c.api.call(ctx, c.pace, r, to)
 	switch f := (*tickets.Failure)(nil); {
 	case err == nil:
-		c.standing.Accepted()
+		c.auth.Accepted()
 	case errors.As(err, &f) && f.Class == tickets.Unauthorized && c.cfg.Current() != with:
 		return c.call(ctx, r, to) // it was replaced meanwhile
 	case errors.As(err, &f) && f.Class == tickets.Unauthorized:
-		c.standing.Rejected(f.Err)
+		c.auth.Rejected(f.Err)
 	}
 	return err
 }
@@ -311,6 +311,6 @@ func (c *Chat) identity(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.self = string(me.ID)
-	c.standing.Identified()
+	c.auth.Identified()
 	return c.self, nil
 }

@@ -74,7 +74,7 @@ func simulated(t *testing.T, test func(c *Chat, fake *discordtest.Server)) {
 			t.Fatal(err)
 		}
 		c.dial = over.dial
-		c.standing.Identified() // who the bot is is asked elsewhere
+		c.auth.Identified() // who the bot is is asked elsewhere
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- c.listen(ctx, nil) }()

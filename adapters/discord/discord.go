@@ -47,7 +47,7 @@ type Chat struct {
 	cards   *cards                                                               // that were looked for
 
 	commands chan struct{} // a place for each that is being worked on
-	standing health.Auth
+	auth     health.Auth
 	requests *signed.Requests // over HTTP
 
 	mu   sync.Mutex
@@ -125,7 +125,7 @@ func (c *Chat) RateNote() string {
 
 // Ready says why Discord cannot be posted to or listened to, or nil.
 func (c *Chat) Ready() error {
-	why, over := c.standing.Problem()
+	why, over := c.auth.Problem()
 	if over || c.cfg.HTTP {
 		return why
 	}
@@ -151,7 +151,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 				return nil
 			}
 		}
-		c.standing.Reset()
+		c.auth.Reset()
 	}
 }
 
@@ -194,7 +194,7 @@ func (c *Chat) serveUntilFatal(ctx context.Context, h adapters.Handler) error {
 	if !c.cfg.HTTP {
 		running.Go(func() { over <- c.listen(inner, h) })
 	}
-	return c.standing.Watch(ctx, over, func(ctx context.Context) {
+	return c.auth.Watch(ctx, over, func(ctx context.Context) {
 		// The outcome is noted by call.
 		_ = c.call(ctx, request{method: http.MethodGet, route: "/users/@me", path: "/users/@me"}, &struct{}{})
 	})
@@ -209,7 +209,7 @@ func (c *Chat) waitForIdentity(ctx context.Context) error {
 		return err
 	}, func(err error) { c.log.Warn("read own user failed, retrying", "err", err) })
 	if err != nil {
-		return c.standing.Stopped(err)
+		return c.auth.Stopped(err)
 	}
 	return nil
 }

@@ -165,9 +165,9 @@ const onItsWay = 500 * time.Millisecond
 // error is fatal.
 func (c *Chat) listenAsReplica(ctx context.Context, h adapters.Handler) error {
 	t := &leadership{peers: c.cfg.Peers, holder: rand.Text(), lease: c.cfg.Gateway.Lease}
-	line := c.newSupervisor(h)
-	for chatkit.Sleep(ctx, time.Until(line.next)) && t.acquire(ctx, c) {
-		err := c.lead(ctx, t, line)
+	sup := c.newSupervisor(h)
+	for chatkit.Sleep(ctx, time.Until(sup.next)) && t.acquire(ctx, c) {
+		err := c.lead(ctx, t, sup)
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (c *Chat) listenAsReplica(ctx context.Context, h adapters.Handler) error {
 
 // lead listens until ctx ends, another process has the gateway and has
 // connected to it, or it cannot be reached for the length of a lease.
-func (c *Chat) lead(ctx context.Context, t *leadership, line *supervisor) error {
+func (c *Chat) lead(ctx context.Context, t *leadership, sup *supervisor) error {
 	turn, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	keeping, stopKeeping := context.WithCancel(turn)
@@ -198,7 +198,7 @@ func (c *Chat) lead(ctx context.Context, t *leadership, line *supervisor) error 
 	}()
 	var mu sync.Mutex // of connecting and the end of keeping
 	var connecting sync.WaitGroup
-	line.ready = func() {
+	sup.ready = func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if keeping.Err() == nil {
@@ -220,7 +220,7 @@ func (c *Chat) lead(ctx context.Context, t *leadership, line *supervisor) error 
 		letGo()
 		t.release(ctx)
 	})
-	err := line.run(turn, t.lease)
+	err := sup.run(turn, t.lease)
 	if !stop() {
 		<-left
 	}

@@ -94,7 +94,7 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 	with := c.secrets().BotToken
 	err := do()
 	if err == nil {
-		c.standing.Accepted()
+		c.auth.Accepted()
 		return nil
 	}
 	f := failure(method, effect, err)
@@ -106,7 +106,7 @@ func (c *Chat) call(ctx context.Context, method, channel string, effect bool, do
 		c.pace.close(ctx, method, channel, f.RetryAfter)
 	case tickets.Unauthorized:
 		if slackError(err) != "missing_scope" { // one method's trouble, not the token's
-			c.standing.Rejected(f.Err)
+			c.auth.Rejected(f.Err)
 		}
 	}
 	return f
@@ -142,7 +142,7 @@ func (c *Chat) identity(ctx context.Context) (identity, error) {
 	if c.appID == "" {
 		c.appID = app
 	}
-	c.standing.Identified()
+	c.auth.Identified()
 	return got, nil
 }
 

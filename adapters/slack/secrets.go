@@ -116,25 +116,25 @@ func (c *Chat) awaitChange(ctx context.Context, before Secrets) bool {
 // listen listens to Slack by Socket Mode until ctx ends. When the app token
 // changes a connection is made with the new one; that of the old one goes on
 // until Slack ends it, so that nothing is lost in between.
-func (c *Chat) listen(ctx context.Context, handle func(ctx context.Context, api *slack.Client, line *health.Connection) error) {
+func (c *Chat) listen(ctx context.Context, handle func(ctx context.Context, api *slack.Client, conn *health.Connection) error) {
 	type end struct {
-		line *health.Connection
+		conn *health.Connection
 		err  error
 	}
 	ended := make(chan end)
-	look := time.NewTicker(renewEvery)
-	defer look.Stop()
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
 	token := ""
 	var newest *health.Connection // of the token at present; another listener may have had the same
 	for {
 		if now := c.secrets(); now.AppToken != token {
-			line := c.addConnection()
-			token, newest = now.AppToken, line
+			conn := c.addConnection()
+			token, newest = now.AppToken, conn
 			c.listening.Go(func() {
-				err := handle(ctx, c.client(now), line)
-				c.dropConnection(line)
+				err := handle(ctx, c.client(now), conn)
+				c.dropConnection(conn)
 				select {
-				case ended <- end{line, err}:
+				case ended <- end{conn, err}:
 				case <-ctx.Done():
 				}
 			})
@@ -143,7 +143,7 @@ func (c *Chat) listen(ctx context.Context, handle func(ctx context.Context, api 
 		case <-ctx.Done():
 			return
 		case e := <-ended:
-			if e.line != newest {
+			if e.conn != newest {
 				c.log.Info("socket mode: the connection of the app token before this one has ended")
 				continue
 			}
@@ -152,35 +152,35 @@ func (c *Chat) listen(ctx context.Context, handle func(ctx context.Context, api 
 			}
 			c.fail(e.err)
 			return
-		case <-look.C:
+		case <-tick.C:
 		}
 	}
 }
 
 func (c *Chat) addConnection() *health.Connection {
-	line := &health.Connection{}
+	conn := &health.Connection{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.connectionStates = append(c.connectionStates, line)
-	return line
+	c.connectionStates = append(c.connectionStates, conn)
+	return conn
 }
 
-func (c *Chat) dropConnection(line *health.Connection) {
+func (c *Chat) dropConnection(conn *health.Connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.connectionStates) > 1 { // the last one says why nobody listens
-		c.connectionStates = slices.DeleteFunc(c.connectionStates, func(l *health.Connection) bool { return l == line })
+		c.connectionStates = slices.DeleteFunc(c.connectionStates, func(l *health.Connection) bool { return l == conn })
 	}
 }
 
 // socketProblem is why nobody listens over Socket Mode, or nil.
 func (c *Chat) socketProblem() error {
 	c.mu.Lock()
-	lines := slices.Clone(c.connectionStates)
+	conns := slices.Clone(c.connectionStates)
 	c.mu.Unlock()
 	err := (&health.Connection{}).Problem("slack socket mode", c.cfg.Now(), socketGap)
-	for _, line := range lines {
-		if err = line.Problem("slack socket mode", c.cfg.Now(), socketGap); err == nil {
+	for _, conn := range conns {
+		if err = conn.Problem("slack socket mode", c.cfg.Now(), socketGap); err == nil {
 			return nil
 		}
 	}

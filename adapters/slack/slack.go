@@ -43,7 +43,7 @@ type Chat struct {
 	homes    homes                       // home tabs that are being made
 	work     drain.Tracker               // deliveries being worked on
 	commands chan struct{}               // a place for each that is being worked on
-	standing health.Auth
+	auth     health.Auth
 	requests *signed.Requests // over HTTP
 
 	listening sync.WaitGroup // connections of Socket Mode
@@ -117,7 +117,7 @@ func (c *Chat) Platform() tickets.Platform { return Platform }
 
 // Ready says why Slack cannot be posted to or listened to, or nil.
 func (c *Chat) Ready() error {
-	why, over := c.standing.Problem()
+	why, over := c.auth.Problem()
 	if over || c.cfg.AppToken == "" {
 		return why
 	}
@@ -149,7 +149,7 @@ func (c *Chat) Run(ctx context.Context, h adapters.Handler) error {
 		case <-c.dead: // said of the tokens before
 		default:
 		}
-		c.standing.Reset()
+		c.auth.Reset()
 	}
 }
 
@@ -162,12 +162,12 @@ func (c *Chat) serveUntilFatal(ctx context.Context, h adapters.Handler) error {
 	defer stop()
 	if c.cfg.AppToken != "" {
 		c.listening.Go(func() {
-			c.listen(inner, func(ctx context.Context, api *slack.Client, line *health.Connection) error {
-				return c.serveSockets(ctx, api, line, h)
+			c.listen(inner, func(ctx context.Context, api *slack.Client, conn *health.Connection) error {
+				return c.serveSockets(ctx, api, conn, h)
 			})
 		})
 	}
-	return c.standing.Watch(ctx, c.dead, func(ctx context.Context) {
+	return c.auth.Watch(ctx, c.dead, func(ctx context.Context) {
 		// The outcome is noted by call.
 		_ = c.call(ctx, "auth.test", "", false, func() error { _, err := c.api().AuthTestContext(ctx); return err })
 	})
@@ -188,7 +188,7 @@ func (c *Chat) waitForIdentity(ctx context.Context) error {
 		return err
 	}, func(err error) { c.log.Warn("auth.test failed, retrying", "err", err) })
 	if err != nil {
-		return c.standing.Stopped(err)
+		return c.auth.Stopped(err)
 	}
 	return nil
 }

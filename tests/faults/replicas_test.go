@@ -558,7 +558,7 @@ func ready(addr string) bool {
 // together they call the platforms no faster than one may.
 //
 // The guard is the shared limiter (adapters/chatkit/ratelimit). With each replica counting
-// for itself (cmd/countersign/serve.go: no Ledger, no Peers) three times as
+// for itself (cmd/countersign/serve.go: no Limiter, no Peers) three times as
 // many calls reach the platforms.
 func TestReplicasKeepThePace(t *testing.T) {
 	needRedis(t)

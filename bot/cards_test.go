@@ -36,7 +36,7 @@ func (w *world) move(n tickets.Number, state string) {
 // are told, once. The record says it all.
 func TestDeletedCardIsPostedAgainOnce(t *testing.T) {
 	t.Parallel()
-	w, c := newPlacesWorld(t)
+	w, c := placesOf(newFileWorld(t))
 	w.start()
 	n := w.ask("r")
 	firstCard := w.until(n, "posted", func(t *tickets.Ticket) bool { return t.Message(placeOne).ID != "" }).Message(placeOne).ID

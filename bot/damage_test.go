@@ -108,7 +108,7 @@ func TestDamagedRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFileWorld(t)
 			w.meter, w.admins = &damages{}, two
 			w.start()
 			n, other := w.shown("a"), w.shown("b")
@@ -158,7 +158,7 @@ func TestDamagedRecord(t *testing.T) {
 // sealed well and was put into the index, while the bot runs.
 func TestForgedDecisionIsNotSent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.start()
 	n, honest := w.shown("a"), w.shown("b")
 	seq, _ := n.Seq()
@@ -185,7 +185,7 @@ func TestForgeryIsNotWrittenIntoTheHistory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFileWorld(t)
 			w.start()
 			n := w.shown("a")
 			w.forge(n, change)
@@ -200,7 +200,7 @@ func TestForgeryIsNotWrittenIntoTheHistory(t *testing.T) {
 // not have that one marked.
 func TestAnotherNumberHarmsNobody(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.meter = &damages{}
 	w.start()
 	n, honest := w.shown("a"), w.shown("b")
@@ -220,7 +220,7 @@ func TestAnotherNumberHarmsNobody(t *testing.T) {
 // of the same kind.
 func TestDamagedAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.start()
 	n := w.shown("a")
 	w.forge(n, func(t *tickets.Ticket) { t.Request.Product = "one" })
@@ -258,7 +258,7 @@ func TestDecisionInADamagedRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFileWorld(t)
 			w.start()
 			n := w.shown("a")
 			w.epm.plan(tickets.StepSend, fault{class: tickets.Unavailable})
@@ -301,7 +301,7 @@ func TestIndexesAreMended(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFileWorld(t)
 			w.meter = &damages{}
 			w.start()
 			n := w.shown("a")
@@ -338,7 +338,7 @@ func TestIndexesAreMended(t *testing.T) {
 // advised.
 func TestUnreadableTicket(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.meter = &damages{}
 	w.start()
 	n, waits := w.shown("a"), w.shown("b")
@@ -385,7 +385,7 @@ func TestAcceptedInAnotherChat(t *testing.T) {
 	for id, want := range map[string]string{"D1": wording.MsgPerhapsAccepted, "D2": "", "D3": wording.MsgPerhapsAccepted, "D4": wording.MsgCannotTell} {
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFileWorld(t)
 			w.own = true // whose request it is does not matter here
 			identify := func(a tickets.Actor) (tickets.Identity, error) {
 				if p, ok := who[a.ID]; ok {

@@ -338,7 +338,7 @@ func (s torn) TicketsAfter(ctx context.Context, seq int64, limit int) ([]store.T
 // alone, and the error says so. To see it fail, return at the first error.
 func TestForgetGoesOn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.follow("siem")
 	w.start()
 	for i := range 3 {

@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/bot/tracing"
 	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/inmem"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
 )
@@ -366,7 +367,8 @@ func (r *fakeReceiver) all() []tickets.EventEnvelope {
 // world is one installation, which may be restarted.
 type world struct {
 	t      *testing.T
-	path   string
+	db     *inmem.DB // what the store holds, unless path is set
+	path   string    // of a store in a file
 	chat   *fakeChat
 	epm    *fakeEPM
 	rules  tickets.Rules
@@ -404,7 +406,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{
-		t: t, path: filepath.Join(t.TempDir(), "a.db"), chat: &fakeChat{}, epm: newFakeEPM(), rules: rules(),
+		t: t, db: inmem.NewDB(), chat: &fakeChat{}, epm: newFakeEPM(), rules: rules(),
 		approvers: []tickets.Principal{{Platform: "chat", Kind: tickets.User, ID: "U1"}, {Platform: "chat", Kind: tickets.User, ID: "U2"}},
 		wrap:      func(s store.Store) store.Store { return s },
 	}
@@ -413,6 +415,14 @@ func newWorld(t *testing.T) *world {
 			w.stop()
 		}
 	})
+	return w
+}
+
+// newFileWorld is a world whose store is a file, for who does something to that.
+func newFileWorld(t *testing.T) *world {
+	path := filepath.Join(t.TempDir(), "a.db") // which is removed once the bot has stopped
+	w := newWorld(t)
+	w.path = path
 	return w
 }
 
@@ -437,10 +447,7 @@ func (w *world) start() { w.startAfter(func() {}) }
 // startAfter opens the store, does something to it, and runs a bot.
 func (w *world) startAfter(first func()) {
 	w.t.Helper()
-	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: w.path})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	s := w.open()
 	w.build(s)
 	first()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -462,13 +469,23 @@ func (w *world) startAfter(first func()) {
 	}
 }
 
-// opened is the world's store, for a bot that does not run.
-func (w *world) opened() store.Store {
+// open opens what the world keeps.
+func (w *world) open() store.Store {
 	w.t.Helper()
+	if w.path == "" {
+		return w.db.Open()
+	}
 	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: w.path})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return s
+}
+
+// opened is the world's store, for a bot that does not run.
+func (w *world) opened() store.Store {
+	w.t.Helper()
+	s := w.open()
 	w.t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			w.t.Error(err)
@@ -481,10 +498,7 @@ func (w *world) opened() store.Store {
 func (w *world) build(s store.Store) {
 	w.t.Helper()
 	w.under = s
-	if file, ok := s.(*sqlite.Store); ok {
-		s = verified{file, w}
-	}
-	w.store = w.wrap(s)
+	w.store = w.wrap(verified{s, w})
 	chats, admins, log := w.chats, w.admins, w.log
 	if chats == nil {
 		chats = []adapters.Chat{w.chat}
@@ -529,7 +543,7 @@ func (w *world) build(s store.Store) {
 // verified holds every ticket that is written against its own history: what
 // Countersign itself does must never look as if something else had done it.
 type verified struct {
-	*sqlite.Store
+	store.Store
 	w *world
 }
 

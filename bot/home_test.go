@@ -190,7 +190,7 @@ func TestHomeWhenSomethingIsAmiss(t *testing.T) {
 		}
 	})
 	t.Run("DamagedSettings", func(t *testing.T) {
-		w := newWorld(t)
+		w := newFileWorld(t)
 		s := w.opened()
 		w.damage(damaged)
 		w.build(s)

@@ -256,7 +256,7 @@ func TestPurge(t *testing.T) {
 // Tickets are kept for good, or as long as was said: then their webhooks go
 // too, and the ledger tells of them.
 func TestRetire(t *testing.T) {
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.purge = time.Millisecond
 	w.start()
 	done := w.ask("done")
@@ -286,12 +286,12 @@ func TestRetire(t *testing.T) {
 	if _, err := w.store.Get(t.Context(), open); err != nil {
 		t.Errorf("the open one: %v", err)
 	}
-	docs, err := w.store.(store.Archive).Ledger(t.Context())
+	docs, err := w.under.(store.Archive).Ledger(t.Context())
 	if err != nil || len(docs) != 1 || !strings.Contains(string(docs[0]), string(done)) {
 		t.Errorf("the ledger has %s, %v", docs, err)
 	}
 	var found []store.Finding
-	if _, err := store.Verify(t.Context(), w.store.(store.Archive), nil, func(f store.Finding) { found = append(found, f) }); err != nil || len(found) > 0 {
+	if _, err := store.Verify(t.Context(), w.under.(store.Archive), nil, func(f store.Finding) { found = append(found, f) }); err != nil || len(found) > 0 {
 		t.Errorf("found %v, %v", found, err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/store"
-	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -41,12 +40,7 @@ func shelved(t *testing.T, n int, shape func(i int, r *tickets.Request, tk *tick
 	w := newWorld(t)
 	s := &shelf{}
 	w.wrap = func(inner store.Store) store.Store { s.Store = inner; return s }
-	inner, err := sqlite.Open(t.Context(), sqlite.Config{Path: w.path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = inner.Close() })
-	w.build(inner) // which does not run: it would look through the list too
+	w.build(w.open()) // which does not run: it would look through the list too
 	rules := w.rules
 	for i := range n {
 		r := *request(fmt.Sprint("r", i)).Update.Request

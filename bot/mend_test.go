@@ -29,7 +29,7 @@ const damaged = `{"v":1,"version":1,"values":{"category":"Secu`
 // a reset makes the default again, and what stood there is kept.
 func TestDamagedSettings(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.start()
 	w.wants("config set category Security", "category is now “Security”")
 	w.damage(damaged)
@@ -64,7 +64,7 @@ func TestDamagedSettings(t *testing.T) {
 // and an admin of the start makes them hold.
 func TestStartWithDamagedSettings(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFileWorld(t)
 	s := w.opened()
 	w.damage(damaged)
 	w.build(s)

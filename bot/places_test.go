@@ -152,8 +152,9 @@ func first(broken func(tickets.StepKind, tickets.Place) error) func(tickets.Step
 	}
 }
 
-func newPlacesWorld(t *testing.T) (*world, *placesChat) {
-	w := newWorld(t)
+func newPlacesWorld(t *testing.T) (*world, *placesChat) { return placesOf(newWorld(t)) }
+
+func placesOf(w *world) (*world, *placesChat) {
 	c := newPlacesChat("chat")
 	w.chats = []adapters.Chat{c}
 	return w, c

@@ -92,7 +92,7 @@ func TestSubmitForAnotherRequest(t *testing.T) {
 // TestRestoredStoreGivesNumbersAgain: a card from before the store was
 // restored has the number of what was asked since.
 func TestRestoredStoreGivesNumbersAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newFileWorld(t)
 	w.start()
 	w.shown("first")
 	w.stop()

@@ -77,7 +77,7 @@ func (s *Store) locked(ctx context.Context, what string, run func(*DB) error) (e
 	defer s.db.mu.Unlock()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%s: panic: %v\n%s", what, p, debug.Stack())
+			err = fmt.Errorf("%s: panic: %T\n%s", what, p, debug.Stack())
 		}
 	}()
 	switch {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 // MetadataEvent is the event type of the metadata that marks our messages,
@@ -71,7 +72,7 @@ type Chat interface {
 	// addresses that it vouches for, and names. An error means that it could
 	// not be found out, in whole: a decides nothing then that could be their
 	// own request.
-	Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error)
+	Identify(ctx context.Context, a tickets.Actor) (selfcheck.Identity, error)
 
 	// DirectMessage writes text to p alone, as a direct message: for what admins must
 	// know and nobody asked for. It is plain text and may be lost or come

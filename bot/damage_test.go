@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/bot/integrity"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 // tamper does something to the store behind the bot's back.
@@ -376,7 +377,7 @@ func (c otherChat) Platform() tickets.Platform { return "other" }
 // TestAcceptedInAnotherChat: whoever accepted a damaged record in one chat does
 // not decide it in another.
 func TestAcceptedInAnotherChat(t *testing.T) {
-	who := map[string]tickets.Identity{
+	who := map[string]selfcheck.Identity{
 		"U1": {Emails: []string{"jane.doe@acme.com"}, Names: []string{"Jane Doe"}},
 		"D1": {Names: []string{"jane_doe"}},
 		"D2": {Names: []string{"carl", "Carl Jung"}},
@@ -387,11 +388,11 @@ func TestAcceptedInAnotherChat(t *testing.T) {
 			t.Parallel()
 			w := newFileWorld(t)
 			w.own = true // whose request it is does not matter here
-			identify := func(a tickets.Actor) (tickets.Identity, error) {
+			identify := func(a tickets.Actor) (selfcheck.Identity, error) {
 				if p, ok := who[a.ID]; ok {
 					return p, nil
 				}
-				return tickets.Identity{}, errors.New("away")
+				return selfcheck.Identity{}, errors.New("away")
 			}
 			w.chat.who = identify
 			w.chats = []adapters.Chat{w.chat, otherChat{&fakeChat{who: identify}}}

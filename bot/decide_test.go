@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 func (w *world) click(n tickets.Number, by tickets.Actor, a adapters.Action) adapters.Answer {
@@ -118,29 +119,29 @@ func TestOwnRequest(t *testing.T) {
 	away := errors.New("away")
 	for name, c := range map[string]struct {
 		user    string
-		who     tickets.Identity
+		who     selfcheck.Identity
 		err     error
 		own     bool   // self-approval is allowed
 		refusal string // empty: allowed
 		again   bool
 		log     string
 	}{
-		"SomebodyElse":     {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"ann@acme.com"}, Names: []string{"Ann"}}},
-		"SameAddress":      {user: "JDoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@ACME.com"}}, refusal: wording.MsgOwnRequest, log: "it is same their own"},
-		"AccountIsAlike":   {user: `ACME\jdoe`, who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, refusal: `made by ACME\jdoe, and you are jdoe@acme.com`, log: "it is perhaps their own"},
-		"NobodyAsked":      {who: tickets.Identity{Emails: []string{"ann@acme.com"}}, refusal: wording.MsgUnknownAsker, log: "it is perhaps their own"},
+		"SomebodyElse":     {user: `ACME\jdoe`, who: selfcheck.Identity{Emails: []string{"ann@acme.com"}, Names: []string{"Ann"}}},
+		"SameAddress":      {user: "JDoe@acme.com", who: selfcheck.Identity{Emails: []string{"jdoe@ACME.com"}}, refusal: wording.MsgOwnRequest, log: "it is same their own"},
+		"AccountIsAlike":   {user: `ACME\jdoe`, who: selfcheck.Identity{Emails: []string{"jdoe@acme.com"}}, refusal: `made by ACME\jdoe, and you are jdoe@acme.com`, log: "it is perhaps their own"},
+		"NobodyAsked":      {who: selfcheck.Identity{Emails: []string{"ann@acme.com"}}, refusal: wording.MsgUnknownAsker, log: "it is perhaps their own"},
 		"CannotBeFoundOut": {user: `ACME\jdoe`, err: away, refusal: wording.MsgCannotTell, again: true, log: "cannot tell whose request it is"},
 		"AddressesAreHidden": {user: `ACME\jdoe`, err: fmt.Errorf("profile: %w", &tickets.Failure{Class: tickets.Rejected, UserMessage: "Chat hides addresses: Settings, Display", Err: away}),
 			refusal: "Chat hides addresses: Settings, Display", again: true, log: "cannot tell whose request it is"},
 		"NothingIsKnown": {user: `ACME\jdoe`, refusal: wording.MsgCannotTell, again: true, log: "it is perhaps their own"},
-		"SameAndAllowed": {user: "jdoe@acme.com", who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, own: true},
+		"SameAndAllowed": {user: "jdoe@acme.com", who: selfcheck.Identity{Emails: []string{"jdoe@acme.com"}}, own: true},
 		"AwayAndAllowed": {user: `ACME\jdoe`, err: away, own: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			log := &logged{}
 			w.log, w.own = slog.NewTextHandler(log, nil), c.own
-			w.chat.who = func(tickets.Actor) (tickets.Identity, error) { return c.who, c.err }
+			w.chat.who = func(tickets.Actor) (selfcheck.Identity, error) { return c.who, c.err }
 			w.start()
 			in := request("r")
 			in.Update.Request.User = c.user

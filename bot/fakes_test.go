@@ -26,6 +26,7 @@ import (
 	"github.com/countersign/countersign/store/inmem"
 	"github.com/countersign/countersign/store/sqlite"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 var (
@@ -100,11 +101,11 @@ type fakeChat struct {
 	posts    []*posted
 	gone     map[string]bool // by id: was deleted
 	holds    func(tickets.Principal, tickets.Actor) (bool, error)
-	sees     func(tickets.Actor) (bool, error)             // default: who acts in the place
-	who      func(tickets.Actor) (tickets.Identity, error) // default: by their name
-	looking  int                                           // posts that looked first
-	reach    map[string]adapters.Reach                     // by ID; default: one person without a name
-	reached  func(context.Context)                         // called by Reach; default: nothing
+	sees     func(tickets.Actor) (bool, error)               // default: who acts in the place
+	who      func(tickets.Actor) (selfcheck.Identity, error) // default: by their name
+	looking  int                                             // posts that looked first
+	reach    map[string]adapters.Reach                       // by ID; default: one person without a name
+	reached  func(context.Context)                           // called by Reach; default: nothing
 	warnings []string
 }
 
@@ -219,11 +220,11 @@ func (c *fakeChat) HasRole(_ context.Context, p tickets.Principal, a tickets.Act
 	return p.ID == a.ID, nil
 }
 
-func (c *fakeChat) Identify(_ context.Context, a tickets.Actor) (tickets.Identity, error) {
+func (c *fakeChat) Identify(_ context.Context, a tickets.Actor) (selfcheck.Identity, error) {
 	if c.who != nil {
 		return c.who(a)
 	}
-	return tickets.Identity{Names: []string{a.Name}}, nil
+	return selfcheck.Identity{Names: []string{a.Name}}, nil
 }
 
 func (c *fakeChat) DirectMessage(context.Context, tickets.Principal, string) error { return nil }

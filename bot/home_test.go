@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 // home is the page of somebody who has one.
@@ -91,22 +92,22 @@ func TestHome(t *testing.T) {
 // TestHomeOfWhoAsked: one's own request is shown without being offered.
 func TestHomeOfWhoAsked(t *testing.T) {
 	for name, c := range map[string]struct {
-		who   tickets.Identity
+		who   selfcheck.Identity
 		err   error
 		own   bool
 		queue string
 		says  string // of what is not offered
 	}{
-		"SomebodyElse": {who: tickets.Identity{Emails: []string{"bob@acme.com"}, Names: []string{"Bob"}}, queue: "JIT-1001 JIT-1002 +0"},
-		"Theirs":       {who: tickets.Identity{Emails: []string{"mia@acme.com"}}, queue: "JIT-1001 JIT-1002* +0", says: wording.MsgOwnRequest},
-		"Perhaps":      {who: tickets.Identity{Emails: []string{"jdoe@acme.com"}}, queue: "JIT-1001* JIT-1002 +0", says: "This request may be your own"},
+		"SomebodyElse": {who: selfcheck.Identity{Emails: []string{"bob@acme.com"}, Names: []string{"Bob"}}, queue: "JIT-1001 JIT-1002 +0"},
+		"Theirs":       {who: selfcheck.Identity{Emails: []string{"mia@acme.com"}}, queue: "JIT-1001 JIT-1002* +0", says: wording.MsgOwnRequest},
+		"Perhaps":      {who: selfcheck.Identity{Emails: []string{"jdoe@acme.com"}}, queue: "JIT-1001* JIT-1002 +0", says: "This request may be your own"},
 		"Unknown":      {err: errors.New("away"), queue: "JIT-1001* JIT-1002* +0", says: wording.MsgCannotTell},
-		"Allowed":      {who: tickets.Identity{Emails: []string{"mia@acme.com"}}, own: true, queue: "JIT-1001 JIT-1002 +0"},
+		"Allowed":      {who: selfcheck.Identity{Emails: []string{"mia@acme.com"}}, own: true, queue: "JIT-1001 JIT-1002 +0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			asked := 0
-			w.own, w.chat.who = c.own, func(tickets.Actor) (tickets.Identity, error) { asked++; return c.who, c.err }
+			w.own, w.chat.who = c.own, func(tickets.Actor) (selfcheck.Identity, error) { asked++; return c.who, c.err }
 			w.start()
 			w.ask("r")
 			in := request("s")

@@ -67,9 +67,6 @@ func (b *Bot) recorded(r outbox.Result) {
 	if r.Final && b.tracer != nil {
 		b.tracer.Ended(r.After, b.now())
 	}
-	if r.Step.Kind == tickets.StepSend {
-		b.decisions.Ended(r.After, r.Err)
-	}
 	b.cards.GivenUp(r.Before, r.After, r.Step.Place)
 }
 

@@ -49,6 +49,24 @@ type Apply func(t *tickets.Ticket, seq int64) (*tickets.Ticket, tickets.Status)
 // could not do it, or not be reached; after such an error of a writing method
 // the write may have happened.
 type Store interface {
+	Tickets
+	Queue
+	Webhooks
+	Settings
+	Inspection
+
+	// ClaimOnce reports whether nobody has asked for key in the last keep, by the
+	// store's clock. That it was asked for is durable: neither a restart nor
+	// another process makes key new.
+	ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error)
+
+	// Close waits for writes in progress and closes the store.
+	Close() error
+}
+
+// Tickets keeps tickets and the webhooks that made them what they are. Every method that writes
+// one does it in one durable commit.
+type Tickets interface {
 	// Accept keeps a webhook, and what apply makes of the ticket of
 	// in.News.ID, in one durable commit. apply is nil for a webhook that
 	// belongs to no ticket. It returns the receipt and the ticket as written,
@@ -71,7 +89,10 @@ type Store interface {
 	// List returns tickets, newest first unless q says otherwise. Beside an error
 	// it may return tickets: one that cannot be read hides no other.
 	List(ctx context.Context, q Query) ([]*tickets.Ticket, error)
+}
 
+// Queue gives out tickets that owe something, to one process at a time.
+type Queue interface {
 	// Claim leases up to limit tickets that owe something in lane at now,
 	// those due longest first. A leased ticket is not given out again in the
 	// same lane before until, or before Release. Beside an error it may return
@@ -80,7 +101,10 @@ type Store interface {
 
 	// Release ends a lease of Claim.
 	Release(ctx context.Context, lane tickets.Lane, n tickets.Number) error
+}
 
+// Webhooks keeps webhooks as they arrived.
+type Webhooks interface {
 	// Incoming returns a webhook as it was kept, with its receipt.
 	// ErrNotFound if there is none.
 	Incoming(ctx context.Context, id string) (StoredIncoming, error)
@@ -100,14 +124,11 @@ type Store interface {
 	// than r.Limit means that nothing more is to be forgotten now. It holds
 	// up no other call, and several processes may purge at once.
 	Purge(ctx context.Context, r Retention) (int, error)
+}
 
-	// Retire forgets tickets that are final, owe nothing, and that nothing has
-	// happened to since before: the oldest first, up to limit, together with an
-	// entry of the ledger that accounts for them, in one durable commit. It
-	// returns the entry, or the zero entry if there was none. Their
-	// numbers are not given out again.
-	Retire(ctx context.Context, before, now time.Time, limit int) (Retired, error)
-
+// Settings keeps what admins have set, with its changes, and how far those have come who
+// follow them.
+type Settings interface {
 	// Settings returns what admins have set, the zero Settings if they have
 	// set nothing. ErrDamaged if what stands there cannot be read.
 	Settings(ctx context.Context) (tickets.Settings, error)
@@ -133,12 +154,10 @@ type Store interface {
 
 	// SetCursor keeps how far name has come.
 	SetCursor(ctx context.Context, name string, at int64) error
+}
 
-	// ClaimOnce reports whether nobody has asked for key in the last keep, by the
-	// store's clock. That it was asked for is durable: neither a restart nor
-	// another process makes key new.
-	ClaimOnce(ctx context.Context, key string, keep time.Duration) (bool, error)
-
+// Inspection is for what looks after the store itself.
+type Inspection interface {
 	// FormsAfter returns the stored forms of tickets with a counter above seq,
 	// as they are, oldest first, up to limit; fewer if they are large, and
 	// none only if there are none.
@@ -154,14 +173,18 @@ type Store interface {
 	// itself says. ErrNotFound if there is no such ticket.
 	Refile(ctx context.Context, n tickets.Number) error
 
+	// Retire forgets tickets that are final, owe nothing, and that nothing has
+	// happened to since before: the oldest first, up to limit, together with an
+	// entry of the ledger that accounts for them, in one durable commit. It
+	// returns the entry, or the zero entry if there was none. Their
+	// numbers are not given out again.
+	Retire(ctx context.Context, before, now time.Time, limit int) (Retired, error)
+
 	// Stats counts what the store holds as of now.
 	Stats(ctx context.Context, now time.Time) (Stats, error)
 
 	// Ping is nil if the store can be read and written.
 	Ping(ctx context.Context) error
-
-	// Close waits for writes in progress and closes the store.
-	Close() error
 }
 
 // Query selects tickets.

@@ -3,6 +3,8 @@ package tickets
 import (
 	"strings"
 	"unicode"
+
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 // maxPerformer bounds the name that EPM is told, in runes. EPM states no limit;
@@ -16,7 +18,7 @@ const maxPerformer = 120
 // for a second identifier in brackets is a blank.
 func (a Actor) Performer() string {
 	name := strings.Map(func(r rune) rune {
-		if !unicode.IsGraphic(r) || hidden(r) || r == brailleBlank || r == '"' || r == '\\' || unicode.In(r, unicode.Ps, unicode.Pe) {
+		if !unicode.IsGraphic(r) || selfcheck.Hidden(r) || r == brailleBlank || r == '"' || r == '\\' || unicode.In(r, unicode.Ps, unicode.Pe) {
 			return ' '
 		}
 		return r

@@ -1,6 +1,10 @@
 package tickets
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/countersign/countersign/tickets/selfcheck"
+)
 
 // Undecidable says why nobody here can decide a request that waits; empty if
 // somebody may be able to. It is recorded in the ticket, because a card is a
@@ -29,7 +33,7 @@ func (t *Ticket) nobodyUnder(rules Rules) Undecidable {
 		return ""
 	case rules.NoApprovers:
 		return NoApprovers
-	case rules.OwnRefused && t.Request.CompareRequester(Identity{}).Asked == "":
+	case rules.OwnRefused && t.Request.CompareRequester(selfcheck.Identity{}).Asked == "":
 		return UnknownAsker
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 	"cmp"
 
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 // HasRole reports whether a is p or has the role p. Roles are those that came
@@ -50,15 +51,15 @@ func (c *Chat) memberRoles(ctx context.Context, user string) ([]string, error) {
 
 // Identify returns what a is called, as it came with what a did or as Discord
 // told it at most a minute ago. Discord tells a bot nobody's address.
-func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error) {
+func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (selfcheck.Identity, error) {
 	if a.Platform != Platform || a.ID == "" {
-		return tickets.Identity{}, fmt.Errorf("discord: %s is nobody of Discord", a)
+		return selfcheck.Identity{}, fmt.Errorf("discord: %s is nobody of Discord", a)
 	}
 	names, err := c.names.Get(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.memberNames(ctx, a.ID) })
 	if err != nil {
-		return tickets.Identity{}, fmt.Errorf("names of %s: %w", a, err)
+		return selfcheck.Identity{}, fmt.Errorf("names of %s: %w", a, err)
 	}
-	return tickets.Identity{Names: names}, nil
+	return selfcheck.Identity{Names: names}, nil
 }
 
 func (c *Chat) memberNames(ctx context.Context, user string) ([]string, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/adapters/chatkit/jsonx"
 	"github.com/countersign/countersign/adapters/wording"
+	"github.com/countersign/countersign/tickets/selfcheck"
 
 	"github.com/slack-go/slack"
 
@@ -211,15 +212,15 @@ func (c *Chat) Sees(ctx context.Context, a tickets.Actor, _, place tickets.Place
 // ago. Without the scope users:read.email, and where the workspace hides them,
 // Slack leaves the address out; to go by names alone would let people decide
 // their own requests.
-func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (tickets.Identity, error) {
+func (c *Chat) Identify(ctx context.Context, a tickets.Actor) (selfcheck.Identity, error) {
 	if a.Platform != Platform || a.ID == "" {
-		return tickets.Identity{}, fmt.Errorf("slack: %s is nobody of Slack", a)
+		return selfcheck.Identity{}, fmt.Errorf("slack: %s is nobody of Slack", a)
 	}
 	profile, err := c.profiles.Get(ctx, a.ID, func(ctx context.Context) ([]string, error) { return c.profile(ctx, a.ID) })
 	if err != nil {
-		return tickets.Identity{}, fmt.Errorf("profile of %s: %w", a, err)
+		return selfcheck.Identity{}, fmt.Errorf("profile of %s: %w", a, err)
 	}
-	return tickets.Identity{Emails: profile[:1:1], Names: profile[1:]}, nil
+	return selfcheck.Identity{Emails: profile[:1:1], Names: profile[1:]}, nil
 }
 
 // profile is the address of a user, then their names.

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 func TestHoldsGroupsAndChannels(t *testing.T) {
@@ -130,7 +131,7 @@ func TestIdentify(t *testing.T) {
 	check := func(email string) {
 		t.Helper()
 		got, err := w.chat.Identify(t.Context(), w.Actor(0))
-		want := tickets.Identity{Emails: []string{email}, Names: []string{"jane", "Jane Doe"}}
+		want := selfcheck.Identity{Emails: []string{email}, Names: []string{"jane", "Jane Doe"}}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("Identify() = %+v, %v; want %+v", got, err, want)
 		}

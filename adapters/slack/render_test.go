@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/adapters/slack/slacktest"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -133,7 +134,7 @@ func TestHomeGolden(t *testing.T) {
 		tk.Number = tickets.NewNumber("ABCDEFGHIJ", 1<<62+int64(i))
 		w := adapters.Waiting{Ticket: tk}
 		if i%2 == 0 {
-			w.Own = wording.MsgOwn(tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: hostile.User, Known: hostile.Reason})
+			w.Own = wording.MsgOwn(selfcheck.Match{SelfMatch: selfcheck.SelfMatchMaybe, Asked: hostile.User, Known: hostile.Reason})
 		}
 		full.Queue = append(full.Queue, w)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/countersign/countersign/adapters"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 // Sentences for people whose wish is not granted. They are the same on each
@@ -67,11 +68,11 @@ func MsgNoTicket(n tickets.Number) string {
 
 // MsgOwn says why somebody may not decide a request that m says is or may be
 // their own, or "".
-func MsgOwn(m tickets.Match) string {
+func MsgOwn(m selfcheck.Match) string {
 	switch {
-	case m.SelfMatch == tickets.SelfMatchYes:
+	case m.SelfMatch == selfcheck.SelfMatchYes:
 		return MsgOwnRequest
-	case m.SelfMatch == tickets.SelfMatchNo:
+	case m.SelfMatch == selfcheck.SelfMatchNo:
 		return ""
 	case m.Asked == "":
 		return MsgUnknownAsker

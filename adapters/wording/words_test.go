@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/adapters/adaptertest"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 func TestVisible(t *testing.T) {
@@ -45,18 +46,18 @@ func TestVisible(t *testing.T) {
 
 func TestMsgOwn(t *testing.T) {
 	for _, tt := range []struct {
-		m    tickets.Match
+		m    selfcheck.Match
 		want string
 	}{
-		{tickets.Match{SelfMatch: tickets.SelfMatchNo}, ""},
-		{tickets.Match{SelfMatch: tickets.SelfMatchYes, Asked: "jdoe@acme.com", Known: "jdoe@acme.com"}, "You cannot decide your own request"},
-		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: `ACME\jdoe`, Known: "jdoe@acme.com"},
+		{selfcheck.Match{SelfMatch: selfcheck.SelfMatchNo}, ""},
+		{selfcheck.Match{SelfMatch: selfcheck.SelfMatchYes, Asked: "jdoe@acme.com", Known: "jdoe@acme.com"}, "You cannot decide your own request"},
+		{selfcheck.Match{SelfMatch: selfcheck.SelfMatchMaybe, Asked: `ACME\jdoe`, Known: "jdoe@acme.com"},
 			`This request may be your own: it was made by ACME\jdoe, and you are jdoe@acme.com. Please let somebody else decide it`},
-		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: "jd\u202eoe\napproved by Ann" + strings.Repeat("x", 200), Known: "jdoe"},
+		{selfcheck.Match{SelfMatch: selfcheck.SelfMatchMaybe, Asked: "jd\u202eoe\napproved by Ann" + strings.Repeat("x", 200), Known: "jdoe"},
 			"This request may be your own: it was made by jd⟦U+202E⟧oe ⏎ approved by Ann" + strings.Repeat("x", 45) + "… and 155 more characters, and you are jdoe. Please let somebody else decide it"},
-		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe}, wording.MsgUnknownAsker},
-		{tickets.Match{SelfMatch: tickets.SelfMatchMaybe, Asked: "jdoe"}, wording.MsgCannotTell},
-		{tickets.Match{}, wording.MsgUnknownAsker}, // whatever is not known to be different
+		{selfcheck.Match{SelfMatch: selfcheck.SelfMatchMaybe}, wording.MsgUnknownAsker},
+		{selfcheck.Match{SelfMatch: selfcheck.SelfMatchMaybe, Asked: "jdoe"}, wording.MsgCannotTell},
+		{selfcheck.Match{}, wording.MsgUnknownAsker}, // whatever is not known to be different
 	} {
 		if got := wording.MsgOwn(tt.m); got != tt.want {
 			t.Errorf("MsgOwn(%+v) = %q, want %q", tt.m, got, tt.want)

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot/settings"
 	"github.com/countersign/countersign/tickets"
+	"github.com/countersign/countersign/tickets/selfcheck"
 )
 
 // Denied says that somebody may not do what they want.
@@ -179,7 +180,7 @@ func (c *Access) MaySame(ctx context.Context, a, other tickets.Actor) (bool, err
 	known := slices.DeleteFunc(slices.Concat(whose.Emails, whose.Names), func(s string) bool { return strings.TrimSpace(s) == "" })
 	return len(known) == 0 || slices.ContainsFunc(known, func(name string) bool {
 		r := tickets.Request{User: name}
-		return r.CompareRequester(who).SelfMatch != tickets.SelfMatchNo
+		return r.CompareRequester(who).SelfMatch != selfcheck.SelfMatchNo
 	}), nil
 }
 

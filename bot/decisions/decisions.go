@@ -72,6 +72,7 @@ func (s *Sender) Send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Tic
 	if unclear {
 		switch out, err := s.EPM.Outcome(ctx, t); {
 		case err == nil && out != nil:
+			s.setAway(false)
 			return func(t *tickets.Ticket) { t.Conclude(*out, s.Rules(t), s.Now()) }, nil
 		case err == nil:
 			now := s.Now()
@@ -85,9 +86,11 @@ func (s *Sender) Send(ctx context.Context, t *tickets.Ticket) (func(*tickets.Tic
 	err := s.EPM.Decide(ctx, t)
 	now := s.Now()
 	if err == nil {
+		s.answered(nil)
 		return func(t *tickets.Ticket) { t.RecordAccepted(d, now) }, nil
 	}
 	f := tickets.FailureOf(err)
+	s.answered(f)
 	say := f.UserMessage
 	next := now.Add(outbox.RetryAfter(f, outbox.FirstRetry, t.Sending.Attempts-1))
 	switch f.Class {
@@ -132,6 +135,7 @@ func (s *Sender) Panicked(t *tickets.Ticket, kind tickets.StepKind, next time.Ti
 	if kind == tickets.StepPoll {
 		return func(t *tickets.Ticket) { t.RecordPoll(next, now) }
 	}
+	s.setAway(true)
 	d := *t.Decision
 	return func(t *tickets.Ticket) {
 		t.SendFailed(d, true, "Countersign has an error of its own, which its log tells", next, now)

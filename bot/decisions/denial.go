@@ -1,6 +1,7 @@
 package decisions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,53 +34,52 @@ type denial struct {
 // same: another replica, with other credentials, may have been denied it.
 const sweepEvery = 20 * time.Second
 
-// Ended notes how the sending of t's decision ended, of which t tells.
-// Each ticket is sent again by itself: what EPM says of one may hold for its
-// kind alone. But once it takes one, all are sent.
-func (s *Sender) Ended(t *tickets.Ticket, failure error) {
-	d := &s.denial
+// answered notes how EPM answered a decision that was sent, before that is recorded:
+// what is known is what EPM said last. Each ticket is sent again by itself, because
+// what EPM says of one may hold for its kind alone; but once it takes one, all are.
+func (s *Sender) answered(f *tickets.Failure) {
+	switch {
+	case f == nil:
+		s.allowed()
+	case f.Class == tickets.Unauthorized:
+		s.denied(cmp.Or(f.UserMessage, f.Error()))
+	default:
+		s.setAway(f.Class == tickets.Unavailable || f.Class == tickets.Ambiguous || f.Class == tickets.RateLimited)
+	}
+}
+
+// setAway notes whether the last decision that was sent was not answered.
+func (s *Sender) setAway(away bool) {
+	s.denial.mu.Lock()
+	defer s.denial.mu.Unlock()
+	s.denial.away = away
+}
+
+// allowed notes that EPM took a decision.
+func (s *Sender) allowed() {
+	d, now := &s.denial, s.Now()
 	d.mu.Lock()
-	d.away = false
-	if failure != nil {
-		switch tickets.FailureOf(failure).Class {
-		case tickets.Unavailable, tickets.Ambiguous, tickets.RateLimited:
-			d.away = true
-		}
-	}
+	why, due := d.why, now.Sub(d.swept) >= sweepEvery
+	d.why, d.away = "", false
 	d.mu.Unlock()
-	if failure == nil {
-		if t.Sending.Done.IsZero() {
-			return // EPM had an outcome already: that says nothing of our rights
-		}
-		now := s.Now()
-		d.mu.Lock()
-		why, due := d.why, now.Sub(d.swept) >= sweepEvery
-		d.why = ""
-		d.mu.Unlock()
-		if due {
-			s.Retry()
-		}
-		if why != "" {
-			s.Log.Info("EPM takes decisions again")
-			s.Notifier.Recovered(onEPM(why), wording.MsgEPMAllows())
-			s.Retry()
-		}
-		return
+	if why != "" {
+		s.Log.Info("EPM takes decisions again")
+		s.Notifier.Recovered(onEPM(why), wording.MsgEPMAllows())
 	}
-	f := tickets.FailureOf(failure)
-	if f.Class != tickets.Unauthorized {
-		return
+	if due || why != "" {
+		s.Retry()
 	}
-	why := f.UserMessage
-	if why == "" {
-		why = f.Error()
-	}
+}
+
+// denied notes that EPM lets us decide nothing, for a reason that people may read.
+func (s *Sender) denied(why string) {
+	d := &s.denial
 	d.mu.Lock()
 	before := d.why
 	if before == "" {
 		d.since = s.Now()
 	}
-	d.why = why
+	d.why, d.away = why, false
 	d.mu.Unlock()
 	if before != why {
 		s.Log.Error("EPM takes no decisions", "err", why)

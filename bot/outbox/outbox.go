@@ -76,8 +76,7 @@ type Hooks struct {
 type Result struct {
 	Step          tickets.Step
 	Before, After *tickets.Ticket
-	Final         bool  // the step made the ticket final
-	Err           error // why it failed
+	Final         bool // the step made the ticket final
 }
 
 // LaneConfig is a lane to work on.

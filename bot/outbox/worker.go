@@ -170,7 +170,7 @@ func (o *Outbox) do(ctx context.Context, l *Lane, t *tickets.Ticket, s tickets.S
 	}
 	o.Wake(after) // other lanes: an acknowledged decision owes edits
 	if o.Hooks.Recorded != nil {
-		o.Hooks.Recorded(Result{Step: s, Before: t, After: after, Final: final, Err: failure})
+		o.Hooks.Recorded(Result{Step: s, Before: t, After: after, Final: final})
 	}
 	if failure != nil && blamesPlace(tickets.FailureOf(failure), s.Kind) {
 		o.enqueueWaiting(s, number)

@@ -627,9 +627,9 @@ var laterSource = []struct{ file, old, new string }{
 	{"tickets/ticket.go", "type Ticket struct {\n", "type Ticket struct {\n\tLater string `json:\"later,omitempty\"`\n"},
 	{"tickets/ticket.go", "type Decision struct {\n", "type Decision struct {\n\tLater string `json:\"later,omitempty\"`\n"},
 	{"tickets/ticket.go", "type Message struct {\n", "type Message struct {\n\tLater string `json:\"later,omitempty\"`\n"},
-	{"tickets/life.go", "\tt.ID, t.Request = r.ID, &r\n", "\tt.ID, t.Request, t.Later = r.ID, &r, string(r.ID)\n"},
-	{"tickets/life.go", "\tt.Decision, t.Sending, t.Refusal = &d, Sending{}, nil\n", "\td.Later = d.By.ID\n\tt.Decision, t.Sending, t.Refusal = &d, Sending{}, nil\n"},
-	{"tickets/life.go", "\tm.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)\n", "\tm.Later = id\n\tm.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)\n"},
+	{"tickets/lifecycle.go", "\tt.ID, t.Request = r.ID, &r\n", "\tt.ID, t.Request, t.Later = r.ID, &r, string(r.ID)\n"},
+	{"tickets/lifecycle.go", "\tt.Decision, t.Sending, t.Refusal = &d, Sending{}, nil\n", "\td.Later = d.By.ID\n\tt.Decision, t.Sending, t.Refusal = &d, Sending{}, nil\n"},
+	{"tickets/lifecycle.go", "\tm.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)\n", "\tm.Later = id\n\tm.ID, m.Shown, m.Told = id, shown.Rev, len(shown.Events)\n"},
 }
 
 // buildLater makes the program as a later version, with fields that this one

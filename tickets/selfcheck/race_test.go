@@ -1,5 +1,5 @@
 //go:build race
 
-package tickets
+package selfcheck
 
 const raceEnabled = true

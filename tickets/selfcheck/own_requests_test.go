@@ -1,4 +1,4 @@
-package tickets
+package selfcheck
 
 import (
 	"os"
@@ -25,8 +25,7 @@ func TestOwnRequests(t *testing.T) {
 			t.Fatalf("row %q is not account, address, name and yes, maybe or no", line)
 		}
 		rows++
-		r := Request{User: col[0]}
-		if got := r.CompareRequester(Identity{Emails: []string{col[1]}, Names: []string{col[2]}}); got.SelfMatch != want[col[3]] {
+		if got := Compare([]string{col[0]}, Identity{Emails: []string{col[1]}, Names: []string{col[2]}}); got.SelfMatch != want[col[3]] {
 			t.Errorf("%s, by %s (%s): %s, want %s", col[0], col[2], col[1], got.SelfMatch, want[col[3]])
 		}
 	}

@@ -1,4 +1,6 @@
-package tickets
+// Package selfcheck tells whether a name in a request and a person of a chat may be
+// the same: nobody decides what they asked for themselves.
+package selfcheck
 
 import (
 	"regexp"
@@ -16,15 +18,15 @@ type Identity struct {
 // SelfMatch says whether somebody made a request.
 type SelfMatch string
 
-// The likenesses. Only Different lets somebody decide.
+// The matches. Only SelfMatchNo lets somebody decide.
 const (
 	SelfMatchYes   SelfMatch = "same"      // an address of theirs is what EPM says who asked
 	SelfMatchMaybe SelfMatch = "perhaps"   // names are alike, or one side has none
 	SelfMatchNo    SelfMatch = "different" // nothing is alike
 )
 
-// Match is a Likeness with what it is about: the name in the request and the
-// name in the chat that are alike. Both are untrusted. With Perhaps, an empty
+// Match is a SelfMatch with what it is about: the name in the request and the
+// name in the chat that are alike. Both are untrusted. With SelfMatchMaybe, an empty
 // Asked means that EPM did not say who asked, and an empty Known that the chat
 // knows nothing of the person.
 type Match struct {
@@ -32,7 +34,8 @@ type Match struct {
 	Asked, Known string
 }
 
-// CompareRequester compares who made r with a person of a chat.
+// Compare compares the texts that may name who made a request with a person of a
+// chat.
 //
 // The same address, or user principal name, is certain. Account names such as
 // ACME\jdoe are not addresses: that one is perhaps the same as
@@ -41,15 +44,18 @@ type Match struct {
 // names that differ in letter case, accents, punctuation and characters that
 // nobody sees. Letters of other alphabets that look alike are different
 // letters: who wants another name in a chat can simply choose one, which is
-// why no name makes Same. How names are compared is in names.go.
-func (r *Request) CompareRequester(p Identity) Match {
+// why no name makes SelfMatchYes. How names are compared is in names.go.
+func Compare(texts []string, p Identity) Match {
 	var asked, known []name
 	addresses := make([]string, len(p.Emails))
 	for i, email := range p.Emails {
 		addresses[i] = clean(email)
 	}
-	for _, text := range r.askers() {
+	for _, text := range texts {
 		account := clean(text)
+		if notAName.MatchString(account) {
+			continue
+		}
 		for i, address := range addresses {
 			if isAddress(account, address) {
 				return Match{SelfMatchYes, text, p.Emails[i]}
@@ -76,24 +82,6 @@ func (r *Request) CompareRequester(p Identity) Match {
 
 // notAName is an identifier of a security principal, or a GUID.
 var notAName = regexp.MustCompile(`^(s-1-[0-9-]+|\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?)$`)
-
-// askers are the texts that may name who made r.
-func (r *Request) askers() []string {
-	texts := []string{r.User, r.UserID}
-	if r.SuspectedForgery {
-		// Which of its fields EPM wrote cannot be told.
-		for _, f := range r.Fields {
-			texts = append(texts, f.Value)
-		}
-	}
-	var out []string
-	for _, s := range texts {
-		if !notAName.MatchString(clean(s)) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
 
 // isAddress reports whether text is the address, or holds it: as in
 // AzureAD\jdoe@acme.com. Both are clean.
@@ -125,7 +113,7 @@ func clean(s string) string { return strings.Map(fold, seen(s)) }
 // seen is s without characters that nobody sees.
 func seen(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if hidden(r) {
+		if Hidden(r) {
 			return -1
 		}
 		return r
@@ -141,7 +129,8 @@ func fold(r rune) rune {
 	return unicode.ToLower(unicode.ToUpper(r))
 }
 
-func hidden(r rune) bool {
+// Hidden reports whether r is a character that nobody sees.
+func Hidden(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
 		unicode.IsControl(r) && !unicode.IsSpace(r)
 }

@@ -68,7 +68,7 @@ type Store interface {
 // one does it in one durable commit.
 type Tickets interface {
 	// Accept keeps a webhook, and what apply makes of the ticket of
-	// in.News.ID, in one durable commit. apply is nil for a webhook that
+	// in.Update.ID, in one durable commit. apply is nil for a webhook that
 	// belongs to no ticket. It returns the receipt and the ticket as written,
 	// nil if none was.
 	Accept(ctx context.Context, in tickets.Incoming, apply Apply) (tickets.Receipt, *tickets.Ticket, error)
@@ -220,7 +220,7 @@ type IncomingQuery struct {
 	Limit  int            // at most; 0: 50
 }
 
-// StoredIncoming is a webhook in the store. Its News is nil: the raw body tells.
+// StoredIncoming is a webhook in the store. Its Update is nil: the raw body tells.
 type StoredIncoming struct {
 	tickets.Incoming
 	Receipt tickets.Receipt

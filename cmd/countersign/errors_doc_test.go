@@ -71,7 +71,7 @@ func told(file *ast.File, name string) (texts []string) {
 			return true
 		})
 	}
-	wholeFile := name == "store/redis/address.go" || name == "cmd/countersign/config.go"
+	wholeFile := name == "store/redis/address.go" || name == "cmd/countersign/config.go" || name == "cmd/countersign/config_chats.go"
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.ValueSpec:

@@ -77,21 +77,19 @@ func (s *Store) locked(ctx context.Context, what string, run func(*DB) error) (e
 	defer s.db.mu.Unlock()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%s: panic: %T\n%s", what, p, debug.Stack())
+			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", what, err)
 		}
 	}()
 	switch {
 	case s.closed:
-		err = errClosed
+		return errClosed
 	case ctx.Err() != nil:
-		err = ctx.Err()
-	default:
-		err = run(s.db)
+		return ctx.Err()
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
+	return run(s.db)
 }
 
 // Close implements [store.Store].

@@ -4,6 +4,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -159,6 +160,7 @@ func (q *Notifier) tell(ctx context.Context, n *notice) {
 	switch {
 	case n.tries > 0:
 	case n.cards != nil:
+		slices.SortFunc(n.cards, bySeq)
 		n.text = wording.MsgCardsGone(n.place, n.cards)
 	case !q.tells(call, n):
 		return
@@ -241,4 +243,12 @@ func (q *Notifier) Cards() (cards int) {
 		cards += len(n.cards)
 	}
 	return cards
+}
+
+// bySeq orders tickets by their counters: cards are given up by several workers, in
+// any order.
+func bySeq(a, b tickets.Number) int {
+	first, _ := a.Seq()
+	second, _ := b.Seq()
+	return cmp.Compare(first, second)
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -65,7 +63,8 @@ type Config struct {
 	Settings map[string]string // what the program was started with, by key; see [settings.Read]. Must have no problems
 	Registry settings.Registry // what settings may name; all of it is required
 
-	// EventSinks are told of every event; each has a lane of its own. Default: none.
+	// EventSinks are told of every event; each has a lane of its own. Store must be
+	// opened with [events.Track] of them. Default: none.
 	EventSinks map[tickets.EventSink]events.Sink
 
 	Shared store.Coordinator // what the processes on one store agree on; nil if this one is alone
@@ -126,7 +125,7 @@ func New(c Config) (*Bot, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := events.Tracking(c.Store, slices.Sorted(maps.Keys(c.EventSinks))...)
+	s := c.Store
 	live, err := settings.NewLive(settings.Config{Store: s, Start: c.Settings, Registry: c.Registry, Log: c.Log, Now: c.Now})
 	if err != nil {
 		return nil, fmt.Errorf("bot: %w", err)

@@ -473,10 +473,11 @@ func (w *world) startAfter(first func()) {
 // open opens what the world keeps.
 func (w *world) open() store.Store {
 	w.t.Helper()
+	hooks := store.Hooks{BeforeWrite: events.Track(slices.Sorted(maps.Keys(w.receivers))...)}
 	if w.path == "" {
-		return w.db.Open()
+		return w.db.Open(hooks)
 	}
-	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: w.path})
+	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: w.path, Hooks: hooks})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/redis/redistest"
 	"github.com/countersign/countersign/store/sqlite"
@@ -17,9 +18,9 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-func file(t *testing.T) storetest.Side {
+func file(t *testing.T, h store.Hooks) storetest.Side {
 	path := filepath.Join(t.TempDir(), "a.db")
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, Hooks: h})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,11 +66,11 @@ func file(t *testing.T) storetest.Side {
 }
 
 // tenants makes a tenant of srv each time.
-func tenants(srv *redistest.Server) func(t *testing.T) storetest.Side {
+func tenants(srv *redistest.Server) storetest.Fresh {
 	var n atomic.Int64
-	return func(t *testing.T) storetest.Side {
+	return func(t *testing.T, h store.Hooks) storetest.Side {
 		tenant := fmt.Sprint("t", n.Add(1))
-		s, err := redis.Open(t.Context(), redis.Config{URL: srv.URL(tenant)})
+		s, err := redis.Open(t.Context(), redis.Config{URL: srv.URL(tenant), Hooks: h})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -181,9 +181,10 @@ func incomingReplay(ctx context.Context, p Env, args []string) (err error) {
 		return err
 	}
 	now := p.Now
+	hooks := store.Hooks{BeforeWrite: events.Track(env.follows()...)}
 	var keep store.Store
 	if url != "" {
-		shared, err := redis.Open(ctx, redis.Config{URL: url.Reveal(), Now: p.Now})
+		shared, err := redis.Open(ctx, redis.Config{URL: url.Reveal(), Now: p.Now, Hooks: hooks})
 		if err != nil {
 			return err
 		}
@@ -192,7 +193,7 @@ func incomingReplay(ctx context.Context, p Env, args []string) (err error) {
 		if at, err := shared.Time(ctx); err == nil {
 			now = func() time.Time { return at }
 		}
-	} else if keep, err = openToReplay(ctx, path, args[0]); err != nil {
+	} else if keep, err = openToReplay(ctx, path, args[0], hooks); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
@@ -200,7 +201,7 @@ func incomingReplay(ctx context.Context, p Env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := webhooks.Replayer{Store: events.Tracking(keep, env.follows()...), Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
+	done, err := webhooks.Replayer{Store: keep, Read: env.reader().Read, Rules: rules, Now: now}.Replay(ctx, args[0])
 	switch {
 	case err != nil:
 		return err
@@ -211,11 +212,11 @@ func incomingReplay(ctx context.Context, p Env, args []string) (err error) {
 	return err
 }
 
-func openToReplay(ctx context.Context, path, id string) (store.Store, error) {
+func openToReplay(ctx context.Context, path, id string, hooks store.Hooks) (store.Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no store %s", path)
 	}
-	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path})
+	keep, err := sqlite.Open(ctx, sqlite.Config{Path: path, Hooks: hooks})
 	if errors.Is(err, sqlite.ErrLocked) {
 		return nil, fmt.Errorf("the bot is running, and it alone may write the store %s: write /epm incoming replay %s in chat, or stop the bot first", path, wording.Line(id))
 	}

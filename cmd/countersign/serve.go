@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/adapters/slack"
 	"github.com/countersign/countersign/adapters/wording"
 	"github.com/countersign/countersign/bot"
+	"github.com/countersign/countersign/bot/events"
 	"github.com/countersign/countersign/epm"
 	"github.com/countersign/countersign/internal/network"
 	"github.com/countersign/countersign/store"
@@ -78,13 +79,14 @@ func runBot(ctx context.Context, cfg config, p Env, log *slog.Logger) (err error
 	p.Now = clock.Now
 	name, free := lifeName(cfg)
 	defer free()
-	keep, begin, err := openStore(ctx, cfg, name, p, log)
+	checkpoints := newCheckpointLog(cfg.AuditCheckpoints, machine, log)
+	hooks := store.Hooks{BeforeWrite: events.Track(cfg.follows()...), AfterCommit: checkpoints.note}
+	keep, begin, err := openStore(ctx, cfg, name, hooks, p, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keep.Close()) }()
 	shared, _ := keep.(store.Coordinator)
-	checkpoints := newCheckpointLog(cfg.AuditCheckpoints, machine, log)
 	follow, stop := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	defer func() { stop(); following.Wait() }()
@@ -127,7 +129,7 @@ func runBot(ctx context.Context, cfg config, p Env, log *slog.Logger) (err error
 		return err
 	}
 	config := bot.Config{
-		Store: store.Noted(keep, checkpoints.note), EPM: client, Chats: chats.forBot(),
+		Store: keep, EPM: client, Chats: chats.forBot(),
 		Settings: cfg.settings, Registry: cfg.world, EventSinks: counting(told, m),
 		Shared: shared, Log: log, Now: p.Now, Meter: m, Grace: grace, Lease: p.Lease, Timeout: p.Timeout, Retention: cfg.keep,
 		Read: cfg.reader().Read, Test: func(ctx context.Context) string { return client.Test(ctx).String() }, Picture: picture,
@@ -228,13 +230,13 @@ const (
 // openStore opens the configured store. If that is away at present it returns
 // one that answers so until begin, which waits for it, has returned. name is
 // this process's, or empty.
-func openStore(ctx context.Context, cfg config, name string, p Env, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
+func openStore(ctx context.Context, cfg config, name string, hooks store.Hooks, p Env, log *slog.Logger) (_ store.Store, begin func(context.Context) error, _ error) {
 	begin = func(context.Context) error { return nil }
 	if cfg.storeURL == "" {
-		s, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath})
+		s, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.storePath, Hooks: hooks})
 		return s, begin, err
 	}
-	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Current: func() string { return cfg.now().Store.Reveal() }, Now: p.Now, Name: name})
+	s, err := redis.New(redis.Config{URL: cfg.storeURL.Reveal(), Current: func() string { return cfg.now().Store.Reveal() }, Now: p.Now, Name: name, Hooks: hooks})
 	if err != nil {
 		return nil, nil, err
 	}

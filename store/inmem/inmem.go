@@ -51,6 +51,7 @@ func NewDB() *DB {
 // Store is one process's view of a DB. Leases are its own. Open one with [DB.Open].
 type Store struct {
 	db     *DB
+	hooks  store.Hooks
 	closed bool
 	leases map[lease]time.Time
 }
@@ -63,10 +64,12 @@ type lease struct {
 var _ store.Store = (*Store)(nil)
 
 // Open opens a store on what db keeps.
-func (db *DB) Open() *Store { return &Store{db: db, leases: map[lease]time.Time{}} }
+func (db *DB) Open(h store.Hooks) *Store {
+	return &Store{db: db, hooks: h, leases: map[lease]time.Time{}}
+}
 
 // Open opens a new, empty store.
-func Open() *Store { return NewDB().Open() }
+func Open(h store.Hooks) *Store { return NewDB().Open(h) }
 
 var errClosed = errors.New("the store is closed")
 
@@ -200,6 +203,8 @@ func (db *DB) apply(u *tickets.Update, apply store.Apply, r *tickets.Receipt) (*
 
 // Accept implements [store.Store].
 func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	w := s.hooks.WriteTicket()
+	apply = w.Apply(apply)
 	r := tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}
 	var t *tickets.Ticket
 	err := s.locked(ctx, "keep webhook", func(db *DB) (err error) {
@@ -214,6 +219,7 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 	if err != nil {
 		return tickets.Receipt{}, nil, err
 	}
+	w.Committed(t)
 	return r, t, nil
 }
 
@@ -226,6 +232,8 @@ func kept(in tickets.Incoming) tickets.Incoming {
 
 // Update implements [store.Store].
 func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
+	w := s.hooks.WriteTicket()
+	change = w.Change(change)
 	var t *tickets.Ticket
 	var refused error
 	err := s.locked(ctx, "update "+string(n), func(db *DB) (err error) {
@@ -240,6 +248,9 @@ func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*ticke
 	})
 	if err != nil {
 		return nil, err
+	}
+	if refused == nil {
+		w.Committed(t)
 	}
 	return t, refused
 }

@@ -11,6 +11,6 @@ import (
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(*testing.T) storetest.Open {
 		db := inmem.NewDB()
-		return func() (store.Store, error) { return db.Open(), nil }
+		return func(h store.Hooks) (store.Store, error) { return db.Open(h), nil }
 	})
 }

@@ -43,6 +43,8 @@ func (s *Store) Incomings(ctx context.Context, q store.IncomingQuery) (list []st
 
 // Replay implements [store.Store].
 func (s *Store) Replay(ctx context.Context, in tickets.Incoming, apply store.Apply) (r tickets.Receipt, t *tickets.Ticket, err error) {
+	w := s.hooks.WriteTicket()
+	apply = w.Apply(apply)
 	err = s.locked(ctx, "replay webhook "+in.ID, func(db *DB) (err error) {
 		k, ok := db.incomings[in.ID]
 		if !ok {
@@ -63,6 +65,7 @@ func (s *Store) Replay(ctx context.Context, in tickets.Incoming, apply store.App
 	if err != nil {
 		return tickets.Receipt{}, nil, err
 	}
+	w.Committed(t)
 	return r, t, nil
 }
 
@@ -126,6 +129,9 @@ func (s *Store) Retire(ctx context.Context, before, now time.Time, n int) (entry
 		}
 		return nil
 	})
+	if err == nil {
+		s.hooks.CommittedLedger(entry)
+	}
 	return entry, err
 }
 
@@ -137,21 +143,29 @@ func (s *Store) Settings(ctx context.Context) (set tickets.Settings, err error) 
 
 // Configure implements [store.Store].
 func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Change) (after tickets.Settings, err error) {
-	err = s.locked(ctx, "change settings", func(db *DB) error {
-		set, doc, docs, err := store.ApplyChanges(db.settings, from, changes, db.recent)
-		after = set
+	var docs [][]byte
+	err = s.locked(ctx, "change settings", func(db *DB) (err error) {
+		var doc []byte
+		after, doc, docs, err = store.ApplyChanges(db.settings, from, changes, db.recent)
 		return db.set(doc, docs, err)
 	})
+	if err == nil {
+		s.hooks.CommittedSettings(docs)
+	}
 	return after, err
 }
 
 // ResetSettings implements [store.Store].
 func (s *Store) ResetSettings(ctx context.Context, c tickets.Change) (after tickets.Settings, err error) {
-	err = s.locked(ctx, "reset settings", func(db *DB) error {
-		set, doc, docs, err := store.ResetDamaged(db.settings, c, db.recent)
-		after = set
+	var docs [][]byte
+	err = s.locked(ctx, "reset settings", func(db *DB) (err error) {
+		var doc []byte
+		after, doc, docs, err = store.ResetDamaged(db.settings, c, db.recent)
 		return db.set(doc, docs, err)
 	})
+	if err == nil {
+		s.hooks.CommittedSettings(docs)
+	}
 	return after, err
 }
 

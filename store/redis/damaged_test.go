@@ -3,6 +3,8 @@ package redis_test
 import (
 	"testing"
 
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/redis"
 	"github.com/countersign/countersign/store/redis/redistest"
 	"github.com/countersign/countersign/store/storetest"
 )
@@ -12,7 +14,10 @@ func TestDamagedSettings(t *testing.T) {
 	srv := alone(t, redistest.Config{})
 	c := srv.Client()
 	defer c.Close()
-	storetest.Damaged(t, open(t, srv.URL("a")), func(doc []byte) {
+	open := func(h store.Hooks) (store.Store, error) {
+		return redis.Open(t.Context(), redis.Config{URL: srv.URL("a"), Hooks: h})
+	}
+	storetest.Damaged(t, open, func(doc []byte) {
 		if err := c.Set(t.Context(), "{countersign:a}:settings", doc, 0).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -106,7 +106,8 @@ type Config struct {
 	// name of one that died gets back at once, with Begin, what that one had
 	// leased; so no two that live may have the same name. Default one that
 	// nobody else has.
-	Name string
+	Name  string
+	Hooks store.Hooks // default none
 }
 
 // Store is an open store. Make one with [Open].
@@ -114,6 +115,7 @@ type Store struct {
 	c     goredis.UniversalClient
 	k     keys
 	now   func() time.Time
+	hooks store.Hooks
 	owner string // of this store's leases
 
 	at      address
@@ -165,7 +167,7 @@ func New(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", a, err)
 	}
-	s := &Store{at: a, c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, owner: rand.Text(), lanes: map[tickets.Lane]*leases{}, reported: map[string]time.Time{}}
+	s := &Store{at: a, c: client, k: keysOf(a.tenant), address: a.String(), now: c.Now, hooks: c.Hooks, owner: rand.Text(), lanes: map[tickets.Lane]*leases{}, reported: map[string]time.Time{}}
 	if c.Name != "" {
 		s.owner = fmt.Sprintf("%x", sha256.Sum256([]byte(c.Name)))[:32] // without blanks
 	}
@@ -301,6 +303,15 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 }
 
 func (s *Store) accept(ctx context.Context, in webhook, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
+	w := s.hooks.WriteTicket()
+	receipt, t, err := s.applied(ctx, in, w.Apply(apply))
+	if err == nil {
+		w.Committed(t)
+	}
+	return receipt, t, err
+}
+
+func (s *Store) applied(ctx context.Context, in webhook, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
 	receipt := tickets.Receipt{Incoming: in.ID, Status: tickets.StatusFailed}
 	if apply == nil {
 		r, err := s.begin(ctx, in, false, store.Draft{Status: receipt.Status})
@@ -487,9 +498,13 @@ func recovered(err *error) {
 
 // Update implements [store.Store].
 func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
-	t, refused, err := s.update(ctx, n, change)
+	w := s.hooks.WriteTicket()
+	t, refused, err := s.update(ctx, n, w.Change(change))
 	if err != nil {
 		return nil, fmt.Errorf("update %s: %w", n, err)
+	}
+	if refused == nil {
+		w.Committed(t)
 	}
 	return t, refused
 }

@@ -42,7 +42,9 @@ func conform(t *testing.T, url func(tenant string) string) {
 	var n atomic.Int64
 	storetest.Run(t, func(t *testing.T) storetest.Open {
 		u := url(fmt.Sprintf("t%d", n.Add(1)))
-		return func() (store.Store, error) { return redis.Open(t.Context(), redis.Config{URL: u}) }
+		return func(h store.Hooks) (store.Store, error) {
+			return redis.Open(t.Context(), redis.Config{URL: u, Hooks: h})
+		}
 	})
 }
 

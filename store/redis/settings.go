@@ -80,6 +80,7 @@ func (s *Store) configure(ctx context.Context, from int64, changes []tickets.Cha
 	if err := s.set(ctx, before, doc, docs); err != nil {
 		return tickets.Settings{}, err
 	}
+	s.hooks.CommittedSettings(docs)
 	return after, nil
 }
 
@@ -120,7 +121,11 @@ func (s *Store) mendSettings(ctx context.Context, c tickets.Change) (tickets.Set
 	if err != nil {
 		return tickets.Settings{}, err
 	}
-	return after, s.set(ctx, before, doc, docs)
+	if err := s.set(ctx, before, doc, docs); err != nil {
+		return tickets.Settings{}, err
+	}
+	s.hooks.CommittedSettings(docs)
+	return after, nil
 }
 
 // RestoreSettings implements [store.Archive].

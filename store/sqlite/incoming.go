@@ -73,6 +73,8 @@ func (s *Store) Replay(ctx context.Context, in tickets.Incoming, apply store.App
 	var r tickets.Receipt
 	var t *tickets.Ticket
 	missing := false
+	w := s.hooks.WriteTicket()
+	apply = w.Apply(apply)
 	err := s.write(ctx, func(b *batch) error {
 		r, t, missing = tickets.Receipt{Incoming: in.ID}, nil, false
 		err := b.conn.QueryRowContext(background, `SELECT ticket, status FROM incoming WHERE id = ?`, in.ID).Scan(&r.Ticket, &r.Status)
@@ -97,6 +99,7 @@ func (s *Store) Replay(ctx context.Context, in tickets.Incoming, apply store.App
 	if err != nil {
 		return tickets.Receipt{}, nil, fmt.Errorf("replay webhook %s: %w", in.ID, err)
 	}
+	w.Committed(t)
 	return r, t, nil
 }
 

@@ -33,6 +33,7 @@ func (s *Store) Retire(ctx context.Context, before, now time.Time, n int) (entry
 	if err != nil {
 		return store.Retired{}, fmt.Errorf("retire tickets: %w", err)
 	}
+	s.hooks.CommittedLedger(entry)
 	return entry, nil
 }
 

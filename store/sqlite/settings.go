@@ -53,6 +53,7 @@ func stored(row *sql.Row) ([]byte, error) {
 // Configure implements [store.Store].
 func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error) {
 	var after tickets.Settings
+	var docs [][]byte
 	var refused error
 	err := s.write(ctx, func(b *batch) error {
 		refused = nil
@@ -61,7 +62,6 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 			return err
 		}
 		var doc []byte
-		var docs [][]byte
 		if after, doc, docs, refused = store.ApplyChanges(before, from, changes, b.recent); refused != nil {
 			return nil // no reason to fail the writes beside this one
 		}
@@ -73,12 +73,14 @@ func (s *Store) Configure(ctx context.Context, from int64, changes []tickets.Cha
 	if refused != nil {
 		return after, fmt.Errorf("change settings: %w", refused)
 	}
+	s.hooks.CommittedSettings(docs)
 	return after, nil
 }
 
 // ResetSettings implements [store.Store].
 func (s *Store) ResetSettings(ctx context.Context, c tickets.Change) (tickets.Settings, error) {
 	var after tickets.Settings
+	var docs [][]byte
 	var refused error
 	err := s.write(ctx, func(b *batch) error {
 		refused = nil
@@ -87,7 +89,6 @@ func (s *Store) ResetSettings(ctx context.Context, c tickets.Change) (tickets.Se
 			return err
 		}
 		var doc []byte
-		var docs [][]byte
 		if after, doc, docs, refused = store.ResetDamaged(before, c, b.recent); refused != nil {
 			return nil // no reason to fail the writes beside this one
 		}
@@ -99,6 +100,7 @@ func (s *Store) ResetSettings(ctx context.Context, c tickets.Change) (tickets.Se
 	if err != nil {
 		return tickets.Settings{}, fmt.Errorf("mend settings: %w", err)
 	}
+	s.hooks.CommittedSettings(docs)
 	return after, nil
 }
 

@@ -94,17 +94,19 @@ const schemaVersion = "1"
 
 // Config says which file to open and how.
 type Config struct {
-	Path     string // the file; its folder must exist. Required
-	ReadOnly bool   // only look: no lock, no writes, the file must exist. Default false
+	Path     string      // the file; its folder must exist. Required
+	ReadOnly bool        // only look: no lock, no writes, the file must exist. Default false
+	Hooks    store.Hooks // default none
 }
 
 // Store is an open file. Make one with [Open].
 type Store struct {
-	path string
-	lock *flock.Flock
-	read *sql.DB
-	w    *writer
-	pack *packer
+	path  string
+	lock  *flock.Flock
+	read  *sql.DB
+	w     *writer
+	pack  *packer
+	hooks store.Hooks
 
 	mu     sync.Mutex
 	leases map[lease]time.Time
@@ -121,7 +123,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Path == "" {
 		return nil, errors.New("sqlite: the path is missing")
 	}
-	s := &Store{path: c.Path, leases: map[lease]time.Time{}}
+	s := &Store{path: c.Path, hooks: c.Hooks, leases: map[lease]time.Time{}}
 	if !c.ReadOnly {
 		if err := s.prepare(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -241,6 +243,8 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 	// What can be done here, where there are many of us, is not done in the
 	// writer.
 	raw := s.pack.pack(in.Raw)
+	w := s.hooks.WriteTicket()
+	apply = w.Apply(apply)
 	d, err := draftOf(in, apply)
 	if err != nil {
 		return tickets.Receipt{}, nil, fmt.Errorf("keep webhook: %w", err)
@@ -260,6 +264,7 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 	if err != nil {
 		return tickets.Receipt{}, nil, fmt.Errorf("keep webhook: %w", err)
 	}
+	w.Committed(t)
 	return r, t, nil
 }
 
@@ -267,6 +272,8 @@ func (s *Store) Accept(ctx context.Context, in tickets.Incoming, apply store.App
 func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
 	var t *tickets.Ticket
 	var refused error
+	w := s.hooks.WriteTicket()
+	change = w.Change(change)
 	err := s.write(ctx, func(b *batch) error {
 		refused = nil
 		var err error
@@ -288,6 +295,9 @@ func (s *Store) Update(ctx context.Context, n tickets.Number, change func(*ticke
 	}
 	if err != nil {
 		return nil, fmt.Errorf("update %s: %w", n, err)
+	}
+	if refused == nil {
+		w.Committed(t)
 	}
 	return t, refused
 }

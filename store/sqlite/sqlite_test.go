@@ -21,7 +21,9 @@ import (
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Open {
 		path := filepath.Join(t.TempDir(), "with space & 100%.db")
-		return func() (store.Store, error) { return sqlite.Open(t.Context(), sqlite.Config{Path: path}) }
+		return func(h store.Hooks) (store.Store, error) {
+			return sqlite.Open(t.Context(), sqlite.Config{Path: path, Hooks: h})
+		}
 	})
 }
 

@@ -36,14 +36,16 @@ type Side struct {
 	SetSettings func(doc []byte, docs ...[]byte)                 // the settings, and all their changes, oldest first
 }
 
+// Fresh makes a new and empty side each time, which ends with its test.
+type Fresh func(t *testing.T, h store.Hooks) Side
+
 type copySuite struct {
 	*testing.T
 	from, to Side
 }
 
-// Copy holds store.Copy to its promises between two stores. from and to make a
-// new one each time, which ends with its test.
-func Copy(t *testing.T, from, to func(t *testing.T) Side) {
+// Copy holds store.Copy to its promises between two stores.
+func Copy(t *testing.T, from, to Fresh) {
 	for name, test := range map[string]func(*copySuite){
 		"Everything":                   (*copySuite).everything,
 		"Interrupted":                  (*copySuite).interrupted,
@@ -57,7 +59,7 @@ func Copy(t *testing.T, from, to func(t *testing.T) Side) {
 		"RetiredStaysRetired":          (*copySuite).retired,
 		"RetiredIsNotOverwritten":      (*copySuite).retiredOtherwise,
 	} {
-		t.Run(name, func(t *testing.T) { test(&copySuite{t, from(t), to(t)}) })
+		t.Run(name, func(t *testing.T) { test(&copySuite{t, from(t, store.Hooks{}), to(t, store.Hooks{})}) })
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -9,10 +10,16 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// Damaged holds a store, which is new and empty, to what is promised about
+// Damaged holds a store, which open makes new and empty, to what is promised about
 // settings that cannot be read. plant puts a text in their place behind the
 // store's back.
-func Damaged(t *testing.T, st store.Store, plant func(doc []byte)) {
+func Damaged(t *testing.T, open Open, plant func(doc []byte)) {
+	var told []tickets.Checkpoint
+	st, err := open(store.Hooks{AfterCommit: func(c tickets.Checkpoint) { told = append(told, c) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
 	ctx := t.Context()
 	mend := tickets.Change{At: Now, By: Ann}
 	if _, err := st.ResetSettings(ctx, mend); !errors.Is(err, store.ErrChanged) {
@@ -28,6 +35,7 @@ func Damaged(t *testing.T, st store.Store, plant func(doc []byte)) {
 			t.Errorf("Mend of good settings = %v; want ErrChanged", err)
 		}
 		plant([]byte(text))
+		told = nil
 		if _, err := st.Settings(ctx); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("Settings of %q = %v; want ErrDamaged", text, err)
 		}
@@ -36,6 +44,9 @@ func Damaged(t *testing.T, st store.Store, plant func(doc []byte)) {
 		}
 		if set, err = st.ResetSettings(ctx, mend); err != nil || len(set.Values) > 0 || set.Version != version+2 {
 			t.Errorf("Mend of %q = %+v, %v; want none, of the next version", text, set, err)
+		}
+		if head, err := store.CheckpointOfSettings(ctx, st); err != nil || !slices.Equal(told, []tickets.Checkpoint{head}) {
+			t.Errorf("reset of %q told %+v; want %+v, %v", text, told, head, err)
 		}
 		version = set.Version
 		if got, err := st.Settings(ctx); err != nil || got.Version != version || len(got.Values) > 0 {

@@ -18,7 +18,7 @@ import (
 
 // Open opens the same store each time it is called within one test; the
 // suite closes it before it opens it again.
-type Open func() (store.Store, error)
+type Open func(store.Hooks) (store.Store, error)
 
 // Place is where the suite's tickets are shown.
 var Place = tickets.Place{Platform: "slack", Channel: "C1"}
@@ -73,8 +73,9 @@ func Approval(at time.Time) tickets.Decision {
 
 type suite struct {
 	*testing.T
-	open Open
-	s    store.Store
+	open  Open
+	hooks store.Hooks
+	s     store.Store
 }
 
 // Run runs the suite. fresh makes a new empty store for one test, and returns
@@ -109,6 +110,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"PurgeLooksAtAll":                (*suite).purgesAll,
 		"PanicHarmsNobody":               (*suite).panics,
 		"ClosedSaysSo":                   (*suite).closed,
+		"WritesCallHooks":                (*suite).writesCallHooks,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, open: fresh(t)}
@@ -128,7 +130,7 @@ func (s *suite) reopenStore() {
 	if s.s != nil {
 		s.must(s.s.Close())
 	}
-	st, err := s.open()
+	st, err := s.open(s.hooks)
 	s.must(err)
 	s.s = st
 }

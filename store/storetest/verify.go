@@ -21,7 +21,7 @@ import (
 
 // Verify holds store.Verify to its promise about what fresh makes: whatever is
 // changed behind the store's back is found, and where.
-func Verify(t *testing.T, fresh func(t *testing.T) Side) {
+func Verify(t *testing.T, fresh Fresh) {
 	for name, test := range map[string]func(*verifySuite){
 		"AWholeStore":        (*verifySuite).whole,
 		"AnyByteOfARecord":   (*verifySuite).anyByte,
@@ -29,13 +29,13 @@ func Verify(t *testing.T, fresh func(t *testing.T) Side) {
 		"Tampered":           (*verifySuite).tampered,
 		"SettingsTampered":   (*verifySuite).settingsTampered,
 		"ARewrittenStore":    (*verifySuite).rewritten,
-		"ACopy":              func(s *verifySuite) { s.copied(fresh(s.T)) },
-		"CheckpointsAreTold": (*verifySuite).noted,
-		"Retired":            func(s *verifySuite) { s.retired(fresh(s.T)) },
+		"ACopy":              func(s *verifySuite) { s.copied(fresh(s.T, store.Hooks{})) },
+		"CheckpointsAreTold": func(s *verifySuite) { s.noted(fresh) },
+		"Retired":            func(s *verifySuite) { s.retired(fresh(s.T, store.Hooks{})) },
 		"RetiredMeanwhile":   (*verifySuite).retiredMeanwhile,
 		"ForgedRetirement":   (*verifySuite).forgedRetirement,
 	} {
-		t.Run(name, func(t *testing.T) { test(&verifySuite{suite{T: t}, fresh(t)}) })
+		t.Run(name, func(t *testing.T) { test(&verifySuite{suite{T: t}, fresh(t, store.Hooks{})}) })
 	}
 }
 
@@ -501,40 +501,38 @@ func (s *verifySuite) copied(to Side) {
 }
 
 // noted tells each checkpoint once it has changed, and no other.
-func (s *verifySuite) noted() {
+func (s *verifySuite) noted(fresh Fresh) {
 	var mu sync.Mutex
 	told := map[tickets.Number][]tickets.Checkpoint{}
-	keep := store.Noted(s.side.Keeper, func(h tickets.Checkpoint) {
+	s.side = fresh(s.T, store.Hooks{AfterCommit: func(h tickets.Checkpoint) {
 		mu.Lock()
 		defer mu.Unlock()
 		told[h.Ticket] = append(told[h.Ticket], h)
-	})
-	real := s.side.Keeper
-	s.side.Keeper = noting{real, keep}
+	}})
 	for _, id := range []string{"a", "b"} {
 		s.life(id)
 	}
 	s.configure("a")
 	failed := Asked("c")
-	_, _, err := keep.Accept(s.Context(), tickets.Incoming{ID: failed.ID, At: Now, Raw: failed.Raw, Error: "unreadable"}, nil)
+	_, _, err := s.side.Accept(s.Context(), tickets.Incoming{ID: failed.ID, At: Now, Raw: failed.Raw, Error: "unreadable"}, nil)
 	s.must(err)
-	_, made, err := keep.Replay(s.Context(), failed, Asks(failed, Now))
+	_, made, err := s.side.Replay(s.Context(), failed, Asks(failed, Now))
 	s.must(err)
 	for range 2 { // changes no history
-		_, err := keep.Update(s.Context(), made.Number, func(t *tickets.Ticket) error { t.BeginPost(Place, Now); return nil })
+		_, err := s.side.Update(s.Context(), made.Number, func(t *tickets.Ticket) error { t.BeginPost(Place, Now); return nil })
 		s.must(err)
 	}
 	again := Asked("a")
 	again.ID = "in-again"
-	_, _, err = keep.Accept(s.Context(), again, Asks(again, Now))
+	_, _, err = s.side.Accept(s.Context(), again, Asks(again, Now))
 	s.must(err)
 	doc, _, err := store.EncodeSettings(tickets.Settings{Version: 2}, nil)
 	s.must(err)
-	docs, err := real.ChangeForms(s.Context(), 10)
+	docs, err := s.side.ChangeForms(s.Context(), 10)
 	s.must(err)
 	slices.Reverse(docs)
 	s.side.SetSettings(doc[:10], docs...)
-	_, err = keep.ResetSettings(s.Context(), tickets.Change{At: Now, By: Ann})
+	_, err = s.side.ResetSettings(s.Context(), tickets.Change{At: Now, By: Ann})
 	s.must(err)
 	for _, h := range s.checkpoints() {
 		list := told[h.Ticket]
@@ -686,24 +684,6 @@ func (s *verifySuite) retired(to Side) {
 	s.side.Remove(1007)
 	found, _ = s.verify()
 	s.told("a loss beside it", found, []string{"number 1007: missing"})
-}
-
-// noting is a keeper that is written through another store.
-type noting struct {
-	Keeper
-	through store.Store
-}
-
-func (k noting) Accept(ctx context.Context, in tickets.Incoming, apply store.Apply) (tickets.Receipt, *tickets.Ticket, error) {
-	return k.through.Accept(ctx, in, apply)
-}
-
-func (k noting) Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error) {
-	return k.through.Update(ctx, n, change)
-}
-
-func (k noting) Configure(ctx context.Context, from int64, changes []tickets.Change) (tickets.Settings, error) {
-	return k.through.Configure(ctx, from, changes)
 }
 
 // final is a ticket that may be retired.

@@ -19,7 +19,11 @@ func Damaged(t *testing.T, open Open, plant func(doc []byte)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Close()
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
 	ctx := t.Context()
 	mend := tickets.Change{At: Now, By: Ann}
 	if _, err := st.ResetSettings(ctx, mend); !errors.Is(err, store.ErrChanged) {

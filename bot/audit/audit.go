@@ -140,17 +140,12 @@ func (l *Log) write() {
 func (l *Log) Write(ctx context.Context, n tickets.Number, change Change) error {
 	ctx, cancel := context.WithTimeout(ctx, outbox.RecordTimeout)
 	defer cancel()
-	t, err := l.store.Update(ctx, n, func(t *tickets.Ticket) error {
-		if !change(t) {
-			return errUnchanged
-		}
-		return nil
-	})
+	t, changed, err := store.Change(ctx, l.store, n, change)
 	switch {
-	case errors.Is(err, errUnchanged), errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound):
 		return nil
-	case err == nil:
-		l.wake(t) // receivers are told of it
+	case changed:
+		l.wake(t) // sinks are told of it
 	}
 	return err
 }
@@ -216,6 +211,3 @@ func (l *Log) Close(ctx context.Context) {
 	defer cancel()
 	l.Wait(ctx) // those that are left are told to the log
 }
-
-// errUnchanged ends a change of a ticket that needs none.
-var errUnchanged = errors.New("nothing to change")

@@ -124,23 +124,23 @@ func (w *Watcher) missing(ctx context.Context, n tickets.Number, m tickets.Messa
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outbox.RecordTimeout)
 	defer cancel()
 	var was *tickets.Ticket
-	after, err := w.Store.Update(ctx, n, func(t *tickets.Ticket) error {
+	after, changed, err := store.Change(ctx, w.Store, n, func(t *tickets.Ticket) bool {
 		now := t.Message(m.Place)
 		if now == nil || now.ID != m.ID || now.Dead || t.Progress() == tickets.Final {
-			return errNothing
+			return false
 		}
 		before := *t
 		before.Messages = append([]tickets.Message(nil), t.Messages...)
 		was = &before
 		t.CardGone(m.Place, m.ID, "it is not there", w.Now())
-		return nil
+		return true
 	})
 	switch {
-	case err == nil:
+	case changed:
 		w.Log.Warn("a card is gone", "ticket", n, "platform", m.Place.Platform, "channel", m.Place.Channel)
 		w.GivenUp(was, after, m.Place)
 		w.Wake(after)
-	case !errors.Is(err, errNothing) && !errors.Is(err, store.ErrNotFound):
+	case err != nil && !errors.Is(err, store.ErrNotFound):
 		w.Log.Warn("cannot record that a card is gone", "ticket", n, "err", err)
 	}
 }
@@ -156,6 +156,3 @@ func (w *Watcher) GivenUp(was, t *tickets.Ticket, place tickets.Place) {
 	w.Log.Error("the card of an open request is given up", "ticket", t.Number, "platform", place.Platform, "channel", place.Channel, "err", m.Problem)
 	w.Notifier.CardGone(place, t.Number)
 }
-
-// errNothing ends a change of a ticket that needs none.
-var errNothing = errors.New("nothing to do")

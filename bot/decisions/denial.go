@@ -123,16 +123,11 @@ func (s *Sender) Run(ctx context.Context) {
 func (s *Sender) sendAgain(ctx context.Context, n tickets.Number) {
 	ctx, cancel := context.WithTimeout(ctx, outbox.RecordTimeout)
 	defer cancel()
-	t, err := s.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		if !t.SendNow(s.Now()) {
-			return errNothing
-		}
-		return nil
-	})
+	t, changed, err := store.Change(ctx, s.Store, n, func(t *tickets.Ticket) bool { return t.SendNow(s.Now()) })
 	switch {
-	case err == nil:
+	case changed:
 		s.Wake(t)
-	case errors.Is(err, errNothing), errors.Is(err, store.ErrNotFound), ctx.Err() != nil:
+	case err == nil, errors.Is(err, store.ErrNotFound), ctx.Err() != nil:
 	default:
 		s.Log.Warn("cannot send a decision again", "ticket", n, "err", err)
 	}
@@ -156,6 +151,3 @@ func (s *Sender) Denial() string {
 	return fmt.Sprintf("EPM takes no decisions since %s: %s. They are kept and sent again every 10 minutes.",
 		wording.FormatTime(d.since), d.why)
 }
-
-// errNothing ends a change of a ticket that needs none.
-var errNothing = errors.New("nothing to do")

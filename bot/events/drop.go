@@ -58,9 +58,6 @@ func Drop(ctx context.Context, s Archive, to tickets.EventSink) (Dropped, error)
 	return done, errors.Join(first, dropChanges(ctx, s, to))
 }
 
-// errUnknown ends a change of a ticket that knows no such receiver.
-var errUnknown = errors.New("nothing is owed to it")
-
 // dropPage is how many tickets are read together.
 const dropPage = 128
 
@@ -69,15 +66,12 @@ func (d *Dropped) ticket(ctx context.Context, s store.Store, t *tickets.Ticket, 
 		return nil
 	}
 	var owed int
-	_, err := s.Update(ctx, t.Number, func(t *tickets.Ticket) error {
-		var known bool
-		if owed, known = t.UntrackSink(to); !known {
-			return errUnknown
-		}
-		return nil
+	_, known, err := store.Change(ctx, s, t.Number, func(t *tickets.Ticket) (known bool) {
+		owed, known = t.UntrackSink(to)
+		return known
 	})
 	switch {
-	case errors.Is(err, errUnknown), errors.Is(err, store.ErrNotFound): // somebody was faster, or it was retired
+	case errors.Is(err, store.ErrNotFound), err == nil && !known: // it was retired, or somebody was faster
 		return nil
 	case err != nil:
 		return fmt.Errorf("%s: %w", t.Number, err)

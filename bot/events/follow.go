@@ -39,7 +39,7 @@ func (d *Delivery) runChanges(ctx context.Context, to tickets.EventSink) {
 	defer poll.Stop()
 	for {
 		if err := d.deliverChanges(ctx, f); err != nil && ctx.Err() == nil {
-			d.Log.Warn("cannot deliver the changes of the settings", "receiver", to, "class", tickets.FailureOf(err).Class, "err", err)
+			d.Log.Warn("cannot deliver the changes of the settings", "sink", to, "class", tickets.FailureOf(err).Class, "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -56,7 +56,7 @@ func (d *Delivery) leaveChanges(ctx context.Context, f *follower) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outbox.RecordTimeout)
 	defer cancel()
 	if err := d.Shared.ReleaseLease(ctx, f.name, f.holder); err != nil {
-		d.Log.Warn("cannot leave the changes of the settings to another replica", "receiver", f.to, "err", err)
+		d.Log.Warn("cannot leave the changes of the settings to another replica", "sink", f.to, "err", err)
 	}
 }
 
@@ -113,7 +113,7 @@ func (d *Delivery) tellChanges(ctx context.Context, f *follower, version int64) 
 		if err != nil || set.Version >= told { // another replica has told of it; this one has not read it yet
 			return err
 		}
-		d.Log.Warn("the store has lost changes of the settings that were delivered", "receiver", f.to, "settings", set.Version)
+		d.Log.Warn("the store has lost changes of the settings that were delivered", "sink", f.to, "settings", set.Version)
 		return d.Store.SetCursor(ctx, f.name, set.Version)
 	}
 	list, err := d.changesAfter(ctx, told)

@@ -232,18 +232,13 @@ func damageOf(f store.Form) []string {
 func (i *Inspector) damage(ctx context.Context, n tickets.Number, why []string) (*tickets.Ticket, error) {
 	ctx, cancel := context.WithTimeout(ctx, outbox.RecordTimeout)
 	defer cancel()
-	t, err := i.Store.Update(ctx, n, func(t *tickets.Ticket) error {
-		if !t.MarkDamaged(why, i.Now()) {
-			return errUndamaged
-		}
-		return nil
-	})
+	t, changed, err := store.Change(ctx, i.Store, n, func(t *tickets.Ticket) bool { return t.MarkDamaged(why, i.Now()) })
 	switch {
-	case errors.Is(err, errUndamaged):
-		return t, nil
 	case err != nil:
 		i.Log.Error("cannot write down that a record is damaged", "ticket", n, "err", err)
 		return nil, err
+	case !changed:
+		return t, nil // it is known already
 	}
 	i.Found(DamagedRecord)
 	i.Log.Error("a record was changed by something else than countersign; nobody decides it until an admin has accepted that", "ticket", n, "what", why)
@@ -272,6 +267,3 @@ func (i *Inspector) Check(ctx context.Context, t *tickets.Ticket) (*tickets.Tick
 	}
 	return t, nil
 }
-
-// errUndamaged ends a change of a ticket whose damage is known already.
-var errUndamaged = errors.New("nothing to mark")

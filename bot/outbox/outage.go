@@ -30,7 +30,7 @@ type op struct {
 	kind  tickets.StepKind
 }
 
-// outage is a use that is out.
+// outage is an op that is out.
 type outage struct {
 	since   time.Time
 	why     string
@@ -57,9 +57,9 @@ type wakeup struct {
 
 // permit is what a step gets that wants to call the platform.
 type permit struct {
-	probe *outage   // the step sees whether this is over; nil: its use is not out
+	probe *outage   // the step sees whether this is over; nil: its op is not out
 	wait  bool      // it must not call
-	out   bool      // because its use is out
+	out   bool      // because its op is out
 	until time.Time // if it must wait
 	why   string
 }
@@ -77,7 +77,7 @@ func blamesPlace(f *tickets.Failure, kind tickets.StepKind) bool {
 	return false // EPM is no place
 }
 
-// cooldown is a use that failed for no reason of its own place or ticket: the
+// cooldown is of an op that failed for no reason of its own place or ticket: the
 // platform is down, or wants to be left alone.
 type cooldown struct {
 	until time.Time
@@ -85,7 +85,7 @@ type cooldown struct {
 	class tickets.Class
 }
 
-// failed leaves a use alone for a while after f: for another ticket the same
+// failed leaves an op alone for a while after f: for another ticket the same
 // would happen, and each try might cost the ticket its turn. A limit of edits
 // may be that of old messages alone, and is left to the chat.
 func (p *outages) failed(u op, f *tickets.Failure, now time.Time) {
@@ -115,14 +115,14 @@ func (p *outages) failed(u op, f *tickets.Failure, now time.Time) {
 	o.fails++
 }
 
-// worked ends a use's pause.
+// worked ends an op's pause.
 func (p *outages) worked(u op) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.cooldowns, u)
 }
 
-// pausedUntil is when a use is next tried; long ago if it is not paused.
+// pausedUntil is when an op is next tried; long ago if it is not paused.
 func (p *outages) pausedUntil(u op) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,8 +133,9 @@ func (p *outages) pausedUntil(u op) time.Time {
 }
 
 // Cooldown is until when a place on platform is left alone, the longest one, and
-// why; no class if there is none. One after a failure comes before one that was asked for, and
-// lasts for the call that follows it: until that ends nobody knows whether the place works again.
+// why; no class if there is none. One after a failure comes before one that was
+// asked for, and lasts for the call that follows it: until that ends nobody knows
+// whether the place works again.
 func (o *Outbox) Cooldown(platform tickets.Platform, now time.Time) (until time.Time, class tickets.Class) {
 	p := &o.outages
 	p.mu.Lock()
@@ -155,7 +156,7 @@ func (o *Outbox) Cooldown(platform tickets.Platform, now time.Time) (until time.
 	return until, class
 }
 
-// acquire asks whether s may call its platform now. If its use is out, one step
+// acquire asks whether s may call its platform now. If its op is out, one step
 // may every SlowRetry.
 func (p *outages) acquire(s tickets.Step, now time.Time) permit {
 	p.mu.Lock()
@@ -204,9 +205,9 @@ func (o *Outbox) markDown(s tickets.Step, f *tickets.Failure) time.Time {
 	return out.next
 }
 
-// recordResult notes how a step of n ended that pass let in. Only a step that was let in
-// to see tells that an op works again: others may have been under way when it
-// broke.
+// recordResult notes how a step of n ended that pass let in. Only a step that was
+// let in to see tells that an op works again: others may have been under way when
+// it broke.
 func (o *Outbox) recordResult(s tickets.Step, n tickets.Number, pass permit, failure error) {
 	now := o.Now()
 	p := &o.outages
@@ -327,18 +328,18 @@ func (o *Outbox) runWakeups(ctx context.Context) {
 func (o *Outbox) resume(ctx context.Context, r wakeup) {
 	ctx, cancel := context.WithTimeout(ctx, RecordTimeout)
 	defer cancel()
-	t, err := o.Store.Update(ctx, r.number, func(t *tickets.Ticket) error {
+	t, changed, err := store.Change(ctx, o.Store, r.number, func(t *tickets.Ticket) bool {
 		m := t.Message(r.place)
 		if m == nil || !m.NotBefore.After(o.Now()) {
-			return errNothing
+			return false
 		}
 		m.Attempts, m.NotBefore = 0, time.Time{}
-		return nil
+		return true
 	})
 	switch {
-	case err == nil:
+	case changed:
 		o.Wake(t)
-	case errors.Is(err, errNothing), errors.Is(err, store.ErrNotFound), ctx.Err() != nil:
+	case err == nil, errors.Is(err, store.ErrNotFound), ctx.Err() != nil:
 	default:
 		o.Log.Warn("cannot resume ticket", "ticket", r.number, "platform", r.place.Platform, "channel", r.place.Channel, "err", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/tickets"
 )
 
@@ -131,8 +132,9 @@ func (o *Outbox) work(end, ctx context.Context, l *Lane, t *tickets.Ticket, leas
 	}
 }
 
-// errNothing ends a step whose ticket no longer owes it.
-var errNothing = errors.New("nothing to do")
+// errNotTried is the result of a step that was not tried: it says nothing about its
+// place.
+var errNotTried = errors.New("not tried")
 
 // do does one step of t and returns the ticket as recorded afterwards. The
 // error is the store's; the step's own failure is recorded in the ticket.
@@ -151,7 +153,7 @@ func (o *Outbox) do(ctx context.Context, l *Lane, t *tickets.Ticket, s tickets.S
 	number := t.Number
 	t, begun, err := o.begin(call, t, s)
 	if err != nil || !begun || isOver(call) {
-		o.recordResult(s, number, pass, errNothing)
+		o.recordResult(s, number, pass, errNotTried)
 		return t, err
 	}
 	record, failure := o.perform(call, t, s)
@@ -190,7 +192,7 @@ func isOver(ctx context.Context) bool {
 func whereOf(t *tickets.Ticket, s tickets.Step) []any {
 	of := []any{"ticket", t.Number, "step", s.Kind}
 	if s.Kind == tickets.StepDeliver {
-		return append(of, "receiver", s.Sink)
+		return append(of, "sink", s.Sink)
 	}
 	return append(of, "platform", s.Place.Platform, "channel", s.Place.Channel)
 }
@@ -209,16 +211,7 @@ func (o *Outbox) begin(ctx context.Context, t *tickets.Ticket, s tickets.Step) (
 	default:
 		return t, true, nil
 	}
-	after, err := o.Store.Update(ctx, t.Number, func(t *tickets.Ticket) error {
-		if !begin(t) {
-			return errNothing
-		}
-		return nil
-	})
-	if errors.Is(err, errNothing) {
-		return after, false, nil
-	}
-	return after, err == nil, err
+	return store.Change(ctx, o.Store, t.Number, begin)
 }
 
 // perform does s for t, which is as begin left it, and tells of it. It returns

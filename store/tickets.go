@@ -29,3 +29,22 @@ func Each(ctx context.Context, s interface {
 		q.Before = list[len(list)-1].Number
 	}
 }
+
+// Change is [Tickets.Update] of a ticket that may need no change: it writes nothing if
+// change reports false, and reports whether it wrote. The ticket is as it then stands.
+func Change(ctx context.Context, s interface {
+	Update(ctx context.Context, n tickets.Number, change func(*tickets.Ticket) error) (*tickets.Ticket, error)
+}, n tickets.Number, change func(*tickets.Ticket) bool) (t *tickets.Ticket, changed bool, err error) {
+	t, err = s.Update(ctx, n, func(t *tickets.Ticket) error {
+		if !change(t) {
+			return errUnchanged
+		}
+		return nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return t, false, nil
+	}
+	return t, err == nil, err
+}
+
+var errUnchanged = errors.New("nothing to change")

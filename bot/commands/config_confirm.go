@@ -23,14 +23,14 @@ const (
 )
 
 // cutYes takes the word yes off the end of a value that was typed for key.
-func (h *Handler) cutYes(key, value string) (rest string, sure bool) {
+func (e editor) cutYes(key, value string) (rest string, sure bool) {
 	words := strings.Fields(value)
 	if !slices.Contains(confirmed, key) || len(words) < 2 || !strings.EqualFold(words[len(words)-1], yes) {
 		return value, false
 	}
 	list := settings.Items(value)
 	last := list[len(list)-1]
-	for _, t := range h.Settings.Registry.Types { // a name may end in yes
+	for _, t := range e.Settings.Registry.Types { // a name may end in yes
 		if _, named := t.FindState(last); named || strings.EqualFold(t.Name, last) {
 			return value, false
 		}

@@ -18,23 +18,23 @@ const formHistory = 500
 
 const sayFormTooOld = "The settings are others than when this form was opened. It shows now what they are: please look at them, and change them again."
 
-// settingsForm is the form of the settings as they are.
-func (h *Handler) settingsForm(ctx context.Context) adapters.Answer {
-	text, ok := h.showConfig(ctx)
+// form is the form of the settings as they are.
+func (e editor) form(ctx context.Context) adapters.Answer {
+	text, ok := e.show(ctx)
 	if !ok {
 		return adapters.Note{Text: text}
 	}
-	return h.formOf(h.Settings.Stored(), text, nil, nil)
+	return e.formOf(e.Settings.Stored(), text, nil, nil)
 }
 
 // formOf is the form of set. What was typed stands in place of what is set.
-func (h *Handler) formOf(set tickets.Settings, text string, typed, problems map[string]string) adapters.Settings {
-	now, broken := h.Settings.Of(set)
+func (e editor) formOf(set tickets.Settings, text string, typed, problems map[string]string) adapters.Settings {
+	now, broken := e.Settings.Of(set)
 	out := adapters.Settings{Text: text, Version: set.Version}
 	for _, key := range tickets.SettingKeys() {
 		help := settings.Help(key)
 		f := adapters.Setting{Key: key, Label: labelOf(key), Help: strings.ToUpper(help[:1]) + help[1:], Value: now.Show(key), Problem: problems[key]}
-		f.Options, f.Many = settings.Options(key, &now, h.Settings.Registry)
+		f.Options, f.Many = settings.Options(key, &now, e.Settings.Registry)
 		if v, ok := typed[key]; ok {
 			f.Value = v
 		} else if err := broken[key]; err != nil && f.Problem == "" {
@@ -51,59 +51,59 @@ func labelOf(key string) string {
 	return strings.ToUpper(key[:1]) + key[1:]
 }
 
-// SubmitSettings implements [adapters.Handler]: it saves what somebody has changed
+// submit saves what somebody has changed
 // in the form, all in one change. What others have changed since it was opened
 // stays, or is shown before it is overwritten.
-func (h *Handler) SubmitSettings(ctx context.Context, c adapters.Configuration) adapters.Answer {
-	if err := h.Settings.Ensure(ctx); err != nil {
-		h.Log.Error("cannot read the settings", "err", err)
+func (e editor) submit(ctx context.Context, c adapters.Configuration) adapters.Answer {
+	if err := e.Settings.Ensure(ctx); err != nil {
+		e.Log.Error("cannot read the settings", "err", err)
 		return adapters.Note{Text: wording.MsgStoreAway, Retryable: true}
 	}
-	if no := h.Deliveries.First(ctx, c.Actor, c.Delivery); no != nil {
+	if no := e.Deliveries.First(ctx, c.Actor, c.Delivery); no != nil {
 		return *no
 	}
-	if no := h.Access.Administer(ctx, c.Actor); no != nil {
-		h.Audit.LogDenied(c.Actor, "", no.Reason)
+	if no := e.Access.Administer(ctx, c.Actor); no != nil {
+		e.Audit.LogDenied(c.Actor, "", no.Reason)
 		return adapters.Note{Text: no.Text, Retryable: no.Retryable}
 	}
-	changes, err := h.Store.Changes(ctx, formHistory)
+	changes, err := e.Store.Changes(ctx, formHistory)
 	if err != nil {
-		h.Log.Error("cannot read the changes of the settings", "err", err)
+		e.Log.Error("cannot read the changes of the settings", "err", err)
 		return adapters.Note{Text: wording.MsgStoreAway, Retryable: true}
 	}
 	var again *adapters.Settings // to be sent once more
 	var now tickets.Settings
 	touched := map[string]string{}
 	sure := func(ask string) bool { return c.Values[confirmKey(ask)] == yes }
-	saved := h.change(ctx, c.Actor, func(set tickets.Settings) (map[string]*string, bool) {
+	saved := e.change(ctx, c.Actor, func(set tickets.Settings) (map[string]*string, bool) {
 		now = set
 		if newest := int64(0); set.Version != c.Version {
 			if len(changes) > 0 {
 				newest = changes[0].Version
 			}
 			if newest < set.Version { // changed since they were read
-				if list, err := h.Store.Changes(ctx, formHistory); err == nil {
+				if list, err := e.Store.Changes(ctx, formHistory); err == nil {
 					changes = list
 				}
 			}
 		}
 		then, since, ok := before(set, changes, c.Version)
 		if !ok {
-			f := h.formOf(set, sayFormTooOld, nil, nil)
+			f := e.formOf(set, sayFormTooOld, nil, nil)
 			f.Problem = sayFormTooOld
 			again = &f
 			return nil, false
 		}
-		values := h.touched(then, c.Values)
+		values := e.touched(then, c.Values)
 		touched = maps.Clone(c.Values)
 		maps.DeleteFunc(touched, func(key, _ string) bool { return values[key] == nil })
-		if problems := h.overtaken(set, since, values); len(problems) > 0 {
-			f := h.formOf(set, "", touched, problems)
+		if problems := e.overtaken(set, since, values); len(problems) > 0 {
+			f := e.formOf(set, "", touched, problems)
 			again = &f
 			return nil, false
 		}
-		if problems := h.unusable(set, values); len(problems) > 0 {
-			f := h.formOf(set, "", touched, problems)
+		if problems := e.unusable(set, values); len(problems) > 0 {
+			f := e.formOf(set, "", touched, problems)
 			f.Version = c.Version // the form that was sent can be corrected
 			again = &f
 			return nil, false
@@ -116,7 +116,7 @@ func (h *Handler) SubmitSettings(ctx context.Context, c adapters.Configuration) 
 	case saved.done || len(touched) == 0 || saved.again:
 		return adapters.Note{Text: saved.say, Retryable: saved.again}
 	}
-	f := h.formOf(now, saved.say, touched, nil)
+	f := e.formOf(now, saved.say, touched, nil)
 	f.Version, f.Problem = c.Version, saved.say
 	if saved.ask != "" {
 		f.Problem += " " + sayConfirmInForm
@@ -155,8 +155,8 @@ func before(set tickets.Settings, changes []tickets.Change, version int64) (then
 }
 
 // touched is what somebody has changed in a form that showed then.
-func (h *Handler) touched(then tickets.Settings, values map[string]string) map[string]*string {
-	shown, _ := h.Settings.Of(then)
+func (e editor) touched(then tickets.Settings, values map[string]string) map[string]*string {
+	shown, _ := e.Settings.Of(then)
 	out := map[string]*string{}
 	for key, value := range values {
 		value = strings.TrimSpace(value)
@@ -169,8 +169,8 @@ func (h *Handler) touched(then tickets.Settings, values map[string]string) map[s
 
 // overtaken says by key what others have set meanwhile, where values would
 // overwrite it.
-func (h *Handler) overtaken(set tickets.Settings, since map[string]tickets.Change, values map[string]*string) map[string]string {
-	now, _ := h.Settings.Of(set)
+func (e editor) overtaken(set tickets.Settings, since map[string]tickets.Change, values map[string]*string) map[string]string {
+	now, _ := e.Settings.Of(set)
 	problems := map[string]string{}
 	for key, value := range values {
 		if c, changed := since[key]; changed && now.Show(key) != *value {
@@ -181,8 +181,8 @@ func (h *Handler) overtaken(set tickets.Settings, since map[string]tickets.Chang
 }
 
 // unusable says by key what is wrong with values.
-func (h *Handler) unusable(set tickets.Settings, values map[string]*string) map[string]string {
-	_, broken := h.Settings.Of(set.With(settings.Changes(set, values)))
+func (e editor) unusable(set tickets.Settings, values map[string]*string) map[string]string {
+	_, broken := e.Settings.Of(set.With(settings.Changes(set, values)))
 	problems := map[string]string{}
 	for key := range values {
 		if err := broken[key]; err != nil {

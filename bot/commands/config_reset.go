@@ -19,14 +19,14 @@ const (
 	sayResetAsksBlind = "Nothing was changed yet. The settings in my store are damaged, so that I cannot tell what is set in them. /epm config reset yes makes every setting what the program was started with, and keeps what stands there in the history."
 )
 
-// resetConfig takes settings back to what the program was started with: one,
+// reset takes settings back to what the program was started with: one,
 // which a yes may have to confirm, or after a yes all. Without either it says
 // what would change.
-func (h *Handler) resetConfig(ctx context.Context, by tickets.Actor, words []string) string {
-	set, err := h.Store.Settings(ctx)
+func (e editor) reset(ctx context.Context, by tickets.Actor, words []string) string {
+	set, err := e.Store.Settings(ctx)
 	damaged := errors.Is(err, store.ErrCorrupt)
 	if err != nil && !damaged {
-		h.Log.Error("cannot read the settings", "err", err)
+		e.Log.Error("cannot read the settings", "err", err)
 		return wording.MsgStoreAway
 	}
 	all := len(words) == 1 && strings.EqualFold(words[0], yes)
@@ -34,7 +34,7 @@ func (h *Handler) resetConfig(ctx context.Context, by tickets.Actor, words []str
 	case len(words) == 0 && damaged:
 		return sayResetAsksBlind
 	case all && damaged:
-		return h.resetDamaged(ctx, by)
+		return e.resetDamaged(ctx, by)
 	case damaged:
 		return wording.MsgDamagedSettings
 	case all:
@@ -42,9 +42,9 @@ func (h *Handler) resetConfig(ctx context.Context, by tickets.Actor, words []str
 		if len(values) == 0 {
 			return sayNothingSet
 		}
-		return h.configure(ctx, by, values, true)
+		return e.configure(ctx, by, values, true)
 	case len(words) == 0:
-		return h.sayReset(ctx, by, set)
+		return e.sayReset(ctx, by, set)
 	}
 	key := strings.ToLower(words[0])
 	_, isSet := set.Values[key] // perhaps by a later version
@@ -54,21 +54,21 @@ func (h *Handler) resetConfig(ctx context.Context, by tickets.Actor, words []str
 	case !isSet:
 		return fmt.Sprintf("Nothing to change: %s is as the program was started with.", key)
 	}
-	return h.configure(ctx, by, map[string]*string{key: nil}, len(words) > 1)
+	return e.configure(ctx, by, map[string]*string{key: nil}, len(words) > 1)
 }
 
 // sayReset says what a reset of all of set would change, or why it would not be
 // done.
-func (h *Handler) sayReset(ctx context.Context, by tickets.Actor, set tickets.Settings) string {
+func (e editor) sayReset(ctx context.Context, by tickets.Actor, set tickets.Settings) string {
 	values := settings.ReplaceAll(set, nil)
 	if len(values) == 0 {
 		return sayNothingSet
 	}
-	changes, does, ask, problems := settings.PlanChanges(h.Settings.Start, h.Settings.Registry, set, values)
+	changes, does, ask, problems := settings.PlanChanges(e.Settings.Start, e.Settings.Registry, set, values)
 	if len(problems) > 0 {
 		return problems[0]
 	}
-	if no := h.locksOut(ctx, by, set, changes); no != "" {
+	if no := e.locksOut(ctx, by, set, changes); no != "" {
 		return no
 	}
 	lines := []string{sayResetAsks}
@@ -83,16 +83,16 @@ func (h *Handler) sayReset(ctx context.Context, by tickets.Actor, set tickets.Se
 
 // resetDamaged begins damaged settings anew: with what the program was
 // started with. What stood there is kept in the history.
-func (h *Handler) resetDamaged(ctx context.Context, by tickets.Actor) string {
+func (e editor) resetDamaged(ctx context.Context, by tickets.Actor) string {
 	none := tickets.Settings{}
-	if no := h.locksOut(ctx, by, none, []tickets.Change{{Key: tickets.KeyAdmins}}); no != "" {
+	if no := e.locksOut(ctx, by, none, []tickets.Change{{Key: tickets.KeyAdmins}}); no != "" {
 		return no
 	}
-	switch err := h.Settings.Reset(ctx, by); {
+	switch err := e.Settings.Reset(ctx, by); {
 	case errors.Is(err, store.ErrChanged):
 		return "Somebody else has just changed the settings. Please look at /epm config."
 	case err != nil:
-		h.Log.Error("cannot reset the settings", "err", err)
+		e.Log.Error("cannot reset the settings", "err", err)
 		return wording.MsgStoreAway
 	}
 	return "The settings in the store could not be read. Every setting is as the program was started with again. " +

@@ -14,9 +14,6 @@ import (
 	"github.com/countersign/countersign/tickets"
 )
 
-// manyPeople is how many a mention reaches without being asked for twice.
-const manyPeople = 50
-
 const (
 	// reachTime is how long the chats are asked whom a principal reaches.
 	reachTime = 10 * time.Second
@@ -27,7 +24,7 @@ const (
 
 // reach asks the chats about each of who, in their order. What they have not
 // told in time has an error.
-func (h *Handler) reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
+func (c *Config) reach(ctx context.Context, who []tickets.Principal) []adapters.Reach {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	if end, ok := ctx.Deadline(); ok {
@@ -36,7 +33,7 @@ func (h *Handler) reach(ctx context.Context, who []tickets.Principal) []adapters
 	}
 	out := make([]adapters.Reach, len(who))
 	var asking sync.WaitGroup
-	for p := range h.Chats {
+	for p := range c.Chats {
 		asking.Go(func() {
 			var theirs []tickets.Principal
 			var at []int
@@ -48,44 +45,21 @@ func (h *Handler) reach(ctx context.Context, who []tickets.Principal) []adapters
 			if len(theirs) == 0 {
 				return
 			}
-			for i, r := range h.Chats[p].Resolve(ctx, theirs) {
+			for i, r := range c.Chats[p].Resolve(ctx, theirs) {
 				out[at[i]] = r
 			}
 		})
 	}
 	asking.Wait()
 	for i, p := range who {
-		if h.Chats[p.Platform] == nil {
+		if c.Chats[p.Platform] == nil {
 			out[i] = adapters.Reach{Problem: wording.PlatformName(p.Platform) + " is not configured"}
 		}
 		if err := out[i].Err; err != nil {
-			h.Log.Warn("cannot tell whom a principal reaches", "principal", p.String(), "err", err)
+			c.Log.Warn("cannot tell whom a principal reaches", "principal", p.String(), "err", err)
 		}
 	}
 	return out
-}
-
-// mentions says, beginning a line, how many people changes of set would have
-// each new ticket mention; nothing if they are not about that. ask has to be
-// meant before, if they are many.
-func (h *Handler) mentions(ctx context.Context, set tickets.Settings, changes []tickets.Change) (say, ask string) {
-	if !slices.ContainsFunc(changes, func(c tickets.Change) bool { return c.Key == tickets.KeyAssignmentGroup && c.New != nil }) {
-		return "", ""
-	}
-	after, _ := h.Settings.Of(set.With(changes))
-	if len(after.Assign) == 0 {
-		return "", ""
-	}
-	var lines strings.Builder
-	people := 0
-	for i, r := range h.reach(ctx, after.Assign) {
-		people += r.People
-		lines.WriteString("\n• " + wording.MsgReach(after.Assign[i], r))
-	}
-	if people > manyPeople {
-		ask = fmt.Sprintf("Each new ticket would mention %s.%s", wording.MsgPeople(people), lines.String())
-	}
-	return "\nEach new ticket mentions:" + lines.String(), ask
 }
 
 // roles tells the asker what they are, and admins who else is what.

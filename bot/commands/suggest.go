@@ -29,22 +29,26 @@ func (h *Handler) Autocomplete(ctx context.Context, c adapters.Completion) adapt
 	case !w.Admin && !w.Open && h.Access.Read(ctx, c.Actor, c.Place) != nil:
 		return nil
 	}
+	s := suggester{&h.Config}
 	switch c.Word + " " + c.Arg {
 	case "ticket number", "state number":
-		return h.suggestTickets(ctx, c.Typed)
+		return s.tickets(ctx, c.Typed)
 	case "state state":
-		return suggestions(c.Typed, h.statesOf(ctx, c.Given["number"]))
+		return suggestions(c.Typed, s.statesOf(ctx, c.Given["number"]))
 	case "tickets state":
-		return suggestions(c.Typed, h.states())
+		return suggestions(c.Typed, lister{&h.Config}.states())
 	case "config value":
-		return h.suggestValue(c)
+		return s.value(c)
 	case "report span":
 		return suggestions(c.Typed, []string{"24h", "7d", "4w", "13w", "52w"})
 	case "incoming id":
-		return h.suggestIncoming(ctx, c)
+		return s.incoming(ctx, c)
 	}
 	return nil
 }
+
+// suggester finds what somebody who is typing may mean.
+type suggester struct{ *Config }
 
 // suggestions are those of values that begin like typed, then those that hold
 // it.
@@ -62,16 +66,16 @@ func suggestions(typed string, values []string) adapters.Suggestions {
 	return append(first, rest...)
 }
 
-// suggestTickets are the newest that wait, then the newest others, of those
+// tickets are the newest that wait, then the newest others, of those
 // whose number or subject holds what is typed.
-func (h *Handler) suggestTickets(ctx context.Context, typed string) adapters.Suggestions {
+func (s suggester) tickets(ctx context.Context, typed string) adapters.Suggestions {
 	var out adapters.Suggestions
 	typed = strings.ToLower(typed)
 	known := map[tickets.Number]bool{}
 	for _, progress := range []tickets.Progress{tickets.Pending, ""} {
-		list, err := h.Store.List(ctx, store.Query{Progress: progress, Limit: suggestLooked})
+		list, err := s.Store.List(ctx, store.Query{Progress: progress, Limit: suggestLooked})
 		if err != nil && ctx.Err() == nil {
-			h.Log.Warn("cannot list tickets for suggestions", "err", err)
+			s.Log.Warn("cannot list tickets for suggestions", "err", err)
 		}
 		for _, t := range list {
 			text := string(t.Number) + " · " + wording.Subject(t)
@@ -90,10 +94,10 @@ func (h *Handler) suggestTickets(ctx context.Context, typed string) adapters.Sug
 
 // statesOf are the states that a ticket can be moved to, or a new one if there
 // is no such ticket.
-func (h *Handler) statesOf(ctx context.Context, n string) []string {
-	states := h.Settings.RulesOf(nil).Type.States
-	if t, err := h.Store.Get(ctx, number(strings.TrimSpace(n))); err == nil {
-		states = h.Settings.RulesOf(t).Type.Others(t.State)
+func (s suggester) statesOf(ctx context.Context, n string) []string {
+	states := s.Settings.RulesOf(nil).Type.States
+	if t, err := s.Store.Get(ctx, number(strings.TrimSpace(n))); err == nil {
+		states = s.Settings.RulesOf(t).Type.Others(t.State)
 	}
 	var names []string
 	for _, s := range states {
@@ -102,9 +106,9 @@ func (h *Handler) statesOf(ctx context.Context, n string) []string {
 	return names
 }
 
-// suggestValue are values of a setting: those that there are, or else the one
+// value are values of a setting: those that there are, or else the one
 // that it has. Of a comma list it is the last item that is being typed.
-func (h *Handler) suggestValue(c adapters.Completion) adapters.Suggestions {
+func (s suggester) value(c adapters.Completion) adapters.Suggestions {
 	key := c.Given["key"]
 	if key == "" && strings.EqualFold(c.Given["action"], "reset") {
 		return suggestions(c.Typed, []string{"yes"})
@@ -112,8 +116,8 @@ func (h *Handler) suggestValue(c adapters.Completion) adapters.Suggestions {
 	if !slices.Contains(tickets.SettingKeys(), key) || !strings.EqualFold(c.Given["action"], "set") {
 		return nil
 	}
-	now := h.Settings.Current()
-	values, many := settings.Options(key, now, h.Settings.Registry)
+	now := s.Settings.Current()
+	values, many := settings.Options(key, now, s.Settings.Registry)
 	if key == tickets.KeyFields {
 		values, many = wording.Fields(), true
 	}
@@ -142,14 +146,14 @@ func (h *Handler) suggestValue(c adapters.Completion) adapters.Suggestions {
 	return out
 }
 
-// suggestIncoming are the newest webhooks that failed.
-func (h *Handler) suggestIncoming(ctx context.Context, c adapters.Completion) adapters.Suggestions {
+// incoming are the newest webhooks that failed.
+func (s suggester) incoming(ctx context.Context, c adapters.Completion) adapters.Suggestions {
 	if !strings.EqualFold(c.Given["action"], "replay") {
 		return nil
 	}
-	list, err := h.Store.Incomings(ctx, store.IncomingQuery{Status: tickets.StatusFailed, Limit: suggestLooked})
+	list, err := s.Store.Incomings(ctx, store.IncomingQuery{Status: tickets.StatusFailed, Limit: suggestLooked})
 	if err != nil && ctx.Err() == nil {
-		h.Log.Warn("cannot list webhooks for suggestions", "err", err)
+		s.Log.Warn("cannot list webhooks for suggestions", "err", err)
 	}
 	var out adapters.Suggestions
 	for _, k := range list {

@@ -31,6 +31,9 @@ const (
 	listAll    = "all" // the same, for whoever says so
 )
 
+// lister finds tickets.
+type lister struct{ *Config }
+
 // search is what somebody looks for.
 type search struct {
 	progress      tickets.Progress
@@ -43,7 +46,7 @@ type search struct {
 
 // parseSearch reads "[state] [text]" and, at the end, where to begin. A state
 // may be of several words.
-func (h *Handler) parseSearch(args []string) search {
+func (l lister) parseSearch(args []string) search {
 	var s search
 	if n := len(args) - 1; n >= 0 {
 		for prefix, to := range map[string]*tickets.Number{listBefore: &s.before, listAfter: &s.after} {
@@ -55,7 +58,7 @@ func (h *Handler) parseSearch(args []string) search {
 		}
 	}
 	s.typed = strings.Join(args, " ")
-	states := h.states()
+	states := l.states()
 	for n := min(len(args), 6); n > 0; n-- {
 		name := strings.Trim(strings.Join(args[:n], " "), `"'“”`)
 		i := slices.IndexFunc(states, func(known string) bool { return strings.EqualFold(known, name) })
@@ -87,12 +90,12 @@ func (h *Handler) parseSearch(args []string) search {
 var progresses = []tickets.Progress{tickets.Pending, tickets.Submitting, tickets.Submitted, tickets.Final}
 
 // states are the words that a list can be asked for.
-func (h *Handler) states() []string {
+func (l lister) states() []string {
 	var all []string
 	for _, p := range progresses {
 		all = append(all, string(p))
 	}
-	for _, typ := range append([]tickets.Type{h.Settings.Current().Rules.Type}, h.Settings.Registry.Types...) {
+	for _, typ := range append([]tickets.Type{l.Settings.Current().Rules.Type}, l.Settings.Registry.Types...) {
 		for _, s := range typ.States {
 			if !slices.ContainsFunc(all, func(known string) bool { return strings.EqualFold(known, string(s)) }) {
 				all = append(all, string(s))
@@ -129,7 +132,7 @@ type page struct {
 }
 
 // older looks for the page that begins behind s.before.
-func (h *Handler) older(ctx context.Context, s search) page {
+func (l lister) older(ctx context.Context, s search) page {
 	p := page{newer: s.before != ""}
 	q := store.Query{Progress: s.progress, Before: s.before, Limit: listBatch}
 	if s.state == "" && len(s.words) == 0 {
@@ -137,7 +140,7 @@ func (h *Handler) older(ctx context.Context, s search) page {
 	}
 	looked := 0
 	for looked < listMost {
-		list, err := h.Store.List(ctx, q)
+		list, err := l.Store.List(ctx, q)
 		if err != nil {
 			p.problem = err
 		}
@@ -163,9 +166,9 @@ func (h *Handler) older(ctx context.Context, s search) page {
 
 // newer looks for the page that ends before s.after. If that is the newest it
 // is shown whole.
-func (h *Handler) newer(ctx context.Context, s search) page {
+func (l lister) newer(ctx context.Context, s search) page {
 	top, _ := s.after.Seq()
-	newest, err := h.Store.List(ctx, store.Query{Limit: 1})
+	newest, err := l.Store.List(ctx, store.Query{Limit: 1})
 	if err != nil && len(newest) == 0 {
 		return page{problem: err}
 	}
@@ -176,7 +179,7 @@ func (h *Handler) newer(ctx context.Context, s search) page {
 	p := page{newer: true}
 	begin := top
 	for ; top < end && top-begin < listMost && len(p.found) < listShown; top += listBatch {
-		list, err := h.Store.List(ctx, store.Query{Progress: s.progress, Before: tickets.NewNumber("X", top+listBatch+1), Limit: listBatch})
+		list, err := l.Store.List(ctx, store.Query{Progress: s.progress, Before: tickets.NewNumber("X", top+listBatch+1), Limit: listBatch})
 		if err != nil {
 			p.problem = err
 		}
@@ -188,7 +191,7 @@ func (h *Handler) newer(ctx context.Context, s search) page {
 	}
 	if top >= end && len(p.found) <= listShown {
 		s.after = ""
-		return h.older(ctx, s)
+		return l.older(ctx, s)
 	}
 	if len(p.found) == 0 {
 		prefix := prefixOf(s.after)
@@ -207,13 +210,14 @@ func prefixOf(n tickets.Number) string {
 
 // list shows tickets, a page at a time.
 func (h *Handler) list(ctx context.Context, c adapters.Command, args []string) adapters.Answer {
-	s := h.parseSearch(args)
+	l := lister{&h.Config}
+	s := l.parseSearch(args)
 	if n := len([]rune(s.typed)); n > listTyped {
 		return adapters.Note{Text: fmt.Sprintf("Please look for something shorter: %d characters at most, these are %d.", listTyped, n)}
 	}
-	find := h.older
+	find := l.older
 	if s.after != "" {
-		find = h.newer
+		find = l.newer
 	}
 	p := find(ctx, s)
 	if p.problem != nil {

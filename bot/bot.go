@@ -79,7 +79,7 @@ type Config struct {
 	Test    func(context.Context) string // tests the EPM connection and says the result to people; default: says that it cannot
 	Picture reports.Picture              // default: reports have none
 
-	Resync time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
+	Reconcile time.Duration // how often the store is compared with EPM's lists; default 5 min, never if negative
 
 	Cards time.Duration // how often the cards of open requests are looked for; default 10 min, never if negative
 
@@ -176,8 +176,8 @@ func New(c Config) (*Bot, error) {
 		Log: c.Log, Now: c.Now, Every: c.Cards, Timeout: c.Timeout,
 	}
 	b.reconciler = reconcile.New(reconcile.Config{
-		Store: s, EPM: c.EPM, Lease: lease.New(c.Shared, "resync", c.Log), Rules: live.RulesOf, Ready: b.awaitReady, Wake: wake,
-		Tracer: c.Tracer, Log: c.Log, Now: c.Now, Every: c.Resync,
+		Store: s, EPM: c.EPM, Lease: lease.New(c.Shared, "reconcile", c.Log), Rules: live.RulesOf, Ready: b.awaitReady, Wake: wake,
+		Tracer: c.Tracer, Log: c.Log, Now: c.Now, Every: c.Reconcile,
 	})
 	b.purger = &retention.Purger{Store: s, Ages: c.Retention, Every: c.Purge, Log: c.Log, Now: c.Now}
 	b.commands = commands.New(commands.Config{
@@ -201,7 +201,7 @@ func (c *Config) check() error {
 	case c.Log == nil:
 		return errors.New("bot: no log")
 	}
-	setDefault(&c.Resync, 5*time.Minute)
+	setDefault(&c.Reconcile, 5*time.Minute)
 	setDefault(&c.Cards, 10*time.Minute)
 	setDefault(&c.Workers, 4)
 	setDefault(&c.Poll, 500*time.Millisecond)

@@ -386,7 +386,7 @@ type world struct {
 	types     []tickets.Type                    // beside the built-in ones
 	own       bool                              // people may decide their own requests
 	cards     time.Duration                     // default: never
-	resync    time.Duration                     // default: never
+	reconcile time.Duration                     // default: never
 	shared    store.Coordinator                 // default: none
 	receivers map[tickets.EventSink]events.Sink // default: none
 	read      func(tickets.Incoming) tickets.Incoming
@@ -515,9 +515,9 @@ func (w *world) build(s store.Store) {
 	if w.decides != nil {
 		decides = w.decides
 	}
-	resync := w.resync
-	if resync == 0 {
-		resync = -1
+	every := w.reconcile
+	if every == 0 {
+		every = -1
 	}
 	var meter bot.Meter
 	if w.meter != nil {
@@ -529,8 +529,8 @@ func (w *world) build(s store.Store) {
 	}
 	var err error
 	w.bot, err = bot.New(bot.Config{
-		Meter:  meter,
-		Resync: resync, Cards: cards,
+		Meter:     meter,
+		Reconcile: every, Cards: cards,
 		Store: w.store, EPM: decides, Chats: chats, Settings: values(settings.Settings{Rules: w.rules, Approvers: w.approvers, Admins: admins, SelfApproval: w.own}), Registry: anywhere(append([]tickets.Type{w.rules.Type}, w.types...)...), Shared: w.shared, EventSinks: maps.Clone(w.receivers),
 		Read: w.read, Purge: w.purge, Picture: w.picture, Tracer: w.tracer, Retention: w.ages,
 		Log: slog.New(log), Now: w.now, Poll: 2 * time.Millisecond,

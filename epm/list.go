@@ -53,7 +53,7 @@ func (c *Client) list(ctx context.Context, list string, kind tickets.Kind, take 
 		if err := c.spare(ctx); err != nil {
 			return out, err
 		}
-		page, err := c.records(ctx, list, pageNumber(n, last), "resync")
+		page, err := c.records(ctx, list, pageNumber(n, last), "reconcile")
 		if err != nil {
 			return out, err
 		}

@@ -187,9 +187,9 @@ func TestTroubleshooting(t *testing.T) {
 	}
 }
 
-// TestStoryResync: while the bot was away webhooks were lost and a request was
+// TestStoryReconcile: while the bot was away webhooks were lost and a request was
 // decided elsewhere. After its start it is as if they had come.
-func TestStoryResync(t *testing.T) {
+func TestStoryReconcile(t *testing.T) {
 	t.Parallel()
 	s := tell(t)
 	decided, _ := s.requested()

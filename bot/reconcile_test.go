@@ -77,7 +77,7 @@ func (w *world) compared() reconcile.Comparison {
 
 func newComparing(t *testing.T) *world {
 	w := newWorld(t)
-	w.resync = 2 * time.Millisecond
+	w.reconcile = 2 * time.Millisecond
 	return w
 }
 
@@ -449,7 +449,7 @@ func (l *leases) ReleaseLease(_ context.Context, name, holder string) error {
 func TestOneReplicaCompares(t *testing.T) {
 	t.Parallel()
 	w := newComparing(t)
-	shared := &leases{holders: map[string]string{"resync": "other"}}
+	shared := &leases{holders: map[string]string{"reconcile": "other"}}
 	w.shared = shared
 	w.lists(listed("a", time.Hour))
 	w.start()
@@ -462,7 +462,7 @@ func TestOneReplicaCompares(t *testing.T) {
 		t.Error("both compare")
 	}
 	w.epm.mu.Unlock()
-	if err := shared.ReleaseLease(t.Context(), "resync", "other"); err != nil {
+	if err := shared.ReleaseLease(t.Context(), "reconcile", "other"); err != nil {
 		t.Fatal(err)
 	}
 	w.eventually("a ticket", func() bool { return len(w.all()) == 1 })

@@ -207,7 +207,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in *interaction,
 // that the bot thinks, or still what they clicked on.
 func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd adapters.Command, h adapters.Handler) response {
 	cmd.Delivery, cmd.Actor, cmd.Place = in.delivery(), in.actor(), in.place()
-	asked := c.asking(context.WithoutCancel(ctx), received, h, cmd)
+	asked := c.commands.Begin(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 	if a, ok := chatkit.AwaitUntil(received.Add(c.within.Think), asked); ok {
 		if n, failed := a.(adapters.Note); failed && cmd.FromPager { // the page stays
 			m := note(n.Text)
@@ -224,23 +224,4 @@ func (c *Chat) run(ctx context.Context, received time.Time, in *interaction, cmd
 		s.ack = answer{Type: answerNothing} // which leaves @original what was clicked
 	}
 	return s
-}
-
-// asking begins a command, which may take its time.
-func (c *Chat) asking(ctx context.Context, received time.Time, h adapters.Handler, cmd adapters.Command) <-chan adapters.Answer {
-	asked := make(chan adapters.Answer, 1)
-	select {
-	case c.commands <- struct{}{}:
-	default:
-		c.log.Warn("too many commands at once, one is refused")
-		asked <- adapters.Note{Text: wording.MsgBusy, Retryable: true}
-		return asked
-	}
-	go func() {
-		defer func() { <-c.commands }()
-		ctx, end := c.work.Within(ctx)
-		defer end()
-		asked <- chatkit.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
-	}()
-	return asked
 }

@@ -46,7 +46,7 @@ type Chat struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error) // to it; nil for the library's
 	cards   *cards                                                               // that were looked for
 
-	commands chan struct{} // a place for each that is being worked on
+	commands *chatkit.Commands
 	auth     health.Auth
 	requests *signed.Requests // over HTTP
 
@@ -90,13 +90,12 @@ func New(cfg Config) (*Chat, error) {
 		people:  ttl.NewCache[somebody](chatkit.BelieveFor, cfg.Now),
 		cards:   newCards(cfg.Now),
 		seen:    dedup.NewDeliveries[response](keepSeen, cfg.Now),
-
-		commands: make(chan struct{}, adapters.MaxCommands),
 	}
 	c.starts.every = cfg.Gateway.Start
 	if len(key) > 0 {
 		c.key = key
 	}
+	c.commands = chatkit.NewCommands(&c.work, c.log)
 	c.requests = signed.New(signed.Config{
 		Stamp: stamp, Verify: c.verify,
 		Advice: "compare the public key with the application's page General Information; a few are normal, since Discord sends wrong ones to see that they are refused",

@@ -66,7 +66,7 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 			Place:    tickets.Place{Platform: Platform, Channel: string(in.ChannelID)},
 			Text:     unescape(string(in.Text)),
 		}
-		asked := c.asking(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+		asked := c.commands.Begin(ctx, received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 		if a, ok := chatkit.AwaitUntil(received.Add(c.within.Think), asked); ok {
 			return c.answerCommand(ctx, received, &in, a)
 		}
@@ -77,25 +77,6 @@ func (c *Chat) command(ctx context.Context, received time.Time, in commandText, 
 	wait, cancel := context.WithDeadline(ctx, received.Add(c.within.Ack))
 	defer cancel()
 	return c.once(wait, "command\x00"+string(in.TriggerID)+"\x00"+string(in.UserID), response{}, act)
-}
-
-// asking begins what may take its time.
-func (c *Chat) asking(ctx context.Context, received time.Time, call func(context.Context) adapters.Answer) <-chan adapters.Answer {
-	asked := make(chan adapters.Answer, 1)
-	select {
-	case c.commands <- struct{}{}:
-	default:
-		c.log.Warn("too many commands at once, one is refused")
-		asked <- adapters.Note{Text: wording.MsgBusy, Retryable: true}
-		return asked
-	}
-	go func() {
-		defer func() { <-c.commands }()
-		ctx, end := c.work.Within(ctx)
-		defer end()
-		asked <- chatkit.CallHandler(ctx, received.Add(adapters.CommandTime), c.log, call)
-	}()
-	return asked
 }
 
 // answering says something to the person who typed a command.

@@ -149,7 +149,7 @@ func (c *Chat) click(ctx context.Context, received time.Time, in *interaction, d
 // acknowledged at once.
 func (c *Chat) turnPage(ctx context.Context, received time.Time, in *interaction, delivery adapters.Delivery, h adapters.Handler) response {
 	cmd := adapters.Command{Delivery: delivery, Actor: in.actor(), Place: in.place(), Text: string(in.Actions[0].Value), FromPager: true}
-	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
+	asked := c.commands.Begin(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.Command(ctx, cmd) })
 	return response{slow: true, after: func(ctx context.Context) {
 		a := <-asked
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)

@@ -42,7 +42,7 @@ type Chat struct {
 	forms    *newest                     // changes of open forms
 	homes    homes                       // home tabs that are being made
 	work     drain.Tracker               // deliveries being worked on
-	commands chan struct{}               // a place for each that is being worked on
+	commands *chatkit.Commands
 	auth     health.Auth
 	requests *signed.Requests // over HTTP
 
@@ -93,12 +93,12 @@ func New(cfg Config) (*Chat, error) {
 		people:      ttl.NewCache[somebody](chatkit.BelieveFor, cfg.Now),
 		hidden:      ttl.NewCache[*missing](chatkit.BelieveFor, cfg.Now),
 		seen:        dedup.NewDeliveries[response](keepSeen, cfg.Now),
-		commands:    make(chan struct{}, adapters.MaxCommands),
 		forms:       newNewest(cfg.Now),
 		connections: newConnections(),
 		appID:       cfg.AppID,
 		dead:        make(chan error, 1),
 	}
+	c.commands = chatkit.NewCommands(&c.work, c.log)
 	c.requests = signed.New(signed.Config{
 		Stamp: stamp, Verify: c.verify, Advice: "compare the signing secret with the app's page Basic Information",
 		Within: cfg.AnswerTime, Refused: cfg.Refused, Log: c.log, // by this machine's clock

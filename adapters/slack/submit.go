@@ -33,7 +33,7 @@ func (c *Chat) configure(ctx context.Context, received time.Time, in *interactio
 		return showing(noteView(sayUnknownButton))
 	}
 	sent := adapters.Configuration{Delivery: delivery, Actor: in.actor(), Place: in.place(), Version: version, Values: values}
-	asked := c.asking(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.SubmitSettings(ctx, sent) })
+	asked := c.commands.Begin(context.WithoutCancel(ctx), received, func(ctx context.Context) adapters.Answer { return h.SubmitSettings(ctx, sent) })
 	a, inTime := chatkit.AwaitUntil(received.Add(c.within.Think), asked)
 	if !inTime {
 		wait := showing(noteView(wording.MsgMoment))

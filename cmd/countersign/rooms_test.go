@@ -61,7 +61,7 @@ var rooms = map[string][]string{
 	"bot/tracing":                       {"tickets"},
 	"bot/webhooks":                      {"adapters/wording", "store", "tickets"},
 	"cmd/countersign":                   {"adapters", "adapters/chatkit", "adapters/chatkit/ratelimit", "adapters/chatkit/signed", "adapters/discord", "adapters/discord/discordtest", "adapters/sinks", "adapters/slack", "adapters/slack/slacktest", "adapters/wording", "bot", "bot/events", "bot/integrity", "bot/reconcile", "bot/reports", "bot/retention", "bot/settings", "bot/tracing", "bot/webhooks", "epm", "epm/epmtest", "internal/network", "store", "store/redis", "store/sqlite", "tickets"},
-	"adapters/chatkit":                  {"adapters", "adapters/wording", "tickets"},
+	"adapters/chatkit":                  {"adapters", "adapters/chatkit/drain", "adapters/wording", "tickets"},
 	"adapters/wording":                  {"adapters", "tickets", "tickets/selfcheck"},
 	"adapters/chatkit/dedup":            {},
 	"adapters/chatkit/drain":            {},

@@ -569,7 +569,7 @@ func (s *sending) may(err error) bool {
 	var own *tickets.Failure
 	switch {
 	case errors.As(err, &own):
-		return false // the door
+		return false // of guardTransport
 	case s.asked.Load():
 		return s.written.Load()
 	case errors.As(err, &dial) && dial.Op == "dial":

@@ -43,7 +43,7 @@ const (
 func networkFailure(err error, method string, sent bool) *tickets.Failure {
 	var own *tickets.Failure
 	if errors.As(err, &own) {
-		return own // the door
+		return own // of guardTransport
 	}
 	f := &tickets.Failure{Class: tickets.Unavailable, UserMessage: sayUnreachable, Err: plain(err)}
 	var certificate *tls.CertificateVerificationError

@@ -1,7 +1,7 @@
 // Command countersign lets people approve privileged access in chat. See
 // README.md for what it does and how to set it up.
 //
-// This package is the door: it alone knows every room of the program. It
+// This package is the entry point: it alone knows every other package. It
 // reads the environment once, builds the parts, connects them and ends them.
 package main
 

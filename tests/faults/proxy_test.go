@@ -132,8 +132,8 @@ func withProxies(t testing.TB, w *world) map[string]*proxy {
 //
 // The guards, and how it failed without them:
 //
-//   - an unclear post is looked for before it is repeated (bot/advance.go,
-//     show: NothingThere after a clear failure only): "no answers" from Slack
+//   - an unclear post is looked for before it is repeated (bot/outbox/worker.go,
+//     show: UndoAttempt after a clear failure only): "no answers" from Slack
 //     leaves cards twice
 //   - each chat has its lane (tickets.PostLane): with one for both, no card
 //     appears in Discord while Slack is silent

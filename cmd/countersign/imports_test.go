@@ -18,9 +18,9 @@ import (
 
 const module = "github.com/countersign/countersign/"
 
-// rooms says which of our packages each of them may import; the one with the
+// mayImport says which of our packages each of them may import; the one with the
 // longest matching name counts. What is missing here may import none.
-var rooms = map[string][]string{
+var mayImport = map[string][]string{
 	"tickets":                           {"tickets/selfcheck"},
 	"tickets/selfcheck":                 {},
 	"adapters":                          {"tickets", "tickets/selfcheck"},
@@ -76,9 +76,9 @@ var rooms = map[string][]string{
 // suites may import testing outside of tests: they are tests for others.
 var suites = map[string]bool{"adapters/adaptertest": true, "store/storetest": true}
 
-// atTheDoor are libraries that cmd/countersign alone may import: other rooms
+// entryPointOnly are libraries that cmd/countersign alone may import: other packages
 // tell it what happens, through interfaces of their own.
-var atTheDoor = []string{"go.opentelemetry.io/", "github.com/prometheus/", "github.com/go-analyze/"}
+var entryPointOnly = []string{"go.opentelemetry.io/", "github.com/prometheus/", "github.com/go-analyze/"}
 
 type listed struct {
 	ImportPath string
@@ -107,18 +107,18 @@ func list(t *testing.T, args ...string) []listed {
 	}
 }
 
-func TestRoomsReachTheRightWay(t *testing.T) {
+func TestImportsReachTheRightWay(t *testing.T) {
 	packages := list(t, "./...")
-	if len(packages) < len(rooms) {
-		t.Errorf("%d packages, want the %d rooms at least", len(packages), len(rooms))
+	if len(packages) < len(mayImport) {
+		t.Errorf("%d packages, want the %d listed at least", len(packages), len(mayImport))
 	}
 	for _, p := range packages {
-		room := strings.TrimPrefix(p.ImportPath, module)
-		allowed, known := rooms[room]
+		pkg := strings.TrimPrefix(p.ImportPath, module)
+		allowed, known := mayImport[pkg]
 		if !known {
-			t.Errorf("%s is a room that the list of rooms does not have", room)
+			t.Errorf("%s is a package that mayImport does not list", pkg)
 		}
-		inTickets := room == "tickets" || strings.HasPrefix(room, "tickets/")
+		inTickets := pkg == "tickets" || strings.HasPrefix(pkg, "tickets/")
 		for _, i := range p.Imports {
 			ours, isOurs := strings.CutPrefix(i, module)
 			ok := !isOurs
@@ -127,15 +127,15 @@ func TestRoomsReachTheRightWay(t *testing.T) {
 			}
 			switch {
 			case !ok:
-				t.Errorf("%s must not import %s", room, ours)
-			case room != "cmd/countersign" && slices.ContainsFunc(atTheDoor, func(l string) bool { return strings.HasPrefix(i, l) }):
-				t.Errorf("%s imports %s, which only cmd/countersign may", room, i)
-			case i == "testing" && !suites[room]:
-				t.Errorf("%s imports testing outside of its tests", room)
+				t.Errorf("%s must not import %s", pkg, ours)
+			case pkg != "cmd/countersign" && slices.ContainsFunc(entryPointOnly, func(l string) bool { return strings.HasPrefix(i, l) }):
+				t.Errorf("%s imports %s, which only cmd/countersign may", pkg, i)
+			case i == "testing" && !suites[pkg]:
+				t.Errorf("%s imports testing outside of its tests", pkg)
 			case inTickets && !isOurs && strings.Contains(i, "."):
-				t.Errorf("%s imports %s: only the standard library is allowed", room, i)
+				t.Errorf("%s imports %s: only the standard library is allowed", pkg, i)
 			case inTickets && (i == "os" || i == "net" || i == "net/http" || i == "log/slog" || i == "context"):
-				t.Errorf("%s imports %s: it does no I/O", room, i)
+				t.Errorf("%s imports %s: it does no I/O", pkg, i)
 			}
 		}
 	}
@@ -182,10 +182,10 @@ func TestArchitecturePicture(t *testing.T) {
 func arrows(packages []listed) []string {
 	imports := map[string][]string{}
 	for _, p := range packages {
-		room := strings.TrimPrefix(p.ImportPath, module)
+		pkg := strings.TrimPrefix(p.ImportPath, module)
 		for _, i := range p.Imports {
-			if ours, ok := strings.CutPrefix(i, module); ok && !forTests.MatchString(room) && !forTests.MatchString(ours) {
-				imports[room] = append(imports[room], ours)
+			if ours, ok := strings.CutPrefix(i, module); ok && !forTests.MatchString(pkg) && !forTests.MatchString(ours) {
+				imports[pkg] = append(imports[pkg], ours)
 			}
 		}
 	}
@@ -194,10 +194,10 @@ func arrows(packages []listed) []string {
 		return slices.ContainsFunc(imports[from], func(i string) bool { return i == to || reaches(i, to) })
 	}
 	var lines []string
-	for room, to := range imports {
+	for pkg, to := range imports {
 		for _, i := range to {
 			if !slices.ContainsFunc(to, func(other string) bool { return other != i && reaches(other, i) }) {
-				lines = append(lines, room+" --> "+i)
+				lines = append(lines, pkg+" --> "+i)
 			}
 		}
 	}
